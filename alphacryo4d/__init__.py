@@ -1,0 +1,3 @@
+"""AlphaCryo4D: conformational landscapes and voted states from cryo-EM particles."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Synthetic data with a known answer, and scores (4.13)."""

@@ -1,0 +1,120 @@
+"""The root command: joins the groups, sets up logging, turns errors into exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import click
+
+from alphacryo4d import __version__
+from alphacryo4d.errors import AlphaCryo4DError, InterruptedRun
+from alphacryo4d.options import CONTEXT
+
+# name: (module, attribute, one line of help); loaded only when called, so that --help is quick
+COMMANDS = {
+    "run": ("alphacryo4d.pipeline_cli", "run", "All four stages, from particles to states."),
+    "resample": ("alphacryo4d.resample.cli", "resample", "Shuffled folds and their 3D classes."),
+    "deepfeature": (
+        "alphacryo4d.deepfeature.cli",
+        "deepfeature",
+        "Deep features of the volumes by a 3D residual autoencoder.",
+    ),
+    "train": ("alphacryo4d.deepfeature.cli", "train_stage", "The whole deepfeature stage."),
+    "landscape": (
+        "alphacryo4d.landscape.cli",
+        "landscape",
+        "Embedding, energy, path and states.",
+    ),
+    "vote": ("alphacryo4d.voting.cli", "vote", "Particles of every state by their votes."),
+    "simulate": (
+        "alphacryo4d.assessment.cli",
+        "simulate",
+        "Synthetic particles with a known answer.",
+    ),
+    "score": ("alphacryo4d.assessment.cli", "score", "Precision and recall against the truth."),
+    "demo": ("alphacryo4d.pipeline_cli", "demo", "A known-answer example, start to end."),
+    "check": ("alphacryo4d.check_cli", "check", "Every fault of an input in one list."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="alphacryo4d")
+@click.option("--verbose", is_flag=True, help="More detail, and a traceback where it fails.")
+@click.pass_context
+def root(ctx: click.Context, verbose: bool) -> None:
+    """Conformational states from cryo-EM particles, on a pseudo-energy landscape.
+
+    Particles with consensus poses go in; out come states, the path between them, and for each
+    state the particles that reproducibly belong to it. Start with `alphacryo4d demo`.
+    """
+    ctx.obj = {"verbose": verbose}
+    _set_up_logging(verbose)
+
+
+def _set_up_logging(verbose: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    package = logging.getLogger("alphacryo4d")
+    package.handlers[:] = [handler]
+    package.setLevel(logging.DEBUG if verbose else logging.INFO)
+    package.propagate = False
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    stopped = InterruptedRun("stopped by SIGTERM; go on with --continue")
+    stopped.exit_code = 128 + signum
+    raise stopped
+
+
+def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
+    """Entry point of ``alphacryo4d``; exits with the codes of the contract."""
+    signal.signal(signal.SIGTERM, _terminate)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        root.main(args=arguments, prog_name="alphacryo4d", standalone_mode=False, **extra)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped; go on with --continue", err=True)
+        sys.exit(130)
+    except AlphaCryo4DError as known:
+        if "--verbose" in arguments:
+            logging.getLogger(__name__).exception("details")
+        click.echo(f"error: {known}", err=True)
+        sys.exit(known.exit_code)
+
+
+if __name__ == "__main__":
+    main()

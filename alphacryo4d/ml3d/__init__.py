@@ -1,0 +1,1 @@
+"""The native engine: classification without alignment."""

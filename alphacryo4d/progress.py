@@ -1,0 +1,93 @@
+"""Progress of long work: a bar on a terminal, plain lines with the time left elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+
+class Progress(Protocol):
+    """What long loops call: ``progress(done, total)`` or with a short text."""
+
+    def __call__(self, done: float, total: float, message: str = "") -> None:
+        """Report that ``done`` of ``total`` units are finished."""
+
+
+def no_progress(done: float, total: float, message: str = "") -> None:
+    """Ignore progress (the default of library functions)."""
+
+
+def format_duration(seconds: float) -> str:
+    """Duration as ``45 s``, ``3 min 20 s`` or ``2 h 05 min``."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+class _LineReporter:
+    """One line on stderr now and then, so that a log file stays readable."""
+
+    def __init__(self, label: str, stream: TextIO, interval: float) -> None:
+        self.label = label
+        self.stream = stream
+        self.interval = interval
+        self.started = time.monotonic()
+        self.last = self.started
+        self.reported = False
+
+    def __call__(self, done: float, total: float, message: str = "") -> None:
+        now = time.monotonic()
+        finished = done >= total
+        if finished and not self.reported and now - self.started < 1.0:
+            return
+        if not finished and now - self.last < self.interval:
+            return
+        self.last = now
+        self.reported = True
+        text = f"{self.label}: {100 * done / max(total, 1e-12):3.0f}%"
+        elapsed = now - self.started
+        if finished:
+            text += f", took {format_duration(elapsed)}"
+        elif done > 0:
+            text += f", {format_duration(elapsed * (total - done) / done)} left"
+        if message:
+            text += f", {message}"
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+
+@contextmanager
+def show_progress(label: str, *, interval: float = 10.0) -> Iterator[Progress]:
+    """Callback that shows the progress of one piece of work on stderr.
+
+    On a terminal a bar with the time left; otherwise a line every ``interval`` seconds.
+    """
+    if not sys.stderr.isatty():
+        yield _LineReporter(label, sys.stderr, interval)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[message]}"),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=1.0, message="")
+
+        def update(done: float, total: float, message: str = "") -> None:
+            bar.update(task, completed=done / max(total, 1e-12), message=message)
+
+        yield update

@@ -1,0 +1,1 @@
+"""Resample: shuffled folds and their 3D classes (4.1)."""

@@ -1,0 +1,1 @@
+"""Particle voting and what follows from it (4.8, 4.9)."""
