@@ -150,7 +150,7 @@ def _new_record(
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What makes two jobs different work: options, seed, inputs (not threads, not paths of logs)."""
+    """What makes two jobs different work: options, seed, inputs (not threads)."""
     found = [
         f"{name} was {old['options'].get(name)!r}, is {new['options'].get(name)!r}"
         for name in sorted({*old["options"], *new["options"]})
