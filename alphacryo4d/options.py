@@ -85,7 +85,11 @@ def _option_type(annotation: Any, metadata: typing.Mapping[str, Any]) -> Any:
     if metadata["type"] is not None:
         return PATH if metadata["type"] is Path else metadata["type"]
     arguments = [a for a in typing.get_args(annotation) if a is not types.NoneType]
-    if isinstance(annotation, types.UnionType) and len(arguments) == 1 or typing.get_origin(annotation) is tuple:
+    if (
+        isinstance(annotation, types.UnionType)
+        and len(arguments) == 1
+        or typing.get_origin(annotation) is tuple
+    ):
         annotation = arguments[0]
     return PATH if annotation is Path else annotation
 

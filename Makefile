@@ -1,0 +1,47 @@
+# Each target sets up what it needs: a virtual environment in the checkout (Python 3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TESTED := $(VENV)/.ready-dev
+DEMO := demo
+
+.PHONY: help demo test check format clean
+
+help:
+	@echo "make demo    set everything up and run the whole method on a known answer"
+	@echo "make test    set everything up and run the tests"
+	@echo "make check   linter, types and layers"
+	@echo "make format  format the code"
+	@echo "make clean   remove the demo and caches (the environment stays)"
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "setting up $(VENV) (a few minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $(READY)
+
+$(TESTED): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]'
+	@touch $(TESTED)
+
+demo: $(READY)
+	$(BIN)/alphacryo4d demo --o $(DEMO) --overwrite
+
+test: $(TESTED)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(TESTED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+format: $(TESTED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
