@@ -180,11 +180,8 @@ def load_array(
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: an archive, but a single .npy array is needed")
     if dtype is not None and not np.issubdtype(array.dtype, dtype):
-        raise InputError(
-            f"{path}: holds {array.dtype}, but {np.dtype(dtype)} is needed"
-            if not isinstance(dtype, type) or not issubclass(dtype, np.generic)
-            else f"{path}: holds {array.dtype}, but {dtype.__name__} is needed"
-        )
+        kind = getattr(dtype, "__name__", str(dtype))
+        raise InputError(f"{path}: holds {array.dtype}, but {kind} is needed")
     if ndim is not None and array.ndim != ndim:
         raise InputError(f"{path}: has {array.ndim} dimensions, but {ndim} are needed")
     return array

@@ -40,7 +40,7 @@ class Deadline:
 
     def check(self) -> None:
         """Raise ``TimeLimitReached`` when the time is over."""
-        if self.limit is not None and time.monotonic() > self.limit:
+        if self.limit is not None and time.monotonic() >= self.limit:
             raise TimeLimitReached("--max-time is over; go on with --continue")
 
 

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alphacryo4d.errors import InputError, UsageError
+from alphacryo4d.resample.options import ResampleOptions, analysis_box
+from alphacryo4d.resample.subsets import assign_groups, fold_rows, group_rows
+
+
+@given(
+    particles=st.integers(20, 3000),
+    batch_size=st.integers(15, 900),
+    folds=st.sampled_from([3, 5, 7]),
+)
+def test_every_particle_is_in_exactly_m_folds(particles: int, batch_size: int, folds: int) -> None:
+    groups = assign_groups(
+        particles, batch_size=batch_size, folds=folds, rng=np.random.default_rng(1)
+    )
+    batches = -(-particles // batch_size)
+    used = np.zeros(particles, dtype=int)
+    for batch in range(1, batches + 1):
+        for left_out in range(1, folds + 2):
+            used[fold_rows(groups, batch, left_out)] += 1
+    assert (used == folds).all()
+
+
+@given(particles=st.integers(50, 3000), batch_size=st.integers(20, 900))
+def test_batches_and_groups_are_equal_within_one(particles: int, batch_size: int) -> None:
+    groups = assign_groups(particles, batch_size=batch_size, folds=3, rng=np.random.default_rng(2))
+    batches = np.bincount(groups[:, 0])[1:]
+    assert batches.max() <= batch_size
+    assert np.ptp(batches) <= 1
+    for batch in range(1, len(batches) + 1):
+        sizes = [len(group_rows(groups, batch, group)) for group in range(1, 5)]
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_groups_are_random_and_reproducible() -> None:
+    first, again, other = (
+        assign_groups(1000, batch_size=10_000, folds=3, rng=np.random.default_rng(seed))
+        for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert (first[:, 1] == other[:, 1]).mean() == pytest.approx(0.25, abs=0.06)
+
+
+def test_too_few_particles_are_refused() -> None:
+    with pytest.raises(InputError, match="3 particles cannot fill 4 groups"):
+        assign_groups(3, batch_size=100, folds=3, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("folds", [0, 1, 2, 4])
+def test_even_or_small_m_is_refused(folds: int) -> None:
+    with pytest.raises(UsageError, match="odd and at least 3"):
+        ResampleOptions(folds=folds)
+
+
+def test_analysis_box_holds_the_resolution_with_a_margin() -> None:
+    assert analysis_box("auto", 64, 2.625, 15.0) == 32  # the benchmark: 168 A box, 15 A data
+    assert analysis_box("auto", 64, 2.625, 4.0) == 64
+    assert analysis_box("full", 65, 2.625, 15.0) == 65
+    assert analysis_box("40", 64, 2.625, 15.0) == 40
+    with pytest.raises(UsageError, match="multiple of 4"):
+        analysis_box("33", 64, 2.625, 15.0)
