@@ -25,6 +25,9 @@ PATH_NPY, CENTERS_NPY, STATES_STAR = "path.npy", "centers.npy", "states.star"
 PARTICLES_STAR, PARTICLES_CS, VOTES_NPY = "particles.star", "particles.cs", "votes.npy"
 JOB_JSON = "job.json"
 
+TEMPORARY = ".ac4d-"
+"""How the names of files begin that are being written."""
+
 LEFT_OUT, DROPPED = -1, -2
 """Codes of ``assignments.npy``: the particle was left out; its class was dropped."""
 
@@ -100,7 +103,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem[:40]}.", suffix=path.suffix, dir=path.parent
+            prefix=f"{TEMPORARY}{path.stem[:40]}.", suffix=path.suffix, dir=path.parent
         )
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error

@@ -24,7 +24,7 @@ from typing import Any
 
 from alphacryo4d import __version__
 from alphacryo4d.errors import InputError, InterruptedRun, TimeLimitReached, UsageError
-from alphacryo4d.files import JOB_JSON, file_digest, write_text
+from alphacryo4d.files import JOB_JSON, TEMPORARY, file_digest, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +175,15 @@ def _remove_outputs(folder: Path, record: Mapping[str, Any]) -> None:
             path.unlink()
 
 
+def _remove_remnants(folder: Path) -> None:
+    """Remove what a killed run was writing, here and in subfolders without a job of their own."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink() and not (path / JOB_JSON).exists():
+            _remove_remnants(path)
+        elif path.name.startswith(TEMPORARY) and path.is_file():
+            path.unlink()
+
+
 @contextmanager
 def start_job(
     folder: Path,
@@ -238,6 +247,8 @@ def start_job(
                 logger.info("%s: already done, nothing to do", folder)
                 yield Job(folder, old, finished=True)
                 return
+        if old is not None:
+            _remove_remnants(folder)
         if old is not None and overwrite:
             _remove_outputs(folder, old)
         elif old is not None:

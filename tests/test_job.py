@@ -84,6 +84,14 @@ def test_overwrite_removes_only_own_outputs(tmp_path: Path, table: Path) -> None
     assert outside.exists()
 
 
+def test_remnants_of_a_killed_run_are_removed(tmp_path: Path, table: Path) -> None:
+    with pytest.raises(RuntimeError, match="killed"):
+        work(tmp_path / "job", table, crash="second")
+    remnant = write_text(tmp_path / "job" / "u123" / ".ac4d-class001.xyz.mrc", "half a map")
+    work(tmp_path / "job", table, resume=True)
+    assert not remnant.exists()
+
+
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path, table: Path) -> None:
     def inner(job: Job) -> None:
         assert not job.finished

@@ -8,7 +8,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "alphacryo4d"
 STAGES = ("resample", "deepfeature", "landscape", "voting", "assessment")
 FLOORS = {"errors": 0, "settings": 0, "progress": 0, "__init__": 0, "ml3d": 1}
-FLOORS |= dict.fromkeys(("files", "star", "mrc", "particles", "cs", "convert", "check"), 2)
+FLOORS |= dict.fromkeys(
+    ("files", "star", "mrc", "particles", "cs", "convert", "check", "tables"), 2
+)
 FLOORS |= dict.fromkeys(("program", "cluster", "job", "relion", "external", "status"), 3)
 FLOORS |= {"pipeline": 5, "options": 5, "cli": 6, "__main__": 7}
 READERS_AND_WRITERS = ("stage", "plots", "report", "benchmark", "page")

@@ -1,0 +1,107 @@
+"""The root command: quick help, exit codes, equal spellings."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from alphacryo4d import cli
+from alphacryo4d.errors import InputError
+from alphacryo4d.options import CONTEXT, build_settings, require_options, settings_options
+from alphacryo4d.resample.options import ResampleOptions
+
+HEAVY = ("tensorflow", "keras", "matplotlib", "sklearn", "numba", "pandas", "scipy")
+
+
+def run_program(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "alphacryo4d", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def every_command() -> list[tuple[str, ...]]:
+    """All commands and subcommands of the program."""
+    found: list[tuple[str, ...]] = [()]
+    context = click.Context(cli.root)
+    for name in cli.COMMANDS:
+        command = cli.root.get_command(context, name)
+        found.append((name,))
+        if isinstance(command, click.Group):
+            found += [(name, sub) for sub in command.commands]
+    return found
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
+    script = (
+        "import sys; from alphacryo4d.cli import root\n"
+        f"root.main([*{words!r}, '--help'], standalone_mode=False)\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.strip() == "[]"
+    assert "Usage: " in result.stdout
+
+
+def test_help_answers_at_once() -> None:
+    best = min(_time_of_help() for _ in range(5))
+    assert best < 0.3
+
+
+def _time_of_help() -> float:
+    begun = time.perf_counter()
+    assert run_program("--help").returncode == 0
+    return time.perf_counter() - begun
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    for arguments in (["nonsense"], ["resample", "--folds", "4", "--i", "x", "--o", "y"]):
+        result = run_program(*arguments)
+        assert result.returncode == 2
+        assert "Traceback" not in result.stderr
+
+
+def test_a_missing_input_is_exit_code_3_and_writes_nothing(tmp_path: Path) -> None:
+    result = run_program("run", "--i", str(tmp_path / "gone.star"), "--o", str(tmp_path / "out"))
+    assert result.returncode == 3
+    assert "gone.star" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_known_errors_become_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def broken() -> None:
+        raise InputError("x.star: row 3: no image name; remove the row")
+
+    monkeypatch.setattr(cli.root, "get_command", lambda *_: broken)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["check"])
+    assert stop.value.code == 3
+    assert capsys.readouterr().err == "error: x.star: row 3: no image name; remove the row\n"
+
+
+def test_underscores_and_dashes_are_equal() -> None:
+    @click.command(context_settings=CONTEXT)
+    @settings_options(ResampleOptions)
+    def command(**values: object) -> ResampleOptions:
+        return build_settings(ResampleOptions, dict(values))
+
+    for spelling in ("--batch_size", "--batch-size"):
+        options = command.main([spelling, "500"], standalone_mode=False)
+        assert options == ResampleOptions(batch_size=500)
+
+
+def test_missing_options_of_a_group_are_named() -> None:
+    with pytest.raises(Exception, match="--i, --o must be given"):
+        require_options(i=None, o=None)
