@@ -1,0 +1,384 @@
+"""Particle tables and small tables in STAR format, of any size, without loss.
+
+A particle table is opened once (one pass finds every fault of its form); columns are read when
+asked for; rows go out byte for byte as they came in. Small tables are read and written whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.errors import InputError
+from alphacryo4d.tables.faults import Fault
+from alphacryo4d.tables.rows import kept_rows, read_columns, write_rows
+from alphacryo4d.tables.scan import Block, Structure, scan
+from alphacryo4d.tables.small import (
+    is_text_column,
+    quote,
+    read_block,
+    read_tables,
+    typed,
+    write_tables,
+)
+
+__all__ = [
+    "Fault",
+    "ParticleTable",
+    "choose_particles",
+    "open_table",
+    "read_tables",
+    "write_tables",
+]
+
+logger = logging.getLogger(__name__)
+
+IMAGE_COLUMN = "rlnImageName"
+_WHOLE_NUMBERS = {
+    "rlnClassNumber",
+    "rlnGroupNumber",
+    "rlnOpticsGroup",
+    "rlnRandomSubset",
+    "rlnBeamTiltClass",
+    "rlnNrOfSignificantSamples",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ParticleTable:
+    """A particle table on disk; made by :func:`open_table`.
+
+    Attributes
+    ----------
+    path : Path
+        STAR file.
+    structure : Structure
+        All tables of the file.
+    block : Block
+        The table of the particles.
+    """
+
+    path: Path
+    structure: Structure
+    block: Block
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @property
+    def rows(self) -> int:
+        """Number of particles."""
+        return self.block.rows
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns without the leading underscore."""
+        return list(self.block.columns)
+
+    @property
+    def optics_block(self) -> Block | None:
+        """The table of the optics groups, or None."""
+        blocks = [block for block in self.structure.blocks if block.name == "optics"]
+        return blocks[0] if blocks else None
+
+    @property
+    def dialect(self) -> str:
+        """``3.1`` with optics groups and origins in Angstrom (RELION 3.1 to 5), else ``3.0``."""
+        modern = {"rlnOpticsGroup", "rlnOriginXAngst"} & set(self.columns)
+        return "3.1" if modern or self.optics_block is not None else "3.0"
+
+    @property
+    def optics_columns(self) -> dict[str, np.ndarray[Any, Any]] | None:
+        """Columns of the optics table (int64, float64 or text), or None where there is none."""
+        block = self.optics_block
+        if block is None:
+            return None
+        texts = read_block(self.structure, block)
+        return {name: typed(name, values) for name, values in texts.items()}
+
+    @property
+    def optics(self) -> Any:
+        """Optics table as a pandas ``DataFrame``, or None where there is none."""
+        columns = self.optics_columns
+        if columns is None:
+            return None
+        import pandas
+
+        return pandas.DataFrame(columns)
+
+    def read(self, names: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
+        """Read columns.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Columns without underscore.
+
+        Returns
+        -------
+        dict
+            (R,) arrays: int64 for class, group, optics group and half-set numbers, text (object)
+            for names, float64 for other numbers; a column that is neither stays text.
+
+        Raises
+        ------
+        InputError
+            A column is missing, or a number is no number.
+        """
+        names = list(names)
+        self.require(names)
+        numbers, texts = [], [name for name in names if is_text_column(name)]
+        first = self._first_row()
+        for name in names:
+            if name not in texts:
+                (numbers if typed(name, [first[name]]).dtype != object else texts).append(name)
+        try:
+            found, words = read_columns(
+                self.path, self.block, numbers=numbers, texts=texts, images=()
+            )
+        except InputError:
+            unknown = [name for name in numbers if not name.startswith("rln")]
+            if not unknown:
+                raise
+            numbers = [name for name in numbers if name not in unknown]
+            texts = texts + unknown
+            found, words = read_columns(
+                self.path, self.block, numbers=numbers, texts=texts, images=()
+            )
+        result: dict[str, np.ndarray[Any, Any]] = {}
+        for name in names:
+            if name in words:
+                codes, categories = words[name]
+                result[name] = np.array(categories, dtype=object)[codes]
+            elif name in _WHOLE_NUMBERS:
+                result[name] = whole_numbers(self.path, name, found[name])
+            else:
+                result[name] = found[name]
+        return result
+
+    def read_parts(
+        self, numbers: Iterable[str], texts: Iterable[str] = (), *, images: bool = False
+    ) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, tuple[np.ndarray[Any, Any], list[str]]]]:
+        """Read columns of numbers as float64 and of texts as codes and distinct values.
+
+        With ``images``, ``rlnImageName`` comes as number (before ``@``, from 1) and as stack.
+        """
+        numbers, texts = list(numbers), list(texts)
+        wanted = [IMAGE_COLUMN] if images else []
+        self.require([*numbers, *texts, *wanted])
+        return read_columns(self.path, self.block, numbers=numbers, texts=texts, images=wanted)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Raise ``InputError`` that names the columns which the table lacks."""
+        missing = [name for name in names if name not in self.block.columns]
+        if missing:
+            raise InputError(
+                f"{self.path}: the particle table has no column {', '.join(missing)}; "
+                "take the table from the step that wrote it"
+            )
+
+    def write_rows(self, out_path: Path, rows: Any) -> Path:
+        """Write some of the rows under the same header, byte for byte.
+
+        Parameters
+        ----------
+        out_path : Path
+            STAR file, written whole or not at all.
+        rows : (R,) bool or (n,) int
+            Mask, or ascending row numbers from 0.
+        """
+        mask = kept_rows(rows, self.rows)
+        write_rows(
+            self.path,
+            self.block,
+            Path(out_path),
+            mask,
+            header=self._bytes(0, self.block.rows_start),
+            tail=self._bytes(self.block.rows_end, self.structure.size),
+            added={},
+        )
+        return Path(out_path)
+
+    def write_with_columns(
+        self,
+        out_path: Path,
+        columns: Mapping[str, Any],
+        *,
+        rename: Mapping[str, str] | None = None,
+        rows: Any = None,
+    ) -> Path:
+        """Write rows with columns added at their ends; the bytes that were there stay.
+
+        Parameters
+        ----------
+        out_path : Path
+            STAR file, written whole or not at all.
+        columns : mapping
+            Name to one value for every *written* row: whole numbers, finite numbers or texts.
+        rename : mapping, optional
+            Old to new names of columns that are there. A column that is there under the name of
+            an added one, or of a new name, is renamed to ``ac4dInput...`` in the same way.
+        rows : mask or ascending row numbers, optional
+            Rows to write; all by default.
+
+        Raises
+        ------
+        InputError
+            A value is not finite or cannot be held by a STAR table.
+        """
+        mask = kept_rows(rows, self.rows)
+        count = int(mask.sum())
+        added = {name: np.asarray(column) for name, column in columns.items()}
+        for name, column in added.items():
+            if column.shape != (count,):
+                raise ValueError(f"{name} has shape {column.shape}, {count} rows are written")
+        names = new_names(self.columns, list(added), rename or {})
+        write_rows(
+            self.path,
+            self.block,
+            Path(out_path),
+            mask,
+            header=self._header(names, list(added)),
+            tail=self._bytes(self.block.rows_end, self.structure.size),
+            added=added,
+        )
+        return Path(out_path)
+
+    def _bytes(self, start: int, end: int) -> bytes:
+        with self.path.open("rb") as stream:
+            stream.seek(start)
+            return stream.read(end - start)
+
+    def _first_row(self) -> dict[str, str]:
+        from alphacryo4d.tables.small import split_row
+
+        start, end = (int(offset) for offset in self.block.offsets[:2])
+        words = split_row(self._bytes(start, end).decode("utf-8", "surrogateescape"))
+        return dict(zip(self.columns, words, strict=True))
+
+    def _header(self, names: list[str], added: list[str]) -> bytes:
+        """Bytes before the rows with columns renamed and added."""
+        text = self._bytes(0, self.block.rows_start)
+        lines = self.block.label_lines
+        parts, position = [], 0
+        for (start, end), old, new in zip(lines, self.columns, names, strict=True):
+            line = text[start:end]
+            if old != new:
+                line = re.sub(rb"_\S+", b"_" + new.encode(), line, count=1)
+            parts += [text[position:start], line]
+            position = end
+        last = text[slice(*lines[-1])]
+        numbered = b"#" in last
+        blank = b" " if last.rstrip(b"\n").endswith(b" ") else b""
+        for number, name in enumerate(added, len(names) + 1):
+            label = b"_" + name.encode() + (b" #%d" % number if numbered else b"")
+            parts.append(label + blank + b"\n")
+        return b"".join([*parts, text[position:]])
+
+
+def new_names(columns: list[str], added: list[str], rename: Mapping[str, str]) -> list[str]:
+    """Names of the columns after renaming, with no name there twice.
+
+    ``rlnClassNumber`` that is in the way becomes ``ac4dInputClassNumber``; a second one
+    ``ac4dInputClassNumber2``, and so on.
+    """
+    taken = set(added) | set(columns) - set(rename)
+    result = []
+    for name in columns:
+        wanted = rename.get(name, name)
+        if name not in rename and name not in added:
+            result.append(name)
+            continue
+        if name not in rename or wanted in taken:
+            plain = re.sub(r"^(rln|ac4dInput|ac4d|_)", "", wanted)
+            wanted = f"ac4dInput{plain}"
+        free, number = wanted, 2
+        while free in taken:
+            free, number = f"{wanted}{number}", number + 1
+        logger.info("column %s of the input is kept as %s", name, free)
+        taken.add(free)
+        result.append(free)
+    return result
+
+
+def whole_numbers(path: Path, name: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Column of whole numbers as int64; ``InputError`` names the first row that is none."""
+    bad = ~(np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**53))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"{path}: row {row + 1}: {name} is {values[row]}, which is no whole number; "
+            "restore the value from its source"
+        )
+    return values.astype(np.int64)
+
+
+def choose_particles(structure: Structure) -> Block:
+    """Table of the particles among the tables of a file.
+
+    Raises
+    ------
+    InputError
+        There is none, or it is not clear which.
+    """
+    path = structure.path
+    loops = [block for block in structure.blocks if block.is_loop]
+    named = [block for block in loops if block.name == "particles"]
+    images = [block for block in loops if IMAGE_COLUMN in block.columns]
+    others = [block for block in loops if block.name != "optics"]
+    chosen = named or images or (others if len(others) == 1 else [])
+    if not chosen:
+        held = ", ".join(f"data_{block.name}" for block in structure.blocks) or "no table"
+        raise InputError(
+            f"{path}: no particle table (data_particles, or a loop with {IMAGE_COLUMN}); "
+            f"the file holds {held}"
+        )
+    if len(chosen) > 1:
+        raise InputError(
+            f"{path}: {len(chosen)} tables hold images ("
+            f"{', '.join(f'data_{block.name}' for block in chosen)}); keep one of them"
+        )
+    if chosen[0].rows == 0:
+        raise InputError(f"{path}: data_{chosen[0].name} has no rows; nothing can be done with it")
+    return chosen[0]
+
+
+def open_table(path: Path) -> ParticleTable:
+    """Open a particle table; its form is checked from end to end.
+
+    Parameters
+    ----------
+    path : Path
+        STAR file of RELION 3.0 to 5.
+
+    Raises
+    ------
+    InputError
+        The file is missing or has a fault of form: short row, blank line inside the rows, CR LF,
+        open quote, control character, a table or column that is there twice, no particle table.
+    """
+    structure = scan(Path(path))
+    structure.require_sound()
+    return ParticleTable(Path(path), structure, choose_particles(structure))
+
+
+def refuse_unsafe_for_relion(name: str | Path) -> None:
+    """Raise ``InputError`` for a path that RELION or its shell would mangle.
+
+    RELION hands file names to a shell and cuts them at ``@`` and ``:``-less prefixes of its own.
+    """
+    text = str(name)
+    quote(text.replace("'", ""))
+    bad = sorted({c for c in text if c in "#;|&$`\"'<>*?()[]{}!\\" or c.isspace()})
+    if bad or text.startswith("-") or not text:
+        shown = " ".join(repr(c) for c in bad) or "a leading -"
+        raise InputError(
+            f"{text!r}: RELION passes file names to a shell and cannot handle {shown}; "
+            "rename the file or link to it under a plain name"
+        )
