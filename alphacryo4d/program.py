@@ -14,7 +14,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from alphacryo4d.errors import InputError, MissingProgramError, ProgramError, UsageError
@@ -120,6 +121,7 @@ def run_program(
     log: Path,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> None:
     """Run a program to its end; its output goes to a log that grows as it runs.
 
@@ -136,6 +138,8 @@ def run_program(
         Working directory.
     environment : mapping, optional
         Variables set in addition to those of this process.
+    watch : callable, optional
+        Called once a second; an exception that it raises ends the program (``--max-time``).
 
     Raises
     ------
@@ -164,7 +168,7 @@ def run_program(
         except (FileNotFoundError, PermissionError) as error:
             raise MissingProgramError(f"{words[0]}: cannot be run ({error.strerror})") from error
         try:
-            code = process.wait()
+            code = _wait(process, watch)
         finally:
             if process.poll() is None:
                 _end_group(process)
@@ -174,6 +178,15 @@ def run_program(
             f"{Path(words[0]).name}: {_describe(code)}; its last lines (all in {log}):\n"
             f"{log_tail(log)}"
         )
+
+
+def _wait(process: subprocess.Popen[bytes], watch: Callable[[], None] | None) -> int:
+    if watch is None:
+        return process.wait()
+    while True:
+        watch()
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=1.0)
 
 
 def _describe(code: int) -> str:
