@@ -149,7 +149,7 @@ def _byte_order(path: Path, raw: bytes) -> tuple[str, Any]:
         header = np.frombuffer(raw, _header_type(order))[0]
         size, mode = header["size"].astype(np.int64), int(header["mode"])
         known = mode in _MODES or mode in _NAMES
-        if known and (size > 0).all() and (size < 1 << 24).all() and 0 <= header["extended"]:
+        if known and (size > 0).all() and (size < 1 << 24).all() and header["extended"] >= 0:
             return order, header
     raise InputError(f"{path}: not an MRC file (its header makes no sense); check the name")
 
