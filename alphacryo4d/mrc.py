@@ -22,28 +22,28 @@ Array = np.ndarray[Any, Any]
 HEADER_BYTES = 1024
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _NAMES = {3: "complex integers", 4: "Fourier transforms", 101: "4-bit pixels"}
-_FIELDS = [
+_FIELDS: list[tuple[str, str, int]] = [
     ("size", "i4", 3),
-    ("mode", "i4"),
+    ("mode", "i4", 1),
     ("start", "i4", 3),
     ("sampling", "i4", 3),
     ("cell", "f4", 3),
     ("angles", "f4", 3),
     ("axes", "i4", 3),
-    ("low", "f4"),
-    ("high", "f4"),
-    ("mean", "f4"),
-    ("space_group", "i4"),
-    ("extended", "i4"),
-    ("extra1", "V8"),
-    ("extended_type", "S4"),
-    ("version", "i4"),
-    ("extra2", "V84"),
+    ("low", "f4", 1),
+    ("high", "f4", 1),
+    ("mean", "f4", 1),
+    ("space_group", "i4", 1),
+    ("extended", "i4", 1),
+    ("extra1", "V8", 1),
+    ("extended_type", "S4", 1),
+    ("version", "i4", 1),
+    ("extra2", "V84", 1),
     ("origin", "f4", 3),
-    ("map", "S4"),
+    ("map", "S4", 1),
     ("stamp", "u1", 4),
-    ("deviation", "f4"),
-    ("labels", "i4"),
+    ("deviation", "f4", 1),
+    ("labels", "i4", 1),
     ("label", "S80", 10),
 ]
 
@@ -155,7 +155,11 @@ def _byte_order(path: Path, raw: bytes) -> tuple[str, Any]:
 
 
 def _header_type(order: str) -> np.dtype[Any]:
-    return np.dtype([(f[0], order + f[1], *f[2:]) for f in _FIELDS])  # type: ignore[misc]
+    fields = [
+        (name, order + kind, count) if count > 1 else (name, order + kind)
+        for name, kind, count in _FIELDS
+    ]
+    return np.dtype(fields)
 
 
 def open_stack(path: Path) -> Array:
@@ -250,7 +254,7 @@ def write_volume(path: Path, array: Array, voxel_size: float) -> Path:
     header = _new_header(volume.shape, voxel_size, numbers, is_stack=False)
     with atomic_path(Path(path)) as temporary, temporary.open("wb") as stream:
         stream.write(header)
-        stream.write(memoryview(volume).cast("B"))
+        stream.write(volume.data.cast("B"))
     return Path(path)
 
 
@@ -307,7 +311,7 @@ class StackWriter:
         self.low, self.high = min(self.low, images.min()), max(self.high, images.max())
         if not np.isfinite(self.total):
             raise InputError(f"{self.stream.name}: an image to be written is not finite")
-        self.stream.write(memoryview(images).cast("B"))
+        self.stream.write(images.data.cast("B"))
         self.count += len(images)
 
     def finish(self) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from alphacryo4d.errors import InputError
 from alphacryo4d.mrc import open_stack, read_header
-from alphacryo4d.optics import Optics, read_optics, refuse_tomography, refuse_unmodelled
+from alphacryo4d.particles_optics import Optics, read_optics, refuse_tomography, refuse_unmodelled
 from alphacryo4d.star import IMAGE_COLUMN, ParticleTable, open_table, whole_numbers
 
 logger = logging.getLogger(__name__)

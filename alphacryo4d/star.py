@@ -133,7 +133,8 @@ class ParticleTable:
         """
         names = list(names)
         self.require(names)
-        numbers, texts = [], [name for name in names if is_text_column(name)]
+        numbers: list[str] = []
+        texts = [name for name in names if is_text_column(name)]
         first = self._first_row()
         for name in names:
             if name not in texts:

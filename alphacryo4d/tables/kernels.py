@@ -23,7 +23,7 @@ POWERS = 10.0 ** np.arange(23)
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _is_blank(c: int) -> bool:
-    return c == SPACE or c == TAB or c == CARRIAGE
+    return c in (SPACE, TAB, CARRIAGE)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -48,10 +48,10 @@ def _token_end(buffer: Bytes, start: int, end: int) -> int:
 def _starts_with(buffer: Bytes, start: int, end: int, word: Bytes) -> bool:
     if start + len(word) > end:
         return False
-    for i in range(len(word)):
-        if buffer[start + i] != word[i]:
-            return False
-    return True
+    same = 0
+    while same < len(word) and buffer[start + same] == word[same]:
+        same += 1
+    return same == len(word)
 
 
 @numba.njit(cache=True, nogil=True)

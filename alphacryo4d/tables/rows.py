@@ -155,16 +155,16 @@ def kept_rows(rows: Any, count: int) -> Array:
     """
     if rows is None:
         return np.ones(count, bool)
-    rows = np.asarray(rows)
-    if rows.dtype == bool:
-        if rows.shape != (count,):
-            raise ValueError(f"mask has shape {rows.shape}, the table has {count} rows")
-        return rows
-    rows = rows.astype(np.int64)
-    if rows.size and (rows[0] < 0 or rows[-1] >= count or (np.diff(rows) <= 0).any()):
+    chosen: Array = np.asarray(rows)
+    if chosen.dtype == bool:
+        if chosen.shape != (count,):
+            raise ValueError(f"mask has shape {chosen.shape}, the table has {count} rows")
+        return chosen
+    chosen = chosen.astype(np.int64)
+    if chosen.size and (chosen[0] < 0 or chosen[-1] >= count or (np.diff(chosen) <= 0).any()):
         raise ValueError("row numbers must ascend and lie in the table")
     mask = np.zeros(count, bool)
-    mask[rows] = True
+    mask[chosen] = True
     return mask
 
 
@@ -191,27 +191,30 @@ def write_rows(
     added : mapping
         Columns with one value for every kept row.
     """
-    with path.open("rb") as stream, atomic_path(out_path) as temporary:
-        with temporary.open("wb") as out:
-            out.write(header)
-            done = 0
-            for first, after in pieces(block):
-                kept = mask[first:after]
-                if not kept.any():
-                    continue
-                text = _read_bytes(stream, block, first, after)
-                starts = block.offsets[first : after + 1] - block.offsets[first]
-                count = int(kept.sum())
-                if added:
-                    part = {name: column[done : done + count] for name, column in added.items()}
-                    out.write(_extend(text, starts, np.flatnonzero(kept), part))
-                elif count == after - first:
-                    out.write(text)
-                else:
-                    chosen = np.repeat(kept, np.diff(starts))
-                    out.write(memoryview(np.frombuffer(text, np.uint8)[chosen]))
-                done += count
-            out.write(tail)
+    with (
+        path.open("rb") as stream,
+        atomic_path(out_path) as temporary,
+        temporary.open("wb") as out,
+    ):
+        out.write(header)
+        done = 0
+        for first, after in pieces(block):
+            kept = mask[first:after]
+            if not kept.any():
+                continue
+            text = _read_bytes(stream, block, first, after)
+            starts = block.offsets[first : after + 1] - block.offsets[first]
+            count = int(kept.sum())
+            if added:
+                part = {name: column[done : done + count] for name, column in added.items()}
+                out.write(_extend(text, starts, np.flatnonzero(kept), part))
+            elif count == after - first:
+                out.write(text)
+            else:
+                chosen = np.repeat(kept, np.diff(starts))
+                out.write(memoryview(np.frombuffer(text, np.uint8)[chosen]))
+            done += count
+        out.write(tail)
 
 
 def _extend(text: bytes, starts: Array, rows: Array, added: Mapping[str, Array]) -> bytes:
