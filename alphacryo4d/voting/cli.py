@@ -1,0 +1,120 @@
+"""Commands of the voting stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alphacryo4d.options import (
+    CONTEXT,
+    build_settings,
+    continue_option,
+    dry_run_option,
+    input_option,
+    json_option,
+    output_option,
+    overwrite_option,
+    require_options,
+    settings_options,
+    threads_option,
+)
+from alphacryo4d.voting.options import VoteOptions
+
+landscape_option = click.option(
+    "--landscape",
+    type=click.Path(path_type=Path),
+    help="Folder that `alphacryo4d landscape` wrote.",
+)
+
+
+def show_results(paths: list[Path], as_json: bool, **more: Any) -> None:
+    """Result paths on stdout, one a line or as one JSON object."""
+    if as_json:
+        import json
+
+        click.echo(json.dumps({"outputs": [str(path) for path in paths], **more}))
+    else:
+        for path in paths:
+            click.echo(path)
+
+
+def _vote(
+    input_path: Path, landscape: Path, output_path: Path, options: VoteOptions, **flags: Any
+) -> None:
+    if flags.pop("dry_run"):
+        click.echo(
+            f"would assign the particles of {input_path} to the states of {landscape} "
+            f"by {options.assign} and write {output_path}",
+            err=True,
+        )
+        return
+    as_json = flags.pop("as_json")
+    from alphacryo4d.voting.stage import run_vote
+
+    show_results(run_vote(input_path, landscape, output_path, options=options, **flags), as_json)
+
+
+def common_options(command: Any) -> Any:
+    """``--j --overwrite --continue --dry-run --json``; voting draws no random numbers."""
+    for option in (json_option, dry_run_option, continue_option, overwrite_option, threads_option):
+        command = option(command)
+    return command
+
+
+@click.group(invoke_without_command=True, context_settings=CONTEXT)
+@input_option("Folder that `alphacryo4d resample` wrote.", required=False)
+@landscape_option
+@output_option("Output folder.", required=False)
+@settings_options(VoteOptions)
+@common_options
+@click.pass_context
+def vote(
+    ctx: click.Context,
+    /,
+    input_path: Path | None,
+    landscape: Path | None,
+    output_path: Path | None,
+    **values: Any,
+) -> None:
+    """Put every particle into the state that its volumes vote for.
+
+    Without a subcommand the whole stage runs: votes are counted, every state gets its particle
+    table, its reconstruction and its statistics.
+    """
+    if ctx.invoked_subcommand:
+        return
+    require_options(i=input_path, landscape=landscape, o=output_path)
+    assert input_path is not None
+    assert landscape is not None
+    assert output_path is not None
+    _vote(input_path, landscape, output_path, build_settings(VoteOptions, values), **values)
+
+
+@vote.command(context_settings=CONTEXT)
+@input_option("Folder that `alphacryo4d resample` wrote.")
+@landscape_option
+@output_option("Output folder.")
+@settings_options(VoteOptions, leave_out=("assign", "cutoff", "reconstruct"))
+@common_options
+def count(input_path: Path, landscape: Path | None, output_path: Path, **values: Any) -> None:
+    """Count the votes and write the particle table of every state (section 4.8)."""
+    require_options(landscape=landscape)
+    assert landscape is not None
+    options = build_settings(VoteOptions, values, assign="vote", reconstruct=False)
+    _vote(input_path, landscape, output_path, options, **values)
+
+
+@vote.command(context_settings=CONTEXT)
+@input_option("Folder that `alphacryo4d resample` wrote.")
+@landscape_option
+@output_option("Output folder.")
+@settings_options(VoteOptions, leave_out=("assign", "threshold", "reconstruct"))
+@common_options
+def nearest(input_path: Path, landscape: Path | None, output_path: Path, **values: Any) -> None:
+    """Assign every particle to the state nearest to its M copies (section 4.9)."""
+    require_options(landscape=landscape)
+    assert landscape is not None
+    options = build_settings(VoteOptions, values, assign="nearest", reconstruct=False)
+    _vote(input_path, landscape, output_path, options, **values)

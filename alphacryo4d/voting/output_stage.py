@@ -1,0 +1,146 @@
+"""Tables of the voting stage: every particle with its state, and one table for every state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.errors import InputError
+from alphacryo4d.star import ParticleTable, open_table
+from alphacryo4d.voting.votes import Election
+
+Array = np.ndarray[Any, Any]
+
+_PIECE_BYTES = 16 << 20
+
+
+def input_table(resample: Path) -> ParticleTable:
+    """Particle table that the resample stage worked on, as ``job.json`` names it.
+
+    Raises
+    ------
+    InputError
+        The record or the table is missing, or the table was changed since.
+    """
+    return open_table(input_table_path(resample))
+
+
+def input_table_path(resample: Path) -> Path:
+    """Path of the particle table that the resample stage worked on."""
+    from alphacryo4d.job import read_job
+
+    record = read_job(resample)
+    if record is None or not record.get("inputs"):
+        raise InputError(
+            f"{resample / files.JOB_JSON}: missing or without inputs; "
+            "name the folder that `alphacryo4d resample` wrote"
+        )
+    entry = record["inputs"][0]
+    path = Path(entry["path"])
+    if not path.is_file():
+        raise InputError(f"{path}: the particle table is gone; put it back where it was")
+    if path.stat().st_size != entry.get("size", path.stat().st_size):
+        raise InputError(f"{path}: changed since {resample} was made; run the resample stage again")
+    return path
+
+
+def state_table(folder: Path, state: int, suffix: str = ".star") -> Path:
+    """File of one state, ``class001.star``."""
+    return folder / f"class{state:03d}{suffix}"
+
+
+def write_particles(
+    table: ParticleTable, folder: Path, election: Election, state_count: int
+) -> list[Path]:
+    """Write ``particles.star`` and ``class001.star`` ... of an election.
+
+    Returns
+    -------
+    list of Path
+        The tables; a state without particles gets none, since RELION refuses empty tables.
+    """
+    everything = table.write_with_columns(
+        folder / files.PARTICLES_STAR,
+        {
+            "rlnClassNumber": election.states,
+            "ac4dVotes": election.votes.astype(np.int32),
+            "ac4dConfidence": np.round(election.confidence.astype(np.float64), 6),
+            "ac4dEntropy": np.round(election.entropy.astype(np.float64), 6),
+        },
+        rename={"rlnClassNumber": "ac4dInputClassNumber"}
+        if "rlnClassNumber" in table.columns
+        else None,
+    )
+    return [everything, *split_table(table, folder, election.states, state_count)]
+
+
+def split_table(table: ParticleTable, folder: Path, states: Array, state_count: int) -> list[Path]:
+    """Write the rows of every state byte for byte, all in one pass over the input.
+
+    Parameters
+    ----------
+    table : ParticleTable
+        Input table of P rows.
+    folder : Path
+        Output folder.
+    states : (P,) int array
+        State of every row from 1; rows of 0 go nowhere.
+    state_count : int
+        K.
+
+    Returns
+    -------
+    list of Path
+        Tables of the states that have particles.
+    """
+    present = [k for k in range(1, state_count + 1) if (states == k).any()]
+    paths = [state_table(folder, k) for k in present]
+    block = table.block
+    with ExitStack() as stack, table.path.open("rb") as source:
+        header = source.read(block.rows_start)
+        source.seek(block.rows_end)
+        tail = source.read()
+        streams = {}
+        for state, path in zip(present, paths, strict=True):
+            temporary = stack.enter_context(files.atomic_path(path))
+            streams[state] = stack.enter_context(temporary.open("wb"))
+            streams[state].write(header)
+        for first, after in _pieces(block.offsets):
+            source.seek(int(block.offsets[first]))
+            text = source.read(int(block.offsets[after] - block.offsets[first]))
+            _deal(text, block.offsets[first : after + 1], states[first:after], streams)
+        for stream in streams.values():
+            stream.write(tail)
+            stream.close()
+    return paths
+
+
+def _pieces(offsets: Array) -> Iterator[tuple[int, int]]:
+    """First and last row (exclusive) of consecutive pieces of the rows."""
+    row, rows = 0, len(offsets) - 1
+    while row < rows:
+        after = int(np.searchsorted(offsets, offsets[row] + _PIECE_BYTES, side="right")) - 1
+        after = min(max(after, row + 1), rows)
+        yield row, after
+        row = after
+
+
+def _deal(text: bytes, offsets: Array, states: Array, streams: dict[int, Any]) -> None:
+    """Write each row of a piece to the stream of its state, in the order of the input."""
+    bounds = (offsets - offsets[0]).tolist()
+    order = np.argsort(states, kind="stable")
+    sizes = np.bincount(states, minlength=1)
+    first = int(sizes[0])
+    for state, size in enumerate(sizes[1:].tolist(), 1):
+        if size:
+            rows = order[first : first + size].tolist()
+            lines = [text[bounds[row] : bounds[row + 1]] for row in rows]
+            if not lines[-1].endswith(b"\n"):
+                lines[-1] += b"\n"
+            streams[state].write(b"".join(lines))
+            first += size

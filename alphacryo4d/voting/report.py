@@ -1,0 +1,131 @@
+"""What the votes say about the states: figures for programs and a table for people."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.errors import InputError
+from alphacryo4d.voting import evidence
+from alphacryo4d.voting.votes import Election
+
+logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, Any]
+
+REPORT_JSON, REPORT_TXT = "report.json", "summary.txt"
+
+
+def make_report(
+    resample: Path,
+    assignments: Array,
+    volume_states: Array,
+    state_count: int,
+    election: Election,
+    votes: Array,
+) -> dict[str, Any]:
+    """Figures of an election: particles, share voted out, agreement, held-out, batches."""
+    members = np.bincount(election.states, minlength=state_count + 1)
+    agreement = evidence.fold_agreement(assignments, volume_states, state_count)
+    off = ~np.eye(assignments.shape[1], dtype=bool)
+    lost = evidence.voted_out_share(votes, election.states)
+    report: dict[str, Any] = {
+        "particles": len(election.states),
+        "voted": int(members[1:].sum()),
+        "voted_out": int(members[0]),
+        "states": int((members[1:] > 0).sum()),
+        "folds": assignments.shape[1],
+        "per_state": [
+            {
+                "state": k + 1,
+                "particles": int(members[k + 1]),
+                "volumes": int((volume_states == k + 1).sum()),
+                "share_voted_out": _number(lost[k]),
+                "fold_agreement": _number(_mean(agreement[k][off])),
+                "agreement_matrix": [[_number(x) for x in row] for row in agreement[k]],
+            }
+            for k in range(state_count)
+        ],
+        "note": "Folds share particles: their agreement is stability, not independent evidence. "
+        "Held-out agreement comes from the fold that left the particle out.",
+    }
+    _add_heldout(report, resample, election, volume_states, state_count)
+    _add_batches(report, resample, election, state_count)
+    return report
+
+
+def _add_heldout(
+    report: dict[str, Any], resample: Path, election: Election, volume_states: Array, count: int
+) -> None:
+    path = resample / files.HELDOUT_NPY
+    if not path.is_file():
+        return
+    heldout = files.load_array(path, dtype=np.integer, ndim=1)
+    agreement, chance = evidence.heldout_agreement(election.states, heldout, volume_states, count)
+    for entry, agreed, by_chance in zip(report["per_state"], agreement, chance, strict=True):
+        entry["heldout_agreement"] = _number(agreed)
+        entry["heldout_chance"] = _number(by_chance)
+    members = np.array([entry["particles"] for entry in report["per_state"]], float)
+    good = np.isfinite(agreement)
+    total = max(float(members[good].sum()), 1.0)
+    report["heldout_agreement"] = float((agreement[good] * members[good]).sum() / total)
+    report["heldout_chance"] = float((chance[good] * members[good]).sum() / total)
+
+
+def _add_batches(
+    report: dict[str, Any], resample: Path, election: Election, state_count: int
+) -> None:
+    groups = files.load_array(resample / files.GROUPS_NPY, dtype=np.integer, ndim=2)
+    if len(groups) != len(election.states):
+        raise InputError(
+            f"{resample / files.GROUPS_NPY}: has {len(groups)} particles, not "
+            f"{len(election.states)}; run the resample stage again"
+        )
+    shares, cramer = evidence.batch_bias(election.states, groups[:, 0], state_count)
+    report["batches"] = {
+        "cramer_v": cramer,
+        "shares": [[_number(x) for x in row] for row in shares],
+        "columns": "voted out, then the states",
+    }
+
+
+def _mean(values: Array) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None
+
+
+def write_report(folder: Path, report: dict[str, Any]) -> list[Path]:
+    """Write ``report.json`` and the table of it that people read."""
+    as_json = files.write_text(folder / REPORT_JSON, json.dumps(report, indent=1) + "\n")
+    text = summary(report)
+    logger.info("%s", text.rstrip())
+    return [as_json, files.write_text(folder / REPORT_TXT, text)]
+
+
+def summary(report: dict[str, Any]) -> str:
+    """Table of the states as text."""
+    lines = [
+        f"{report['particles']} particles = {report['voted']} voted + "
+        f"{report['voted_out']} voted out; {report['states']} states",
+        "state particles volumes voted-out fold-agreement held-out chance",
+    ]
+    for entry in report["per_state"]:
+        shares = [entry["share_voted_out"], entry["fold_agreement"]]
+        shares += [entry.get("heldout_agreement"), entry.get("heldout_chance")]
+        a, b, c, d = ("-" if share is None else f"{share:.3f}" for share in shares)
+        lines.append(
+            f"{entry['state']:5d} {entry['particles']:9d} {entry['volumes']:7d} "
+            f"{a:>9s} {b:>14s} {c:>8s} {d:>6s}"
+        )
+    if len(report["batches"]["shares"]) > 1:
+        lines.append(f"batches: Cramer's V {report['batches']['cramer_v']:.3f} (0 is no bias)")
+    return "\n".join([*lines, report["note"], ""])

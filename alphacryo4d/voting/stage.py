@@ -1,0 +1,202 @@
+"""The voting stage: from volumes and states to the particles of every state."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.errors import InputError
+from alphacryo4d.job import Job, start_job
+from alphacryo4d.star import read_tables
+from alphacryo4d.voting.nearest import assign_nearest
+from alphacryo4d.voting.options import VoteOptions, votes_needed
+from alphacryo4d.voting.output_stage import input_table, input_table_path, write_particles
+from alphacryo4d.voting.report import REPORT_JSON, REPORT_TXT, make_report, write_report
+from alphacryo4d.voting.votes import Election, count_votes, states_of_volumes
+
+logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, Any]
+
+VOLUME_STATES_NPY = "volume_states.npy"
+
+
+@dataclass(frozen=True)
+class States:
+    """States of a landscape.
+
+    Attributes
+    ----------
+    centers : (K, 2) float64
+    radii : (K,) float64
+    points : (V, 2) float64
+        Embedding of the volumes.
+    volume_states : (V,) int32
+        State of every volume from 1, 0 for none.
+    """
+
+    centers: Array
+    radii: Array
+    points: Array
+    volume_states: Array
+
+    @property
+    def count(self) -> int:
+        """K, the number of states."""
+        return len(self.centers)
+
+
+def read_states(landscape: Path) -> States:
+    """States of a landscape folder.
+
+    A volume belongs to the nearest centre whose radius it is strictly inside, unless the
+    landscape says its state itself (``volume_states.npy``, for states that are no circles).
+    """
+    path = landscape / files.STATES_STAR
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run `alphacryo4d landscape states` first")
+    table = read_tables(path).get("states")
+    needed = ("ac4dCenterX", "ac4dCenterY", "ac4dRadius")
+    missing = [name for name in needed if table is None or name not in table]
+    if table is None or missing:
+        raise InputError(f"{path}: the table states lacks {', '.join(missing)}")
+    centers = np.column_stack([table[name].to_numpy(float) for name in needed[:2]])
+    radii = table["ac4dRadius"].to_numpy(float)
+    points = files.load_array(landscape / files.EMBEDDING_NPY, dtype=np.floating, ndim=2)
+    own = landscape / VOLUME_STATES_NPY
+    if own.is_file():
+        volume_states = files.load_array(own, dtype=np.integer, ndim=1).astype(np.int32)
+        if len(volume_states) != len(points) or volume_states.max(initial=0) > len(centers):
+            raise InputError(f"{own}: does not fit {path}; run the landscape stage again")
+    else:
+        volume_states = states_of_volumes(points, centers, radii)
+    return States(centers, radii, points.astype(np.float64), volume_states)
+
+
+def run_vote(
+    resample: Path,
+    landscape: Path,
+    output: Path,
+    *,
+    options: VoteOptions | None = None,
+    threads: int | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Put every particle into the state that its volumes vote for.
+
+    Parameters
+    ----------
+    resample, landscape : Path
+        Folders of the stages before.
+    output : Path
+        Output folder.
+    options : VoteOptions, optional
+        How particles are assigned.
+    threads : int, optional
+        Threads of the reconstructions.
+    overwrite, resume : bool
+        ``--overwrite`` and ``--continue``.
+
+    Returns
+    -------
+    list of Path
+        ``particles.star``, the table of every state, ``votes.npy`` and the report.
+    """
+    options = options or VoteOptions()
+    inputs = [
+        input_table_path(resample),
+        resample / files.ASSIGNMENTS_NPY,
+        resample / files.GROUPS_NPY,
+        landscape / files.STATES_STAR,
+        landscape / files.EMBEDDING_NPY,
+    ]
+    inputs += [path for path in optional_inputs(resample, landscape) if path.is_file()]
+    with start_job(
+        output,
+        stage="vote",
+        options={"vote": options},
+        inputs=inputs,
+        overwrite=overwrite,
+        resume=resume,
+    ) as job:
+        if not job.finished and not job.completed("count"):
+            _count(job, resample, landscape, options)
+        if options.reconstruct and not job.finished and not job.completed("reconstruct"):
+            from alphacryo4d.voting.reconstruct_stage import reconstruct_states
+
+            made = reconstruct_states(job.folder, job.folder, threads=threads)
+            job.complete("reconstruct", made)
+    return main_outputs(output)
+
+
+def optional_inputs(resample: Path, landscape: Path) -> list[Path]:
+    """Inputs that the stage uses where they are present."""
+    return [resample / files.HELDOUT_NPY, landscape / VOLUME_STATES_NPY]
+
+
+def main_outputs(folder: Path) -> list[Path]:
+    """Tables and report of a voting folder."""
+    names = (files.PARTICLES_STAR, files.VOTES_NPY, REPORT_JSON, REPORT_TXT)
+    found = [folder / name for name in names] + sorted(folder.glob("class[0-9]*.star"))
+    return [path for path in found if path.is_file()]
+
+
+def _count(job: Job, resample: Path, landscape: Path, options: VoteOptions) -> None:
+    states = read_states(landscape)
+    assignments = read_assignments(resample)
+    table = input_table(resample)
+    if table.rows != len(assignments):
+        raise InputError(
+            f"{table.path}: has {table.rows} particles, but {resample / files.ASSIGNMENTS_NPY} "
+            f"has {len(assignments)}; run the resample stage again"
+        )
+    folds = assignments.shape[1] - 1
+    needed = votes_needed(options.threshold, folds)
+    votes_path = job.folder / files.VOTES_NPY
+    with files.create_array(votes_path, (len(assignments), states.count), np.uint8) as votes:
+        if options.assign == "vote":
+            election = count_votes(
+                assignments, states.volume_states, states.count, needed=needed, out=votes
+            )
+        else:
+            election = assign_nearest(
+                assignments, states.points, states.centers, cutoff=options.cutoff, out=votes
+            )
+    written = [votes_path]
+    written += write_election(job.folder, table, election, states.count)
+    report = make_report(resample, assignments, states.volume_states, states.count, election, votes)
+    report |= {"assign": options.assign, "votes_needed": needed}
+    written += write_report(job.folder, report)
+    job.note(**{name: report[name] for name in ("particles", "voted", "voted_out", "states")})
+    job.complete("count", written)
+
+
+def write_election(folder: Path, table: Any, election: Election, state_count: int) -> list[Path]:
+    """Write the tables of an election and say the counts, which must add up."""
+    written = write_particles(table, folder, election, state_count)
+    voted, total = election.kept, len(election.states)
+    members = np.bincount(election.states, minlength=state_count + 1)
+    if members[1:].sum() + members[0] != total or total != table.rows:
+        raise InputError(f"{table.path}: {total} particles counted, {table.rows} in the table")
+    logger.info(
+        "%d particles: %d voted into %d states, %d voted out (%.1f%% kept)",
+        total,
+        voted,
+        int((members[1:] > 0).sum()),
+        total - voted,
+        100 * voted / max(total, 1),
+    )
+    return written
+
+
+def read_assignments(resample: Path) -> Array:
+    """``assignments.npy``, memory-mapped."""
+    return files.load_array(
+        resample / files.ASSIGNMENTS_NPY, dtype=np.integer, ndim=2, memory_map=True
+    )
