@@ -120,7 +120,7 @@ def class3d_command(
     words += _reference_is_ctf_corrected(options.reference_ctf_corrected, version)
     if options.firstiter_cc:
         words += ["--firstiter_cc"]
-    words += ["--iter", str(run.iterations), "--tau2_fudge", number(options.tau2_fudge)]
+    words += ["--iter", str(run.iterations), "--tau2_fudge", number(options.relion_tau2_fudge)]
     words += ["--K", str(run.classes), "--flatten_solvent"]
     if options.zero_mask:
         words += ["--zero_mask"]
@@ -192,7 +192,7 @@ def consensus_command(
         words += ["--auto_refine", "--split_random_halves", "--low_resol_join_halves", "40"]
     else:
         words += ["--iter", str(consensus.iterations), "--K", str(consensus.models)]
-        words += ["--tau2_fudge", number(options.tau2_fudge)]
+        words += ["--tau2_fudge", number(options.relion_tau2_fudge)]
     words += ["--flatten_solvent", *(["--zero_mask"] if options.zero_mask else [])]
     if consensus.mask is not None:
         words += ["--solvent_mask", str(consensus.mask)]

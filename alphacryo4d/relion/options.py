@@ -40,7 +40,7 @@ class RelionOptions:
     firstiter_cc: bool = setting(
         False, "First iteration by cross-correlation, for references not on absolute grey scale."
     )
-    tau2_fudge: float = setting(4.0, "RELION's regularisation parameter T.")
+    relion_tau2_fudge: float = setting(4.0, "RELION's regularisation parameter T (tau2_fudge).")
     zero_mask: bool = setting(True, "Set the surroundings of particles to zero, not to noise.")
     correct_norm: bool = setting(True, "Correct the norm of images and the scale of groups.")
     padding: int = setting(2, "Padding factor of the references.", flags=("--pad",))
@@ -61,7 +61,7 @@ class RelionOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        for name in ("initial_lowpass", "tau2_fudge"):
+        for name in ("initial_lowpass", "relion_tau2_fudge"):
             value = getattr(self, name)
             require_setting(
                 math.isfinite(value) and value > 0,

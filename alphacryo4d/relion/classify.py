@@ -1,0 +1,257 @@
+"""One classification without alignment by RELION: direct (20) or hierarchical (5x8).
+
+The results stand under the names that the native engine uses too: ``run_it025_class001.mrc`` ...,
+``run_it025_data.star`` (the rows of the input with class and probability added) and
+``run_it025_model.star`` (one row a class). RELION's own files are in ``relion/`` beside them.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.errors import UsageError
+from alphacryo4d.job import Deadline
+from alphacryo4d.progress import Progress, no_progress
+from alphacryo4d.relion.options import RelionOptions, refuse_gpu_without_alignment
+from alphacryo4d.relion.outputs import ROW_COLUMN, RunResult
+from alphacryo4d.relion.plan import SMALLEST_CLASS, Request, default_ranks, make_run, parts_of
+from alphacryo4d.relion.preflight import check_map, check_particles, image_root, name_from
+from alphacryo4d.relion.running import Runner
+from alphacryo4d.relion.version import installed_version
+from alphacryo4d.star import ParticleTable, write_tables
+
+logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class FoundClass:
+    """One class: its number (from 1, gaps kept), the class it was split from, size, map."""
+
+    number: int
+    parent: int
+    particles: int
+    resolution: float
+    map: Path
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Result of :func:`classify_with_relion`.
+
+    Attributes
+    ----------
+    labels : (P,) int32 array
+        Class number of every row of the table.
+    probabilities : (P,) float64 array
+        Probability of that class (of the last level).
+    classes : tuple of FoundClass
+        Classes that hold particles.
+    outputs : tuple of Path
+        Files written: data table, model table, maps.
+    """
+
+    labels: Array
+    probabilities: Array
+    classes: tuple[FoundClass, ...]
+    outputs: tuple[Path, ...]
+
+
+def classify_with_relion(
+    table: Path,
+    folder: Path,
+    request: Request,
+    options: RelionOptions,
+    *,
+    threads: int | None = None,
+    gpu: str | None = None,
+    resume: bool = False,
+    deadline: Deadline | None = None,
+    progress: Progress = no_progress,
+) -> Classified:
+    """Classify the particles of a table without alignment, with the RELION on ``PATH``.
+
+    Parameters
+    ----------
+    table : Path
+        Particle table with poses, any dialect that the installed RELION reads.
+    folder : Path
+        Output folder.
+    request, options : Request, RelionOptions
+        What is asked for, and how RELION is to do it.
+    threads : int, optional
+        Workers; gives the MPI ranks where the options do not say.
+    gpu : str, optional
+        Refused with the reason.
+    resume : bool
+        Keep the runs that are complete and continue one that was interrupted from its last whole
+        iteration; otherwise all is done anew.
+    deadline : Deadline, optional
+        Time to stop at.
+    progress : callable
+        Called with runs done and runs in all.
+
+    Returns
+    -------
+    Classified
+        Class of every particle, and the classes.
+
+    Raises
+    ------
+    UsageError
+        A GPU is asked for.
+    InputError
+        The input is damaged; found before RELION starts.
+    MissingProgramError, ProgramError
+        RELION is missing, failed, or wrote something that is no use.
+    """
+    refuse_gpu_without_alignment(gpu)
+    version = installed_version()
+    particles = check_particles(table, version=version)
+    root = image_root(particles)
+    for path, what in ((options.reference, "reference"), (request.mask, "mask")):
+        if path is not None:
+            check_map(path, particles, what=what, is_mask=what == "mask")
+    if len(particles) < request.levels[0] * SMALLEST_CLASS:
+        raise UsageError(
+            f"{table}: {len(particles)} particles are too few for {request.levels[0]} classes of "
+            f"at least {SMALLEST_CLASS}; ask for fewer classes"
+        )
+    work = folder / "relion"
+    if not resume:
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    runner = Runner(
+        options=options,
+        version=version,
+        ranks=default_ranks(options, threads),
+        root=root,
+        watch=deadline.check if deadline is not None else None,
+    )
+    name_from(root, folder)
+    tree = _Tree(particles.table, work, request, runner, progress)
+    return _publish(particles.table, folder, request.iterations, tree.classify())
+
+
+@dataclass
+class Found:
+    """Labels and probabilities, filled in as classes are found."""
+
+    labels: Array
+    probabilities: Array
+    classes: list[FoundClass]
+
+
+class _Tree:
+    """Runs of RELION level by level; every class of a level is split into the next."""
+
+    def __init__(
+        self,
+        table: ParticleTable,
+        work: Path,
+        request: Request,
+        runner: Runner,
+        progress: Progress,
+    ) -> None:
+        self.table = table
+        self.work = work
+        self.request = request
+        self.runner = runner
+        self.report: Callable[[], None] = self._counter(progress)
+
+    def _counter(self, progress: Progress) -> Callable[[], None]:
+        total = 1 + (self.request.levels[0] if len(self.request.levels) > 1 else 0)
+        done = 0
+
+        def report() -> None:
+            nonlocal done
+            done += 1
+            progress(min(done, total), total, "runs of RELION")
+
+        return report
+
+    def classify(self) -> Found:
+        """Labels, probabilities and classes of all rows of the table."""
+        rows = np.arange(self.table.rows)
+        found = Found(np.zeros(len(rows), np.int32), np.zeros(len(rows)), [])
+        self._write_table(self.work, rows)
+        reference = self.runner.options.reference or self._reference()
+        self._descend(self.work, reference, rows, level=0, first=1, found=found)
+        return found
+
+    def _descend(
+        self, here: Path, reference: Path, members: Array, *, level: int, first: int, found: Found
+    ) -> None:
+        """Classify some rows, and split every class again where a level is left.
+
+        ``first`` is the lowest number that a class of these rows can have.
+        """
+        levels = self.request.levels
+        result = self._run(here, reference, members, level)
+        span = math.prod(levels[level + 1 :])
+        for index, path in enumerate(result.maps):
+            chosen = result.classes == index + 1
+            inside, number = members[chosen], first + index * span
+            if not len(inside):
+                continue
+            if level + 1 < len(levels) and parts_of(len(inside), levels[level + 1]) > 1:
+                below = here / f"class{index + 1:03d}"
+                self._write_table(below, inside)
+                self._descend(below, path, inside, level=level + 1, first=number, found=found)
+                continue
+            found.labels[inside], found.probabilities[inside] = number, result.probabilities[chosen]
+            parent = (number - 1) // levels[-1] + 1 if len(levels) > 1 else 0
+            resolution = result.resolutions[index]
+            found.classes.append(FoundClass(number, parent, len(inside), resolution, path))
+
+    def _write_table(self, here: Path, rows: Array) -> None:
+        path = here / "particles.star"
+        if not path.is_file():
+            here.mkdir(parents=True, exist_ok=True)
+            self.table.write_with_columns(path, {ROW_COLUMN: rows + 1}, rows=rows)
+
+    def _reference(self) -> Path:
+        return self.runner.reconstruct(self.work / "particles.star", self.work / "reference.mrc")
+
+    def _run(self, here: Path, reference: Path, members: Array, level: int) -> RunResult:
+        run = make_run(here, reference, self.request, level, self.runner.ranks)
+        run = replace(run, classes=parts_of(len(members), run.classes))
+        result = self.runner.classify(run, particles=len(members))
+        self.report()
+        return result
+
+
+def _publish(table: ParticleTable, folder: Path, iterations: int, found: Found) -> Classified:
+    """Write the results under the names that both engines share."""
+    placed = []
+    for one in found.classes:
+        target = files.class_volume(folder, iterations, one.number)
+        with files.atomic_path(target) as temporary:
+            shutil.copyfile(one.map, temporary)
+        placed.append(replace(one, map=target))
+    data = table.write_with_columns(
+        files.data_table(folder, iterations),
+        {"rlnClassNumber": found.labels, "rlnMaxValueProbDistribution": found.probabilities},
+    )
+    resolutions = [one.resolution if math.isfinite(one.resolution) else 999.0 for one in placed]
+    columns = {
+        "rlnReferenceImage": [one.map.name for one in placed],
+        "rlnClassNumber": [one.number for one in placed],
+        "rlnClassDistribution": [one.particles / table.rows for one in placed],
+        "rlnEstimatedResolution": resolutions,
+        "ac4dParentClass": [one.parent for one in placed],
+        "ac4dParticleCount": [one.particles for one in placed],
+    }
+    model = write_tables(folder / f"run_it{iterations:03d}_model.star", {"model_classes": columns})
+    outputs = (data, model, *(one.map for one in placed))
+    return Classified(found.labels, found.probabilities, tuple(placed), outputs)

@@ -1,0 +1,118 @@
+"""What must hold before RELION starts: it reads damaged input as garbage and exits with 0."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from alphacryo4d.errors import InputError
+from alphacryo4d.mrc import read_volume
+from alphacryo4d.particles import ParticleSet, read_particles
+from alphacryo4d.program import refuse_unsafe_name
+from alphacryo4d.progress import Progress, no_progress
+from alphacryo4d.relion.version import Version
+from alphacryo4d.star import IMAGE_COLUMN
+
+_CHUNK = 512
+
+
+def check_particles(
+    path: Path,
+    *,
+    version: Version,
+    need_poses: bool = True,
+    progress: Progress = no_progress,
+) -> ParticleSet:
+    """Read a particle table and every image of it once; refuse what RELION would not notice.
+
+    Raises
+    ------
+    InputError
+        A truncated stack, a pixel that is not finite, a blank line in the table, an odd box, an
+        image beyond its stack, a name that RELION would mangle, a dialect that it cannot read.
+    """
+    refuse_unsafe_name(path.name, program="RELION")
+    particles = read_particles(path, need_poses=need_poses)
+    if particles.table.dialect == "3.1" and version < (3, 1):
+        raise InputError(
+            f"{path}: has optics groups, which RELION {version} cannot read; load RELION 3.1 or "
+            "newer, or write the table for RELION 3.0"
+        )
+    for stack in stack_names(particles):
+        refuse_unsafe_name(stack, program="RELION")
+    total = len(particles)
+    for first in range(0, total, _CHUNK):
+        rows = np.arange(first, min(first + _CHUNK, total))
+        particles.images(rows)
+        progress(rows[-1] + 1, total, "checking images")
+    return particles
+
+
+def stack_names(particles: ParticleSet) -> list[str]:
+    """Stacks as the table names them."""
+    return particles.table.read_parts([], images=True)[1][IMAGE_COLUMN][1]
+
+
+def image_root(particles: ParticleSet) -> Path:
+    """Folder from which RELION finds every stack of the table.
+
+    Raises
+    ------
+    InputError
+        Some stacks are found from here, others only from the table's folder.
+    """
+    names = stack_names(particles)
+    if all(Path(name).is_file() for name in names):
+        return Path.cwd()
+    beside = particles.path.parent.absolute()
+    if all((beside / name).is_file() for name in names):
+        return beside
+    raise InputError(
+        f"{particles.path}: some stacks are found from the working directory, others only from "
+        "the table's folder; RELION looks from one folder: give all paths from there"
+    )
+
+
+def check_map(path: Path, particles: ParticleSet, *, what: str, is_mask: bool = False) -> None:
+    """Refuse a reference or mask that does not fit the particles (RELION 3.1 dies on it late).
+
+    Raises
+    ------
+    InputError
+        Another box or voxel size, or a mask with values outside 0 to 1.
+    """
+    volume, voxel_size = read_volume(path)
+    box, pixel_size = particles.box, particles.pixel_size
+    if volume.shape[0] != box:
+        raise InputError(
+            f"{path}: the {what} has a box of {volume.shape[0]} voxels, the particles {box} "
+            "pixels; crop or pad it (relion_image_handler --new_box)"
+        )
+    if voxel_size > 0 and voxel_size != 1 and abs(voxel_size - pixel_size) > 1e-3 * pixel_size:
+        raise InputError(
+            f"{path}: the {what} has voxels of {voxel_size:g} A, the particles pixels of "
+            f"{pixel_size:g} A; rescale it (relion_image_handler --rescale_angpix)"
+        )
+    if is_mask and (volume.min() < -1e-4 or volume.max() > 1 + 1e-4 or volume.max() <= 0):
+        raise InputError(
+            f"{path}: mask values run from {volume.min():g} to {volume.max():g}; "
+            "they must be from 0 to 1, with 1 somewhere"
+        )
+
+
+def name_from(root: Path, path: Path) -> Path:
+    """Shortest name of a path as seen from a folder, refused where RELION would mangle it.
+
+    Parameters
+    ----------
+    root : Path
+        Working directory of RELION.
+    path : Path
+        File or folder, relative to the working directory of this process.
+    """
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - links of the user stay as they are
+    name = absolute.relative_to(root) if absolute.is_relative_to(root) else absolute
+    refuse_unsafe_name(name, program="RELION")
+    return name
