@@ -1,0 +1,200 @@
+"""Commands of the landscape stage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alphacryo4d.landscape.options import (
+    EmbedOptions,
+    EnergyOptions,
+    LandscapeOptions,
+    PathOptions,
+    StatesOptions,
+)
+from alphacryo4d.options import (
+    CONTEXT,
+    PATH,
+    build_settings,
+    input_option,
+    job_options,
+    output_option,
+    require_options,
+    settings_options,
+    threads_option,
+)
+
+features_option = click.option(
+    "--features", type=PATH, default=None, help="Folder of the deepfeature stage."
+)
+embedding_option = click.option(
+    "--embedding", type=PATH, default=None, help="Embedding (V, 2), .npy or text."
+)
+counts_option = click.option(
+    "--counts", type=PATH, default=None, help="Particles per volume: volumes.star, .npy or text."
+)
+via_option = click.option(
+    "--via", nargs=2, type=float, multiple=True, help="Point to pass (RC1 RC2); may be repeated."
+)
+
+
+def _show(paths: list[Path], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"outputs": [str(path) for path in paths]}))
+        return
+    for path in paths:
+        click.echo(str(path))
+
+
+def _build(values: dict[str, Any]) -> LandscapeOptions:
+    """Options of all steps; those that a command does not have keep their defaults."""
+    return LandscapeOptions(
+        embed=build_settings(EmbedOptions, values),
+        energy=build_settings(EnergyOptions, values),
+        path=build_settings(PathOptions, values),
+        states=build_settings(StatesOptions, values),
+    )
+
+
+@click.group(invoke_without_command=True, context_settings=CONTEXT)
+@input_option("Folder of the resample stage.", required=False)
+@features_option
+@output_option("Folder for the landscape.", required=False)
+@settings_options(StatesOptions)
+@settings_options(PathOptions)
+@via_option
+@settings_options(EnergyOptions)
+@settings_options(EmbedOptions)
+@threads_option
+@job_options
+@click.pass_context
+def landscape(ctx: click.Context, /, **values: Any) -> None:
+    """Embedding, energy, path and states of the resampled volumes.
+
+    Without a subcommand the whole stage runs: distances between the standardised volumes (and
+    feature maps), t-SNE, energies with errors, states, and a path where one is asked for.
+    """
+    if ctx.invoked_subcommand:
+        return
+    require_options(i=values["input_path"], o=values["output_path"])
+    run(values)
+
+
+def run(values: dict[str, Any]) -> None:
+    """Run the whole stage from the values of a command."""
+    from alphacryo4d.landscape.stage import run_landscape
+
+    dry_run, as_json = values.pop("dry_run"), values.pop("as_json")
+    resample, output = values.pop("input_path"), values.pop("output_path")
+    features, threads = values.pop("features"), values.pop("threads")
+    seed, overwrite = values.pop("seed"), values.pop("overwrite")
+    resume = values.pop("resume")
+    options = _build(values)
+    if dry_run:
+        click.echo(f"would embed the volumes of {resample} into {output}", err=True)
+        return
+    outputs = run_landscape(
+        resample,
+        features,
+        output,
+        options=options,
+        seed=seed,
+        threads=threads,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    _show(outputs, as_json)
+
+
+@landscape.command(context_settings=CONTEXT)
+@input_option("Folder of the resample stage.")
+@features_option
+@output_option("Folder for the embedding.")
+@settings_options(EmbedOptions)
+@threads_option
+@job_options
+def embed(**values: Any) -> None:
+    """Distances between the volumes, and their embedding."""
+    from alphacryo4d.landscape.steps_stage import run_embed
+
+    _step(run_embed, values)
+
+
+@landscape.command(context_settings=CONTEXT)
+@embedding_option
+@counts_option
+@input_option("Folder of the resample stage: counts and folds.", required=False)
+@output_option("Folder for the energies.")
+@settings_options(EnergyOptions)
+@job_options
+def energy(**values: Any) -> None:
+    """Energy of every volume (eq. 6), its error, and the landscape."""
+    from alphacryo4d.landscape.steps_stage import run_energy
+
+    _step(run_energy, values)
+
+
+@landscape.command(context_settings=CONTEXT)
+@embedding_option
+@counts_option
+@input_option("Folder of the resample stage: counts, folds, names.", required=False)
+@output_option("Folder for the path.")
+@settings_options(PathOptions)
+@via_option
+@settings_options(EnergyOptions)
+@click.option(
+    "--kcenters", "--states", "number", type=click.IntRange(min=1), default=20,
+    help="Number of centers along the path.",
+)  # fmt: skip
+@click.option(
+    "--along",
+    type=click.Choice(["spaced", "minima"]),
+    default="spaced",
+    help="Centers at equal arc length, or moved to minima.",
+)
+@click.option("--radius", type=float, default=None, help="Radius of every state.")
+@job_options
+def path(**values: Any) -> None:
+    """Minimum-energy path by the string method, and centers along it."""
+    from alphacryo4d.landscape.steps_stage import run_path
+
+    values["states"] = str(values.pop("number"))
+    _step(run_path, values, centers="path")
+
+
+@landscape.command(context_settings=CONTEXT)
+@embedding_option
+@counts_option
+@input_option("Folder of the resample stage: volumes, counts, folds.", required=False)
+@features_option
+@output_option("Folder for the states.")
+@settings_options(StatesOptions)
+@settings_options(PathOptions)
+@via_option
+@settings_options(EnergyOptions)
+@settings_options(EmbedOptions)
+@threads_option
+@job_options
+def states(**values: Any) -> None:
+    """States of an embedding: centers, boundaries, members and energies."""
+    from alphacryo4d.landscape.steps_stage import run_states
+
+    _step(run_states, values)
+
+
+def _step(function: Any, values: dict[str, Any], **fixed: Any) -> None:
+    dry_run, as_json = values.pop("dry_run"), values.pop("as_json")
+    arguments = {
+        name: values.pop(name)
+        for name in ("embedding", "counts", "features", "threads", "seed", "overwrite", "resume")
+        if name in values
+    }
+    resample, output = values.pop("input_path"), values.pop("output_path")
+    options = _build(values | fixed)
+    if dry_run:
+        click.echo(f"would write to {output}", err=True)
+        return
+    _show(function(output, resample=resample, options=options, **arguments), as_json)

@@ -1,0 +1,164 @@
+"""Exact distances between volumes from a blocked Gram matrix (section 4.5, eq. 4).
+
+The stack is never copied: blocks of voxels are read from the memory map, standardised, and their
+products are added up in float64.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.errors import InputError
+from alphacryo4d.progress import Progress, no_progress
+
+Array = np.ndarray[Any, Any]
+
+
+def squared_distances(
+    parts: Sequence[Array],
+    *,
+    standardize: bool = True,
+    memory: float = 1.0,
+    progress: Progress = no_progress,
+) -> Array:
+    """Squared Euclidean distances of concatenated, standardised data (eq. 4).
+
+    Parameters
+    ----------
+    parts : sequence of (V, ...) arrays
+        Volumes, feature maps, ...; memory maps are read block by block. Every row of every part
+        is standardised by its own mean and deviation (z-score).
+    standardize : bool
+        False leaves the rows as they are and only brings each part to unit mean variance.
+    memory : float
+        Memory for one block in GB.
+    progress : Progress
+        Called after every block.
+
+    Returns
+    -------
+    (V, V) float64 array
+        Symmetric, zero diagonal.
+
+    Raises
+    ------
+    InputError
+        Parts differ in length, a row is constant or holds a value that is not finite.
+    """
+    count = len(parts[0])
+    gram = np.zeros((count, count))
+    voxels = [int(np.prod(part.shape[1:])) for part in parts]
+    total = 2 * sum(voxels)
+    done = 0
+    for number, part in enumerate(parts):
+        if len(part) != count:
+            raise InputError(
+                f"part {number + 1} has {len(part)} rows, but there are {count} volumes; run the "
+                "stage before this one again"
+            )
+        flat = part.reshape(count, -1)
+        mean, deviation = _row_statistics(flat, number, memory)
+        if not standardize:
+            mean = np.zeros(count)
+            deviation = np.full(count, np.sqrt((deviation**2).mean()))
+        done += voxels[number]
+        progress(done, total)
+        block = max(1024, int(memory * 1e9 / (8 * count)))
+        for columns in _column_blocks(flat, block):
+            scaled = np.subtract(columns, mean[:, None], dtype=np.float32)
+            scaled /= deviation[:, None].astype(np.float32)
+            scaled -= scaled.mean(0, dtype=np.float64).astype(np.float32)
+            _add_products(gram, scaled)
+            done += columns.shape[1]
+            progress(done, total)
+    squares = np.diag(gram)
+    distances: Array = squares[:, None] + squares[None, :] - 2 * gram
+    np.fill_diagonal(distances, 0.0)
+    return np.maximum(distances, 0.0)
+
+
+def _add_products(gram: Array, scaled: Array, width: int = 8192) -> None:
+    """Add the products of rows; float32 products of at most ``width`` voxels, float64 sums."""
+    for begin in range(0, scaled.shape[1], width):
+        piece = scaled[:, begin : begin + width]
+        gram += piece @ piece.T
+
+
+def _row_statistics(flat: Array, number: int, memory: float) -> tuple[Array, Array]:
+    """Mean and deviation of every row, in float64."""
+    count, voxels = flat.shape
+    mean, deviation = np.empty(count), np.empty(count)
+    rows = max(1, int(memory * 1e9 / (16 * voxels)))
+    for begin in range(0, count, rows):
+        block = np.asarray(flat[begin : begin + rows])
+        mean[begin : begin + rows] = block.mean(1, dtype=np.float64)
+        deviation[begin : begin + rows] = block.std(1, dtype=np.float64)
+        _release(flat)
+    bad = np.flatnonzero(~np.isfinite(mean) | ~np.isfinite(deviation))
+    if len(bad):
+        raise InputError(
+            f"row {bad[0] + 1} of part {number + 1} holds values that are not finite; "
+            "run the stage before this one again"
+        )
+    flat_rows = np.flatnonzero(deviation <= 1e-7 * np.abs(mean) + 1e-30)
+    if len(flat_rows):
+        raise InputError(
+            f"row {flat_rows[0] + 1} of part {number + 1} is constant (an empty class?); drop it "
+            "with a larger --minimum-class-size"
+        )
+    return mean, deviation
+
+
+def _column_blocks(flat: Array, block: int) -> Iterator[Array]:
+    for begin in range(0, flat.shape[1], block):
+        yield np.asarray(flat[:, begin : begin + block])
+        _release(flat)
+
+
+def _release(array: Array) -> None:
+    """Give the pages of a memory map back, so that it does not count as used memory."""
+    base: Any = array
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def low_pass_coefficients(volumes: Array, voxel_size: float, resolution: float) -> Array:
+    """Fourier coefficients within a resolution, as real numbers that keep distances (Parseval).
+
+    Parameters
+    ----------
+    volumes : (V, n, n, n) array
+        Volumes; read one at a time.
+    voxel_size : float
+        Voxel size in Angstrom.
+    resolution : float
+        Resolution in Angstrom; finer detail is left out.
+
+    Returns
+    -------
+    (V, m) float32 array
+        Its distances are those of the low-passed volumes (times a common factor).
+    """
+    from scipy import fft
+
+    box = volumes.shape[-1]
+    along = fft.fftfreq(box, voxel_size)
+    half = fft.rfftfreq(box, voxel_size)
+    squared = along[:, None, None] ** 2 + along[None, :, None] ** 2 + half[None, None, :] ** 2
+    kept = squared <= 1.0 / resolution**2
+    weight = np.full(len(half), np.sqrt(2.0))
+    weight[0] = 1.0
+    if box % 2 == 0:
+        weight[-1] = 1.0
+    factors = np.broadcast_to(weight, kept.shape)[kept]
+    result = np.empty((len(volumes), 2 * int(kept.sum())), np.float32)
+    for row, volume in enumerate(volumes):
+        coefficients = fft.rfftn(np.asarray(volume, np.float32), norm="ortho")[kept] * factors
+        result[row] = coefficients.view(np.float32)
+    return result

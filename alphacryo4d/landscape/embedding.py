@@ -1,0 +1,178 @@
+"""Volumes laid out in the plane by their distances (section 4.5, eq. 5), and comparisons."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.errors import InputError, UsageError
+from alphacryo4d.landscape.options import EmbedOptions
+
+Array = np.ndarray[Any, Any]
+logger = logging.getLogger(__name__)
+
+
+def classical_scaling(distances: Array, dimensions: int) -> Array:
+    """Principal coordinates of points from their squared distances (classical MDS).
+
+    For Euclidean distances these are the principal components of the data.
+
+    Parameters
+    ----------
+    distances : (V, V) array
+        Squared distances.
+    dimensions : int
+        Coordinates to return.
+
+    Returns
+    -------
+    (V, dimensions) array
+        Of falling variance; the sign of each makes its largest entry positive.
+    """
+    from scipy.linalg import eigh
+
+    count = len(distances)
+    wanted = min(dimensions, count)
+    centred = distances - distances.mean(0) - distances.mean(1)[:, None] + distances.mean()
+    values, vectors = eigh(-0.5 * centred, subset_by_index=(count - wanted, count - 1))
+    values, vectors = values[::-1], vectors[:, ::-1]
+    largest = np.abs(vectors).argmax(0)
+    signs = np.where(vectors[largest, np.arange(wanted)] < 0, -1.0, 1.0)
+    coordinates = vectors * signs * np.sqrt(np.maximum(values, 0.0))
+    result: Array = np.zeros((count, dimensions))
+    result[:, :wanted] = coordinates
+    return result
+
+
+def embed(distances: Array, options: EmbedOptions, *, seed: int = 0, dimensions: int = 2) -> Array:
+    """Coordinates RC1, RC2 of every volume.
+
+    Parameters
+    ----------
+    distances : (V, V) array
+        Squared distances.
+    options : EmbedOptions
+        Method and its parameters.
+    seed : int
+        Random seed.
+    dimensions : int
+        2 for the landscape, 3 for looking.
+
+    Returns
+    -------
+    (V, dimensions) float32 array
+        Embedding.
+
+    Raises
+    ------
+    InputError
+        Fewer than four volumes.
+    UsageError
+        The method's package is not installed.
+    """
+    count = len(distances)
+    if count < 4:
+        raise InputError(f"{count} volumes: at least four are needed for a landscape")
+    start = classical_scaling(distances, dimensions)
+    if options.embedding_method == "pca":
+        return start.astype(np.float32)
+    if options.embedding_method == "tsne":
+        return _tsne(distances, start, options, seed)
+    return _compared(distances, options, seed, dimensions)
+
+
+def usable_perplexity(perplexity: float, count: int) -> float:
+    """Perplexity that the number of points allows: at most a third of the others, at least 1."""
+    return max(1.0, min(perplexity, (count - 1) / 3))
+
+
+def _tsne(distances: Array, start: Array, options: EmbedOptions, seed: int) -> Array:
+    """t-SNE from the principal coordinates; the same result whatever the number of threads."""
+    count = len(distances)
+    perplexity = usable_perplexity(options.perplexity, count)
+    if perplexity < options.perplexity:
+        logger.info("perplexity %g: %d volumes allow %.3g", options.perplexity, count, perplexity)
+    begin = 1e-4 * start / max(start[:, 0].std(), 1e-30)
+    metric = np.sqrt(distances)
+    if options.tsne == "opentsne":
+        return _open_tsne(metric, begin, options, perplexity, seed)
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    model = TSNE(
+        n_components=start.shape[1],
+        perplexity=perplexity,
+        max_iter=options.iterations,
+        metric="precomputed",
+        init=begin.astype(np.float32),
+        method="barnes_hut" if options.tsne == "barnes-hut" else "exact",
+        random_state=seed,
+        n_jobs=1,
+    )
+    with threadpool_limits(limits=1):
+        result: Array = model.fit_transform(metric.astype(np.float32))
+    return result.astype(np.float32)
+
+
+def _open_tsne(
+    metric: Array, begin: Array, options: EmbedOptions, perplexity: float, seed: int
+) -> Array:
+    try:
+        from openTSNE import TSNE
+    except ImportError as error:
+        raise UsageError(
+            "--tsne opentsne: openTSNE is not installed; `pip install openTSNE`, or leave the "
+            "option out"
+        ) from error
+    model = TSNE(
+        n_components=begin.shape[1],
+        perplexity=perplexity,
+        n_iter=max(1, options.iterations - 250),
+        metric="precomputed",
+        initialization=begin,
+        random_state=seed,
+        n_jobs=1,
+    )
+    return np.asarray(model.fit(metric), np.float32)
+
+
+def _compared(distances: Array, options: EmbedOptions, seed: int, dimensions: int) -> Array:
+    """Other embeddings, for comparison (the paper's supplementary controls)."""
+    from sklearn import manifold
+
+    method = options.embedding_method
+    near = min(options.neighbours, len(distances) - 1)
+    metric = np.sqrt(distances)
+    if method == "mds":
+        model: Any = manifold.MDS(
+            n_components=dimensions,
+            metric="precomputed",
+            init="classical_mds",
+            n_init=1,
+            random_state=seed,
+        )
+        result = model.fit_transform(metric)
+    elif method == "isomap":
+        model = manifold.Isomap(n_neighbors=near, n_components=dimensions, metric="precomputed")
+        result = model.fit_transform(metric)
+    elif method == "lle":
+        data = classical_scaling(distances, min(50, len(distances) - 1))
+        model = manifold.LocallyLinearEmbedding(
+            n_neighbors=near, n_components=dimensions, eigen_solver="dense", random_state=seed
+        )
+        result = model.fit_transform(data)
+    else:
+        try:
+            from umap import UMAP
+        except ImportError as error:
+            raise UsageError(
+                "--embedding-method umap: umap-learn is not installed; `pip install umap-learn`, "
+                "or take another method"
+            ) from error
+        model = UMAP(
+            n_neighbors=near, n_components=dimensions, metric="precomputed", random_state=seed
+        )
+        result = model.fit_transform(metric)
+    return np.asarray(result, np.float32)

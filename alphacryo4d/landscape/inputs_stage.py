@@ -1,0 +1,212 @@
+"""What the stage reads: the volume table, stacks, assignments, counts and embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.errors import InputError
+from alphacryo4d.files import (
+    ASSIGNMENTS_NPY,
+    DEEPFEATURE,
+    FEATURES_NPY,
+    VOLUMES_NPY,
+    VOLUMES_STAR,
+    load_array,
+)
+from alphacryo4d.star import read_tables
+
+Array = np.ndarray[Any, Any]
+_NEEDED = ("ac4dVolumeName", "ac4dBatch", "ac4dFold", "ac4dParticleCount", "rlnPixelSize")
+
+
+@dataclass(frozen=True)
+class VolumeTable:
+    """Columns of ``volumes.star``; row order is that of every array of volumes.
+
+    Attributes
+    ----------
+    names : (V,) array of str
+    counts : (V,) int64 array
+        Particles per volume.
+    batch : (V,) int64 array
+    fold : (V,) array of str
+        Name of the fold.
+    resolution : (V,) float64 array
+        Estimated resolution in Angstrom; NaN where unknown.
+    voxel_size : float
+        Voxel size of ``volumes.npy`` in Angstrom.
+    """
+
+    names: Array
+    counts: Array
+    batch: Array
+    fold: Array
+    resolution: Array
+    voxel_size: float
+
+
+def read_volume_table(path: Path) -> VolumeTable:
+    """Read and check ``volumes.star``.
+
+    Raises
+    ------
+    InputError
+        The file is missing or lacks the table or a column, a name is twice there, or a class
+        is empty.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; --i names the folder that `resample` wrote")
+    tables = read_tables(path)
+    if "volumes" not in tables:
+        raise InputError(f"{path}: no table `volumes`; run `alphacryo4d resample collect` again")
+    table = tables["volumes"]
+    missing = [name for name in _NEEDED if name not in table]
+    if missing:
+        raise InputError(f"{path}: column {missing[0]} is missing")
+    names = np.array([str(name) for name in table["ac4dVolumeName"]])
+    values, repeats = np.unique(names, return_counts=True)
+    if (repeats > 1).any():
+        raise InputError(f"{path}: volume {values[repeats > 1][0]} is there twice; remove one")
+    counts = np.asarray(table["ac4dParticleCount"], np.int64)
+    if (counts <= 0).any():
+        row = int(np.flatnonzero(counts <= 0)[0])
+        raise InputError(
+            f"{path}: row {row + 1} ({names[row]}) has {counts[row]} particles; an empty class "
+            "has no energy, remove it"
+        )
+    known = "rlnEstimatedResolution" in table
+    return VolumeTable(
+        names=names,
+        counts=counts,
+        batch=np.asarray(table["ac4dBatch"], np.int64),
+        fold=np.array([str(fold) for fold in table["ac4dFold"]]),
+        resolution=(
+            np.asarray(table["rlnEstimatedResolution"], np.float64)
+            if known
+            else np.full(len(names), np.nan)
+        ),
+        voxel_size=float(np.asarray(table["rlnPixelSize"], np.float64)[0]),
+    )
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """Everything that the stage works on; volumes and features are memory maps."""
+
+    table: VolumeTable
+    volumes: Array
+    features: Array | None
+    assignments: Array | None
+    paths: tuple[Path, ...]
+
+
+def read_inputs(resample: Path, features: Path | None) -> StageInputs:
+    """Open the files of the stages before, and check that they belong together.
+
+    Raises
+    ------
+    InputError
+        A file is missing, lengths differ, or the counts contradict the assignments.
+    """
+    table = read_volume_table(resample / VOLUMES_STAR)
+    paths = [resample / VOLUMES_STAR, resample / VOLUMES_NPY]
+    volumes = load_array(paths[1], dtype=np.floating, memory_map=True)
+    _require_rows(paths[1], volumes, len(table.names))
+    maps = None
+    if features is not None:
+        path = features if features.suffix == ".npy" else features / FEATURES_NPY
+        maps = load_array(path, dtype=np.floating, memory_map=True)
+        _require_rows(path, maps, len(table.names))
+        paths.append(path)
+    assignments = None
+    path = resample / ASSIGNMENTS_NPY
+    if path.is_file():
+        assignments = load_array(path, dtype=np.integer, ndim=2)
+        _require_same_counts(path, assignments, table)
+        paths.append(path)
+    return StageInputs(table, volumes, maps, assignments, tuple(paths))
+
+
+def _require_rows(path: Path, array: Array, rows: int) -> None:
+    if array.ndim < 2 or len(array) != rows:
+        raise InputError(
+            f"{path}: shape {array.shape}, but volumes.star has {rows} rows; run the stage that "
+            "wrote it again"
+        )
+
+
+def _require_same_counts(path: Path, assignments: Array, table: VolumeTable) -> None:
+    count = len(table.names)
+    if assignments.max(initial=-1) >= count:
+        raise InputError(
+            f"{path}: names volume {assignments.max() + 1}, but volumes.star has {count} rows"
+        )
+    held = np.bincount(assignments[assignments >= 0], minlength=count)
+    wrong = np.flatnonzero(held != table.counts)
+    if len(wrong):
+        row = int(wrong[0])
+        raise InputError(
+            f"{path}: volume {table.names[row]} (row {row + 1}) has {held[row]} particles there "
+            f"and {table.counts[row]} in volumes.star: another order of the volumes? Run "
+            "`alphacryo4d resample collect` again"
+        )
+
+
+def read_embedding(path: Path) -> Array:
+    """Embedding (V, 2) as float64 from ``.npy`` or a text table.
+
+    Raises
+    ------
+    InputError
+        It is not a table of two finite columns.
+    """
+    embedding = _read_numbers(path)
+    if embedding.ndim != 2 or embedding.shape[1] != 2:
+        raise InputError(f"{path}: shape {embedding.shape}, but (volumes, 2) is needed")
+    bad = np.flatnonzero(~np.isfinite(embedding).all(1))
+    if len(bad):
+        raise InputError(f"{path}: row {bad[0] + 1} is not finite; embed the volumes again")
+    return embedding
+
+
+def read_counts(path: Path, rows: int) -> Array:
+    """Particles per volume (V,) from ``volumes.star``, ``.npy`` or one count a line."""
+    if path.suffix == ".star":
+        counts: Array = read_volume_table(path).counts.astype(np.float64)
+    else:
+        counts = _read_numbers(path).reshape(-1)
+    if len(counts) != rows:
+        raise InputError(f"{path}: {len(counts)} counts, but the embedding has {rows} rows")
+    return counts
+
+
+def read_centers(path: Path) -> Array:
+    """Centers (K, 2) from ``.npy``, a text table, or ``states.star``."""
+    if path.suffix != ".star":
+        return read_embedding(path)
+    tables = read_tables(path)
+    if "states" not in tables or "ac4dCenterX" not in tables["states"]:
+        raise InputError(f"{path}: no table `states` with ac4dCenterX and ac4dCenterY")
+    columns = [np.asarray(tables["states"][f"ac4dCenter{axis}"], np.float64) for axis in "XY"]
+    return np.stack(columns, axis=1)
+
+
+def _read_numbers(path: Path) -> Array:
+    if path.suffix == ".npy":
+        return load_array(path, dtype=np.number).astype(np.float64)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        return np.loadtxt(path, dtype=np.float64)
+    except ValueError as error:
+        raise InputError(f"{path}: not a table of numbers ({error})") from error
+
+
+def features_beside(resample: Path) -> Path | None:
+    """``deepfeature`` beside a ``resample`` folder, where it holds features."""
+    folder = resample.resolve().parent / DEEPFEATURE
+    return folder if (folder / FEATURES_NPY).is_file() else None

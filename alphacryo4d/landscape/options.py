@@ -1,0 +1,158 @@
+"""Options of the landscape stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from alphacryo4d.settings import require_setting, setting
+
+METHODS = ("tsne", "pca", "mds", "isomap", "lle", "umap")
+CENTERS = ("volumes", "path", "minima")
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """Distances between volumes and their embedding in the plane (section 4.5)."""
+
+    embedding_method: str = setting(
+        "tsne", "How volumes are laid out in the plane.", flags=("--embedding-method",),
+        choices=METHODS,
+    )  # fmt: skip
+    perplexity: float = setting(30.0, "Perplexity of t-SNE; less where volumes are few.")
+    iterations: int = setting(
+        1000, "Iterations of t-SNE.", flags=("--niter", "--embedding-iterations")
+    )
+    tsne: str = setting("barnes-hut", "Form of t-SNE.", choices=("barnes-hut", "exact", "opentsne"))
+    neighbours: int = setting(15, "Neighbours of a volume, for isomap, lle and umap.")
+    low_pass: float | None = setting(
+        None, "Low-pass the volumes to this resolution in Angstrom instead of the z-score."
+    )
+    memory: float = setting(1.0, "Memory for blocks of volumes, in GB.")
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        require_setting(self.perplexity > 0, "--perplexity must be positive")
+        require_setting(
+            self.iterations >= 250, f"--niter {self.iterations}: at least 250 are needed"
+        )
+        require_setting(self.neighbours >= 2, "--neighbours must be at least 2")
+        require_setting(self.low_pass is None or self.low_pass > 0, "--low-pass must be positive")
+        require_setting(self.memory > 0, "--memory must be positive")
+
+
+@dataclass(frozen=True)
+class EnergyOptions:
+    """Energy of the volumes (eq. 6) and the surface through them."""
+
+    interpolate: str = setting(
+        "linear",
+        "Surface between the volumes: linear, cubic (Clough-Tocher) or kernel (smooth density).",
+        choices=("linear", "cubic", "kernel"),
+    )
+    energy_from: str = setting(
+        "class",
+        "Energy of a volume: -ln of its own share (eq. 6), or of the population density around "
+        "it, which does not rise where a state is cut into many small classes.",
+        flags=("--energy-from",),
+        choices=("class", "density"),
+    )
+
+
+@dataclass(frozen=True)
+class PathOptions:
+    """Minimum-energy path by the simplified string method (sections 4.6 and 4.7)."""
+
+    start: tuple[float, float] | None = setting(
+        None, "Start of the path (RC1 RC2).", nargs=2, type=float
+    )
+    end: tuple[float, float] | None = setting(
+        None, "End of the path (RC1 RC2).", nargs=2, type=float
+    )
+    start_volume: str | None = setting(None, "Start at this volume (name).", type=str)
+    end_volume: str | None = setting(None, "End at this volume (name).", type=str)
+    via: tuple[tuple[float, float], ...] = setting((), "Points to pass.", hidden=True)
+    images: int = setting(500, "Images of the path.")
+    stepsize: float | None = setting(
+        None, "Fixed step of the string method (0.1 in the paper); automatic by default."
+    )
+    stepmax: int = setting(100_000, "Most steps of the string method.")
+    tolerance: float = setting(1e-7, "Displacement at which the path has converged.")
+    range: float | None = setting(
+        None, "Largest coordinate that the figure shows; from the embedding by default.",
+        flags=("--range",), type=float,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        require_setting(self.images >= 3, "--images must be at least 3")
+        require_setting(self.stepsize is None or self.stepsize > 0, "--stepsize must be positive")
+        require_setting(self.stepmax >= 1, "--stepmax must be at least 1")
+        require_setting(self.tolerance > 0, "--tolerance must be positive")
+        require_setting(
+            self.start is None or self.start_volume is None,
+            "--start and --start-volume exclude each other",
+        )
+        require_setting(
+            self.end is None or self.end_volume is None,
+            "--end and --end-volume exclude each other",
+        )
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the options name a path."""
+        ends = (self.start, self.end, self.start_volume, self.end_volume)
+        return bool(self.via) or any(end is not None for end in ends)
+
+
+@dataclass(frozen=True)
+class StatesOptions:
+    """How states are found."""
+
+    states: str = setting(
+        "auto", "Number of states, or auto to find it.", flags=("--states", "--kcenters")
+    )
+    centers: str = setting(
+        "volumes",
+        "Where states are: volumes (grouped in the full space, with the folds as replicates), "
+        "path (along the minimum-energy path), minima (basins of the surface), or a file of "
+        "centers (K, 2).",
+        metavar="volumes|path|minima|FILE",
+    )
+    along: str = setting(
+        "minima",
+        "States along a path: at minima about equally spaced, or spaced at equal arc length.",
+        choices=("minima", "spaced"),
+    )
+    radius: float | None = setting(
+        None, "Radius of every state; each gets its own from the embedding by default."
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        number = self.states.isdigit() and int(self.states) >= 1
+        require_setting(
+            number or self.states == "auto",
+            f"--states {self.states}: a number from 1, or auto, is needed",
+        )
+        require_setting(self.radius is None or self.radius > 0, "--radius must be positive")
+        require_setting(
+            self.centers in CENTERS or Path(self.centers).suffix in (".npy", ".txt", ".star"),
+            f"--centers {self.centers}: volumes, path, minima, or a .npy, .txt or .star file",
+        )
+
+    @property
+    def number(self) -> int | None:
+        """Number of states asked for; None where it is to be found."""
+        return None if self.states == "auto" else int(self.states)
+
+
+@dataclass(frozen=True)
+class LandscapeOptions:
+    """All options of the stage."""
+
+    embed: EmbedOptions = dataclasses.field(default_factory=EmbedOptions)
+    energy: EnergyOptions = dataclasses.field(default_factory=EnergyOptions)
+    path: PathOptions = dataclasses.field(default_factory=PathOptions)
+    states: StatesOptions = dataclasses.field(default_factory=StatesOptions)

@@ -1,0 +1,236 @@
+"""Figures of the stage, for a paper as they are: PNG and PDF, fonts embedded, colour-blind safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.files import atomic_path
+from alphacryo4d.landscape.states import States
+from alphacryo4d.landscape.string_method import EnergyPath
+from alphacryo4d.landscape.surface import Surface
+
+Array = np.ndarray[Any, Any]
+_STYLE = {
+    "font.size": 8,
+    "axes.linewidth": 0.6,
+    "axes.labelsize": 9,
+    "xtick.direction": "out",
+    "ytick.direction": "out",
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "savefig.dpi": 300,
+    "figure.constrained_layout.use": True,
+}
+PATH_COLOUR = "#ff7f0e"
+
+
+@contextmanager
+def _figure(width: float, height: float, **keywords: Any) -> Iterator[tuple[Any, Any]]:
+    """Figure and axes in millimetres, closed at the end."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width / 25.4, height / 25.4))
+        FigureCanvasAgg(figure)
+        yield figure, figure.subplots(**keywords)
+
+
+def _save(figure: Any, paths: Sequence[Path]) -> list[Path]:
+    for path in paths:
+        with atomic_path(path) as temporary:
+            metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
+            figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
+    return list(paths)
+
+
+def _limits(embedding: Array, extent: float | None) -> tuple[float, float, float, float]:
+    if extent is not None:
+        return -extent, extent, -extent, extent
+    low, high = embedding.min(0), embedding.max(0)
+    middle, half = (low + high) / 2, 0.54 * (high - low).max() + 1e-9
+    return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
+
+
+def _decorate(axes: Any, limits: tuple[float, float, float, float]) -> None:
+    axes.set_xlim(*limits[:2])
+    axes.set_ylim(*limits[2:])
+    axes.set_aspect("equal")
+    axes.set_xlabel("Reaction coordinate RC1")
+    axes.set_ylabel("Reaction coordinate RC2")
+
+
+def surface_grid(
+    surface: Surface, limits: tuple[float, float, float, float], size: int = 240
+) -> tuple[Array, Array, Array]:
+    """Coordinates x (size,), y (size,) and energies (size, size), NaN off the surface."""
+    x = np.linspace(limits[0], limits[1], size)
+    y = np.linspace(limits[2], limits[3], size)
+    mesh = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    return x, y, surface.values(mesh).reshape(size, size)
+
+
+def draw_landscape(
+    paths: Sequence[Path],
+    embedding: Array,
+    energies: Array,
+    surface: Surface,
+    *,
+    path: EnergyPath | None = None,
+    states: States | None = None,
+    extent: float | None = None,
+) -> list[Path]:
+    """Energy landscape with contours, path, states and their boundaries."""
+    limits = _limits(embedding, extent)
+    x, y, values = surface_grid(surface, limits)
+    low = np.floor(np.nanmin(energies) * 2) / 2
+    high = np.ceil(np.nanmax(energies) * 2) / 2
+    levels = np.linspace(low, high, 25)
+    with _figure(110, 92) as (figure, axes):
+        shown = axes.contourf(
+            x, y, np.clip(values, low, high), levels=levels, cmap="viridis", zorder=1
+        )
+        shown.set_rasterized(True)
+        axes.contour(
+            x, y, values, levels=levels[::3], colors="white", linewidths=0.25, alpha=0.6, zorder=2
+        )
+        axes.scatter(*embedding.T, s=2.5, c="white", edgecolors="0.2", linewidths=0.2, zorder=3)
+        if path is not None:
+            axes.plot(*path.images.T, color="white", lw=2.2, zorder=4)
+            axes.plot(*path.images.T, color=PATH_COLOUR, lw=1.3, zorder=5)
+        if states is not None:
+            _draw_states(axes, states)
+        _decorate(axes, limits)
+        bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.02)
+        bar.set_label(r"Energy ($k_\mathrm{B}T$)")
+        bar.outline.set_linewidth(0.6)
+        bar.locator = _ticker()
+        bar.update_ticks()
+        return _save(figure, paths)
+
+
+def _ticker() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(6)
+
+
+def _draw_states(axes: Any, states: States) -> None:
+    from matplotlib.patches import Circle
+    from matplotlib.patheffects import withStroke
+
+    for number, (center, radius) in enumerate(zip(states.centers, states.radii, strict=True), 1):
+        for colour, width in (("black", 1.1), ("white", 0.6)):
+            axes.add_patch(
+                Circle(center, radius, fill=False, ls="--", lw=width, ec=colour, zorder=6)
+            )
+        axes.text(
+            *center, str(number), color="white", fontsize=7, fontweight="bold", ha="center",
+            va="center", zorder=8, path_effects=[withStroke(linewidth=1.6, foreground="black")],
+        )  # fmt: skip
+
+
+def draw_embedding(
+    paths: Sequence[Path],
+    embedding: Array,
+    columns: Sequence[tuple[str, Array, str]],
+    *,
+    extent: float | None = None,
+) -> list[Path]:
+    """Embedding coloured by several columns, side by side.
+
+    Parameters
+    ----------
+    columns : sequence of (title, values (V,), kind)
+        ``kind`` is ``number`` or ``category``.
+    """
+    limits = _limits(embedding, extent)
+    across = min(3, len(columns))
+    down = -(-len(columns) // across)
+    with _figure(62 * across, 54 * down, nrows=down, ncols=across, squeeze=False) as (
+        figure,
+        grid,
+    ):
+        for axes in grid.flat[len(columns) :]:
+            axes.set_visible(False)
+        for axes, (title, values, kind) in zip(grid.flat, columns, strict=False):
+            axes.set_title(title, fontsize=8)
+            if kind == "category":
+                _scatter_categories(axes, embedding, values)
+            else:
+                dots = axes.scatter(*embedding.T, s=6, c=values, cmap="viridis", linewidths=0)
+                figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02)
+            _decorate(axes, limits)
+        return _save(figure, paths)
+
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+_MARKERS = "os^DvP*X"
+
+
+def _scatter_categories(axes: Any, embedding: Array, values: Array) -> None:
+    labels = list(dict.fromkeys(values.tolist()))
+    labels.sort(key=lambda label: (len(str(label)), str(label)))
+    for number, label in enumerate(labels):
+        inside = values == label
+        axes.scatter(
+            *embedding[inside].T,
+            s=7,
+            color=_COLOURS[number % 8],
+            marker=_MARKERS[(number // 8 + number) % 8],
+            linewidths=0,
+            label=str(label),
+        )
+    if len(labels) <= 12:
+        axes.legend(fontsize=6, frameon=False, loc="best", handletextpad=0.1, borderpad=0.1)
+
+
+def draw_path(
+    paths: Sequence[Path],
+    path: EnergyPath,
+    *,
+    error: Array | None = None,
+    states: States | None = None,
+) -> list[Path]:
+    """Energy along the path, with its error band and the states."""
+    steps = np.linalg.norm(np.diff(path.images, axis=0), axis=1)
+    length = np.concatenate([[0.0], np.cumsum(steps)])
+    with _figure(110, 62) as (figure, axes):
+        if error is not None:
+            axes.fill_between(
+                length,
+                path.energies - error,
+                path.energies + error,
+                color=_COLOURS[0],
+                alpha=0.25,
+                lw=0,
+                label="standard error",
+            )
+        axes.plot(length, path.energies, color=_COLOURS[0], lw=1.2)
+        if states is not None:
+            for number, center in enumerate(states.centers, 1):
+                row = int(np.linalg.norm(path.images - center, axis=1).argmin())
+                axes.plot(length[row], path.energies[row], "o", ms=3, color=PATH_COLOUR)
+                axes.annotate(
+                    str(number),
+                    (length[row], path.energies[row]),
+                    textcoords="offset points",
+                    xytext=(0, -9),
+                    ha="center",
+                    fontsize=7,
+                )
+        axes.margins(x=0.01, y=0.12)
+        axes.set_xlabel("Length along the path (units of the embedding)")
+        axes.set_ylabel(r"Energy ($k_\mathrm{B}T$)")
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        return _save(figure, paths)

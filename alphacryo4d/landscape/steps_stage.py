@@ -1,0 +1,185 @@
+"""Single steps of the stage, on the files of this package or of the authors' prototype."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.errors import InputError, UsageError
+from alphacryo4d.job import Job, start_job
+from alphacryo4d.landscape import stage
+from alphacryo4d.landscape.inputs_stage import (
+    read_counts,
+    read_embedding,
+    read_inputs,
+    read_volume_table,
+)
+from alphacryo4d.landscape.options import LandscapeOptions
+
+Array = np.ndarray[Any, Any]
+
+
+def _start(
+    output: Path, name: str, options: Any, inputs: Iterable[Path], seed: int, **how: bool
+) -> AbstractContextManager[Job]:
+    return start_job(
+        output,
+        stage=f"landscape {name}",
+        options=dataclasses.asdict(options),
+        inputs=inputs,
+        seed=seed,
+        **how,
+    )
+
+
+def run_embed(
+    output: Path,
+    *,
+    resample: Path,
+    options: LandscapeOptions,
+    features: Path | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Distances and embedding alone."""
+    inputs = read_inputs(resample, features)
+    with _start(
+        output, "embed", options.embed, inputs.paths, seed, overwrite=overwrite, resume=resume
+    ) as job:
+        if not job.finished:
+            stage.embed_step(job, inputs, options.embed, seed, threads)
+        return job.outputs
+
+
+@dataclasses.dataclass(frozen=True)
+class _Points:
+    """An embedding with its counts, folds and names, and the files they came from."""
+
+    embedding: Array
+    counts: Array
+    folds: Array
+    names: Array | None
+    paths: tuple[Path, ...]
+
+
+def _points(embedding: Path | None, counts: Path | None, resample: Path | None) -> _Points:
+    if embedding is None:
+        raise UsageError("--embedding must be given; --help shows all options")
+    if counts is None and resample is None:
+        raise UsageError("--counts (or --i, the resample folder) must be given")
+    points = read_embedding(embedding)
+    table = None
+    star = None if resample is None else resample / files.VOLUMES_STAR
+    if star is not None:
+        table = read_volume_table(star)
+        if len(table.names) != len(points):
+            raise InputError(
+                f"{embedding}: {len(points)} rows, but {star} has {len(table.names)} volumes"
+            )
+    paths = [embedding, *([counts] if counts else []), *([star] if star else [])]
+    if counts is not None:
+        values = read_counts(counts, len(points))
+    else:
+        assert table is not None
+        values = table.counts
+    folds = np.zeros(len(points), int) if table is None else table.fold
+    return _Points(points, values, folds, None if table is None else table.names, tuple(paths))
+
+
+def run_energy(
+    output: Path,
+    *,
+    options: LandscapeOptions,
+    embedding: Path | None,
+    counts: Path | None,
+    resample: Path | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Energies, errors and the figure of an embedding."""
+    points = _points(embedding, counts, resample)
+    with _start(
+        output, "energy", options.energy, points.paths, seed, overwrite=overwrite, resume=resume
+    ) as job:
+        if not job.finished:
+            landscape = stage.landscape_of(
+                points.embedding, points.counts, points.folds, options.energy
+            )
+            job.complete("energy", stage.write_energies(job, landscape))
+            stage.draw(job, landscape, options.path, None, None, stage.columns_of(landscape))
+        return job.outputs
+
+
+def run_path(
+    output: Path,
+    *,
+    options: LandscapeOptions,
+    embedding: Path | None,
+    counts: Path | None,
+    resample: Path | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Path and centers along it."""
+    return run_states(
+        output,
+        options=options,
+        embedding=embedding,
+        counts=counts,
+        resample=resample,
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+        name="path",
+    )
+
+
+def run_states(
+    output: Path,
+    *,
+    options: LandscapeOptions,
+    embedding: Path | None,
+    counts: Path | None,
+    resample: Path | None = None,
+    features: Path | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    resume: bool = False,
+    name: str = "states",
+) -> list[Path]:
+    """States of an embedding that is there, or made here where ``--i`` is given."""
+    inputs = None
+    if options.states.centers == "volumes" and resample is not None:
+        inputs = read_inputs(resample, features)
+    points = _points(embedding, counts, resample) if embedding or inputs is None else None
+    paths = [*(points.paths if points else ()), *(inputs.paths if inputs else ())]
+    with _start(
+        output, name, options, list(dict.fromkeys(paths)), seed, overwrite=overwrite, resume=resume
+    ) as job:
+        if job.finished:
+            return job.outputs
+        distances = None
+        if inputs is not None:
+            distances, made = stage.embed_step(job, inputs, options.embed, seed, threads)
+            if points is None:
+                table = inputs.table
+                points = _Points(
+                    np.asarray(made, np.float64), table.counts, table.fold, table.names, ()
+                )
+        assert points is not None
+        landscape = stage.landscape_of(
+            points.embedding, points.counts, points.folds, options.energy
+        )
+        stage.finish(job, landscape, options, distances, points.names, seed)
+        return job.outputs

@@ -1,0 +1,187 @@
+"""Minimum-energy path by the simplified string method (sections 4.6 and 4.7, eq. 7-9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.landscape.options import PathOptions
+from alphacryo4d.landscape.surface import Surface, TriangulatedSurface
+from alphacryo4d.progress import Progress, no_progress
+
+Array = np.ndarray[Any, Any]
+_CHUNK = 2000
+PAPER_STEP = 0.1
+
+
+@dataclass(frozen=True)
+class EnergyPath:
+    """A path and how it was found.
+
+    Attributes
+    ----------
+    images : (n, 2) float64 array
+        Points at equal arc length from start to end.
+    energies : (n,) array
+        Energy along it in kT.
+    iterations : int
+        Steps done.
+    displacement : float
+        (|dx| + |dy|) / n of the last step, per step of 0.1 where the step was automatic.
+    residual : float
+        Root mean square of the gradient's part across the path (eq. 7), in kT per unit.
+    converged : bool
+        Whether the displacement fell below the tolerance.
+    returned : int
+        How often an image left the surface and was brought back to its edge.
+    """
+
+    images: Array
+    energies: Array
+    iterations: int
+    displacement: float
+    residual: float
+    converged: bool
+    returned: int
+
+
+def straight_line(points: Array, images: int) -> Array:
+    """Images (n, 2) at equal arc length along straight lines through points (P, 2)."""
+    points = np.asarray(points, np.float64)
+    lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    wanted = np.linspace(0.0, lengths[-1], images)
+    return np.stack([np.interp(wanted, lengths, points[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def minimum_energy_path(
+    surface: Surface,
+    points: Array,
+    options: PathOptions,
+    *,
+    progress: Progress = no_progress,
+) -> EnergyPath:
+    """Path between two minima that follows the gradient (eq. 7).
+
+    Images move down the gradient by a step (eq. 8) and are re-spaced to equal arc length (eq. 9)
+    until (|dx| + |dy|) / n is at most the tolerance. The ends move, too, and settle in minima.
+    Images off the surface are brought back to its nearest point.
+
+    Parameters
+    ----------
+    surface : Surface
+        Energy over the plane.
+    points : (P, 2) array
+        Start, points to pass, end; the first path is the straight line through them.
+    options : PathOptions
+        Images, step, tolerance.
+    progress : Progress
+        Called now and then with the steps done.
+    """
+    images = straight_line(points, options.images)
+    images, returned = surface.bring_back(images)
+    if isinstance(surface, TriangulatedSurface):
+        run: Any = _Triangulated(surface, images)
+    else:
+        run = _General(surface, images)
+    adapt = options.stepsize is None
+    step = options.stepsize if options.stepsize is not None else PAPER_STEP
+    done, displacement = 0, np.inf
+    while done < options.stepmax and displacement > options.tolerance:
+        count = min(_CHUNK, options.stepmax - done)
+        steps, displacement, step, left = run(step, adapt, options.tolerance, count, displacement)
+        done += steps
+        returned += left
+        progress(done, options.stepmax, f"displacement {displacement:.1e}")
+    images, left = surface.bring_back(run.images)
+    return EnergyPath(
+        images=images,
+        energies=surface.values(images),
+        iterations=done,
+        displacement=float(displacement),
+        residual=residual(surface, images),
+        converged=bool(displacement <= options.tolerance),
+        returned=int(returned + left),
+    )
+
+
+def residual(surface: Surface, images: Array) -> float:
+    """Root mean square over inner images of the gradient across the path (eq. 7)."""
+    tangent = images[2:] - images[:-2]
+    norms = np.linalg.norm(tangent, axis=1, keepdims=True)
+    tangent = tangent / np.where(norms == 0, 1, norms)
+    gradient = surface.gradients(images[1:-1])
+    across = gradient - (gradient * tangent).sum(1, keepdims=True) * tangent
+    return float(np.sqrt((across**2).sum(1).mean()))
+
+
+class _Triangulated:
+    """The compiled loop, with the triangle of each image kept between calls."""
+
+    def __init__(self, surface: TriangulatedSurface, images: Array) -> None:
+        from alphacryo4d.landscape import kernels
+
+        self.surface = surface
+        self.images = np.ascontiguousarray(images)
+        self.kernels = kernels
+        self.triangles, _ = kernels.bring_back(
+            self.images, surface.affine, surface.neighbours, surface.hull
+        )
+
+    def __call__(
+        self, step: float, adapt: bool, tolerance: float, steps: int, previous: float
+    ) -> tuple[int, float, float, int]:
+        surface = self.surface
+        result: tuple[int, float, float, int] = self.kernels.evolve(
+            self.images,
+            self.triangles,
+            step,
+            adapt,
+            tolerance,
+            steps,
+            previous,
+            surface.affine,
+            surface.neighbours,
+            surface.hull,
+            surface.slopes,
+        )
+        return result
+
+
+class _General:
+    """The same loop for any surface, vectorised over the images."""
+
+    def __init__(self, surface: Surface, images: Array) -> None:
+        self.surface = surface
+        self.images = images
+
+    def __call__(
+        self, step: float, adapt: bool, tolerance: float, steps: int, previous: float
+    ) -> tuple[int, float, float, int]:
+        displacement, returned = previous, 0
+        for iteration in range(steps):
+            images, left = self.surface.bring_back(self.images)
+            returned += left
+            gradient = self.surface.gradients(images)
+            if adapt:
+                longest = np.sqrt((gradient**2).sum(1).max() + 1e-300)
+                step = min(step, float(0.5 * np.hypot(*(images[1] - images[0])) / longest))
+            moved = straight_line(images - step * gradient, len(images))
+            change = moved - self.images
+            displacement = float(np.linalg.norm(change, axis=0).sum() / len(images))
+            self.images = moved
+            if adapt:
+                displacement *= PAPER_STEP / step
+                step = 0.5 * step if displacement > 1.05 * previous else 1.01 * step
+            previous = displacement
+            if displacement <= tolerance:
+                return iteration + 1, displacement, step, returned
+        return steps, displacement, step, returned
+
+
+def spaced_centers(images: Array, states: int) -> Array:
+    """Centers (K, 2) at equal arc length along a path, both ends included (the authors' way)."""
+    rows = np.linspace(0, len(images) - 1, states).astype(int)
+    result: Array = images[rows]
+    return result
