@@ -21,7 +21,6 @@ from alphacryo4d.tables.rows import kept_rows, read_columns, write_rows
 from alphacryo4d.tables.scan import Block, Structure, scan
 from alphacryo4d.tables.small import (
     is_text_column,
-    quote,
     read_block,
     read_tables,
     typed,
@@ -34,12 +33,14 @@ __all__ = [
     "choose_particles",
     "open_table",
     "read_tables",
+    "refuse_unsafe_for_relion",
     "write_tables",
 ]
 
 logger = logging.getLogger(__name__)
 
 IMAGE_COLUMN = "rlnImageName"
+_UNSAFE = set("#;|&$`\"'<>*?()[]{}!\\@:")
 _WHOLE_NUMBERS = {
     "rlnClassNumber",
     "rlnGroupNumber",
@@ -370,15 +371,15 @@ def open_table(path: Path) -> ParticleTable:
 
 
 def refuse_unsafe_for_relion(name: str | Path) -> None:
-    """Raise ``InputError`` for a path that RELION or its shell would mangle.
+    """Raise ``InputError`` for a file name that RELION would mangle or hand to a shell.
 
-    RELION hands file names to a shell and cuts them at ``@`` and ``:``-less prefixes of its own.
+    RELION runs ``mkdir`` and the like through a shell, cuts names at ``@`` (image number) and
+    ``:`` (format), and at blanks in its tables.
     """
     text = str(name)
-    quote(text.replace("'", ""))
-    bad = sorted({c for c in text if c in "#;|&$`\"'<>*?()[]{}!\\" or c.isspace()})
+    bad = sorted({c for c in text if c in _UNSAFE or c.isspace() or not c.isprintable()})
     if bad or text.startswith("-") or not text:
-        shown = " ".join(repr(c) for c in bad) or "a leading -"
+        shown = " ".join(repr(c) for c in bad) or "a leading - or an empty name"
         raise InputError(
             f"{text!r}: RELION passes file names to a shell and cannot handle {shown}; "
             "rename the file or link to it under a plain name"

@@ -18,6 +18,13 @@ LINE_END, CARRIAGE, SPACE, TAB = 10, 13, 32, 9
 SHORT, LONG, QUOTE, COMMENT, CRLF, CONTROL = 1, 2, 3, 4, 5, 6
 SKIP, NUMBER, TEXT, IMAGE = 0, 1, 2, 3
 
+SORTS = np.zeros(256, np.uint8)
+"""0 and 1: part of a token (1: opens a quote or a comment), 3: blank, 4: line end, 5: odd."""
+SORTS[[34, 35, 39]] = 1
+SORTS[:32] = 5
+SORTS[[SPACE, TAB]] = 3
+SORTS[LINE_END] = 4
+
 POWERS = 10.0 ** np.arange(23)
 
 
@@ -55,8 +62,32 @@ def _starts_with(buffer: Bytes, start: int, end: int, word: Bytes) -> bool:
 
 
 @numba.njit(cache=True, nogil=True)
+def _odd_token(buffer: Bytes, position: int, kind: int, number: int) -> tuple[int, int, int]:
+    """Pass a quoted token, a comment, CR or a control character; note what is wrong with it."""
+    c = buffer[position]
+    end = position
+    while end < len(buffer) and buffer[end] != LINE_END:
+        end += 1
+    if c == 34 or c == 39:
+        after = _token_end(buffer, position, end)
+        return (after, kind, number) if after > 0 else (end, max(kind, QUOTE), number)
+    if c == 35:
+        return end, max(kind, COMMENT), number
+    if c == CARRIAGE:
+        if position + 1 == end:
+            return end, max(kind, CRLF), number
+    return position + 1, CONTROL, c
+
+
+@numba.njit(cache=True, nogil=True)
 def scan_rows(
-    buffer: Bytes, columns: int, starts: Bytes, faults: Bytes, data_word: Bytes, loop_word: Bytes
+    buffer: Bytes,
+    columns: int,
+    sorts: Bytes,
+    starts: Bytes,
+    faults: Bytes,
+    data_word: Bytes,
+    loop_word: Bytes,
 ) -> tuple[int, int, int]:
     """Find the rows at the head of a buffer of whole lines.
 
@@ -66,6 +97,8 @@ def scan_rows(
         Lines; the last may lack its line end only at the end of the file.
     columns : int
         Tokens that every row must have.
+    sorts : (256,) uint8
+        ``SORTS``.
     starts : (R,) int64
         Filled with the start of every row.
     faults : (F, 3) int64
@@ -93,31 +126,22 @@ def scan_rows(
             first == 108 and _starts_with(buffer, position, size, loop_word)
         ):
             return line, rows, found
-        end = position
-        control = -1
-        while end < size and buffer[end] != LINE_END:
-            if buffer[end] < 32 and buffer[end] != TAB and buffer[end] != CARRIAGE:
-                control = buffer[end]
-            end += 1
         tokens, kind, number = 0, 0, 0
-        while position < end:
-            c = buffer[position]
-            if _is_blank(c):
+        while position < size:
+            sort = sorts[buffer[position]]
+            if sort == 3:
                 position += 1
-                continue
-            if c == 35:
-                kind = COMMENT
+            elif sort == 0:
+                tokens += 1
+                position += 1
+                while position < size and sorts[buffer[position]] < 3:
+                    position += 1
+            elif sort == 4:
                 break
-            position = _token_end(buffer, position, end)
-            if position < 0:
-                kind = QUOTE
-                break
-            tokens += 1
-        if control >= 0:
-            kind, number = CONTROL, control
-        elif end > line and buffer[end - 1] == CARRIAGE:
-            kind = CRLF
-        elif kind == 0 and tokens != columns:
+            else:
+                position, kind, number = _odd_token(buffer, position, kind, number)
+                tokens += 1
+        if kind == 0 and tokens != columns:
             kind, number = (SHORT if tokens < columns else LONG), tokens
         if kind != 0:
             if found < len(faults):
@@ -127,7 +151,7 @@ def scan_rows(
             found += 1
         starts[rows] = line
         rows += 1
-        position = end + 1
+        position += 1
     return size, rows, found
 
 

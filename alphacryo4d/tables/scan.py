@@ -250,7 +250,7 @@ class _Scanner:
             starts = np.empty(buffer.size // 2 + 1, np.int64)
             found = np.zeros((MOST_FAULTS, 3), np.int64)
             end, count, faults = kernels.scan_rows(
-                buffer, len(block.columns), starts, found, data, loop
+                buffer, len(block.columns), kernels.SORTS, starts, found, data, loop
             )
             for kind, row, number in found[:faults].tolist():
                 if kind == kernels.CRLF and self.crlf:
