@@ -33,14 +33,12 @@ __all__ = [
     "choose_particles",
     "open_table",
     "read_tables",
-    "refuse_unsafe_for_relion",
     "write_tables",
 ]
 
 logger = logging.getLogger(__name__)
 
 IMAGE_COLUMN = "rlnImageName"
-_UNSAFE = set("#;|&$`\"'<>*?()[]{}!\\@:")
 _WHOLE_NUMBERS = {
     "rlnClassNumber",
     "rlnGroupNumber",
@@ -368,19 +366,3 @@ def open_table(path: Path) -> ParticleTable:
     structure = scan(Path(path))
     structure.require_sound()
     return ParticleTable(Path(path), structure, choose_particles(structure))
-
-
-def refuse_unsafe_for_relion(name: str | Path) -> None:
-    """Raise ``InputError`` for a file name that RELION would mangle or hand to a shell.
-
-    RELION runs ``mkdir`` and the like through a shell, cuts names at ``@`` (image number) and
-    ``:`` (format), and at blanks in its tables.
-    """
-    text = str(name)
-    bad = sorted({c for c in text if c in _UNSAFE or c.isspace() or not c.isprintable()})
-    if bad or text.startswith("-") or not text:
-        shown = " ".join(repr(c) for c in bad) or "a leading - or an empty name"
-        raise InputError(
-            f"{text!r}: RELION passes file names to a shell and cannot handle {shown}; "
-            "rename the file or link to it under a plain name"
-        )

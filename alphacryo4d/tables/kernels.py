@@ -73,9 +73,8 @@ def _odd_token(buffer: Bytes, position: int, kind: int, number: int) -> tuple[in
         return (after, kind, number) if after > 0 else (end, max(kind, QUOTE), number)
     if c == 35:
         return end, max(kind, COMMENT), number
-    if c == CARRIAGE:
-        if position + 1 == end:
-            return end, max(kind, CRLF), number
+    if c == CARRIAGE and position + 1 == end:
+        return end, max(kind, CRLF), number
     return position + 1, CONTROL, c
 
 
