@@ -1,0 +1,99 @@
+"""Checkpoints of the training as plain arrays, in two generations."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alphacryo4d.deepfeature.training import Plateau, TrainingState
+from alphacryo4d.errors import InputError
+from alphacryo4d.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+_NAMES = ("checkpoint1.npz", "checkpoint2.npz")
+
+
+def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Path:
+    """Write arrays as one ``.npz`` whole or not at all, the same bytes for the same arrays."""
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(entry, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+    return path
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an ``.npz``; never unpickles.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged or holds objects.
+    """
+    if path.suffix == ".h5":
+        raise InputError(f"{path}: .h5 models are not read, they can run code; train again")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise InputError(f"{path}: not a readable .npz file ({error}); train again") from error
+
+
+def save_state(folder: Path, state: TrainingState) -> None:
+    """Write the state of the training beside the generation before."""
+    plateau = state.plateau
+    arrays: dict[str, NDArray[Any]] = {
+        "plateau": np.array(
+            [plateau.rate, plateau.best, plateau.waited, plateau.lowered, plateau.stop], float
+        ),
+        "history": np.array(state.history, float),
+        "best_error": np.array(state.best_error),
+    }
+    arrays |= {f"weights:{name}": array for name, array in state.weights.items()}
+    arrays |= {f"best:{name}": array for name, array in state.best_weights.items()}
+    arrays |= {f"optimizer:{i:04d}": array for i, array in enumerate(state.optimizer)}
+    save_arrays(folder / _NAMES[state.epochs % 2], arrays)
+
+
+def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def load_state(folder: Path) -> TrainingState | None:
+    """Newest state that can be read, or None."""
+    states = []
+    for name in _NAMES:
+        if not (folder / name).is_file():
+            continue
+        try:
+            arrays = load_arrays(folder / name)
+            rate, best, waited, lowered, stop = arrays["plateau"].tolist()
+        except (InputError, KeyError, ValueError) as error:
+            logger.warning("checkpoint left out: %s", error)
+            continue
+        states.append(
+            TrainingState(
+                plateau=Plateau(rate, best, int(waited), int(lowered), bool(stop)),
+                history=[tuple(row) for row in arrays["history"].tolist()],
+                best_error=float(arrays["best_error"]),
+                weights=_part(arrays, "weights:"),
+                best_weights=_part(arrays, "best:"),
+                optimizer=list(_part(arrays, "optimizer:").values()),
+            )
+        )
+    return max(states, key=lambda state: state.epochs, default=None)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove both generations."""
+    for name in _NAMES:
+        (folder / name).unlink(missing_ok=True)
