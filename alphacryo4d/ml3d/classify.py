@@ -1,0 +1,338 @@
+"""Maximum-likelihood classification with fixed poses: seeds, hierarchy and the EM loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from alphacryo4d.ml3d.components import Components, data_power, fit_components, sphere_mask
+from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
+from alphacryo4d.ml3d.kernels_linear import kernel_threads
+from alphacryo4d.ml3d.mixture import LatentMixture, fit_mixture
+from alphacryo4d.ml3d.model import Grid, resize_cubes, solve_volumes
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.ml3d.sums import View, expect, project_back
+from alphacryo4d.progress import Progress, no_progress
+
+Array = np.ndarray[Any, Any]
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Classification:
+    """Outcome of one classification.
+
+    Attributes
+    ----------
+    labels : (n,) int32
+        Most likely class of each row, from 0, in the order of the rows given.
+    confidence : (n,) float32
+        Its posterior probability.
+    weights : (K,) float64
+        Share of each class in the posteriors.
+    parents : (K,) int32
+        Class of the level above (0 in a flat scheme); class = parent * children + child.
+    volumes : (K, box, box, box) float32
+        Class volumes at the full box, low-passed to ``resolution``, contrast positive.
+    resolution : float
+        Finest resolution (A) that the expectation used.
+    noise : (G, shells) float64
+        Noise power per sample by noise group and shell.
+    log : list of str
+        What happened: resolution changes, classes re-seeded.
+    """
+
+    labels: Array
+    confidence: Array
+    weights: Array
+    parents: Array
+    volumes: Array
+    resolution: float
+    noise: Array
+    log: list[str] = field(default_factory=list)
+
+
+class Checkpoint(Protocol):
+    """Where a classification keeps its state, so that it can be resumed."""
+
+    def load(self) -> dict[str, Array] | None:
+        """State that was saved last, or None."""
+
+    def save(self, state: dict[str, Array]) -> None:
+        """Keep a state (called after every iteration)."""
+
+
+@dataclass
+class _Model:
+    """Classes in the middle of the iterations."""
+
+    grid: Grid
+    fields: Array
+    mask: Array
+    noise: Array
+    covariance: Array
+    posteriors: Array
+
+
+def classify(
+    images: PreparedImages,
+    rows: Array,
+    options: ClassifyOptions,
+    rng: np.random.Generator,
+    *,
+    start: Array | None = None,
+    threads: int | None = None,
+    progress: Progress = no_progress,
+    check: Callable[[], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Classification:
+    """Classify some particles with fixed poses.
+
+    Parameters
+    ----------
+    images : PreparedImages
+    rows : (n,) int array
+        Particles to classify (rows of ``images``).
+    options : ClassifyOptions
+    rng : Generator
+    start : array, optional
+        Volumes (K, box, box, box) or soft labels (n, K) to start from instead of seeds.
+    threads : int, optional
+        Threads; by default all. The result does not depend on them.
+    progress : Progress
+    check : callable, optional
+        Called before every iteration; stops the work by raising (``Deadline.check``).
+    checkpoint : Checkpoint, optional
+        Told the state after every iteration; a saved state is gone on with.
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    with kernel_threads(threads) as workers:
+        run = _Run(images, rows, options, rng, workers, progress, check or (lambda: None))
+        saved = None if checkpoint is None else checkpoint.load()
+        first = 0
+        if saved is not None:
+            model, first = run.restored(saved)
+        else:
+            model = run.seeded() if start is None else run.started(np.asarray(start))
+        model = run.iterate(model, first, checkpoint)
+        return run.outcome(model, rows)
+
+
+class _Run:
+    """One classification: what its steps share."""
+
+    def __init__(
+        self,
+        images: PreparedImages,
+        rows: Array,
+        options: ClassifyOptions,
+        rng: np.random.Generator,
+        workers: int,
+        progress: Progress,
+        check: Callable[[], None],
+    ) -> None:
+        self.images, self.options, self.rng = images, options, rng
+        self.workers, self.progress, self.check = workers, progress, check
+        self.rows = images.sorted_rows(rows)
+        self.given = rows
+        self.log: list[str] = []
+        self.total = int(np.prod(options.levels))
+
+    def radius_of(self, resolution: float) -> int:
+        """Fourier shell of a resolution, within what the images hold."""
+        shell = shell_of_resolution(resolution, self.images.box, self.images.pixel_size)
+        return min(shell, self.images.radius)
+
+    def view(self, grid: Grid) -> View:
+        """The particles up to the grid's shell."""
+        return View(self.images, self.rows, grid)
+
+    def seeded(self) -> _Model:
+        """Classes from principal components, or from random labels."""
+        options = self.options
+        radius = self.radius_of(options.limit_resolution)
+        count = options.components if options.seeds == "components" else 1
+        parts = fit_components(
+            self.images, self.rows, count, options.component_iterations, radius, self.rng,
+            mask_diameter=options.mask_diameter, workers=self.workers,
+        )  # fmt: skip
+        if options.seeds == "components":
+            posteriors = self._latent_classes(parts)
+        else:
+            posteriors = self.rng.dirichlet(np.ones(self.total), len(self.rows))
+        posteriors = posteriors.astype(np.float32)
+        return self.from_posteriors(parts.grid, parts.mask, parts.noise, posteriors)
+
+    def _latent_classes(self, parts: Components) -> Array:
+        mixture = LatentMixture(parts.information, parts.projected)
+        _, posteriors = fit_mixture(mixture, parts.coordinates, self.total, self.rng)
+        return posteriors
+
+    def started(self, start: Array) -> _Model:
+        """Classes from given volumes (K, box, box, box) or soft labels (n, K)."""
+        grid = Grid(self.radius_of(self.options.limit_resolution), self.workers)
+        mask = sphere_mask(grid, self.images, self.options.mask_diameter)
+        view = self.view(grid)
+        noise = data_power(view)
+        noise[:, 0] = noise[:, 1]
+        if start.ndim == 2:
+            position = np.searchsorted(np.sort(self.given), self.rows)
+            soft = start[np.argsort(self.given)][position].astype(np.float32)
+            soft /= np.maximum(soft.sum(axis=1, keepdims=True), 1e-12)
+            return self.from_posteriors(grid, mask, noise, soft)
+        cubes = resize_cubes(start, grid.cube) * mask / np.float32(start.shape[1])
+        outcome = expect(
+            view, grid.references(cubes), 1 / noise, np.full(len(cubes), 1 / len(cubes))
+        )
+        return self.from_posteriors(grid, mask, noise, outcome.posteriors)
+
+    def from_posteriors(self, grid: Grid, mask: Array, noise: Array, soft: Array) -> _Model:
+        """Volumes of soft labels under a weak prior, and the prior that they suggest."""
+        classes = soft.shape[1]
+        model = _Model(
+            grid, np.zeros((classes, *mask.shape), np.float32), mask, noise,
+            np.zeros((grid.radius + 1, classes, classes)), soft,
+        )  # fmt: skip
+        power = data_power(self.view(grid)).mean(axis=0)
+        model.covariance[:] = np.eye(classes) * (1e3 * power[:, None, None])
+        self.maximise(model, steps=6)
+        return model
+
+    def maximise(self, model: _Model, steps: int = 3) -> None:
+        """Volumes and prior from the posteriors."""
+        grid, view = model.grid, self.view(model.grid)
+        right, weights = project_back(view, 1 / model.noise, model.posteriors, model.posteriors)
+        precision = np.linalg.inv(model.covariance).astype(np.float32)
+        solution = solve_volumes(
+            grid, right, weights, precision, mask=model.mask, start=model.fields, steps=steps
+        )
+        model.fields = solution.fields
+        model.covariance = self._prior(model, solution.variance)
+
+    def _prior(self, model: _Model, variance: Array) -> Array:
+        """Covariance of the classes by shell: one spectrum for all deviations from their mean."""
+        grid, classes = model.grid, len(model.fields)
+        spectra = grid.transform(model.fields)
+        filled = float(np.mean(model.mask**2))
+        mean = spectra.mean(axis=0)
+        common = grid.shell_means(np.abs(mean[None]) ** 2)[0] / filled
+        apart = grid.shell_means(np.abs(spectra - mean) ** 2).sum(axis=0) / filled
+        spread = np.trace(variance, axis1=1, axis2=2) - variance.sum(axis=(1, 2)) / classes
+        own = (apart + spread) / max(classes - 1, 1) * self.options.tau2_fudge
+        own = np.maximum(own, 1e-6 * common + 1e-20)
+        shared = np.ones((classes, classes))
+        prior: Array = own[:, None, None] * np.eye(classes) + common[:, None, None] * shared
+        return prior
+
+    def restored(self, saved: dict[str, Array]) -> tuple[_Model, int]:
+        """Model and next iteration of a saved state."""
+        grid = Grid(int(saved["radius"]), self.workers)
+        mask = sphere_mask(grid, self.images, self.options.mask_diameter)
+        parts = (saved[name] for name in ("noise", "covariance", "posteriors"))
+        return _Model(grid, saved["fields"], mask, *parts), int(saved["iteration"])
+
+    def iterate(self, model: _Model, first: int, checkpoint: Checkpoint | None) -> _Model:
+        """Expectation and maximisation from an iteration on."""
+        options = self.options
+        classes = model.posteriors.shape[1]
+        for iteration in range(first, options.iterations):
+            self.check()
+            self.progress(iteration, options.iterations, f"iteration {iteration + 1}")
+            view = self.view(model.grid)
+            weights = np.full(classes, 1 / classes)
+            if not options.equal_weights:
+                weights = np.maximum(model.posteriors.mean(axis=0), 1e-6)
+            references = model.grid.references(model.fields * model.mask)
+            cooled = 1 + (options.temperature - 1) * max(0, 1 - 2 * iteration / options.iterations)
+            outcome = expect(view, references, 1 / model.noise, weights, cooled)
+            model.posteriors = outcome.posteriors
+            model.noise = outcome.noise
+            model.noise[:, 0] = model.noise[:, 1]
+            self.maximise(model)
+            if checkpoint is not None:
+                checkpoint.save(
+                    {
+                        "radius": np.array(model.grid.radius),
+                        "iteration": np.array(iteration + 1),
+                        "noise": model.noise,
+                        "covariance": model.covariance,
+                        "posteriors": model.posteriors,
+                        "fields": model.fields,
+                    }
+                )
+        self.progress(options.iterations, options.iterations)
+        return model
+
+    def outcome(self, model: _Model, rows: Array) -> Classification:
+        """Labels in the order of the rows given, and volumes at the full box."""
+        position = np.empty(len(self.images), np.int64)
+        position[self.rows] = np.arange(len(self.rows))
+        soft = model.posteriors[position[rows]]
+        classes = soft.shape[1]
+        children = self.options.levels[-1] if len(self.options.levels) > 1 else classes
+        box = self.images.box
+        volumes = resize_cubes(model.fields * model.mask, box) * np.float32(box)
+        return Classification(
+            labels=soft.argmax(axis=1).astype(np.int32),
+            confidence=soft.max(axis=1),
+            weights=model.posteriors.mean(axis=0, dtype=np.float64),
+            parents=(np.arange(classes) // children).astype(np.int32),
+            volumes=volumes,
+            resolution=box * self.images.pixel_size / model.grid.radius,
+            noise=model.noise,
+            log=self.log,
+        )
+
+
+def expectation(
+    images: PreparedImages,
+    rows: Array,
+    volumes: Array,
+    *,
+    resolution: float,
+    noise: Array | None = None,
+    threads: int | None = None,
+) -> tuple[Array, Array]:
+    """One expectation of particles against given volumes (held-out particles).
+
+    Parameters
+    ----------
+    images : PreparedImages
+    rows : (n,) int array
+        Particles.
+    volumes : (K, box, box, box) float32
+        At the box and pixel size of the images, such as ``Classification.volumes``.
+    resolution : float
+        Finest resolution used (A), such as ``Classification.resolution``.
+    noise : (G, shells) array, optional
+        Noise power, such as ``Classification.noise``; estimated when not given.
+    threads : int, optional
+
+    Returns
+    -------
+    labels : (n,) int32
+        Most likely volume of each row.
+    posteriors : (n, K) float32
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    with kernel_threads(threads) as workers:
+        radius = min(shell_of_resolution(resolution, images.box, images.pixel_size), images.radius)
+        grid = Grid(radius, workers)
+        view = View(images, images.sorted_rows(rows), grid)
+        references = grid.references(resize_cubes(volumes, grid.cube) / np.float32(images.box))
+        even = np.full(len(volumes), 1 / len(volumes))
+        if noise is None:
+            noise = data_power(view)
+            noise[:, 0] = noise[:, 1]
+            for _ in range(2):
+                noise = expect(view, references, 1 / noise, even).noise
+                noise[:, 0] = noise[:, 1]
+        outcome = expect(view, references, 1 / noise[:, : radius + 1], even)
+    position = np.empty(len(images), np.int64)
+    position[view.rows] = np.arange(len(rows))
+    soft = outcome.posteriors[position[rows]]
+    return soft.argmax(axis=1).astype(np.int32), soft

@@ -1,0 +1,209 @@
+"""Compiled loops beside projection: image samples, and the linear algebra of maximisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numba
+import numpy as np
+
+
+@contextmanager
+def kernel_threads(threads: int | None) -> Iterator[int]:
+    """Let the compiled loops use some threads (by default all); gives their number."""
+    before = numba.get_num_threads()
+    most = int(numba.config.NUMBA_NUM_THREADS)
+    count = most if not threads else max(1, min(threads, most))
+    numba.set_num_threads(count)
+    try:
+        yield count
+    finally:
+        numba.set_num_threads(before)
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def take_samples(  # type: ignore[no-untyped-def]
+    spectra, kx, ky, box, shifts, defocus, phase, wavelength, cs, amplitude, pixel_size, data, ctf
+):
+    """Samples of a block of image spectra, centred by the shifts (pixels), and their CTF."""
+    for i in numba.prange(spectra.shape[0]):
+        mean = 0.5 * (defocus[i, 0] + defocus[i, 1])
+        half = 0.5 * (defocus[i, 0] - defocus[i, 1])
+        cos2 = math.cos(2.0 * math.radians(defocus[i, 2]))
+        sin2 = math.sin(2.0 * math.radians(defocus[i, 2]))
+        first = math.pi * wavelength[i]
+        second = 0.5 * math.pi * cs[i] * wavelength[i] ** 3
+        third = math.radians(phase[i]) + math.atan(
+            amplitude[i] / math.sqrt(max(1e-12, 1.0 - amplitude[i] ** 2))
+        )
+        step = 1.0 / (box * pixel_size[i])
+        limit = max(abs(ky[0]), np.abs(ky).max())
+        turn_x = np.empty(limit + 1, np.complex128)
+        turn_y = np.empty(2 * limit + 1, np.complex128)
+        for k in range(limit + 1):
+            angle = -2.0 * math.pi * k * shifts[i, 0] / box
+            turn_x[k] = complex(math.cos(angle), math.sin(angle))
+        for k in range(-limit, limit + 1):
+            angle = -2.0 * math.pi * k * shifts[i, 1] / box
+            turn_y[k + limit] = complex(math.cos(angle), math.sin(angle))
+        for s in range(kx.shape[0]):
+            x = kx[s]
+            y = ky[s]
+            row = y if y >= 0 else y + box
+            sign = (1 - 2 * ((x + y) % 2)) / box
+            value = spectra[i, row, x] * sign * turn_x[x] * turn_y[y + limit]
+            data[i, s, 0] = value.real
+            data[i, s, 1] = value.imag
+            square = x * x + y * y
+            cosine = 1.0
+            sine = 0.0
+            if square > 0:
+                cosine = (x * x - y * y) / square
+                sine = 2.0 * x * y / square
+            focus = mean + half * (cosine * cos2 + sine * sin2)
+            u2 = square * step * step
+            ctf[i, s] = math.sin(first * focus * u2 - second * u2 * u2 + third)
+
+
+@numba.njit(inline="always", fastmath={"contract", "reassoc"})
+def _invert(matrix, n, inverse):  # type: ignore[no-untyped-def]
+    """Inverse of a symmetric positive matrix by Gauss-Jordan without pivoting (in place)."""
+    for i in range(n):
+        for j in range(n):
+            inverse[i, j] = np.float32(0.0)
+        inverse[i, i] = np.float32(1.0)
+    for i in range(n):
+        scale = np.float32(1.0) / max(matrix[i, i], np.float32(1e-30))
+        for k in range(n):
+            matrix[i, k] *= scale
+            inverse[i, k] *= scale
+        for j in range(n):
+            if j != i:
+                factor = matrix[j, i]
+                for k in range(n):
+                    matrix[j, k] -= factor * matrix[i, k]
+                    inverse[j, k] -= factor * inverse[i, k]
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def invert_precision(precision, data, small, padded, shell_map, packed, inverse):  # type: ignore[no-untyped-def]
+    """Inverse of (data weight + prior precision) for every voxel of the unpadded half grid.
+
+    Parameters
+    ----------
+    precision : (shells, q, q) float32
+        Inverse covariance of the columns, shell by shell.
+    data : (N * N * (N // 2 + 1), r) float32
+        Weights on the padded grid (N = ``padded`` = 2 ``small``): one per column, or packed
+        upper triangles.
+    shell_map : (voxels,) int32
+        Shell of each voxel of the unpadded half grid; -1 where nothing is to be estimated.
+    inverse : (voxels, q, q) float32
+        Filled.
+    """
+    q = precision.shape[1]
+    r = data.shape[1]
+    half = small // 2 + 1
+    wide = padded // 2 + 1
+    for plane in numba.prange(small):
+        z = np.int64(plane)
+        matrix = np.empty((q, q), np.float32)
+        weight = np.empty(r, np.float32)
+        for y in range(small):
+            for x in range(half):
+                v = (z * small + y) * half + x
+                shell = shell_map[v]
+                if shell < 0:
+                    continue
+                weight[:] = 0
+                cz = 2 * (z if z < (small + 1) // 2 else z - small)
+                cy = 2 * (y if y < (small + 1) // 2 else y - small)
+                for dz in range(-1, 2):
+                    for dy in range(-1, 2):
+                        for dx in range(-1, 2):
+                            factor = np.float32(0.5 ** (abs(dz) + abs(dy) + abs(dx)))
+                            pz, py, px = cz + dz, cy + dy, 2 * x + dx
+                            if px < 0:
+                                pz, py, px = -pz, -py, -px
+                            g = ((pz % padded) * padded + py % padded) * wide + px
+                            for k in range(r):
+                                weight[k] += factor * data[g, k]
+                for i in range(q):
+                    for j in range(q):
+                        matrix[i, j] = precision[shell, i, j]
+                if packed:
+                    k = 0
+                    for i in range(q):
+                        for j in range(i, q):
+                            matrix[i, j] += weight[k]
+                            if j > i:
+                                matrix[j, i] += weight[k]
+                            k += 1
+                else:
+                    for i in range(q):
+                        matrix[i, i] += weight[i]
+                _invert(matrix, q, inverse[v])
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def apply_voxel_matrices(matrices, shell_map, by_shell, spectra, out):  # type: ignore[no-untyped-def]
+    """Multiply the columns of every voxel by its matrix (or its shell's); 0 outside the shells.
+
+    ``spectra`` and ``out`` (q, voxels) complex64; ``matrices`` (voxels or shells, q, q).
+    """
+    q, voxels = spectra.shape
+    for part in numba.prange(64):
+        re = np.empty(q, np.float32)
+        im = np.empty(q, np.float32)
+        for v in range(part * voxels // 64, (part + 1) * voxels // 64):
+            shell = shell_map[v]
+            if shell < 0:
+                for k in range(q):
+                    out[k, v] = 0
+                continue
+            m = matrices[shell] if by_shell else matrices[v]
+            for k in range(q):
+                re[k] = spectra[k, v].real
+                im[k] = spectra[k, v].imag
+            for i in range(q):
+                a = np.float32(0)
+                b = np.float32(0)
+                for k in range(q):
+                    a += m[i, k] * re[k]
+                    b += m[i, k] * im[k]
+                out[i, v] = complex(a, b)
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def apply_weights(weights, packed, spectra):  # type: ignore[no-untyped-def]
+    """Multiply the columns of every voxel of the padded grid by the data weights, in place."""
+    q, voxels = spectra.shape
+    for part in numba.prange(64):
+        re = np.empty(q, np.float32)
+        im = np.empty(q, np.float32)
+        out_re = np.empty(q, np.float32)
+        out_im = np.empty(q, np.float32)
+        for v in range(part * voxels // 64, (part + 1) * voxels // 64):
+            w = weights[v]
+            if not packed:
+                for k in range(q):
+                    spectra[k, v] = spectra[k, v] * w[k]
+                continue
+            for k in range(q):
+                re[k] = spectra[k, v].real
+                im[k] = spectra[k, v].imag
+                out_re[k] = 0
+                out_im[k] = 0
+            n = 0
+            for i in range(q):
+                for k in range(i, q):
+                    out_re[i] += w[n] * re[k]
+                    out_im[i] += w[n] * im[k]
+                    if k > i:
+                        out_re[k] += w[n] * re[i]
+                        out_im[k] += w[n] * im[i]
+                    n += 1
+            for k in range(q):
+                spectra[k, v] = complex(out_re[k], out_im[k])

@@ -1,0 +1,72 @@
+"""Options of the native classification engine; light, so that ``--help`` stays quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alphacryo4d.errors import UsageError
+from alphacryo4d.settings import require_setting, setting
+
+
+def class_levels(classes: str) -> tuple[int, ...]:
+    """Numbers of classes of a scheme such as ``20``, ``5x8`` or ``8x5x2``.
+
+    Raises
+    ------
+    UsageError
+        The scheme is not made of whole numbers joined by ``x``.
+    """
+    try:
+        levels = tuple(int(part) for part in str(classes).lower().split("x"))
+    except ValueError as error:
+        raise UsageError(f"classes {classes!r}: give a number, or a scheme such as 5x8") from error
+    require_setting(min(levels) >= 1, f"classes {classes!r}: every number must be positive")
+    return levels
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """Options of one classification without alignment."""
+
+    classes: str = setting("5x8", "Classes: a number, or a hierarchy such as 5x8.")
+    iterations: int = setting(
+        25, "Iterations of expectation and maximisation.", flags=("--iterations", "--iter")
+    )
+    limit_resolution: float = setting(15.0, "Resolution at which classification starts (A).")
+    sharpen_to: float = setting(
+        8.0, "Finest resolution (A) that measured signal may open; 0 stays at the limit."
+    )
+    seeds: str = setting("components", "Start of the classes.", choices=("components", "random"))
+    components: int = setting(10, "Principal components of the particles that seed the classes.")
+    component_iterations: int = setting(12, "Iterations for the principal components.")
+    prior: str = setting(
+        "shared", "Prior spectrum of the class volumes.", choices=("shared", "class")
+    )
+    tau2_fudge: float = setting(1.0, "Factor on the prior's power.")
+    equal_weights: bool = setting(True, "Give all classes the same prior probability.")
+    temperature: float = setting(1.0, "Temperature of the posteriors at the start; cools to 1.")
+    minimum_share: float = setting(
+        0.1, "Classes below this part of the even share are re-seeded (never when seeded)."
+    )
+    mask_diameter: float | None = setting(
+        None, "Diameter of the spherical solvent mask (A); by default the box.", type=float
+    )
+
+    def __post_init__(self) -> None:
+        class_levels(self.classes)
+        require_setting(self.iterations >= 1, "iterations must be at least 1")
+        require_setting(self.limit_resolution > 0, "limit-resolution must be positive (A)")
+        require_setting(self.sharpen_to >= 0, "sharpen-to must be positive or 0 (A)")
+        require_setting(self.components >= 1, "components must be at least 1")
+        require_setting(self.component_iterations >= 1, "component-iterations must be at least 1")
+        require_setting(self.tau2_fudge > 0, "tau2-fudge must be positive")
+        require_setting(self.temperature >= 1, "temperature must be at least 1")
+        require_setting(0 <= self.minimum_share < 1, "minimum-share must be in [0, 1)")
+        require_setting(
+            self.mask_diameter is None or self.mask_diameter > 0, "mask-diameter must be positive"
+        )
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Numbers of classes, level by level."""
+        return class_levels(self.classes)

@@ -1,0 +1,164 @@
+"""Expectation and maximisation sums over particles: the kernels with their buffers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.ml3d.images import PreparedImages
+from alphacryo4d.ml3d.kernels import backproject, expect_classes, expect_components, fold_blocks
+from alphacryo4d.ml3d.model import Grid, padded_columns
+
+Array = np.ndarray[Any, Any]
+_BLOCK = 64
+_CLOSED = -1e30
+_BUFFER = 512 << 20
+
+
+@dataclass(frozen=True)
+class View:
+    """Some particles seen up to some Fourier shell: what one iteration works on.
+
+    Attributes
+    ----------
+    images : PreparedImages
+    rows : (n,) int64
+        Particles, in the order of viewing directions.
+    grid : Grid
+    """
+
+    images: PreparedImages
+    rows: Array
+    grid: Grid
+
+    @property
+    def last(self) -> int:
+        """Number of samples in use."""
+        return self.images.samples_within(self.grid.radius)
+
+    @property
+    def matrices(self) -> Array:
+        """Rotations from image pixels to the padded grid."""
+        return self.images.matrices * np.float32(2.0)
+
+    @property
+    def groups(self) -> int:
+        """Number of noise groups."""
+        return int(self.images.group.max()) + 1 if len(self.images.group) else 1
+
+    def samples_per_shell(self) -> Array:
+        """Number of samples of each noise group and shell, (G, shells)."""
+        shells = np.bincount(self.images.shell[: self.last], minlength=self.grid.radius + 1)
+        particles = np.bincount(self.images.group[self.rows], minlength=self.groups)
+        return particles[:, None] * shells[None, :].astype(np.float64)
+
+
+@dataclass
+class Expectation:
+    """Outcome of one expectation, in the order of the view's rows."""
+
+    posteriors: Array
+    """(n, K) float32."""
+    evidence: Array
+    """(n,) log of the mean likelihood ratio against noise alone."""
+    noise: Array
+    """(G, shells) power of data minus expected reference per sample."""
+    scale: Array
+    """(G,) intensity of the references that fits best."""
+
+
+def expect(
+    view: View, references: Array, inverse_noise: Array, weights: Array, temperature: float = 1.0
+) -> Expectation:
+    """Soft posteriors of the classes of every particle.
+
+    Parameters
+    ----------
+    view : View
+    references : (voxels, 2 columns) float32
+        Of ``Grid.references``.
+    inverse_noise : (G, shells) float32
+    weights : (K,) array
+        Prior probabilities of the classes.
+    temperature : float
+        Divides the log-likelihoods.
+    """
+    images, n, grid = view.images, len(view.rows), view.grid
+    columns = references.shape[1] // 2
+    logs = np.full(columns, _CLOSED, np.float32)
+    logs[: len(weights)] = np.log(np.maximum(weights, 1e-12))
+    blocks = max(1, -(-n // _BLOCK))
+    posteriors = np.empty((n, columns), np.float32)
+    evidence = np.empty(n)
+    residual = np.zeros((blocks, view.groups, grid.radius + 1))
+    moments = np.empty((n, 2), np.float32)
+    expect_classes(
+        images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky, images.shell,
+        1, view.last, images.group, inverse_noise.astype(np.float32), references, grid.padded,
+        logs, float(temperature), _BLOCK, posteriors, evidence, residual, moments,
+    )  # fmt: skip
+    group = images.group[view.rows]
+    inner = np.bincount(group, moments[:, 0], minlength=view.groups)
+    norm = np.bincount(group, moments[:, 1], minlength=view.groups)
+    samples = view.samples_per_shell()
+    return Expectation(
+        posteriors=posteriors[:, : len(weights)],
+        evidence=evidence,
+        noise=residual.sum(axis=0) / np.maximum(samples, 1),
+        scale=np.where(norm > 0, inner / np.maximum(norm, 1e-30), 1.0),
+    )
+
+
+def component_products(view: View, references: Array, inverse_noise: Array, columns: int) -> Any:
+    """Inner products of data with columns (n, q) and of columns with each other (n, q, q)."""
+    images, n, grid = view.images, len(view.rows), view.grid
+    width = references.shape[1] // 2
+    cross = np.empty((n, width), np.float32)
+    gram = np.empty((n, width, width), np.float32)
+    expect_components(
+        images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky, images.shell,
+        1, view.last, images.group, inverse_noise.astype(np.float32), references, grid.padded,
+        _BLOCK, cross, gram,
+    )  # fmt: skip
+    return cross[:, :columns], gram[:, :columns, :columns]
+
+
+def project_back(
+    view: View, inverse_noise: Array, coefficients: Array, products: Array
+) -> tuple[Array, Array]:
+    """Sums of the maximisation on the padded grid.
+
+    Parameters
+    ----------
+    coefficients : (n, q) float32
+        Weight of a particle's data in every column.
+    products : (n, r) float32
+        Weight of its squared CTF: of every column, or of every pair (packed upper triangle).
+
+    Returns
+    -------
+    right : (q, N, N, N // 2 + 1) complex64
+    weights : (voxels, r) float32
+    """
+    images, grid = view.images, view.grid
+    q, r = coefficients.shape[1], products.shape[1]
+    wide, tall = padded_columns(q), padded_columns(r)
+    mean = np.zeros((len(view.rows), wide), np.float32)
+    mean[:, :q] = coefficients
+    second = np.zeros((len(view.rows), tall), np.float32)
+    second[:, :r] = products
+    size = grid.voxels * (2 * wide + tall) * 4
+    blocks = int(np.clip(_BUFFER // size, 2, 8))
+    sums = np.empty((blocks, grid.voxels, 2 * wide), np.float32)
+    weighted = np.empty((blocks, grid.voxels, tall), np.float32)
+    backproject(
+        images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky, images.shell,
+        0, view.last, images.group, inverse_noise.astype(np.float32), mean, second, grid.padded,
+        blocks, sums, weighted,
+    )  # fmt: skip
+    right = np.empty((wide, grid.padded, grid.padded, grid.padded // 2 + 1), np.complex64)
+    weights = np.empty((grid.voxels, tall), np.float32)
+    fold_blocks(sums, weighted, grid.padded, right, weights)
+    return right[:q], weights[:, :r]
