@@ -162,13 +162,15 @@ def _header_type(order: str) -> np.dtype[Any]:
     return np.dtype(fields)
 
 
-def open_stack(path: Path) -> Array:
+def open_stack(path: Path, header: MrcHeader | None = None) -> Array:
     """Memory map of an image stack.
 
     Parameters
     ----------
     path : Path
         Stack, with or without the MAP identifier.
+    header : MrcHeader, optional
+        Its header, where it was read already.
 
     Returns
     -------
@@ -180,7 +182,7 @@ def open_stack(path: Path) -> Array:
     InputError
         The file is missing, truncated or no MRC file.
     """
-    header = read_header(path)
+    header = header or read_header(path)
     header.require_complete()
     try:
         return np.memmap(

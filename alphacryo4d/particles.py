@@ -17,7 +17,8 @@ import numpy as np
 
 from alphacryo4d.errors import InputError
 from alphacryo4d.mrc import open_stack, read_header
-from alphacryo4d.particles_optics import Optics, read_optics, refuse_tomography, refuse_unmodelled
+from alphacryo4d.particles_limits import refuse_tomography, refuse_unmodelled
+from alphacryo4d.particles_optics import Optics, mixed_optics, read_optics
 from alphacryo4d.star import IMAGE_COLUMN, ParticleTable, open_table, whole_numbers
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ Array = np.ndarray[Any, Any]
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
-_ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
-_OLD_ORIGINS = ("rlnOriginX", "rlnOriginY")
+ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
+OLD_ORIGINS = ("rlnOriginX", "rlnOriginY")
 _OPEN_STACKS = 256
 
 
@@ -84,23 +85,18 @@ class ParticleSet:
     @property
     def box(self) -> int:
         """Box size in pixels; ``InputError`` where optics groups differ or it is unknown."""
-        return int(self._single(self.optics.box, "box size", "px"))
+        return int(self._single(self.optics.box, "box size"))
 
     @property
     def pixel_size(self) -> float:
         """Pixel size in Angstrom; ``InputError`` where optics groups differ or it is unknown."""
-        return float(self._single(self.optics.pixel_size, "pixel size", "A"))
+        return float(self._single(self.optics.pixel_size, "pixel size"))
 
-    def _single(self, values: Array, what: str, unit: str) -> Any:
-        used = np.unique(self.optics_group)
-        distinct = np.unique(np.asarray(values)[used])
-        if len(distinct) > 1:
-            named = ", ".join(f"{self.optics.names[g]} {values[g]:g} {unit}" for g in used)
-            raise InputError(
-                f"{self.path}: optics groups differ in {what} ({named}); rescale the images to one "
-                "(for example with relion_image_handler --rescale_angpix and --new_box), or take "
-                "the groups one by one"
-            )
+    def _single(self, values: Array, what: str) -> Any:
+        for fault in mixed_optics(self.path, self.optics, self.optics_group):
+            if what in fault.what:
+                raise fault.error()
+        distinct = np.unique(np.asarray(values)[np.unique(self.optics_group)])
         if not distinct[0] > 0:
             raise InputError(f"{self.path}: the {what} is unknown; give it as an option")
         return distinct[0]
@@ -262,7 +258,7 @@ def read_particles(
     if need_images:
         table.require([IMAGE_COLUMN, *DEFOCUS])
         refuse_unmodelled(table)
-    origins = _ORIGINS if table.dialect == "3.1" and _ORIGINS[0] in columns else _OLD_ORIGINS
+    origins = ORIGINS if table.dialect == "3.1" and ORIGINS[0] in columns else OLD_ORIGINS
     wanted = [*ANGLES, *DEFOCUS, *origins, "rlnPhaseShift", "rlnRandomSubset", "rlnOpticsGroup"]
     numbers, texts = table.read_parts(
         [name for name in wanted if name in columns], images=IMAGE_COLUMN in columns
@@ -278,7 +274,7 @@ def read_particles(
     if need_images:
         optics = _with_boxes(table, optics, group, stacks, stack_index)
     shifts = _columns(table, numbers, origins)
-    if origins is _OLD_ORIGINS and shifts.any():
+    if origins is OLD_ORIGINS and shifts.any():
         shifts *= optics.pixel_size[group][:, None]
     subset = numbers.get("rlnRandomSubset")
     particles = ParticleSet(

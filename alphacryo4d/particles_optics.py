@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alphacryo4d.errors import InputError
-from alphacryo4d.star import ParticleTable, whole_numbers
+from alphacryo4d.star import Fault, ParticleTable, whole_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -26,31 +27,6 @@ COLUMNS = {
         "rlnAmplitudeContrast",
         "--amplitude-contrast",
     ),
-}
-_ABERRATIONS = {
-    "rlnBeamTiltX": 0.0,
-    "rlnBeamTiltY": 0.0,
-    "rlnOddZernike": 0.0,
-    "rlnEvenZernike": 0.0,
-    "rlnMagMat00": 1.0,
-    "rlnMagMat01": 0.0,
-    "rlnMagMat10": 0.0,
-    "rlnMagMat11": 1.0,
-    "rlnMagMatrix_00": 1.0,
-    "rlnMagMatrix_01": 0.0,
-    "rlnMagMatrix_10": 0.0,
-    "rlnMagMatrix_11": 1.0,
-    "rlnCtfDataAreCtfPremultiplied": 0.0,
-    "rlnCtfDataArePhaseFlipped": 0.0,
-}
-_ROW_FACTORS = {"rlnCtfBfactor": 0.0, "rlnCtfScalefactor": 1.0, "rlnBeamTiltX": 0.0}
-_ROW_FACTORS |= {"rlnBeamTiltY": 0.0, "rlnMagMat00": 1.0, "rlnMagMat01": 0.0}
-_ROW_FACTORS |= {"rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
-_WAYS_OUT = {
-    "rlnCtfDataAreCtfPremultiplied": "extract the particles again without premultiplication",
-    "rlnCtfDataArePhaseFlipped": "take the particles that are not phase-flipped",
-    "rlnCtfBfactor": "set the column to 0 if the damping is to be neglected",
-    "rlnCtfScalefactor": "set the column to 1 if the scale is to be neglected",
 }
 
 
@@ -81,82 +57,60 @@ class Optics:
         return len(self.names)
 
 
-def refuse_tomography(table: ParticleTable) -> None:
-    """Raise ``InputError`` for subtomograms and tilt series, which are no single particles."""
-    names = set(table.columns)
-    optics = table.optics_columns or {}
-    what = ""
-    dimensions = optics.get("rlnImageDimensionality")
-    if dimensions is not None and any(str(value) == "3" for value in dimensions.tolist()):
-        what = "subtomograms (rlnImageDimensionality is 3)"
-    tomo = sorted(name for name in [*names, *optics] if name.startswith("rlnTomo"))
-    if not what and tomo:
-        what = f"subtomograms or tilt series ({tomo[0]})"
-    if not what and {"rlnGroupName", "rlnCtfBfactor"} <= names:
-        values, texts = table.read_parts(["rlnCtfBfactor"], ["rlnGroupName"])
-        codes, groups = texts["rlnGroupName"]
-        doses = values["rlnCtfBfactor"]
-        low = np.full(len(groups), np.inf)
-        high = np.full(len(groups), -np.inf)
-        np.minimum.at(low, codes, doses)
-        np.maximum.at(high, codes, doses)
-        if (high > low).any():
-            what = (
-                "tilt images (rows share rlnGroupName and differ in the dose of rlnCtfBfactor: "
-                f"group {groups[int(np.argmax(high > low))]})"
+def column_name(table: ParticleTable, name: str) -> list[tuple[str, ...]]:
+    """Columns that give a value of ``COLUMNS`` in the dialect of a table, as alternatives."""
+    modern, old, _ = COLUMNS[name]
+    if table.optics_block is not None:
+        return [(modern,)]
+    if name == "pixel_size":
+        return [("rlnMagnification", "rlnDetectorPixelSize"), (old,)]
+    return [(old,)]
+
+
+def missing_groups(table: ParticleTable, group: Array, rows: Array) -> list[Fault]:
+    """One fault for every optics group of the particles that ``data_optics`` does not list."""
+    columns = table.optics_columns or {}
+    listed = {int(n) for n in columns.get("rlnOpticsGroup", []) if isinstance(n, (int, np.integer))}
+    faults = []
+    for number in np.unique(group[np.isfinite(group)]).tolist():
+        if number not in listed:
+            mine = group == number
+            count = int(mine.sum())
+            more = f" ({count} particles)" if count > 1 else ""
+            faults.append(
+                Fault(
+                    table.path,
+                    f"row {rows[int(np.argmax(mine))] + 1}",
+                    f"optics group {number:g} has no entry in data_optics{more}",
+                    "add it, or remove its particles",
+                    "missing-optics-group",
+                )
             )
-    if what:
-        raise InputError(
-            f"{table.path}: holds {what}; tomography is not supported, give single-particle images"
-        )
+    return faults
 
 
-def unmodelled_columns(table: ParticleTable) -> dict[str, str]:
-    """Columns whose values the image model cannot hold, with where and the value."""
-    found: dict[str, str] = {}
-    optics = table.optics_columns or {}
-    names = [str(name) for name in optics.get("rlnOpticsGroupName", [])]
-    for name, neutral in _ABERRATIONS.items():
-        for row, value in enumerate(optics.get(name, [])):
-            if not _is_neutral(value, neutral):
-                group = names[row] if row < len(names) else str(row + 1)
-                found[name] = f"is {value} in optics group {group}"
-                break
-    rows = [name for name in _ROW_FACTORS if name in table.columns and name not in optics]
-    if rows:
-        values, _ = table.read_parts(rows)
-        for name in rows:
-            bad = np.abs(values[name] - _ROW_FACTORS[name]) > 1e-6
-            if bad.any():
-                row = int(np.argmax(bad))
-                found[name] = f"is {values[name][row]:g} in row {row + 1}"
-    return found
-
-
-def _is_neutral(value: Any, neutral: float) -> bool:
-    try:
-        parts = [float(word) for word in str(value).strip("[]").split(",") if word]
-    except ValueError:
-        return False
-    return all(abs(part - neutral) <= 1e-9 for part in parts)
-
-
-def refuse_unmodelled(table: ParticleTable) -> None:
-    """Raise ``InputError`` for aberrations and the like, which would be ignored silently."""
-    found = unmodelled_columns(table)
-    if not found:
-        return
-    name, value = next(iter(found.items()))
-    others = f" (also {', '.join(list(found)[1:])})" if len(found) > 1 else ""
-    way_out = _WAYS_OUT.get(
-        name,
-        "where its effect at the resolution limit can be neglected set the column to "
-        f"{_ABERRATIONS.get(name, 0.0):g} in a copy of the table",
-    )
-    raise InputError(
-        f"{table.path}: {name} {value}{others}; the image model does not hold it and will not "
-        f"ignore it: {way_out}"
-    )
+def mixed_optics(path: Path, optics: Optics, index: Array) -> list[Fault]:
+    """Faults for pixel sizes or boxes that differ between the groups of the particles."""
+    faults = []
+    used = np.unique(index)
+    for values, what, unit in (
+        (optics.pixel_size, "pixel size", "A"),
+        (optics.box, "box size", "px"),
+    ):
+        known = values[used][np.isfinite(values[used])]
+        if len(np.unique(known)) > 1:
+            named = ", ".join(f"{optics.names[g]} {values[g]:g} {unit}" for g in used)
+            faults.append(
+                Fault(
+                    path,
+                    "",
+                    f"optics groups differ in {what} ({named})",
+                    "rescale the images to one (for example with relion_image_handler "
+                    "--rescale_angpix and --new_box), or take the groups one by one",
+                    f"mixed-{what.replace(' ', '-')}",
+                )
+            )
+    return faults
 
 
 def read_optics(
@@ -191,7 +145,7 @@ def read_optics(
     else:
         names, box, index, values = _old_groups(table, given)
     missing = []
-    for name, (modern, old, option) in COLUMNS.items():
+    for name, (modern, _, option) in COLUMNS.items():
         override = given.get(name)
         if override is not None:
             stated = values[name][np.isfinite(values[name])]
@@ -206,7 +160,8 @@ def read_optics(
                 )
             values[name] = np.full(len(names), float(override))
         elif not np.isfinite(values[name][np.unique(index)]).all():
-            missing.append(f"{modern if columns is not None else old} ({option})")
+            words = " or ".join(" and ".join(names) for names in column_name(table, name))
+            missing.append(f"{words} ({option})")
     if missing and complete:
         raise InputError(
             f"{table.path}: no {', '.join(missing)}; give the value with the option in brackets"
@@ -227,13 +182,9 @@ def _modern_groups(
     if len(place) < len(numbers):
         raise InputError(f"{path}: data_optics lists an optics group twice; keep one entry each")
     wanted, inverse = np.unique(whole_numbers(path, "rlnOpticsGroup", group), return_inverse=True)
-    for number in wanted.tolist():
-        if number not in place:
-            row = int(np.argmax(group == number)) + 1
-            raise InputError(
-                f"{path}: row {row}: optics group {number} has no entry in data_optics; "
-                "add it, or remove its particles"
-            )
+    faults = missing_groups(table, group, np.arange(len(group)))
+    if faults:
+        raise faults[0].error()
     index = np.array([place[number] for number in wanted.tolist()], np.int32)[inverse]
     count = len(numbers)
     names = [

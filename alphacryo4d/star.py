@@ -61,14 +61,22 @@ class ParticleTable:
         All tables of the file.
     block : Block
         The table of the particles.
+    data : Path, optional
+        File that holds the bytes, where it is another one (a cryoSPARC file as STAR).
     """
 
     path: Path
     structure: Structure
     block: Block
+    data: Path | None = None
 
     def __len__(self) -> int:
         return self.rows
+
+    @property
+    def bytes_path(self) -> Path:
+        """File that the positions of ``block`` belong to."""
+        return self.path if self.data is None else self.data
 
     @property
     def rows(self) -> int:
@@ -139,18 +147,14 @@ class ParticleTable:
             if name not in texts:
                 (numbers if typed(name, [first[name]]).dtype != object else texts).append(name)
         try:
-            found, words = read_columns(
-                self.path, self.block, numbers=numbers, texts=texts, images=()
-            )
+            found, words = self._columns(numbers, texts, [])
         except InputError:
             unknown = [name for name in numbers if not name.startswith("rln")]
             if not unknown:
                 raise
             numbers = [name for name in numbers if name not in unknown]
             texts = texts + unknown
-            found, words = read_columns(
-                self.path, self.block, numbers=numbers, texts=texts, images=()
-            )
+            found, words = self._columns(numbers, texts, [])
         result: dict[str, np.ndarray[Any, Any]] = {}
         for name in names:
             if name in words:
@@ -172,7 +176,19 @@ class ParticleTable:
         numbers, texts = list(numbers), list(texts)
         wanted = [IMAGE_COLUMN] if images else []
         self.require([*numbers, *texts, *wanted])
-        return read_columns(self.path, self.block, numbers=numbers, texts=texts, images=wanted)
+        return self._columns(numbers, texts, wanted)
+
+    def _columns(
+        self, numbers: list[str], texts: list[str], images: list[str]
+    ) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, tuple[np.ndarray[Any, Any], list[str]]]]:
+        return read_columns(
+            self.path,
+            self.bytes_path,
+            self.block,
+            numbers=numbers,
+            texts=texts,
+            images=images,
+        )
 
     def require(self, names: Iterable[str]) -> None:
         """Raise ``InputError`` that names the columns which the table lacks."""
@@ -195,7 +211,7 @@ class ParticleTable:
         """
         mask = kept_rows(rows, self.rows)
         write_rows(
-            self.path,
+            self.bytes_path,
             self.block,
             Path(out_path),
             mask,
@@ -240,7 +256,7 @@ class ParticleTable:
                 raise ValueError(f"{name} has shape {column.shape}, {count} rows are written")
         names = new_names(self.columns, list(added), rename or {})
         write_rows(
-            self.path,
+            self.bytes_path,
             self.block,
             Path(out_path),
             mask,
@@ -251,7 +267,7 @@ class ParticleTable:
         return Path(out_path)
 
     def _bytes(self, start: int, end: int) -> bytes:
-        with self.path.open("rb") as stream:
+        with self.bytes_path.open("rb") as stream:
             stream.seek(start)
             return stream.read(end - start)
 

@@ -62,14 +62,22 @@ class _Texts:
 
 
 def read_columns(
-    path: Path, block: Block, *, numbers: Sequence[str], texts: Sequence[str], images: Sequence[str]
+    path: Path,
+    data: Path,
+    block: Block,
+    *,
+    numbers: Sequence[str],
+    texts: Sequence[str],
+    images: Sequence[str],
 ) -> tuple[dict[str, Array], dict[str, tuple[Array, list[str]]]]:
     """Wanted columns of the rows.
 
     Parameters
     ----------
-    path, block : Path, Block
-        File and table, scanned without fault.
+    path, data : Path
+        File for messages, and the file that holds the bytes (mostly the same).
+    block : Block
+        Table, scanned without fault.
     numbers, texts, images : sequences of str
         Columns of numbers, of texts, and of image names (``000001@stack.mrcs``).
 
@@ -96,7 +104,7 @@ def read_columns(
     text_slots = np.array([_place(text_names, name) for name in columns], np.int64)
     values = {name: np.empty(block.rows, np.float64) for name in number_names}
     interned = {name: _Texts(block.rows) for name in text_names}
-    with path.open("rb") as stream:
+    with data.open("rb") as stream:
         for first, after in pieces(block):
             text = _read_bytes(stream, block, first, after)
             buffer = np.frombuffer(text, np.uint8)

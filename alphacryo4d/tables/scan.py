@@ -38,6 +38,8 @@ class Block:
         Start of every row and the end of the last.
     first_line : int
         Line number of the first row, from 1.
+    bad_rows : list of int
+        Rows (from 0) that cannot be read, as far as faults are listed.
     pairs : dict
         Label to value of a table without a loop.
     """
@@ -50,6 +52,7 @@ class Block:
     offsets: np.ndarray[Any, Any] = dataclasses.field(default_factory=lambda: np.zeros(1, np.int64))
     first_line: int = 0
     is_loop: bool = False
+    bad_rows: list[int] = dataclasses.field(default_factory=list)
     pairs: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -256,6 +259,8 @@ class _Scanner:
                 if kind == kernels.CRLF and self.crlf:
                     continue
                 self.crlf |= kind == kernels.CRLF
+                if kind != kernels.CRLF:
+                    block.bad_rows.append(rows + row)
                 if len(self.faults) < MOST_FAULTS:
                     self.faults.append(_explain(self.path, block, kind, rows + row, number))
             parts.append(starts[:count] + position)
