@@ -95,10 +95,26 @@ def _option_type(annotation: Any, metadata: typing.Mapping[str, Any]) -> Any:
 
 
 def settings_options(
-    settings: type[Any], *, leave_out: Iterable[str] = ()
+    settings: type[Any],
+    *,
+    only: Iterable[str] | None = None,
+    leave_out: Iterable[str] = (),
+    prefix: str = "",
 ) -> Callable[[Command], Command]:
-    """Click options for every field of a settings dataclass (:func:`settings.setting`)."""
+    """Click options for the fields of a settings dataclass (:func:`settings.setting`).
+
+    Parameters
+    ----------
+    settings : type
+        The dataclass.
+    only, leave_out : iterable of str
+        Fields to take, all by default, and to leave out.
+    prefix : str
+        What the command's keyword arguments begin with, where two dataclasses share a field name.
+    """
     left_out = set(leave_out)
+    if only is not None:
+        left_out |= {field.name for field in dataclasses.fields(settings)} - set(only)
     annotations = typing.get_type_hints(settings)
 
     def decorate(command: Command) -> Command:
@@ -118,16 +134,20 @@ def settings_options(
                 flags = (f"{flags[0]}/--no-{flags[0].lstrip('-')}", *flags[1:])
             else:
                 keywords |= {"type": kind, "nargs": metadata["nargs"]}
-            command = click.option(*flags, field.name, **keywords)(command)
+            command = click.option(*flags, f"{prefix}{field.name}", **keywords)(command)
         return command
 
     return decorate
 
 
-def build_settings(settings: type[Settings], values: dict[str, Any], **more: Any) -> Settings:
+def build_settings(
+    settings: type[Settings], values: dict[str, Any], *, prefix: str = "", **more: Any
+) -> Settings:
     """Settings object from the values of a command, which are taken out of ``values``."""
-    names = {field.name for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
-    chosen = {name: values.pop(name) for name in list(values) if name in names}
+    names = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
+    chosen = {
+        name: values.pop(f"{prefix}{name}") for name in names if f"{prefix}{name}" in values
+    }
     return settings(**(chosen | more))
 
 

@@ -27,7 +27,7 @@ class FoldClass:
     number : int
         Class number from 1; a hierarchy leaves gaps.
     parent : int
-        Class of the first level from 1; the class itself where there is one level.
+        Class that it was split from, from 1; 0 where there is one level.
     particles : int
         Particles whose most probable class it is.
     resolution : float
@@ -95,7 +95,7 @@ def write_fold(
     classes = result.classes
     model = {
         "rlnReferenceImage": [
-            str(files.class_volume(folder, iteration, item.number)) for item in classes
+            files.class_volume(folder, iteration, item.number).name for item in classes
         ],
         "rlnClassNumber": [item.number for item in classes],
         "rlnClassDistribution": [item.particles / total for item in classes],

@@ -1,0 +1,157 @@
+"""The stages in order, in one project folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from alphacryo4d import files
+from alphacryo4d.deepfeature.options import DeepFeatureOptions
+from alphacryo4d.job import Deadline, start_job
+from alphacryo4d.landscape.options import LandscapeOptions
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.resample.options import ResampleOptions
+from alphacryo4d.voting.options import VoteOptions
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """The options of all stages."""
+
+    resample: ResampleOptions
+    classify: ClassifyOptions
+    deepfeature: DeepFeatureOptions
+    landscape: LandscapeOptions
+    vote: VoteOptions
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use; none of it changes the result."""
+
+    threads: int | None = None
+    gpu: str | None = None
+    deadline: Deadline | None = None
+
+
+def run_pipeline(
+    table: Path,
+    project: Path,
+    *,
+    options: PipelineOptions,
+    seed: int = 0,
+    resources: Resources | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Run resample, deepfeature, landscape and vote in one project folder.
+
+    Every stage has its own folder and its own ``job.json``; a finished stage with the same options
+    and inputs is not done again.
+
+    Parameters
+    ----------
+    table : Path
+        Particle table with consensus poses.
+    project : Path
+        Project folder.
+    options : PipelineOptions
+        Options of all stages.
+    seed : int
+        Random seed of all stages.
+    resources : Resources, optional
+        Threads, GPUs and the time limit.
+    overwrite, resume : bool
+        ``--overwrite`` and ``--continue``.
+
+    Returns
+    -------
+    list of Path
+        The main results: particle table, states, figures.
+    """
+    resources = resources or Resources()
+    with start_job(
+        project,
+        stage="run",
+        options=asdict(options),
+        inputs=[table],
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+    ) as job:
+        results: list[Path] = []
+        stages = _stages(table, project, options, seed, resources)
+        for name, stage in stages:
+            logger.info("== %s", name)
+            results = stage(overwrite=overwrite, resume=resume or not overwrite)
+            if resources.deadline is not None and name != stages[-1][0]:
+                resources.deadline.check()
+        if not job.finished:
+            job.add_outputs(results)
+        return results
+
+
+def _stages(
+    table: Path, project: Path, options: PipelineOptions, seed: int, resources: Resources
+) -> list[tuple[str, Callable[..., list[Path]]]]:
+    """Name and call of every stage; the heavy imports happen when a stage is called."""
+    resample, features = project / files.RESAMPLE, project / files.DEEPFEATURE
+    landscape, vote = project / files.LANDSCAPE, project / files.VOTE
+    threads = resources.threads
+
+    def resample_stage(**flags: Any) -> list[Path]:
+        from alphacryo4d.resample.stage import run_resample
+
+        return run_resample(
+            table,
+            resample,
+            options=options.resample,
+            classify=options.classify,
+            seed=seed,
+            threads=threads,
+            deadline=resources.deadline,
+            **flags,
+        )
+
+    def deepfeature_stage(**flags: Any) -> list[Path]:
+        from alphacryo4d.deepfeature.stage import run_deepfeature
+
+        return run_deepfeature(
+            resample,
+            features,
+            options=options.deepfeature,
+            seed=seed,
+            threads=threads,
+            gpu=resources.gpu,
+            **flags,
+        )
+
+    def landscape_stage(**flags: Any) -> list[Path]:
+        from alphacryo4d.landscape.stage import run_landscape
+
+        return run_landscape(
+            resample,
+            features,
+            landscape,
+            options=options.landscape,
+            seed=seed,
+            threads=threads,
+            **flags,
+        )
+
+    def vote_stage(**flags: Any) -> list[Path]:
+        from alphacryo4d.voting.stage import run_vote
+
+        return run_vote(resample, landscape, vote, options=options.vote, threads=threads, **flags)
+
+    return [
+        (files.RESAMPLE, resample_stage),
+        (files.DEEPFEATURE, deepfeature_stage),
+        (files.LANDSCAPE, landscape_stage),
+        (files.VOTE, vote_stage),
+    ]

@@ -1,0 +1,242 @@
+"""``alphacryo4d resample`` and its steps."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.options import (
+    CONTEXT,
+    build_settings,
+    gpu_option,
+    input_option,
+    job_options,
+    max_time_option,
+    output_option,
+    require_options,
+    settings_options,
+    threads_option,
+)
+from alphacryo4d.relion.options import RelionOptions
+from alphacryo4d.resample.options import ResampleOptions
+from alphacryo4d.resample.relion_cli import align, collect, consensus
+
+logger = logging.getLogger(__name__)
+
+
+@click.group(invoke_without_command=True, context_settings=CONTEXT)
+@input_option("Particle table with consensus poses (RELION STAR).", required=False)
+@output_option("Folder of the stage.", required=False)
+@settings_options(ResampleOptions)
+@settings_options(ClassifyOptions)
+@settings_options(RelionOptions)
+@threads_option
+@gpu_option
+@max_time_option
+@job_options
+@click.pass_context
+def resample(
+    context: click.Context,
+    input_path: Path | None,
+    output_path: Path | None,
+    **values: Any,
+) -> None:
+    """Shuffled folds and their 3D classes (4.1).
+
+    Without a subcommand the whole stage runs: every particle is put into M of M+1 folds, every
+    fold is classified without alignment, and all class volumes are gathered.
+    """
+    if context.invoked_subcommand:
+        return
+    require_options(i=input_path, o=output_path)
+    assert input_path is not None
+    assert output_path is not None
+    run = _take_run_options(values)
+    options = build_settings(ResampleOptions, values)
+    classify = build_settings(ClassifyOptions, values)
+    relion = build_settings(RelionOptions, values)
+    from alphacryo4d.check import require_sound
+
+    require_sound(input_path)
+    if run.pop("dry_run"):
+        _plan(input_path, output_path, options, classify, relion, run)
+        return
+    from alphacryo4d.resample.stage import run_resample
+
+    as_json, max_time = run.pop("as_json"), run.pop("max_time")
+    results = run_resample(
+        input_path,
+        output_path,
+        options=options,
+        classify=classify,
+        relion=relion,
+        deadline=_deadline(max_time),
+        **run,
+    )
+    _answer(results, as_json=as_json)
+
+
+def _take_run_options(values: dict[str, Any]) -> dict[str, Any]:
+    """Options that every command has, out of all values."""
+    names = ("threads", "gpu", "max_time", "seed", "overwrite", "resume", "dry_run", "as_json")
+    return {name: values.pop(name) for name in names if name in values}
+
+
+def _deadline(max_time: float | None) -> Any:
+    from alphacryo4d.job import Deadline
+
+    return Deadline(max_time)
+
+
+def _answer(results: list[Path], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"results": [str(path) for path in results]}))
+    else:
+        for path in results:
+            click.echo(path)
+
+
+def _plan(
+    table: Path,
+    output: Path,
+    options: ResampleOptions,
+    classify: ClassifyOptions,
+    relion: RelionOptions,
+    run: dict[str, Any],
+) -> None:
+    """Say what the stage would do, fold by fold."""
+    from alphacryo4d.files import fold_folder
+    from alphacryo4d.star import open_table
+
+    particles = open_table(table).rows
+    batches = -(-particles // options.batch_size)
+    logger.info(
+        "%d particles, %d batches, %d folds each, %s classes by %s",
+        particles, batches, options.folds + 1, classify.classes, options.engine,
+    )  # fmt: skip
+    for batch in range(1, batches + 1):
+        for left_out in range(options.folds + 1, 0, -1):
+            folder = fold_folder(output, batch, left_out, options.folds + 1)
+            if options.engine == "relion":
+                from alphacryo4d.relion.plan import dry_run_text
+                from alphacryo4d.resample.engines_stage import relion_request
+
+                request = relion_request(classify, run["seed"], (batch, left_out))
+                click.echo(dry_run_text(folder, request, relion, threads=run["threads"]))
+            else:
+                click.echo(folder)
+
+
+@resample.command("split", context_settings=CONTEXT)
+@input_option("Particle table.")
+@output_option("Folder of the stage.")
+@settings_options(ResampleOptions, only=("folds", "batch_size"))
+@job_options
+def split_command(
+    input_path: Path,
+    output_path: Path,
+    seed: int,
+    overwrite: bool,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Batches, groups and folds: groups.npy and the tables of every batch and fold."""
+    options = build_settings(ResampleOptions, values)
+    from alphacryo4d.resample.steps_stage import run_split
+
+    results = run_split(
+        input_path,
+        output_path,
+        options=options,
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+        dry_run=dry_run,
+    )
+    _answer(results, as_json=as_json)
+
+
+@resample.command("shuffle", context_settings=CONTEXT)
+@input_option("Particle table of one batch.")
+@output_option("Folder for the tables of its folds.")
+@settings_options(ResampleOptions, only=("folds",))
+@job_options
+def shuffle_command(
+    input_path: Path,
+    output_path: Path,
+    seed: int,
+    overwrite: bool,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Folds of one batch: union123.star and so on, every particle in M of M+1."""
+    options = build_settings(ResampleOptions, values)
+    from alphacryo4d.resample.steps_stage import run_shuffle
+
+    results = run_shuffle(
+        input_path,
+        output_path,
+        options=options,
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+        dry_run=dry_run,
+    )
+    _answer(results, as_json=as_json)
+
+
+@resample.command("classify", context_settings=CONTEXT)
+@input_option("Particle table with poses.")
+@output_option("Folder for the volumes and run_it025_data.star.")
+@settings_options(ResampleOptions, only=("engine",))
+@settings_options(ClassifyOptions)
+@settings_options(RelionOptions)
+@threads_option
+@gpu_option
+@max_time_option
+@job_options
+def classify_command(input_path: Path, output_path: Path, **values: Any) -> None:
+    """One classification of a table without alignment: volumes and run_it025_data.star."""
+    run = _take_run_options(values)
+    options = build_settings(ResampleOptions, values)
+    classify = build_settings(ClassifyOptions, values)
+    relion = build_settings(RelionOptions, values)
+    from alphacryo4d.check import require_sound
+
+    require_sound(input_path)
+    if run.pop("dry_run"):
+        if options.engine == "relion":
+            from alphacryo4d.relion.plan import dry_run_text
+            from alphacryo4d.resample.engines_stage import relion_request
+
+            request = relion_request(classify, run["seed"], ())
+            click.echo(dry_run_text(output_path, request, relion, threads=run["threads"]))
+        else:
+            logger.info("would classify %s into %s classes", input_path, classify.classes)
+        return
+    from alphacryo4d.resample.steps_stage import run_classify
+
+    as_json, max_time = run.pop("as_json"), run.pop("max_time")
+    results = run_classify(
+        input_path,
+        output_path,
+        options=options,
+        classify=classify,
+        relion=relion,
+        deadline=_deadline(max_time),
+        **run,
+    )
+    _answer(results, as_json=as_json)
+
+
+for command in (consensus, align, collect):
+    resample.add_command(command)

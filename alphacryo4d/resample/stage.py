@@ -1,0 +1,268 @@
+"""The resample stage: batches, folds, their classes, and one table of all volumes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.job import Deadline, Job, start_job
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.particles import ParticleSet, read_particles
+from alphacryo4d.progress import show_progress
+from alphacryo4d.relion.options import RelionOptions
+from alphacryo4d.resample.engines_stage import Engine, make_engine
+from alphacryo4d.resample.gather_stage import gather_folds
+from alphacryo4d.resample.options import ResampleOptions, analysis_box
+from alphacryo4d.resample.subsets import assign_groups, fold_rows, group_rows
+
+logger = logging.getLogger(__name__)
+
+IntArray = np.ndarray[Any, np.dtype[np.int32]]
+
+
+@dataclass(frozen=True)
+class ResamplePlan:
+    """Everything that decides the result of the stage."""
+
+    resample: ResampleOptions
+    classify: ClassifyOptions
+    relion: RelionOptions
+    seed: int
+
+    @property
+    def folds(self) -> int:
+        """Number of folds, M + 1."""
+        return self.resample.folds + 1
+
+    def recorded(self) -> dict[str, Any]:
+        """Options for ``job.json``; those of RELION only where it is used."""
+        recorded: dict[str, Any] = {"resample": self.resample, "classify": self.classify}
+        if self.resample.engine == "relion":
+            recorded["relion"] = self.relion
+        return recorded
+
+
+def run_resample(
+    table: Path,
+    output: Path,
+    *,
+    options: ResampleOptions | None = None,
+    classify: ClassifyOptions | None = None,
+    relion: RelionOptions | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    gpu: str | None = None,
+    deadline: Deadline | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Shuffle particles into folds, classify every fold, gather the volumes.
+
+    Parameters
+    ----------
+    table : Path
+        Particle table with consensus poses.
+    output : Path
+        Folder of the stage.
+    options, classify, relion : dataclasses, optional
+        Options of the shuffling, of the classification, and of RELION.
+    seed : int
+        Random seed; every fold derives its own from it.
+    threads : int, optional
+        Threads; all by default.
+    gpu : str, optional
+        Refused by classification without alignment, which runs on the CPU in both engines.
+    deadline : Deadline, optional
+        Time at which the work stops cleanly.
+    overwrite, resume : bool
+        ``--overwrite`` and ``--continue``.
+
+    Returns
+    -------
+    list of Path
+        ``volumes.star``, ``volumes.npy``, ``assignments.npy``, ``heldout.npy``, ``groups.npy``.
+    """
+    plan = ResamplePlan(
+        options or ResampleOptions(), classify or ClassifyOptions(), relion or RelionOptions(), seed
+    )
+    particles = read_particles(table)
+    with start_job(
+        output,
+        stage="resample",
+        options=plan.recorded(),
+        inputs=[table, *particles.stacks],
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+    ) as job:
+        results = [
+            output / name
+            for name in (
+                files.VOLUMES_STAR,
+                files.VOLUMES_NPY,
+                files.ASSIGNMENTS_NPY,
+                files.HELDOUT_NPY,
+                files.GROUPS_NPY,
+            )
+        ]
+        if job.finished:
+            return results
+        if overwrite:
+            forget_folds(output)
+        groups = split(job, particles, plan)
+        engine = make_engine(plan.resample.engine, particles, plan, threads=threads, gpu=gpu)
+        classify_folds(job, particles, groups, plan, engine, deadline=deadline)
+        gather(job, particles, groups, plan)
+    return results
+
+
+def forget_folds(output: Path) -> None:
+    """Make every fold start again (``--overwrite``)."""
+    for record in output.glob("batch*/u*/job.json"):
+        record.unlink()
+
+
+def split(job: Job, particles: ParticleSet, plan: ResamplePlan) -> IntArray:
+    """Batches and groups (``groups.npy``) with the tables of batches and folds.
+
+    Returns
+    -------
+    (P, 2) int32 array
+        Batch and group of every particle, from 1.
+    """
+    path = job.folder / files.GROUPS_NPY
+    if job.completed("split"):
+        return np.asarray(files.load_array(path, dtype=np.int32, ndim=2))
+    groups = assign_groups(
+        len(particles),
+        batch_size=plan.resample.batch_size,
+        folds=plan.resample.folds,
+        rng=np.random.default_rng([plan.seed, 0]),
+    )
+    batches = int(groups[:, 0].max())
+    logger.info(
+        "%d particles in %d batch%s, each in %d folds",
+        len(particles), batches, "" if batches == 1 else "es", plan.folds,
+    )  # fmt: skip
+    outputs = [files.save_array(path, groups)]
+    for batch in range(1, batches + 1):
+        members = groups[:, 0] == batch
+        outputs.append(particles.table.write_rows(files.batch_table(job.folder, batch), members))
+        for left_out in range(1, plan.folds + 1):
+            outputs.append(
+                particles.table.write_rows(
+                    files.fold_table(job.folder, batch, left_out, plan.folds),
+                    members & (groups[:, 1] != left_out),
+                )
+            )
+    job.note(particles=len(particles), batches=batches, folds=plan.folds)
+    job.complete("split", outputs)
+    return groups
+
+
+def every_fold(groups: IntArray, folds: int) -> Iterator[tuple[int, int]]:
+    """Batch and left-out group of every fold; the fold 123 of M = 3 leaves out group 4."""
+    for batch in range(1, int(groups[:, 0].max()) + 1):
+        for left_out in range(folds, 0, -1):
+            yield batch, left_out
+
+
+def classify_folds(
+    job: Job,
+    particles: ParticleSet,
+    groups: IntArray,
+    plan: ResamplePlan,
+    engine: Engine,
+    *,
+    deadline: Deadline | None = None,
+) -> None:
+    """Classify every fold that is not finished yet."""
+    every = list(every_fold(groups, plan.folds))
+    for number, (batch, left_out) in enumerate(every, start=1):
+        if deadline is not None:
+            deadline.check()
+        folder = files.fold_folder(job.folder, batch, left_out, plan.folds)
+        label = f"fold {files.fold_name(left_out, plan.folds)} ({number} of {len(every)})"
+        with show_progress(label) as progress:
+            outputs = classify_fold(
+                job.folder,
+                particles,
+                groups,
+                plan,
+                engine,
+                batch=batch,
+                left_out=left_out,
+                deadline=deadline,
+                progress=progress,
+            )
+        job.complete(str(folder.relative_to(job.folder)), [*outputs, folder / files.JOB_JSON])
+
+
+def classify_fold(
+    resample: Path,
+    particles: ParticleSet,
+    groups: IntArray,
+    plan: ResamplePlan,
+    engine: Engine,
+    *,
+    batch: int,
+    left_out: int,
+    deadline: Deadline | None,
+    progress: Any,
+) -> list[Path]:
+    """Classify one fold in its own folder, with a job record of its own.
+
+    Folds are independent: they may run in one process, or each on its own machine.
+    """
+    rows, heldout = fold_rows(groups, batch, left_out), group_rows(groups, batch, left_out)
+    with start_job(
+        files.fold_folder(resample, batch, left_out, plan.folds),
+        stage="fold",
+        options=plan.recorded(),
+        inputs=[files.fold_table(resample, batch, left_out, plan.folds)],
+        seed=plan.seed,
+        resume=True,
+    ) as job:
+        if not job.finished:
+            outputs = engine.classify(
+                job.folder,
+                rows,
+                heldout=heldout,
+                batch=np.flatnonzero(groups[:, 0] == batch),
+                stream=(batch, left_out),
+                table=files.fold_table(resample, batch, left_out, plan.folds),
+                deadline=deadline,
+                progress=progress,
+            )
+            job.add_outputs(outputs)
+        return job.outputs
+
+
+def gather(job: Job, particles: ParticleSet, groups: IntArray, plan: ResamplePlan) -> None:
+    """Join the classes of all folds."""
+    if job.completed("gather"):
+        return
+    box = analysis_box(
+        plan.resample.box,
+        particles.box,
+        particles.pixel_size,
+        plan.classify.limit_resolution,
+    )
+    with show_progress("gather volumes") as progress:
+        outputs = gather_folds(
+            job.folder,
+            groups,
+            folds=plan.folds,
+            iteration=plan.classify.iterations,
+            minimum_class_size=plan.resample.minimum_class_size,
+            box=box,
+            progress=progress,
+        )
+    job.note(box=box)
+    job.complete("gather", outputs)

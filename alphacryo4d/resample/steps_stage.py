@@ -1,0 +1,136 @@
+"""Single steps of the stage, for shell pipelines: split, shuffle, classify."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.job import Deadline, start_job
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.particles import read_particles
+from alphacryo4d.progress import show_progress
+from alphacryo4d.relion.options import RelionOptions
+from alphacryo4d.resample.engines_stage import make_engine
+from alphacryo4d.resample.options import ResampleOptions
+from alphacryo4d.resample.stage import ResamplePlan, split
+from alphacryo4d.resample.subsets import split_evenly
+from alphacryo4d.star import open_table
+
+logger = logging.getLogger(__name__)
+
+
+def run_split(
+    table: Path,
+    output: Path,
+    *,
+    options: ResampleOptions,
+    seed: int = 0,
+    overwrite: bool = False,
+    resume: bool = False,
+    dry_run: bool = False,
+) -> list[Path]:
+    """Write ``groups.npy`` and the tables of every batch and fold."""
+    particles = read_particles(table, need_images=False, need_poses=False)
+    plan = ResamplePlan(options, ClassifyOptions(), RelionOptions(), seed)
+    if dry_run:
+        batches = -(-len(particles) // options.batch_size)
+        logger.info("would write %d batches of %d folds", batches, plan.folds)
+        return []
+    with start_job(
+        output,
+        stage="split",
+        options={"folds": options.folds, "batch_size": options.batch_size},
+        inputs=[table],
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+    ) as job:
+        if not job.finished:
+            split(job, particles, plan)
+        return job.outputs
+
+
+def run_shuffle(
+    table: Path,
+    output: Path,
+    *,
+    options: ResampleOptions,
+    seed: int = 0,
+    overwrite: bool = False,
+    resume: bool = False,
+    dry_run: bool = False,
+) -> list[Path]:
+    """Write the tables of the folds of one batch and of its groups (``sub1.star`` ...)."""
+    particles = open_table(table)
+    folds = options.folds + 1
+    if dry_run:
+        logger.info("would write %d folds of %d particles", folds, particles.rows)
+        return []
+    with start_job(
+        output,
+        stage="shuffle",
+        options={"folds": options.folds},
+        inputs=[table],
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+    ) as job:
+        if job.finished:
+            return job.outputs
+        everyone = np.arange(particles.rows, dtype=np.int32)
+        outputs = []
+        for group, rows in enumerate(
+            split_evenly(everyone, folds, np.random.default_rng([seed, 0])), start=1
+        ):
+            outputs.append(particles.write_rows(output / f"sub{group}.star", rows))
+            union = output / f"union{files.fold_name(group, folds)}.star"
+            outputs.append(particles.write_rows(union, np.setdiff1d(everyone, rows)))
+        job.add_outputs(outputs)
+        return job.outputs
+
+
+def run_classify(
+    table: Path,
+    output: Path,
+    *,
+    options: ResampleOptions,
+    classify: ClassifyOptions,
+    relion: RelionOptions,
+    seed: int = 0,
+    threads: int | None = None,
+    gpu: str | None = None,
+    deadline: Deadline | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Classify one table: volumes and ``run_it025_data.star`` in ``output``."""
+    particles = read_particles(table)
+    plan = ResamplePlan(options, classify, relion, seed)
+    with start_job(
+        output,
+        stage="classify",
+        options=plan.recorded(),
+        inputs=[table, *particles.stacks],
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+    ) as job:
+        if not job.finished:
+            everyone = np.arange(len(particles))
+            engine = make_engine(options.engine, particles, plan, threads=threads, gpu=gpu)
+            with show_progress("classify") as progress:
+                outputs = engine.classify(
+                    output,
+                    everyone,
+                    heldout=everyone[:0],
+                    batch=everyone,
+                    stream=(),
+                    table=table,
+                    deadline=deadline,
+                    progress=progress,
+                )
+            job.add_outputs(outputs)
+        return job.outputs
