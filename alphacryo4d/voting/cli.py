@@ -20,7 +20,7 @@ from alphacryo4d.options import (
     settings_options,
     threads_option,
 )
-from alphacryo4d.voting.options import VoteOptions
+from alphacryo4d.voting.options import ReconstructOptions, VoteOptions
 
 landscape_option = click.option(
     "--landscape",
@@ -118,3 +118,20 @@ def nearest(input_path: Path, landscape: Path | None, output_path: Path, **value
     assert landscape is not None
     options = build_settings(VoteOptions, values, assign="nearest", reconstruct=False)
     _vote(input_path, landscape, output_path, options, **values)
+
+
+@vote.command(context_settings=CONTEXT)
+@input_option("Folder that `alphacryo4d vote` (or a subcommand) wrote.")
+@output_option("Output folder.")
+@settings_options(ReconstructOptions)
+@common_options
+def reconstruct(input_path: Path, output_path: Path, **values: Any) -> None:
+    """Reconstruct every state with half maps and FSC."""
+    options = build_settings(ReconstructOptions, values)
+    as_json, dry_run = values.pop("as_json"), values.pop("dry_run")
+    if dry_run:
+        click.echo(f"would reconstruct the states of {input_path} into {output_path}", err=True)
+        return
+    from alphacryo4d.voting.reconstruct_stage import run_reconstruct
+
+    show_results(run_reconstruct(input_path, output_path, options=options, **values), as_json)

@@ -122,7 +122,8 @@ def soft_mask(volume: Array, voxel_size: float, *, filter_angstrom: float = 20.0
     inside = labels == int(sizes.argmax()) + 1
     distance = scipy.ndimage.distance_transform_edt(~inside) * voxel_size
     edge = np.clip((distance - filter_angstrom / 2) / 10.0, 0, 1)
-    return (0.5 + 0.5 * np.cos(np.pi * edge)).astype(np.float32)
+    mask: Array = (0.5 + 0.5 * np.cos(np.pi * edge)).astype(np.float32)
+    return mask
 
 
 def randomise_phases(volume: Array, from_shell: int, rng: np.random.Generator) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 from alphacryo4d.errors import UsageError
 from alphacryo4d.settings import require_setting, setting
@@ -73,7 +74,7 @@ class VoteOptions:
         type=float,
         metavar="DISTANCE",
     )
-    reconstruct: bool = setting(False, "Reconstruct every state with half maps and FSC.")
+    reconstruct: bool = setting(True, "Reconstruct every state with half maps and FSC.")
 
     def __post_init__(self) -> None:
         """Refuse values that can never make sense."""
@@ -83,4 +84,28 @@ class VoteOptions:
         votes_needed(self.threshold, 255)
         require_setting(
             self.cutoff is None or self.cutoff > 0, f"--cutoff {self.cutoff}: must be positive"
+        )
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """Reconstruction of every state from its particles."""
+
+    mask: Path | None = setting(
+        None, "Soft mask for the FSC; made from each state by default.", type=Path
+    )
+    difference_to: int | None = setting(
+        None,
+        "Write difference maps of every state to this one.",
+        type=int,
+        metavar="STATE",
+    )
+    memory: float = setting(4.0, "Memory in GB for the images of one state; more goes to disk.")
+
+    def __post_init__(self) -> None:
+        """Refuse values that can never make sense."""
+        require_setting(self.memory > 0, f"--memory {self.memory}: must be positive")
+        require_setting(
+            self.difference_to is None or self.difference_to >= 1,
+            f"--difference-to {self.difference_to}: states count from 1",
         )

@@ -1,0 +1,262 @@
+"""Reconstruction of every state with half maps, FSC and difference maps."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.errors import InputError, UsageError
+from alphacryo4d.job import read_job, start_job
+from alphacryo4d.mrc import read_volume, write_volume
+from alphacryo4d.particles import ParticleSet, read_particles
+from alphacryo4d.progress import Progress, no_progress, show_progress
+from alphacryo4d.star import open_table
+from alphacryo4d.voting.fsc import Correlation, correlate_halves, difference_map
+from alphacryo4d.voting.options import ReconstructOptions
+from alphacryo4d.voting.output_stage import state_table
+
+logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, Any]
+
+RECONSTRUCTION_JSON = "reconstruction.json"
+OPTIMISTIC = (
+    "These FSC curves are optimistic: the classification that chose the particles saw both "
+    "halves. Refine a state with independent halves (vote refine) for a resolution to report."
+)
+_FEWEST = 4
+
+
+def run_reconstruct(
+    folder: Path,
+    output: Path,
+    *,
+    options: ReconstructOptions | None = None,
+    threads: int | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Reconstruct the states of a voting folder into a folder of its own.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder with ``particles.star`` of `vote`, `vote count`, `nearest` or `reclassify`.
+    output : Path
+        Output folder.
+    options : ReconstructOptions, optional
+    threads : int, optional
+    overwrite, resume : bool
+        ``--overwrite`` and ``--continue``.
+    """
+    options = options or ReconstructOptions()
+    inputs = [folder / files.PARTICLES_STAR, *([options.mask] if options.mask else [])]
+    recorded = {"reconstruct": options}
+    with start_job(
+        output,
+        stage="reconstruct",
+        options=recorded,
+        inputs=inputs,
+        overwrite=overwrite,
+        resume=resume,
+    ) as job:
+        if job.finished:
+            return job.outputs
+        outputs = reconstruct_states(folder, output, options=options, threads=threads)
+        job.complete("reconstruct", outputs)
+    return outputs
+
+
+def source_table(folder: Path) -> Path:
+    """Table whose rows, in order, are those of a voting folder; its image names hold there."""
+    record = read_job(folder)
+    if record is not None and record.get("inputs"):
+        path = Path(record["inputs"][0]["path"])
+        if path.is_file() and path.suffix == ".star":
+            return path
+    return folder / files.PARTICLES_STAR
+
+
+def reconstruct_states(
+    folder: Path,
+    output: Path,
+    *,
+    options: ReconstructOptions | None = None,
+    threads: int | None = None,
+    progress: Progress = no_progress,
+) -> list[Path]:
+    """Write map, half maps and FSC of every state; returns the paths."""
+    options = options or ReconstructOptions()
+    states = open_table(folder / files.PARTICLES_STAR).read(["rlnClassNumber"])["rlnClassNumber"]
+    particles = read_particles(source_table(folder))
+    if len(particles) != len(states):
+        raise InputError(
+            f"{particles.table.path}: has {len(particles)} particles, but "
+            f"{folder / files.PARTICLES_STAR} has {len(states)}"
+        )
+    mask = None if options.mask is None else _read_mask(options.mask, particles)
+    numbers = [int(k) for k in np.unique(states) if k > 0]
+    if options.difference_to is not None and options.difference_to not in numbers:
+        raise UsageError(f"--difference-to {options.difference_to}: no such state with particles")
+    halves = halves_of(particles)
+    outputs: list[Path] = []
+    entries: list[dict[str, Any]] = []
+    with show_progress("reconstruct states") as shown:
+        for done, state in enumerate(numbers):
+            shown(done, len(numbers), f"state {state}")
+            progress(done, len(numbers))
+            rows = np.flatnonzero(states == state)
+            entry, made = _one_state(
+                particles, rows, halves[rows], state, output, options.memory, mask, threads
+            )
+            entries.append(entry)
+            outputs += made
+        shown(len(numbers), len(numbers))
+    if options.difference_to is not None:
+        outputs += _differences(output, entries, options.difference_to)
+    source = "rlnRandomSubset" if particles.random_subset is not None else "a fixed random split"
+    report = {"halves": source, "note": OPTIMISTIC, "states": entries}
+    outputs.append(
+        files.write_text(output / RECONSTRUCTION_JSON, json.dumps(report, indent=1) + "\n")
+    )
+    logger.info("%s", OPTIMISTIC)
+    return outputs
+
+
+def halves_of(particles: ParticleSet) -> Array:
+    """Half (0 or 1) of every particle: ``rlnRandomSubset``, or a split that is always the same."""
+    from alphacryo4d.ml3d.reconstruct import split_halves
+
+    subset = particles.random_subset
+    if subset is None:
+        return split_halves(len(particles))
+    wrong = ~np.isin(subset, (1, 2))
+    if wrong.any():
+        row = int(wrong.argmax()) + 1
+        raise InputError(
+            f"{particles.table.path}: row {row}: rlnRandomSubset is {subset[row - 1]}, not 1 or 2; "
+            "split the particles again in RELION or remove the column"
+        )
+    halves: Array = (subset - 1).astype(np.int8)
+    return halves
+
+
+def reader_of(particles: ParticleSet, rows: Array) -> Callable[[Array], Array]:
+    """Function that reads the images of some of these rows."""
+    return lambda local: particles.images(rows[local])
+
+
+def _one_state(
+    particles: ParticleSet,
+    rows: Array,
+    halves: Array,
+    state: int,
+    output: Path,
+    memory: float,
+    mask: Array | None,
+    threads: int | None,
+) -> tuple[dict[str, Any], list[Path]]:
+    entry: dict[str, Any] = {"state": state, "particles": len(rows)}
+    if min((halves == 0).sum(), (halves == 1).sum()) < _FEWEST:
+        logger.info("state %d has %d particles, too few for half maps", state, len(rows))
+        return entry | {"note": "too few particles for half maps"}, []
+    from alphacryo4d.ml3d.images import prepare_images
+    from alphacryo4d.ml3d.reconstruct import reconstruct
+
+    voxel = particles.pixel_size
+    images = prepare_images(
+        reader_of(particles, rows),
+        angles=particles.angles[rows],
+        shifts=particles.shifts[rows],
+        defocus=particles.defocus[rows],
+        phase_shift=particles.phase_shift[rows],
+        optics_group=particles.optics_group[rows],
+        optics=particles.optics,
+        box=particles.box,
+        pixel_size=voxel,
+        threads=threads,
+        memory=memory,
+        scratch=output / ".scratch",
+    )
+    found = next(iter(reconstruct(images, np.zeros(len(rows), np.int32), halves=halves)))
+    del images
+    _remove_scratch(output / ".scratch")
+    curves = correlate_halves(found.halves[0], found.halves[1], voxel, mask=mask)
+    paths = [
+        write_volume(state_table(output, state, ".mrc"), found.volume, voxel),
+        write_volume(state_table(output, state, "_half1_unfil.mrc"), found.halves[0], voxel),
+        write_volume(state_table(output, state, "_half2_unfil.mrc"), found.halves[1], voxel),
+        write_curves(state_table(output, state, "_fsc.csv"), curves),
+    ]
+    entry |= {
+        "resolution_unmasked": _rounded(curves.resolution_unmasked),
+        "resolution_masked": _rounded(curves.resolution),
+    }
+    logger.info(
+        "state %d: %d particles, %s A (%s A without mask)",
+        state,
+        len(rows),
+        entry["resolution_masked"],
+        entry["resolution_unmasked"],
+    )
+    return entry, paths
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 2) if np.isfinite(value) else None
+
+
+def _remove_scratch(folder: Path) -> None:
+    for path in folder.glob("*.npy"):
+        path.unlink()
+    if folder.is_dir():
+        folder.rmdir()
+
+
+def write_curves(path: Path, curves: Correlation) -> Path:
+    """FSC curves as CSV: shell, resolution in Angstrom, and the three correlations."""
+    lines = ["shell,resolution_angstrom,fsc_unmasked,fsc_masked,fsc_corrected"]
+    values = (curves.shell_resolution, curves.unmasked, curves.masked, curves.corrected)
+    for shell, (resolution, *row) in enumerate(zip(*values, strict=True)):
+        shown = ",".join(f"{value:.6f}" for value in row)
+        lines.append(f"{shell},{resolution:.4f},{shown}")
+    return files.write_text(path, "\n".join(lines) + "\n")
+
+
+def _read_mask(path: Path, particles: ParticleSet) -> Array:
+    mask, voxel = read_volume(path)
+    if mask.shape != (particles.box,) * 3:
+        raise InputError(
+            f"{path}: the mask has {mask.shape[0]} voxels, the particles {particles.box} pixels; "
+            "make the mask in the particles' box"
+        )
+    if voxel > 0 and voxel != 1 and abs(voxel / particles.pixel_size - 1) > 0.01:
+        raise InputError(
+            f"{path}: voxel size {voxel:.3f} A, the particles have {particles.pixel_size:.3f} A"
+        )
+    return mask
+
+
+def _differences(output: Path, entries: list[dict[str, Any]], reference: int) -> list[Path]:
+    known = {entry["state"]: entry for entry in entries if "resolution_unmasked" in entry}
+    if reference not in known:
+        return []
+    base, voxel = read_volume(state_table(output, reference, ".mrc"))
+    coarsest = base.shape[0] * voxel
+    paths = []
+    for state, entry in known.items():
+        if state == reference:
+            continue
+        volume, _ = read_volume(state_table(output, state, ".mrc"))
+        limits = [known[k]["resolution_masked"] or coarsest for k in (state, reference)]
+        difference = difference_map(volume, base, max(limits), voxel)
+        path = output / f"class{state:03d}_minus_class{reference:03d}.mrc"
+        paths.append(write_volume(path, difference, voxel))
+        entry["difference_to"] = reference
+    return paths
