@@ -196,7 +196,9 @@ def missing_columns(
 ) -> list[Fault]:
     """Name every column that the work needs and the table lacks."""
     faults = []
-    needed = [((IMAGE_COLUMN,), "take the table from the extraction")]
+    needed: list[tuple[tuple[str, ...], str]] = [
+        ((IMAGE_COLUMN,), "take the table from the extraction")
+    ]
     needed.append((DEFOCUS, "estimate the CTF first"))
     if need_poses:
         way_out = "no poses: give a table of a 3D refinement, such as run_data.star"
@@ -205,7 +207,7 @@ def missing_columns(
         missing = [name for name in names if name not in table.columns]
         if missing:
             what = f"column{'s' if len(missing) > 1 else ''} {', '.join(missing)} missing"
-            kind = "no-poses" if names is ANGLES else "missing-column"
+            kind = "no-poses" if ANGLES[0] in names else "missing-column"
             faults.append(Fault(table.path, "", what, way_out, kind))
     held = table.optics_columns if table.optics_block is not None else table.columns
     for name, (_, _, option) in COLUMNS.items():

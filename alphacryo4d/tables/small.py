@@ -19,6 +19,7 @@ _TOKEN = re.compile(
     r"""|([^ \t\r\n]+)"""
 )
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})$")
+_PADDED = re.compile(r"[+-]?0[0-9]+$")
 _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$")
 _TEXT_COLUMNS = re.compile(r"(Name|Image|Zernike|Path|Mask|Label|Type)$|^rlnReferenceImage$")
 
@@ -59,7 +60,7 @@ def read_number(text: str) -> float:
 
 def typed(name: str, values: Sequence[str]) -> np.ndarray[Any, Any]:
     """Column as int64, float64 or text, whichever keeps every value."""
-    if not is_text_column(name) and values:
+    if not is_text_column(name) and values and not any(map(_PADDED.match, values)):
         if all(_INTEGER.match(value) for value in values):
             return np.array([int(value) for value in values], np.int64)
         try:
