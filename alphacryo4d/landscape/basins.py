@@ -113,3 +113,16 @@ def minima_along(energies: Array, states: int) -> Array:
         high = min(count, int(np.floor(place + 0.4 * spacing)) + 1)
         rows.append(low + int(energies[low:high].argmin()) if high > low else int(place))
     return np.array(rows)
+
+
+def all_minima_along(energies: Array, *, depth: float = 0.1) -> Array:
+    """Images of a path at every minimum that is at least ``depth`` kT deep on both sides.
+
+    Ends count as minima where the path rises from them.
+    """
+    from scipy.signal import find_peaks
+
+    padded = np.concatenate([[energies.max() + 1], energies, [energies.max() + 1]])
+    found = find_peaks(-padded, prominence=depth, plateau_size=1)[0] - 1
+    rows: Array = np.clip(found, 0, len(energies) - 1)
+    return rows if len(rows) else np.array([int(energies.argmin())])

@@ -48,6 +48,13 @@ class VolumeTable:
     resolution: Array
     voxel_size: float
 
+    @property
+    def fold_numbers(self) -> Array:
+        """Number (V,) from 0 for every fold of every batch."""
+        names = np.array([f"{b:06d} {f}" for b, f in zip(self.batch, self.fold, strict=True)])
+        numbers: Array = np.unique(names, return_inverse=True)[1]
+        return numbers
+
 
 def read_volume_table(path: Path) -> VolumeTable:
     """Read and check ``volumes.star``.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,14 @@ import numpy as np
 from alphacryo4d import files
 from alphacryo4d.errors import InputError
 from alphacryo4d.job import Job, start_job
-from alphacryo4d.landscape import basins, clustering, plots, states
+from alphacryo4d.landscape import plots
 from alphacryo4d.landscape.distances import low_pass_coefficients, squared_distances
 from alphacryo4d.landscape.embedding import embed
 from alphacryo4d.landscape.energy import density_energy, energy_error, free_energy
+from alphacryo4d.landscape.find_stage import Evidence, Landscape, find_states, write_states
 from alphacryo4d.landscape.inputs_stage import (
     StageInputs,
     VolumeTable,
-    read_centers,
     read_inputs,
 )
 from alphacryo4d.landscape.options import (
@@ -33,27 +31,13 @@ from alphacryo4d.landscape.options import (
 )
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath, minimum_energy_path
-from alphacryo4d.landscape.surface import Surface, triangulated_surface
+from alphacryo4d.landscape.surface import triangulated_surface
 from alphacryo4d.progress import show_progress
-from alphacryo4d.star import write_tables
 
 Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
 
 DISTANCES_NPY = "distances.npy"
-VOLUME_STATES_NPY = "volume_states.npy"
-
-
-@dataclass(frozen=True)
-class Landscape:
-    """An embedding with its energies, in the row order of the volumes."""
-
-    embedding: Array
-    counts: Array
-    folds: Array
-    energies: Array
-    errors: Array
-    surface: Surface
 
 
 def run_landscape(
@@ -106,7 +90,8 @@ def run_landscape(
         if not job.finished:
             distances, embedding = embed_step(job, inputs, options.embed, seed, threads)
             landscape = energy_step(job, embedding, inputs.table, options.energy)
-            finish(job, landscape, options, distances, inputs.table.names, seed)
+            evidence = Evidence(distances, inputs.assignments)
+            finish(job, landscape, options, evidence, inputs.table.names, seed)
         return job.outputs
 
 
@@ -146,7 +131,7 @@ def energy_step(
     job: Job, embedding: Array, table: VolumeTable, options: EnergyOptions
 ) -> Landscape:
     """Energies and their errors."""
-    landscape = landscape_of(embedding, table.counts, table.fold, options)
+    landscape = landscape_of(embedding, table.counts, table.fold_numbers, options)
     job.complete("energy", write_energies(job, landscape))
     return landscape
 
@@ -175,7 +160,7 @@ def finish(
     job: Job,
     landscape: Landscape,
     options: LandscapeOptions,
-    distances: Array | None,
+    evidence: Evidence,
     names: Array | None,
     seed: int,
 ) -> None:
@@ -183,7 +168,7 @@ def finish(
     path = None
     if options.path.wanted or options.states.centers == "path":
         path = path_step(job, landscape, options.path, names)
-    found = find_states(landscape, options.states, path, distances, seed)
+    found = find_states(landscape, options.states, path, evidence, seed)
     write_states(job, found)
     columns = [("State", found.volumes, "category"), *columns_of(landscape)]
     draw(job, landscape, options.path, path, found, columns)
@@ -259,95 +244,6 @@ def path_step(
     written = files.save_array(job.folder / files.PATH_NPY, path.images)
     job.complete("path", [written])
     return path
-
-
-def find_states(
-    landscape: Landscape,
-    options: StatesOptions,
-    path: EnergyPath | None,
-    distances: Array | None,
-    seed: int,
-) -> States:
-    """States by the rule of ``--centers``."""
-    embedding, counts = landscape.embedding, landscape.counts
-    labels = None
-    if options.centers == "path" and path is not None:
-        number = options.number or 20
-        rows = (
-            np.linspace(0, len(path.images) - 1, number).astype(int)
-            if options.along == "spaced"
-            else basins.minima_along(path.energies, number)
-        )
-        centers = path.images[rows]
-    elif options.centers == "minima":
-        smooth = density_energy(embedding, counts)
-        labels, _ = basins.basins(embedding, smooth, states=options.number)
-        centers = states.centers_of_groups(embedding, counts, labels)
-    elif options.centers == "volumes":
-        if distances is None:
-            raise InputError("--centers volumes needs --i, the folder of the resample stage")
-        labels = clustering.group_volumes(distances, counts, options.number or 20, seed=seed)
-        centers = states.centers_of_groups(embedding, counts, labels)
-    else:
-        centers = read_centers(Path(options.centers))
-    return _complete(landscape, options, path, centers, labels)
-
-
-def _complete(
-    landscape: Landscape,
-    options: StatesOptions,
-    path: EnergyPath | None,
-    centers: Array,
-    labels: Array | None,
-) -> States:
-    embedding, counts = landscape.embedding, landscape.counts
-    if options.centers in ("volumes", "minima"):
-        order = states.ordered_along(centers, None if path is None else path.images)
-        centers = centers[order]
-        if labels is not None:
-            labels = np.argsort(order)[labels]
-    if options.radius is not None:
-        radii = np.full(len(centers), options.radius)
-    elif labels is not None:
-        radii = states.fitted_radii(embedding, centers, labels)
-    else:
-        radii = states.recommended_radii(centers, embedding)
-    members = (
-        (labels + 1).astype(np.int32)
-        if labels is not None and options.radius is None
-        else states.assign_volumes(embedding, centers, radii)
-    )
-    energies, errors = states.state_energies(members, counts, landscape.folds, len(centers))
-    empty = np.setdiff1d(np.arange(1, len(centers) + 1), members)
-    if len(empty):
-        logger.warning("states without a volume: %s", ", ".join(map(str, empty)))
-    return States(centers, radii, energies, errors, members)
-
-
-def write_states(job: Job, found: States) -> None:
-    """Write ``centers.npy``, ``volume_states.npy`` and ``states.star``."""
-    folder = job.folder
-    written = [
-        files.save_array(folder / files.CENTERS_NPY, found.centers.astype(np.float64)),
-        files.save_array(folder / VOLUME_STATES_NPY, found.volumes),
-        write_tables(folder / files.STATES_STAR, {"states": states_table(found)}),
-    ]
-    inside = int((found.volumes > 0).sum())
-    logger.info("%d states hold %d of %d volumes", len(found.centers), inside, len(found.volumes))
-    job.note(states=len(found.centers))
-    job.complete("states", written)
-
-
-def states_table(found: States) -> Mapping[str, Array]:
-    """Columns of ``states.star``."""
-    return {
-        "ac4dState": np.arange(1, len(found.centers) + 1),
-        "ac4dCenterX": found.centers[:, 0],
-        "ac4dCenterY": found.centers[:, 1],
-        "ac4dRadius": found.radii,
-        "ac4dEnergy": found.energies,
-        "ac4dEnergyError": found.errors,
-    }
 
 
 def draw(

@@ -52,7 +52,9 @@ def assign_volumes(embedding: Array, centers: Array, radii: Array) -> Array:
 
 
 def centers_of_groups(embedding: Array, counts: Array, labels: Array) -> Array:
-    """Center of each group: the mean of its volumes, weighted by their particles.
+    """Center of each group: the place of the volume nearest to all its others (medoid).
+
+    Distances are weighted by particles. A mean could fall between two clumps of a group.
 
     Parameters
     ----------
@@ -61,8 +63,9 @@ def centers_of_groups(embedding: Array, counts: Array, labels: Array) -> Array:
     """
     centers = np.empty((int(labels.max()) + 1, 2))
     for state in range(len(centers)):
-        inside = labels == state
-        centers[state] = np.average(embedding[inside], axis=0, weights=counts[inside])
+        inside = np.flatnonzero(labels == state)
+        between = np.linalg.norm(embedding[inside, None] - embedding[None, inside], axis=2)
+        centers[state] = embedding[inside[(between @ counts[inside]).argmin()]]
     return centers
 
 

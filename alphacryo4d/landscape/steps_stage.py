@@ -14,6 +14,7 @@ from alphacryo4d import files
 from alphacryo4d.errors import InputError, UsageError
 from alphacryo4d.job import Job, start_job
 from alphacryo4d.landscape import stage
+from alphacryo4d.landscape.find_stage import Evidence
 from alphacryo4d.landscape.inputs_stage import (
     read_counts,
     read_embedding,
@@ -90,7 +91,7 @@ def _points(embedding: Path | None, counts: Path | None, resample: Path | None) 
     else:
         assert table is not None
         values = table.counts
-    folds = np.zeros(len(points), int) if table is None else table.fold
+    folds = np.zeros(len(points), int) if table is None else table.fold_numbers
     return _Points(points, values, folds, None if table is None else table.names, tuple(paths))
 
 
@@ -169,17 +170,18 @@ def run_states(
     ) as job:
         if job.finished:
             return job.outputs
-        distances = None
+        evidence = Evidence()
         if inputs is not None:
             distances, made = stage.embed_step(job, inputs, options.embed, seed, threads)
+            evidence = Evidence(distances, inputs.assignments)
             if points is None:
                 table = inputs.table
                 points = _Points(
-                    np.asarray(made, np.float64), table.counts, table.fold, table.names, ()
+                    np.asarray(made, np.float64), table.counts, table.fold_numbers, table.names, ()
                 )
         assert points is not None
         landscape = stage.landscape_of(
             points.embedding, points.counts, points.folds, options.energy
         )
-        stage.finish(job, landscape, options, distances, points.names, seed)
+        stage.finish(job, landscape, options, evidence, points.names, seed)
         return job.outputs

@@ -1,0 +1,169 @@
+"""States by the rule of ``--centers``, and their files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.errors import InputError
+from alphacryo4d.job import Job
+from alphacryo4d.landscape import basins, states
+from alphacryo4d.landscape.clustering import group_volumes
+from alphacryo4d.landscape.energy import density_energy
+from alphacryo4d.landscape.inputs_stage import read_centers
+from alphacryo4d.landscape.options import StatesOptions
+from alphacryo4d.landscape.states import States
+from alphacryo4d.landscape.string_method import EnergyPath
+from alphacryo4d.landscape.surface import Surface
+from alphacryo4d.progress import show_progress
+from alphacryo4d.star import write_tables
+
+Array = np.ndarray[Any, Any]
+logger = logging.getLogger(__name__)
+VOLUME_STATES_NPY = "volume_states.npy"
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """An embedding with its energies, in the row order of the volumes.
+
+    Attributes
+    ----------
+    embedding : (V, 2) array
+    counts : (V,) array
+        Particles per volume.
+    folds : (V,) array
+        Fold of each volume, a number for every fold of every batch.
+    energies, errors : (V,) arrays
+        In kT.
+    surface : Surface
+        Energy between the volumes.
+    """
+
+    embedding: Array
+    counts: Array
+    folds: Array
+    energies: Array
+    errors: Array
+    surface: Surface
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the full space and the particles say of the volumes, where it is at hand."""
+
+    distances: Array | None = None
+    assignments: Array | None = None
+
+
+def find_states(
+    landscape: Landscape,
+    options: StatesOptions,
+    path: EnergyPath | None,
+    evidence: Evidence,
+    seed: int,
+) -> States:
+    """States by the rule of ``--centers``."""
+    embedding, counts = landscape.embedding, landscape.counts
+    labels = None
+    if options.centers == "path" and path is not None:
+        centers = _along_path(path, options)
+    elif options.centers == "minima":
+        smooth = density_energy(embedding, counts)
+        labels, _ = basins.basins(embedding, smooth, states=options.number)
+        centers = states.centers_of_groups(embedding, counts, labels)
+    elif options.centers == "volumes":
+        labels = _from_volumes(landscape, options, evidence, seed)
+        centers = states.centers_of_groups(embedding, counts, labels)
+    else:
+        centers = read_centers(Path(options.centers))
+    if labels is not None:
+        order = states.ordered_along(centers, None if path is None else path.images)
+        centers, labels = centers[order], np.argsort(order)[labels]
+    return _complete(landscape, options, centers, labels)
+
+
+def _along_path(path: EnergyPath, options: StatesOptions) -> Array:
+    count = len(path.images)
+    if options.number is None:
+        rows = basins.all_minima_along(path.energies)
+    elif options.along == "spaced":
+        rows = np.linspace(0, count - 1, options.number).astype(int)
+    else:
+        rows = basins.minima_along(path.energies, options.number)
+    centers: Array = path.images[rows]
+    return centers
+
+
+def _from_volumes(
+    landscape: Landscape, options: StatesOptions, evidence: Evidence, seed: int
+) -> Array:
+    if evidence.distances is None:
+        raise InputError(
+            "--centers volumes needs the volumes: give --i, the folder of the resample stage, or "
+            "take --centers path or minima"
+        )
+    with show_progress("states") as progress:
+        grouping = group_volumes(
+            evidence.distances,
+            landscape.counts,
+            landscape.folds,
+            states=options.number,
+            assignments=evidence.assignments,
+            seed=seed,
+            progress=progress,
+        )
+    return grouping.labels
+
+
+def _complete(
+    landscape: Landscape, options: StatesOptions, centers: Array, labels: Array | None
+) -> States:
+    embedding, counts = landscape.embedding, landscape.counts
+    if options.radius is not None:
+        radii = np.full(len(centers), options.radius)
+    elif labels is not None:
+        radii = states.fitted_radii(embedding, centers, labels)
+    else:
+        radii = states.recommended_radii(centers, embedding)
+    if labels is not None and options.radius is None:
+        members = (labels + 1).astype(np.int32)
+    else:
+        members = states.assign_volumes(embedding, centers, radii)
+    energies, errors = states.state_energies(members, counts, landscape.folds, len(centers))
+    empty = np.setdiff1d(np.arange(1, len(centers) + 1), members)
+    if len(empty):
+        logger.warning("states without a volume: %s", ", ".join(map(str, empty)))
+    return States(centers, radii, energies, errors, members)
+
+
+def write_states(job: Job, found: States) -> None:
+    """Write ``centers.npy``, ``volume_states.npy`` and ``states.star``."""
+    folder = job.folder
+    written = [
+        files.save_array(folder / files.CENTERS_NPY, found.centers.astype(np.float64)),
+        files.save_array(folder / VOLUME_STATES_NPY, found.volumes),
+        write_tables(folder / files.STATES_STAR, {"states": states_table(found)}),
+    ]
+    inside = int((found.volumes > 0).sum())
+    logger.info("%d states hold %d of %d volumes", len(found.centers), inside, len(found.volumes))
+    job.note(states=len(found.centers), volumes_in_states=inside)
+    job.complete("states", written)
+
+
+def states_table(found: States) -> Mapping[str, Array]:
+    """Columns of ``states.star``."""
+    return {
+        "ac4dState": np.arange(1, len(found.centers) + 1),
+        "ac4dCenterX": found.centers[:, 0],
+        "ac4dCenterY": found.centers[:, 1],
+        "ac4dRadius": found.radii,
+        "ac4dEnergy": found.energies,
+        "ac4dEnergyError": found.errors,
+    }
