@@ -144,11 +144,10 @@ def _examine_sound_rows(
         copy = Path(folder) / "rows.star"
         table.write_rows(copy, mask)
         structure = scan(copy)
-        try:
-            structure.require_sound()
-            readable = ParticleTable(table.path, structure, choose_particles(structure), copy)
-        except InputError:
+        block = choose_particles(structure)
+        if block.bad_rows:
             return Report(table.path, [], {"particles": table.rows})
+        readable = ParticleTable(table.path, structure, block, copy)
         numbers = np.flatnonzero(mask)
         return _examine_table(readable, numbers, full, need_poses, given, progress)
 
@@ -211,6 +210,8 @@ def missing_columns(
             faults.append(Fault(table.path, "", what, way_out, kind))
     held = table.optics_columns if table.optics_block is not None else table.columns
     for name, (_, _, option) in COLUMNS.items():
+        if table.dialect == "3.1" and table.optics_block is None:
+            break
         wanted = column_name(table, name)
         if given.get(name) is None and not any(
             all(part in (held or ()) for part in words) for words in wanted

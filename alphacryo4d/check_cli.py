@@ -70,9 +70,9 @@ def check(input_path: Path, full: bool, need_poses: bool, as_json: bool, **given
 def summary_lines(summary: dict[str, Any]) -> list[str]:
     """Summary of a sound input for a reader."""
     boxes = ", ".join(str(box) for box in summary["box"])
+    stacks = "1 stack" if summary["stacks"] == 1 else f"{summary['stacks']:,} stacks"
     lines = [
-        f"{summary['particles']:,} particles ({summary['format']}) in {summary['stacks']} stacks, "
-        f"box {boxes} px"
+        f"{summary['particles']:,} particles ({summary['format']}) in {stacks}, box {boxes} px"
     ]
     for group in summary.get("optics_groups", []):
         values = (

@@ -143,7 +143,7 @@ def read_optics(
     if columns is not None:
         names, box, index, values = _modern_groups(table, columns, group)
     else:
-        names, box, index, values = _old_groups(table, given)
+        names, box, index, values = _old_groups(table)
     missing = []
     for name, (modern, _, option) in COLUMNS.items():
         override = given.get(name)
@@ -208,13 +208,13 @@ def _numbers(path: Any, columns: Mapping[str, Array], name: str, count: int) -> 
 
 
 def _old_groups(
-    table: ParticleTable, given: Mapping[str, float | None]
+    table: ParticleTable,
 ) -> tuple[list[str], Array, Array, dict[str, Array]]:
     """Particles of RELION 3.0 that share all optical values form a group."""
     scale = ("rlnMagnification", "rlnDetectorPixelSize")
-    wanted = {name: old for name, (_, old, _) in COLUMNS.items() if given.get(name) is None}
+    wanted = {name: old for name, (_, old, _) in COLUMNS.items()}
     columns = set(table.columns)
-    has_scale = set(scale) <= columns and "pixel_size" in wanted
+    has_scale = set(scale) <= columns
     names = [name for name in wanted.values() if name in columns]
     found, _ = table.read_parts([*names, *(scale if has_scale else ())])
     if has_scale:

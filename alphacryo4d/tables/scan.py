@@ -128,6 +128,7 @@ class _Scanner:
         self.blocks: list[Block] = []
         self.faults: list[Fault] = []
         self.crlf = False
+        self.hidden = 0
 
     def fault(self, where: str, what: str, way_out: str, kind: str) -> None:
         if len(self.faults) < MOST_FAULTS:
@@ -154,6 +155,10 @@ class _Scanner:
         text = self.next_line()
         while text:
             text = self.outside(text)
+        if self.hidden:
+            what = f"{self.hidden} more rows are damaged"
+            way_out = "restore the file from its source"
+            self.faults.append(Fault(self.path, "", what, way_out, "more-rows"))
         return Structure(self.path, self.blocks, self.faults, self.size)
 
     def outside(self, text: bytes) -> bytes:
@@ -263,6 +268,9 @@ class _Scanner:
                     block.bad_rows.append(rows + row)
                 if len(self.faults) < MOST_FAULTS:
                     self.faults.append(_explain(self.path, block, kind, rows + row, number))
+                else:
+                    self.hidden += 1
+            self.hidden += max(0, faults - MOST_FAULTS)
             parts.append(starts[:count] + position)
             rows += count
             position += end
