@@ -256,7 +256,11 @@ RESERVED = ("data_", "loop_", "save_", "stop_", "global_")
 
 def is_plain(text: str) -> bool:
     """Whether CIF takes a word as it is."""
-    return text[0] not in "_#$'\";[]" and not text.lower().startswith(RESERVED)
+    return (
+        text not in ("?", ".")
+        and text[0] not in "_#$'\";[]"
+        and not text.lower().startswith(RESERVED)
+    )
 
 
 PLAIN = st.text(
@@ -321,6 +325,8 @@ HOSTILE = (
     "_x",
     "data_x",
     "loop_",
+    "?",
+    ".",
     "",
     "'",
     ";",

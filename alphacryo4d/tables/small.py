@@ -125,6 +125,7 @@ def quote(value: str) -> str:
     if any(ord(c) < 32 or ord(c) == 127 for c in value):
         raise InputError(f"{value!r}: a STAR table cannot hold control characters; rename it")
     reserved = value.lower().startswith(("data_", "loop_", "save_", "stop_", "global_"))
+    reserved |= value in ("?", ".")
     if value and not reserved and value[0] not in "_#$'\";[]" and " " not in value:
         return value
     for mark in "\"'":
