@@ -62,6 +62,19 @@ dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Say what would be done, and do nothing."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+memory_option = click.option(
+    "--memory",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    metavar="GB",
+    help="Memory that images may take; half of the machine's by default.",
+)
+scratch_option = click.option(
+    "--scratch",
+    type=PATH,
+    default=None,
+    help="Folder on a fast disk for the images where they exceed --memory.",
+)
 max_time_option = click.option(
     "--max-time",
     type=click.FloatRange(min=0, min_open=True),
@@ -145,9 +158,7 @@ def build_settings(
 ) -> Settings:
     """Settings object from the values of a command, which are taken out of ``values``."""
     names = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
-    chosen = {
-        name: values.pop(f"{prefix}{name}") for name in names if f"{prefix}{name}" in values
-    }
+    chosen = {name: values.pop(f"{prefix}{name}") for name in names if f"{prefix}{name}" in values}
     return settings(**(chosen | more))
 
 

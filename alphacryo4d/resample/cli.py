@@ -17,16 +17,19 @@ from alphacryo4d.options import (
     input_option,
     job_options,
     max_time_option,
+    memory_option,
     output_option,
     require_options,
+    scratch_option,
     settings_options,
     threads_option,
 )
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.options import ResampleOptions
-from alphacryo4d.resample.relion_cli import align, collect, consensus
 
 logger = logging.getLogger(__name__)
+
+RUN_OPTIONS = ("threads", "gpu", "memory", "scratch", "max_time", "seed")
 
 
 @click.group(invoke_without_command=True, context_settings=CONTEXT)
@@ -37,11 +40,14 @@ logger = logging.getLogger(__name__)
 @settings_options(RelionOptions)
 @threads_option
 @gpu_option
+@memory_option
+@scratch_option
 @max_time_option
 @job_options
 @click.pass_context
 def resample(
     context: click.Context,
+    /,
     input_path: Path | None,
     output_path: Path | None,
     **values: Any,
@@ -83,7 +89,7 @@ def resample(
 
 def _take_run_options(values: dict[str, Any]) -> dict[str, Any]:
     """Options that every command has, out of all values."""
-    names = ("threads", "gpu", "max_time", "seed", "overwrite", "resume", "dry_run", "as_json")
+    names = [*RUN_OPTIONS, "overwrite", "resume", "dry_run", "as_json"]
     return {name: values.pop(name) for name in names if name in values}
 
 
@@ -202,6 +208,8 @@ def shuffle_command(
 @settings_options(RelionOptions)
 @threads_option
 @gpu_option
+@memory_option
+@scratch_option
 @max_time_option
 @job_options
 def classify_command(input_path: Path, output_path: Path, **values: Any) -> None:
@@ -236,7 +244,3 @@ def classify_command(input_path: Path, output_path: Path, **values: Any) -> None
         **run,
     )
     _answer(results, as_json=as_json)
-
-
-for command in (consensus, align, collect):
-    resample.add_command(command)

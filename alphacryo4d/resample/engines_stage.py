@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,9 +17,18 @@ from alphacryo4d.mrc import write_volume
 from alphacryo4d.particles import ParticleSet
 from alphacryo4d.progress import Progress
 from alphacryo4d.relion.options import RelionOptions
-from alphacryo4d.resample.fold_stage import HELDOUT, FoldClass, FoldClasses, write_fold
+from alphacryo4d.resample.fold_stage import (
+    CLASS_VOLUMES,
+    HELDOUT,
+    FoldClass,
+    FoldClasses,
+    write_fold,
+)
+from alphacryo4d.resample.options import ResampleOptions, analysis_box
+from alphacryo4d.resample.volumes import fourier_resize
 
 if TYPE_CHECKING:
+    from alphacryo4d.ml3d.classify import Classification
     from alphacryo4d.ml3d.images import PreparedImages
     from alphacryo4d.relion.plan import Request
 
@@ -29,9 +40,21 @@ IndexArray = np.ndarray[Any, np.dtype[np.intp]]
 class Plan(Protocol):
     """What the engines read of the plan of a stage."""
 
-    classify: ClassifyOptions
-    relion: RelionOptions
-    seed: int
+    @property
+    def resample(self) -> ResampleOptions:
+        """Options of the stage."""
+
+    @property
+    def classify(self) -> ClassifyOptions:
+        """Options of a classification."""
+
+    @property
+    def relion(self) -> RelionOptions:
+        """Options of RELION."""
+
+    @property
+    def seed(self) -> int:
+        """Random seed."""
 
 
 class Engine(Protocol):
@@ -74,11 +97,33 @@ class Engine(Protocol):
             Everything written.
         """
 
+    def close(self) -> None:
+        """Let go of what was kept between classifications."""
+
 
 def make_engine(
-    name: str, particles: ParticleSet, plan: Plan, *, threads: int | None, gpu: str | None
+    name: str,
+    particles: ParticleSet,
+    plan: Plan,
+    *,
+    threads: int | None,
+    gpu: str | None,
+    memory: float | None = None,
+    scratch: Path | None = None,
 ) -> Engine:
-    """Engine by name; a GPU is refused with the reason before any work."""
+    """Engine by name; a GPU is refused with the reason before any work.
+
+    Parameters
+    ----------
+    name : str
+        ``native`` or ``relion``.
+    particles : ParticleSet
+        All particles.
+    plan : Plan
+        Options and seed.
+    threads, gpu, memory, scratch
+        What the work may use: threads, no GPU, GB of memory, a folder for what does not fit.
+    """
     from alphacryo4d.relion.options import refuse_gpu_without_alignment
 
     if name == "relion":
@@ -86,38 +131,88 @@ def make_engine(
         return RelionEngine(particles, plan, threads)
     if gpu:
         logger.info("classification without alignment runs on the CPU; --gpu serves the training")
-    return NativeEngine(particles, plan, threads)
+    return NativeEngine(particles, plan, threads, memory=memory, scratch=scratch)
 
 
-def finest_resolution(options: ClassifyOptions) -> float:
-    """Finest resolution in Angstrom that a classification may come to use."""
-    if options.sharpen_to > 0:
-        return min(options.limit_resolution, options.sharpen_to)
-    return options.limit_resolution
+def half_of_memory() -> float:
+    """Half of this machine's memory in GB."""
+    import os
+
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**31
+
+
+class FoldCheckpoint:
+    """State of a running classification, kept at most once a minute (``--continue``)."""
+
+    def __init__(self, path: Path, interval: float = 60.0) -> None:
+        self.path = path
+        self.interval = interval
+        self.saved = time.monotonic()
+
+    def load(self) -> dict[str, np.ndarray[Any, Any]] | None:
+        """State that was saved last, or None."""
+        if not self.path.is_file():
+            return None
+        with np.load(self.path, allow_pickle=False) as state:
+            return {name: state[name] for name in state.files}
+
+    def save(self, state: dict[str, np.ndarray[Any, Any]]) -> None:
+        """Keep a state, unless the last one is recent."""
+        if time.monotonic() - self.saved < self.interval:
+            return
+        with files.atomic_path(self.path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **state)  # type: ignore[arg-type]
+        self.saved = time.monotonic()
+
+    def remove(self) -> None:
+        """Forget the state: the classification is finished."""
+        self.path.unlink(missing_ok=True)
 
 
 class NativeEngine:
     """Our engine; keeps the Fourier samples of a batch between its folds."""
 
-    def __init__(self, particles: ParticleSet, plan: Plan, threads: int | None) -> None:
+    def __init__(
+        self,
+        particles: ParticleSet,
+        plan: Plan,
+        threads: int | None,
+        *,
+        memory: float | None = None,
+        scratch: Path | None = None,
+    ) -> None:
         self.particles = particles
         self.plan = plan
         self.threads = threads
+        self.memory = memory or half_of_memory()
+        self.scratch = scratch
         self._batch: IndexArray | None = None
         self._images: PreparedImages | None = None
 
-    def images(self, batch: IndexArray, resolution: float) -> PreparedImages:
+    def images(self, batch: IndexArray) -> PreparedImages:
         """Fourier samples of a batch, read once."""
-        if self._images is None or not np.array_equal(self._batch, batch):
+        if self._images is None or self._batch is None or not np.array_equal(self._batch, batch):
             from alphacryo4d.progress import show_progress
 
-            self._images = None
+            self.close()
             with show_progress("read images") as progress:
                 self._images = prepare(
-                    self.particles, batch, resolution, threads=self.threads, progress=progress
+                    self.particles,
+                    batch,
+                    None,
+                    threads=self.threads,
+                    memory=self.memory,
+                    scratch=self.scratch,
+                    progress=progress,
                 )
             self._batch = batch
         return self._images
+
+    def close(self) -> None:
+        """Let go of the images and of the scratch files."""
+        self._images = None
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def classify(
         self,
@@ -133,45 +228,28 @@ class NativeEngine:
     ) -> list[Path]:
         """Classify, judge the held-out particles, reconstruct the classes, write."""
         del table
-        from alphacryo4d.ml3d.classify import classify, expectation
+        from alphacryo4d.ml3d.classify import classify
 
         options = self.plan.classify
-        images = self.images(batch, finest_resolution(options))
+        images = self.images(batch)
+        local = np.searchsorted(batch, rows)
+        checkpoint = FoldCheckpoint(folder / "checkpoint.npz")
         result = classify(
             images,
-            np.searchsorted(batch, rows),
+            local,
             options,
             np.random.default_rng([self.plan.seed, *stream]),
             threads=self.threads,
-            progress=progress,
+            progress=lambda done, total, text="": progress(0.9 * done, total, text),
             check=deadline.check if deadline is not None else None,
+            checkpoint=checkpoint,
         )
         for line in result.log:
             logger.info("%s: %s", folder.name, line)
-        sizes = np.bincount(result.labels, minlength=len(result.volumes))
-        filled = np.flatnonzero(sizes > 0)
-        best = np.zeros(len(heldout), dtype=np.int32)
-        if len(heldout):
-            nearest, _ = expectation(
-                images,
-                np.searchsorted(batch, heldout),
-                result.volumes[filled],
-                resolution=result.resolution,
-                noise=result.noise,
-                threads=self.threads,
-            )
-            best = (filled[nearest] + 1).astype(np.int32)
-        outputs = [files.save_array(folder / HELDOUT, best)]
-        deep = len(options.levels) > 1
-        classes = []
-        for index in filled:
-            path = files.class_volume(folder, options.iterations, int(index) + 1)
-            outputs.append(write_volume(path, result.volumes[index], self.particles.pixel_size))
-            parent = int(result.parents[index]) + 1 if deep else 0
-            classes.append(
-                FoldClass(int(index) + 1, parent, int(sizes[index]), float(result.resolution))
-            )
-        return outputs + write_fold(
+        outputs = self._write_heldout(folder, images, np.searchsorted(batch, heldout), result)
+        maps, classes = self._write_classes(folder, images, batch, local, result)
+        outputs += maps
+        outputs += write_fold(
             folder,
             options.iterations,
             table=self.particles.table,
@@ -179,6 +257,60 @@ class NativeEngine:
             result=FoldClasses(result.labels + 1, classes),
             certainty=result.confidence,
         )
+        progress(1.0, 1.0)
+        checkpoint.remove()
+        return outputs
+
+    def _write_heldout(
+        self, folder: Path, images: PreparedImages, heldout: IndexArray, result: Classification
+    ) -> list[Path]:
+        """Class that each left-out particle fits best among those that are not dropped."""
+        best = np.full(len(heldout), -1, dtype=np.int32)
+        sizes = np.bincount(result.labels, minlength=len(result.volumes))
+        kept = np.flatnonzero(sizes >= self.plan.resample.minimum_class_size)
+        if len(heldout) and len(kept):
+            from alphacryo4d.ml3d.classify import expectation
+
+            nearest, _ = expectation(
+                images,
+                heldout,
+                result.volumes[kept],
+                resolution=result.resolution,
+                noise=result.noise,
+                threads=self.threads,
+            )
+            best = (kept[nearest] + 1).astype(np.int32)
+        return [files.save_array(folder / HELDOUT, best)]
+
+    def _write_classes(
+        self,
+        folder: Path,
+        images: PreparedImages,
+        batch: IndexArray,
+        local: IndexArray,
+        result: Classification,
+    ) -> tuple[list[Path], list[FoldClass]]:
+        """Final maps and half maps at the full box, and the volumes of the classification."""
+        from alphacryo4d.ml3d.reconstruct import reconstruct
+
+        iteration, voxel_size = self.plan.classify.iterations, images.pixel_size
+        labels = np.full((len(images), 1), -1, dtype=np.int32)
+        labels[local, 0] = result.labels
+        subset = self.particles.random_subset
+        halves = None if subset is None else subset[batch].astype(np.int32) - 1
+        deep = len(self.plan.classify.levels) > 1
+        outputs, classes, kept = [], [], []
+        for item in reconstruct(images, labels, halves=halves, threads=self.threads):
+            number = item.label + 1
+            for half, volume in enumerate((item.volume, *item.halves)):
+                path = files.class_volume(folder, iteration, number, half)
+                outputs.append(write_volume(path, volume, voxel_size))
+            parent = int(result.parents[item.label]) + 1 if deep else 0
+            classes.append(FoldClass(number, parent, item.count, item.resolution))
+            kept.append(item.label)
+        small = analysis_box("auto", images.box, voxel_size, result.resolution)
+        volumes = np.stack([fourier_resize(result.volumes[label], small) for label in kept])
+        return [*outputs, files.save_array(folder / CLASS_VOLUMES, volumes)], classes
 
 
 def prepare(
@@ -188,6 +320,8 @@ def prepare(
     *,
     threads: int | None,
     progress: Progress,
+    memory: float | None = None,
+    scratch: Path | None = None,
 ) -> PreparedImages:
     """Fourier samples of some particles up to a resolution (all shells when None)."""
     from alphacryo4d.ml3d.images import prepare_images
@@ -204,6 +338,8 @@ def prepare(
         pixel_size=particles.pixel_size,
         limit_resolution=resolution,
         threads=threads,
+        memory=memory,
+        scratch=scratch,
         progress=progress,
     )
 
@@ -229,6 +365,9 @@ class RelionEngine:
         self.particles = particles
         self.plan = plan
         self.threads = threads
+
+    def close(self) -> None:
+        """Nothing is kept."""
 
     def classify(
         self,
@@ -257,8 +396,13 @@ class RelionEngine:
             deadline=deadline,
             progress=progress,
         )
-        best = np.zeros(len(heldout), dtype=np.int32)
-        if len(heldout):
+        best = np.full(len(heldout), -1, dtype=np.int32)
+        kept = [
+            item
+            for item in found.classes
+            if item.particles >= self.plan.resample.minimum_class_size
+        ]
+        if len(heldout) and kept:
             from alphacryo4d.ml3d.classify import expectation
             from alphacryo4d.mrc import read_volume
             from alphacryo4d.progress import no_progress
@@ -273,10 +417,9 @@ class RelionEngine:
             nearest, _ = expectation(
                 images,
                 np.arange(len(heldout)),
-                np.stack([read_volume(item.map)[0] for item in found.classes]),
+                np.stack([read_volume(item.map)[0] for item in kept]),
                 resolution=options.limit_resolution,
                 threads=self.threads,
             )
-            numbers = np.array([item.number for item in found.classes], dtype=np.int32)
-            best = numbers[nearest]
+            best = np.array([item.number for item in kept], dtype=np.int32)[nearest]
         return [*found.outputs, files.save_array(folder / HELDOUT, best)]

@@ -18,6 +18,12 @@ HELDOUT = "heldout_class.npy"
 """Class, from 1, that each particle of the left-out group fits best (-1: none is left)."""
 
 
+CLASS_VOLUMES = "class_volumes.npy"
+"""Class volumes of the classification itself, low-passed to its resolution: float32, in the order
+of the classes of the model table, at the smallest box that holds them (native engine). Without it
+the MRC maps serve."""
+
+
 @dataclass(frozen=True)
 class FoldClass:
     """One class of a fold.

@@ -12,11 +12,11 @@ import numpy as np
 from alphacryo4d import files
 from alphacryo4d.errors import InputError
 from alphacryo4d.files import DROPPED, LEFT_OUT
-from alphacryo4d.mrc import read_volume
+from alphacryo4d.mrc import read_header, read_volume
 from alphacryo4d.progress import Progress, no_progress
-from alphacryo4d.resample.fold_stage import HELDOUT, FoldClass, read_fold
+from alphacryo4d.resample.fold_stage import CLASS_VOLUMES, HELDOUT, FoldClass, read_fold
 from alphacryo4d.resample.subsets import fold_rows, group_rows
-from alphacryo4d.resample.volumes import fourier_crop
+from alphacryo4d.resample.volumes import fourier_resize
 from alphacryo4d.star import write_tables
 
 logger = logging.getLogger(__name__)
@@ -26,10 +26,11 @@ IntArray = np.ndarray[Any, np.dtype[np.int32]]
 
 @dataclass(frozen=True)
 class Volume:
-    """One row of ``volumes.star``."""
+    """One row of ``volumes.star``; ``place`` is its row in the fold's ``class_volumes.npy``."""
 
     name: str
     image: Path
+    place: int
     batch: int
     left_out: int
     entry: FoldClass
@@ -82,11 +83,13 @@ def gather_folds(
                 DROPPED,
                 dtype=np.int32,
             )
-            for item in kept:
+            for place, item in enumerate(result.classes):
+                if item.particles < minimum_class_size:
+                    continue
                 row_of_class[item.number] = len(volumes)
                 name = files.volume_name(batch, left_out, folds, item.number)
                 image = files.class_volume(folder, iteration, item.number)
-                volumes.append(Volume(name, image, batch, left_out, item))
+                volumes.append(Volume(name, image, place, batch, left_out, item))
             assignments[rows, left_out - 1] = row_of_class[result.labels]
             best = files.load_array(folder / HELDOUT, dtype=np.integer, ndim=1)
             heldout[group_rows(groups, batch, left_out)] = np.where(
@@ -142,18 +145,23 @@ def _report_dropped(
         )  # fmt: skip
 
 
+def _density(volume: Volume) -> np.ndarray[Any, Any]:
+    """Density of a class as the classification saw it."""
+    own = volume.image.parent / CLASS_VOLUMES
+    if own.is_file():
+        return np.asarray(files.load_array(own, ndim=4, memory_map=True)[volume.place])
+    return read_volume(volume.image)[0]
+
+
 def _write_volumes(
     resample: Path, volumes: list[Volume], box: int, progress: Progress
 ) -> list[Path]:
-    voxel_size, size = 0.0, 0
+    header = read_header(volumes[0].image)
+    size, voxel_size = header.shape[0], header.voxel_size
     shape = (len(volumes), box, box, box)
     with files.create_array(resample / files.VOLUMES_NPY, shape, np.float32) as array:
         for row, volume in enumerate(volumes):
-            density, voxel_size = read_volume(volume.image)
-            size = density.shape[0]
-            if size < box:
-                raise InputError(f"{volume.image}: box {size} is smaller than {box}")
-            array[row] = fourier_crop(density, box)
+            array[row] = fourier_resize(_density(volume), box)
             progress(row + 1, len(volumes))
     table = {
         "ac4dVolumeName": [volume.name for volume in volumes],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ def run_resample(
     seed: int = 0,
     threads: int | None = None,
     gpu: str | None = None,
+    memory: float | None = None,
+    scratch: Path | None = None,
     deadline: Deadline | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -78,6 +81,10 @@ def run_resample(
         Threads; all by default.
     gpu : str, optional
         Refused by classification without alignment, which runs on the CPU in both engines.
+    memory : float, optional
+        GB that the images may take; half of the machine's by default.
+    scratch : Path, optional
+        Folder for the images where they exceed it; by default one in ``output``, removed after.
     deadline : Deadline, optional
         Time at which the work stops cleanly.
     overwrite, resume : bool
@@ -116,8 +123,17 @@ def run_resample(
         if overwrite:
             forget_folds(output)
         groups = split(job, particles, plan)
-        engine = make_engine(plan.resample.engine, particles, plan, threads=threads, gpu=gpu)
-        classify_folds(job, particles, groups, plan, engine, deadline=deadline)
+        engine = make_engine(
+            plan.resample.engine,
+            particles,
+            plan,
+            threads=threads,
+            gpu=gpu,
+            memory=memory,
+            scratch=scratch or output / "scratch",
+        )
+        with closing(engine):
+            classify_folds(job, groups, plan, engine, deadline=deadline)
         gather(job, particles, groups, plan)
     return results
 
@@ -175,7 +191,6 @@ def every_fold(groups: IntArray, folds: int) -> Iterator[tuple[int, int]]:
 
 def classify_folds(
     job: Job,
-    particles: ParticleSet,
     groups: IntArray,
     plan: ResamplePlan,
     engine: Engine,
@@ -192,7 +207,6 @@ def classify_folds(
         with show_progress(label) as progress:
             outputs = classify_fold(
                 job.folder,
-                particles,
                 groups,
                 plan,
                 engine,
@@ -206,7 +220,6 @@ def classify_folds(
 
 def classify_fold(
     resample: Path,
-    particles: ParticleSet,
     groups: IntArray,
     plan: ResamplePlan,
     engine: Engine,

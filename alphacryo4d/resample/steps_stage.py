@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,8 @@ def run_classify(
     seed: int = 0,
     threads: int | None = None,
     gpu: str | None = None,
+    memory: float | None = None,
+    scratch: Path | None = None,
     deadline: Deadline | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -120,8 +123,16 @@ def run_classify(
     ) as job:
         if not job.finished:
             everyone = np.arange(len(particles))
-            engine = make_engine(options.engine, particles, plan, threads=threads, gpu=gpu)
-            with show_progress("classify") as progress:
+            engine = make_engine(
+                options.engine,
+                particles,
+                plan,
+                threads=threads,
+                gpu=gpu,
+                memory=memory,
+                scratch=scratch or output / "scratch",
+            )
+            with closing(engine), show_progress("classify") as progress:
                 outputs = engine.classify(
                     output,
                     everyone,

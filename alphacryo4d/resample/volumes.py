@@ -1,4 +1,4 @@
-"""Volumes at the analysis box: the same field of view with coarser voxels."""
+"""Volumes at another box: the same field of view with coarser or finer voxels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from scipy import fft
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
 
-def fourier_crop(volume: FloatArray, box: int) -> FloatArray:
-    """Volume with fewer voxels over the same field of view, by cropping its Fourier transform.
+def fourier_resize(volume: FloatArray, box: int) -> FloatArray:
+    """Volume with other voxels over the same field of view, by its Fourier transform.
 
     The origin stays at N//2 and the density scale is kept. The Nyquist terms of an even box, which
     stand for both signs of a frequency, are left out, so that the result is real without folding.
@@ -21,7 +21,7 @@ def fourier_crop(volume: FloatArray, box: int) -> FloatArray:
     volume : (n, n, n) array
         Density in z, y, x.
     box : int
-        Box of the result, at most n.
+        Box of the result; a larger one interpolates.
 
     Returns
     -------
@@ -31,13 +31,13 @@ def fourier_crop(volume: FloatArray, box: int) -> FloatArray:
     if box == size:
         return np.asarray(volume, dtype=np.float32)
     # the lowest frequencies k = -half..half, taken from both ends of every full axis
-    half = (box - 1) // 2
+    half = (min(box, size) - 1) // 2
     kept = np.r_[0 : half + 1, size - half : size]
     target = np.r_[0 : half + 1, box - half : box]
     spectrum = fft.rfftn(fft.ifftshift(volume).astype(np.float32))
-    cropped = np.zeros((box, box, box // 2 + 1), dtype=spectrum.dtype)
-    cropped[np.ix_(target, target, np.arange(half + 1))] = spectrum[
+    resized = np.zeros((box, box, box // 2 + 1), dtype=spectrum.dtype)
+    resized[np.ix_(target, target, np.arange(half + 1))] = spectrum[
         np.ix_(kept, kept, np.arange(half + 1))
     ]
-    density = fft.fftshift(fft.irfftn(cropped, s=(box, box, box)))
+    density = fft.fftshift(fft.irfftn(resized, s=(box, box, box)))
     return np.asarray(density * (box / size) ** 3, dtype=np.float32)

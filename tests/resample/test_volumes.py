@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from alphacryo4d.resample.volumes import fourier_crop
+from alphacryo4d.resample.volumes import fourier_resize
 
 
 def blobs(box: int, voxel: float) -> np.ndarray:
@@ -14,14 +14,16 @@ def blobs(box: int, voxel: float) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize(("box", "small"), [(64, 32), (64, 40), (63, 33), (64, 33)])
-def test_cropping_samples_the_same_density(box: int, small: int) -> None:
-    volume = blobs(box, 2.0)
-    cropped = fourier_crop(volume, small)
-    assert cropped.shape == (small,) * 3
-    assert cropped == pytest.approx(blobs(small, 2.0 * box / small), abs=2e-3)
+@pytest.mark.parametrize(
+    ("box", "small"), [(64, 32), (64, 40), (63, 33), (64, 33), (32, 64), (32, 45)]
+)
+def test_resizing_samples_the_same_density(box: int, small: int) -> None:
+    voxel = 128.0 / box
+    resized = fourier_resize(blobs(box, voxel), small)
+    assert resized.shape == (small,) * 3
+    assert resized == pytest.approx(blobs(small, 128.0 / small), abs=4e-3)
 
 
 def test_the_full_box_is_left_alone() -> None:
     volume = np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32)
-    assert np.array_equal(fourier_crop(volume, 16), volume)
+    assert np.array_equal(fourier_resize(volume, 16), volume)
