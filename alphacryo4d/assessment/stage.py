@@ -1,0 +1,370 @@
+"""Simulation as files: conformers in; table, stack, truth and true poses out."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.assessment.conformers import (
+    MAP_SUFFIXES,
+    MODEL_SUFFIXES,
+    Atoms,
+    Conformer,
+    DensityMap,
+    center_together,
+    read_atoms,
+)
+from alphacryo4d.assessment.options import SimulateOptions
+from alphacryo4d.assessment.simulate import (
+    SimulatedTable,
+    add_noise,
+    draw_table,
+    noise_variance,
+    simulate_rows,
+)
+from alphacryo4d.errors import InputError, ResourceError, UsageError
+from alphacryo4d.files import PARTICLES_STAR, atomic_path, save_array
+from alphacryo4d.job import start_job
+from alphacryo4d.mrc import read_volume, write_stack
+from alphacryo4d.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
+
+STACK, TRUTH_NPY, TRUE_POSES_NPY = "particles.mrcs", "truth.npy", "true_poses.npy"
+BLOCK = 256
+"""Rows that share one seed of noise; part of what a seed means."""
+PARTICLES_PER_MICROGRAPH = 200
+
+
+def find_conformers(inputs: Sequence[Path]) -> list[Path]:
+    """Files of the conformers: files as given, those of folders in natural order."""
+    found: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            inside = [p for p in path.iterdir() if _kind(p) is not None]
+            if not inside:
+                raise InputError(f"{path}: holds no PDB, mmCIF or MRC files")
+            found += sorted(inside, key=_natural)
+        elif not path.is_file():
+            raise InputError(f"{path}: no such file")
+        elif _kind(path) is None:
+            raise InputError(
+                f"{path}: not a name of a conformer; "
+                f"known are {' '.join((*MODEL_SUFFIXES[:4], *MAP_SUFFIXES))}"
+            )
+        else:
+            found.append(path)
+    return found
+
+
+def _natural(path: Path) -> list[Any]:
+    return [int(w) if w.isdigit() else w for w in re.split(r"(\d+)", path.name)]
+
+
+def _kind(path: Path) -> str | None:
+    name = path.name.lower()
+    if name.endswith(MAP_SUFFIXES):
+        return "map"
+    return "model" if name.endswith(MODEL_SUFFIXES) else None
+
+
+def read_conformers(paths: Sequence[Path], *, box: int, pixel_size: float) -> list[Conformer]:
+    """Read conformers in one frame of reference, and check that they fit the box.
+
+    Models are centred together by one vector; maps keep their centre, n // 2.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        PDB or mmCIF files, or MRC maps; not both.
+    box, pixel_size : int, float
+        Of the images, pixels and Angstrom.
+
+    Raises
+    ------
+    InputError
+        A file is damaged, kinds are mixed, or a conformer does not fit the box.
+    """
+    kinds = [_kind(path) for path in paths]
+    if len(set(kinds)) != 1:
+        raise InputError(f"{paths[0]} and others: atomic models and maps cannot be mixed")
+    if kinds[0] == "model":
+        models = center_together([read_atoms(path) for path in paths])
+        for path, atoms in zip(paths, models, strict=True):
+            if 2 * atoms.radius > box * pixel_size:
+                raise InputError(
+                    f"{path}: reaches {atoms.radius:.0f} A from the centre of all conformers, but "
+                    f"{box} pixels of {pixel_size} A hold {box * pixel_size / 2:.0f} A; "
+                    "take a larger --box or --pixel-size"
+                )
+        return list(models)
+    return list(_read_maps(paths, box=box, pixel_size=pixel_size))
+
+
+def _read_maps(paths: Sequence[Path], *, box: int, pixel_size: float) -> Iterator[DensityMap]:
+    first: tuple[int, float] | None = None
+    for path in paths:
+        volume, voxel_size = read_volume(path)
+        if voxel_size <= 0:
+            raise InputError(f"{path}: the header has no voxel size; write it into the map")
+        first = first or (len(volume), voxel_size)
+        if len(volume) != first[0] or abs(voxel_size / first[1] - 1) > 1e-4:
+            raise InputError(
+                f"{path}: {len(volume)} voxels of {voxel_size:g} A, but {paths[0]} has {first[0]} "
+                f"of {first[1]:g} A; conformers must share one grid"
+            )
+        if voxel_size > pixel_size * 1.001:
+            raise InputError(
+                f"{path}: voxel size {voxel_size:g} A holds no detail for pixels of {pixel_size} "
+                f"A; take --pixel-size {voxel_size:g} or more"
+            )
+        if len(volume) * voxel_size > (box + 1) * pixel_size:
+            raise InputError(
+                f"{path}: edge of {len(volume) * voxel_size:.0f} A is longer than the box of "
+                f"{box * pixel_size:.0f} A; crop the map or take a larger --box"
+            )
+        yield DensityMap(volume.astype(np.float64), voxel_size)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a simulation will write, and how long that takes here."""
+
+    states: int
+    particles: int
+    bytes_on_disk: int
+    seconds: float
+
+
+def plan_simulation(
+    conformers: Sequence[Conformer], options: SimulateOptions, *, threads: int
+) -> Plan:
+    """Size of a simulation, and its time from a trial of a few particles."""
+    particles = len(conformers) * options.particles_per_state
+    trial = 48 if isinstance(conformers[0], Atoms) else 256
+    few = SimulateOptions(particles_per_state=trial, box=options.box, pixel_size=options.pixel_size)
+    table = draw_table(1, few, np.random.default_rng(0))
+    begun = time.perf_counter()
+    images = simulate_rows(conformers[0], table, np.arange(trial), few)
+    add_noise(images, 1.0, [0])
+    seconds = (time.perf_counter() - begun) / trial * particles / threads
+    return Plan(len(conformers), particles, particles * options.box**2 * 4, seconds)
+
+
+def run_simulate(
+    inputs: Sequence[Path],
+    output: Path,
+    *,
+    options: SimulateOptions,
+    seed: int = 0,
+    threads: int = 1,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress = no_progress,
+) -> list[Path]:
+    """Simulate particles of conformers into a folder.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        PDB, mmCIF or MRC files, or folders of them; state k is the k-th file.
+    output : Path
+        Folder for ``particles.star``, ``particles.mrcs``, ``truth.npy`` and ``true_poses.npy``.
+    options : SimulateOptions
+        The protocol.
+    seed : int
+        The same seed gives the same files, whatever the threads.
+    threads : int
+        Threads.
+    overwrite, resume : bool
+        As in :func:`alphacryo4d.job.start_job`.
+    progress : Progress
+        Callback.
+
+    Returns
+    -------
+    list of Path
+        Table and truth.
+    """
+    paths = find_conformers(inputs)
+    results = [output / PARTICLES_STAR, output / TRUTH_NPY]
+    with start_job(
+        output,
+        stage="simulate",
+        options={"simulate": options},
+        inputs=paths,
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+    ) as job:
+        if job.finished:
+            return results
+        conformers = read_conformers(paths, box=options.box, pixel_size=options.pixel_size)
+        notes = write_simulation(
+            conformers, output, options=options, seed=seed, threads=threads, progress=progress
+        )
+        job.note(**notes)
+        job.add_outputs([output / STACK, *results, output / TRUE_POSES_NPY])
+    return results
+
+
+def write_simulation(
+    conformers: Sequence[Conformer],
+    output: Path,
+    *,
+    options: SimulateOptions,
+    seed: int = 0,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Simulate conformers that are in memory; writes the files of :func:`run_simulate`.
+
+    Returns
+    -------
+    dict
+        Particles per state and the variances of signal and noise.
+    """
+    table = draw_table(len(conformers), options, np.random.default_rng([seed, 0]))
+    needed = 2 * len(table) * options.box**2 * 4
+    output.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(output).free
+    if needed > free:
+        raise ResourceError(
+            f"{output}: {needed / 2**30:.1f} GiB are needed while working, {free / 2**30:.1f} GiB "
+            "are free; take fewer --particles-per-state or another --o"
+        )
+    with tempfile.TemporaryDirectory(prefix=".signal.", dir=output) as scratch:
+        signal = np.memmap(
+            Path(scratch, "signal"), np.float32, "w+", shape=(len(table), options.box, options.box)
+        )
+        with ThreadPoolExecutor(threads) as pool:
+            variance = _write_signal(pool, conformers, table, options, signal, progress)
+            noise = noise_variance(variance, options)
+            _write_stack(pool, signal, output / STACK, noise, options, seed)
+        del signal
+    save_array(output / TRUTH_NPY, table.truth)
+    save_array(output / TRUE_POSES_NPY, np.hstack([table.true_angles, table.true_shifts]))
+    write_table(output / PARTICLES_STAR, table, options, stack=output / STACK)
+    counts = np.bincount(table.truth, minlength=len(conformers) + 1)[1:]
+    logger.info("%s: %d particles of %d states", output, len(table), len(conformers))
+    return {
+        "particles_per_state": counts.tolist(),
+        "signal_variance": variance,
+        "noise_variance": noise,
+    }
+
+
+def _write_signal(
+    pool: ThreadPoolExecutor,
+    conformers: Sequence[Conformer],
+    table: SimulatedTable,
+    options: SimulateOptions,
+    signal: np.memmap[Any, Any],
+    progress: Progress,
+) -> float:
+    """Fill the noise-free images, blocks of one conformer at a time; their variance."""
+    total = len(table)
+    if options.snr == 0:
+        return 0.0
+    blocks: list[tuple[int, Any]] = []
+    for state in range(len(conformers)):
+        rows = np.flatnonzero(table.truth == state + 1)
+        blocks += [(state, rows[i : i + BLOCK]) for i in range(0, len(rows), BLOCK)]
+
+    def work(block: tuple[int, Any]) -> tuple[int, float, float]:
+        state, rows = block
+        images = simulate_rows(conformers[state], table, rows, options)
+        signal[rows] = images
+        wide = images.astype(np.float64)
+        return len(rows), float(wide.sum()), float((wide**2).sum())
+
+    done, first, second = 0, 0.0, 0.0
+    for count, once, squared in pool.map(work, blocks):
+        done, first, second = done + count, first + once, second + squared
+        progress(done, total)
+    pixels = total * options.box**2
+    return second / pixels - (first / pixels) ** 2
+
+
+def _write_stack(
+    pool: ThreadPoolExecutor,
+    signal: np.memmap[Any, Any],
+    path: Path,
+    noise: float,
+    options: SimulateOptions,
+    seed: int,
+) -> None:
+    """Add noise block by block and append to the stack, in order, with bounded memory."""
+    deviation = float(np.sqrt(noise))
+
+    def work(start: int) -> np.ndarray[Any, Any]:
+        images = signal[start : start + BLOCK]
+        if deviation == 0:
+            return np.asarray(images)
+        return add_noise(images, deviation, (seed, 1, start // BLOCK))
+
+    waiting: list[Future[np.ndarray[Any, Any]]] = []
+    with write_stack(path, options.pixel_size) as stack:
+        for start in range(0, len(signal), BLOCK):
+            waiting.append(pool.submit(work, start))
+            if len(waiting) > 8:
+                stack.append(waiting.pop(0).result())
+        for future in waiting:
+            stack.append(future.result())
+
+
+_OPTICS = (
+    ("rlnOpticsGroupName", "rlnOpticsGroup", "rlnVoltage", "rlnSphericalAberration")
+    + ("rlnAmplitudeContrast", "rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality")
+)  # fmt: skip
+_PARTICLES = (
+    ("rlnImageName", "rlnMicrographName", "rlnOpticsGroup", "rlnDefocusU", "rlnDefocusV")
+    + ("rlnDefocusAngle", "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst")
+    + ("rlnOriginYAngst", "rlnRandomSubset")
+)  # fmt: skip
+
+
+def _loop(name: str, columns: Sequence[str]) -> str:
+    labels = "".join(f"_{label} #{number}\n" for number, label in enumerate(columns, 1))
+    return f"\n# version 30001\n\ndata_{name}\n\nloop_\n{labels}"
+
+
+def write_table(
+    path: Path, table: SimulatedTable, options: SimulateOptions, *, stack: Path
+) -> None:
+    """Write the particle table in the dialect of RELION 3.1, row by row.
+
+    Images are named by the path of the stack as given (RELION resolves it from the working
+    directory). Nothing in the rows tells the state.
+    """
+    if re.search(r"\s", str(stack)):
+        raise UsageError(f"{stack}: a STAR table cannot name a stack with blanks in its path")
+    with atomic_path(path) as temporary, temporary.open("w", encoding="ascii") as out:
+        out.write(_loop("optics", _OPTICS))
+        out.write(
+            f"opticsGroup1 1 {options.voltage:.6f} {options.spherical_aberration:.6f} "
+            f"{options.amplitude_contrast:.6f} {options.pixel_size:.6f} {options.box} 2\n\n"
+        )
+        out.write(_loop("particles", _PARTICLES))
+        numbers = np.hstack([table.defocus, table.angles, table.shifts]).tolist()
+        for row, (values, subset) in enumerate(
+            zip(numbers, table.random_subset.tolist(), strict=True)
+        ):
+            u, v, angle, rot, tilt, psi, x, y = values
+            micrograph = row // PARTICLES_PER_MICROGRAPH + 1
+            out.write(
+                f"{row + 1:06d}@{stack} simulated/micrograph{micrograph:05d}.mrc 1 "
+                f"{u:.2f} {v:.2f} {angle:.2f} {rot:.6f} {tilt:.6f} {psi:.6f} "
+                f"{x:.6f} {y:.6f} {subset}\n"
+            )
+        out.write("\n")
