@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d import files
-from alphacryo4d.errors import InputError
 from alphacryo4d.voting import evidence
 from alphacryo4d.voting.votes import Election
 
@@ -22,14 +21,29 @@ REPORT_JSON, REPORT_TXT = "report.json", "summary.txt"
 
 
 def make_report(
-    resample: Path,
     assignments: Array,
     volume_states: Array,
     state_count: int,
     election: Election,
     votes: Array,
+    *,
+    batches: Array,
+    heldout: Array | None = None,
 ) -> dict[str, Any]:
-    """Figures of an election: particles, share voted out, agreement, held-out, batches."""
+    """Figures of an election: particles, share voted out, agreement, held-out, batches.
+
+    Parameters
+    ----------
+    assignments : (P, M+1) int32 array
+    volume_states : (V,) int32 array
+    state_count : int
+    election : Election
+    votes : (P, K) uint8 array
+    batches : (P,) int array
+        Batch of every particle, from 1.
+    heldout : (P,) int array, optional
+        Best volume of the fold that left the particle out.
+    """
     members = np.bincount(election.states, minlength=state_count + 1)
     agreement = evidence.fold_agreement(assignments, volume_states, state_count)
     off = ~np.eye(assignments.shape[1], dtype=bool)
@@ -45,31 +59,33 @@ def make_report(
                 "state": k + 1,
                 "particles": int(members[k + 1]),
                 "volumes": int((volume_states == k + 1).sum()),
-                "share_voted_out": _number(lost[k]),
-                "fold_agreement": _number(_mean(agreement[k][off])),
-                "agreement_matrix": [[_number(x) for x in row] for row in agreement[k]],
+                "share_voted_out": number(lost[k]),
+                "fold_agreement": number(_mean(agreement[k][off])),
+                "agreement_matrix": [[number(x) for x in row] for row in agreement[k]],
             }
             for k in range(state_count)
         ],
         "note": "Folds share particles: their agreement is stability, not independent evidence. "
         "Held-out agreement comes from the fold that left the particle out.",
     }
-    _add_heldout(report, resample, election, volume_states, state_count)
-    _add_batches(report, resample, election, state_count)
+    if heldout is not None:
+        _add_heldout(report, heldout, election, volume_states, state_count)
+    shares, cramer = evidence.batch_bias(election.states, batches, state_count)
+    report["batches"] = {
+        "cramer_v": cramer,
+        "shares": [[number(x) for x in row] for row in shares],
+        "columns": "voted out, then the states",
+    }
     return report
 
 
 def _add_heldout(
-    report: dict[str, Any], resample: Path, election: Election, volume_states: Array, count: int
+    report: dict[str, Any], heldout: Array, election: Election, volume_states: Array, count: int
 ) -> None:
-    path = resample / files.HELDOUT_NPY
-    if not path.is_file():
-        return
-    heldout = files.load_array(path, dtype=np.integer, ndim=1)
     agreement, chance = evidence.heldout_agreement(election.states, heldout, volume_states, count)
     for entry, agreed, by_chance in zip(report["per_state"], agreement, chance, strict=True):
-        entry["heldout_agreement"] = _number(agreed)
-        entry["heldout_chance"] = _number(by_chance)
+        entry["heldout_agreement"] = number(agreed)
+        entry["heldout_chance"] = number(by_chance)
     members = np.array([entry["particles"] for entry in report["per_state"]], float)
     good = np.isfinite(agreement)
     total = max(float(members[good].sum()), 1.0)
@@ -77,29 +93,13 @@ def _add_heldout(
     report["heldout_chance"] = float((chance[good] * members[good]).sum() / total)
 
 
-def _add_batches(
-    report: dict[str, Any], resample: Path, election: Election, state_count: int
-) -> None:
-    groups = files.load_array(resample / files.GROUPS_NPY, dtype=np.integer, ndim=2)
-    if len(groups) != len(election.states):
-        raise InputError(
-            f"{resample / files.GROUPS_NPY}: has {len(groups)} particles, not "
-            f"{len(election.states)}; run the resample stage again"
-        )
-    shares, cramer = evidence.batch_bias(election.states, groups[:, 0], state_count)
-    report["batches"] = {
-        "cramer_v": cramer,
-        "shares": [[_number(x) for x in row] for row in shares],
-        "columns": "voted out, then the states",
-    }
-
-
 def _mean(values: Array) -> float:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if finite.size else float("nan")
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """Figure for a report: six decimals, None where there is none."""
     return round(float(value), 6) if np.isfinite(value) else None
 
 

@@ -170,7 +170,15 @@ def _count(job: Job, resample: Path, landscape: Path, options: VoteOptions) -> N
             )
     written = [votes_path]
     written += write_election(job.folder, table, election, states.count)
-    report = make_report(resample, assignments, states.volume_states, states.count, election, votes)
+    report = make_report(
+        assignments,
+        states.volume_states,
+        states.count,
+        election,
+        votes,
+        batches=read_batches(resample, table.rows),
+        heldout=read_heldout(resample, table.rows),
+    )
     report |= {"assign": options.assign, "votes_needed": needed}
     written += write_report(job.folder, report)
     job.note(**{name: report[name] for name in ("particles", "voted", "voted_out", "states")})
@@ -200,3 +208,32 @@ def read_assignments(resample: Path) -> Array:
     return files.load_array(
         resample / files.ASSIGNMENTS_NPY, dtype=np.integer, ndim=2, memory_map=True
     )
+
+
+def read_batches(resample: Path, particles: int) -> Array:
+    """Batch of every particle from 1, (P,), from ``groups.npy``."""
+    return read_groups(resample, particles)[:, 0]
+
+
+def read_groups(resample: Path, particles: int) -> Array:
+    """Batch and group of every particle, both from 1, (P, 2)."""
+    path = resample / files.GROUPS_NPY
+    groups = files.load_array(path, dtype=np.integer, ndim=2)
+    if groups.shape != (particles, 2):
+        raise InputError(
+            f"{path}: has shape {groups.shape}, not ({particles}, 2); run the resample stage again"
+        )
+    return groups
+
+
+def read_heldout(resample: Path, particles: int) -> Array | None:
+    """Best volume of the fold that left a particle out, (P,); None where it was not made."""
+    path = resample / files.HELDOUT_NPY
+    if not path.is_file():
+        return None
+    heldout = files.load_array(path, dtype=np.integer, ndim=1)
+    if len(heldout) != particles:
+        raise InputError(
+            f"{path}: has {len(heldout)} particles, not {particles}; run the resample stage again"
+        )
+    return heldout
