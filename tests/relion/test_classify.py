@@ -92,7 +92,7 @@ def test_an_interrupted_run_goes_on_after_its_last_whole_iteration(
 
 @pytest.mark.slow
 def test_a_hierarchy_numbers_its_classes_by_their_parents(two_states: Path, tmp_path: Path) -> None:
-    request = Request(levels=(2, 3), iterations=4, limit_resolution=10.0, particle_diameter=110.0)
+    request = Request(levels=(2, 3), iterations=2, limit_resolution=10.0, particle_diameter=110.0)
     result = classify_with_relion(
         two_states / "particles.star", tmp_path, request, RelionOptions(ranks=3)
     )
@@ -100,7 +100,7 @@ def test_a_hierarchy_numbers_its_classes_by_their_parents(two_states: Path, tmp_
     assert [c.parent for c in result.classes] == [(c.number - 1) // 3 + 1 for c in result.classes]
     assert sum(c.particles for c in result.classes) == 240
     assert [c.map.name for c in result.classes] == [
-        f"run_it004_class{c.number:03d}.mrc" for c in result.classes
+        f"run_it002_class{c.number:03d}.mrc" for c in result.classes
     ]
     assert "relion_refine_mpi" in (tmp_path / "relion/run.log").read_text()
 

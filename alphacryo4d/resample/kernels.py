@@ -1,0 +1,111 @@
+"""Compiled sampling of volumes at moved points; imported only where volumes are aligned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@numba.njit(cache=True, nogil=True)
+def sample_linear(volume: Array, points: Array, rotation: Array, result: Array) -> None:
+    """Trilinear values of a rotated volume.
+
+    Parameters
+    ----------
+    volume : (n, n, n) float64 array
+        Density in z, y, x; 0 outside.
+    points : (m, 3) float64 array
+        Positions x, y, z in voxels from the origin at n//2.
+    rotation : (3, 3) float64 array
+        Rotates the volume.
+    result : (m,) float64 array
+        Filled with the values.
+    """
+    n = volume.shape[0]
+    origin = n // 2
+    for i in range(points.shape[0]):
+        px, py, pz = points[i, 0], points[i, 1], points[i, 2]
+        x = rotation[0, 0] * px + rotation[1, 0] * py + rotation[2, 0] * pz + origin
+        y = rotation[0, 1] * px + rotation[1, 1] * py + rotation[2, 1] * pz + origin
+        z = rotation[0, 2] * px + rotation[1, 2] * py + rotation[2, 2] * pz + origin
+        ix, iy, iz = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
+        if ix < 0 or iy < 0 or iz < 0 or ix >= n - 1 or iy >= n - 1 or iz >= n - 1:
+            result[i] = 0.0
+            continue
+        fx, fy, fz = x - ix, y - iy, z - iz
+        low = (
+            (volume[iz, iy, ix] * (1 - fx) + volume[iz, iy, ix + 1] * fx) * (1 - fy)
+            + (volume[iz, iy + 1, ix] * (1 - fx) + volume[iz, iy + 1, ix + 1] * fx) * fy
+        )  # fmt: skip
+        high = (
+            (volume[iz + 1, iy, ix] * (1 - fx) + volume[iz + 1, iy, ix + 1] * fx) * (1 - fy)
+            + (volume[iz + 1, iy + 1, ix] * (1 - fx) + volume[iz + 1, iy + 1, ix + 1] * fx) * fy
+        )  # fmt: skip
+        result[i] = low * (1 - fz) + high * fz
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _weights(t: float, value: Array, slope: Array) -> None:
+    """Cubic B-spline and its derivative at the four neighbours of a position."""
+    s = 1.0 - t
+    value[0], value[3] = s * s * s / 6, t * t * t / 6
+    value[1] = (4 - 6 * t * t + 3 * t * t * t) / 6
+    value[2] = 1 - value[0] - value[1] - value[3]
+    slope[0], slope[3] = -s * s / 2, t * t / 2
+    slope[1] = (3 * t * t - 4 * t) / 2
+    slope[2] = -slope[0] - slope[1] - slope[3]
+
+
+@numba.njit(cache=True, nogil=True)
+def sample_cubic(
+    coefficients: Array, points: Array, rotation: Array, shift: Array, result: Array
+) -> None:
+    """Values and gradients of a moved volume by cubic B-splines.
+
+    Parameters
+    ----------
+    coefficients : (n, n, n) float64 array
+        Spline coefficients of the density in z, y, x; 0 outside.
+    points : (m, 3) float64 array
+        Positions x, y, z in voxels from the origin at n//2.
+    rotation, shift : (3, 3), (3,) float64 arrays
+        The motion: density at p goes to ``rotation @ p + shift``.
+    result : (m, 4) float64 array
+        Filled with the value and the gradient along x, y, z.
+    """
+    n = coefficients.shape[0]
+    origin = n // 2
+    wx, wy, wz = np.empty(4), np.empty(4), np.empty(4)
+    dx, dy, dz = np.empty(4), np.empty(4), np.empty(4)
+    for i in range(points.shape[0]):
+        px, py, pz = points[i, 0] - shift[0], points[i, 1] - shift[1], points[i, 2] - shift[2]
+        x = rotation[0, 0] * px + rotation[1, 0] * py + rotation[2, 0] * pz + origin
+        y = rotation[0, 1] * px + rotation[1, 1] * py + rotation[2, 1] * pz + origin
+        z = rotation[0, 2] * px + rotation[1, 2] * py + rotation[2, 2] * pz + origin
+        ix, iy, iz = int(np.floor(x)) - 1, int(np.floor(y)) - 1, int(np.floor(z)) - 1
+        if ix < 0 or iy < 0 or iz < 0 or ix + 3 >= n or iy + 3 >= n or iz + 3 >= n:
+            result[i] = 0.0
+            continue
+        _weights(x - ix - 1, wx, dx)
+        _weights(y - iy - 1, wy, dy)
+        _weights(z - iz - 1, wz, dz)
+        value, gx, gy, gz = 0.0, 0.0, 0.0, 0.0
+        for c in range(4):
+            for b in range(4):
+                row = coefficients[iz + c, iy + b]
+                along = wx[0] * row[ix] + wx[1] * row[ix + 1] + wx[2] * row[ix + 2]
+                along += wx[3] * row[ix + 3]
+                slope = dx[0] * row[ix] + dx[1] * row[ix + 1] + dx[2] * row[ix + 2]
+                slope += dx[3] * row[ix + 3]
+                value += along * wy[b] * wz[c]
+                gx += slope * wy[b] * wz[c]
+                gy += along * dy[b] * wz[c]
+                gz += along * wy[b] * dz[c]
+        result[i, 0] = value
+        result[i, 1] = rotation[0, 0] * gx + rotation[0, 1] * gy + rotation[0, 2] * gz
+        result[i, 2] = rotation[1, 0] * gx + rotation[1, 1] * gy + rotation[1, 2] * gz
+        result[i, 3] = rotation[2, 0] * gx + rotation[2, 1] * gy + rotation[2, 2] * gz

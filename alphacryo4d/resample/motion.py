@@ -1,0 +1,191 @@
+"""Rigid motions of volumes: their numbers, applying them, changing box and voxel size.
+
+Positions are x, y, z in voxels from the origin at N//2; volumes are indexed z, y, x.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Rigid motion: density at position p goes to ``rotation @ p + shift``.
+
+    Attributes
+    ----------
+    rotation : (3, 3) float64 array
+        Acts on x, y, z.
+    shift : (3,) float64 array
+        x, y, z in voxels.
+    """
+
+    rotation: Array
+    shift: Array
+
+    @property
+    def angle(self) -> float:
+        """Angle of the rotation in degrees."""
+        cosine = (np.trace(self.rotation) - 1) / 2
+        sine = np.linalg.norm(self.rotation - self.rotation.T) / np.sqrt(8)
+        return float(np.degrees(np.arctan2(sine, cosine)))
+
+    @property
+    def distance(self) -> float:
+        """Length of the shift in voxels."""
+        return float(np.linalg.norm(self.shift))
+
+    def after(self, first: Motion) -> Motion:
+        """The motion that does ``first`` and then this one."""
+        return Motion(self.rotation @ first.rotation, self.rotation @ first.shift + self.shift)
+
+    def scaled(self, factor: float) -> Motion:
+        """The same motion counted in voxels that are ``1 / factor`` as large."""
+        return Motion(self.rotation, self.shift * factor)
+
+
+IDENTITY = Motion(np.eye(3), np.zeros(3))
+
+
+def rotation_matrix(vector: Array) -> Array:
+    """Rotation about a vector by its length in radians (Rodrigues)."""
+    angle = float(np.linalg.norm(vector))
+    if angle < 1e-12:
+        return np.eye(3)
+    x, y, z = np.asarray(vector, np.float64) / angle
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    matrix: Array = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    return matrix
+
+
+def rotations(count: int) -> Array:
+    """Rotations that cover SO(3) evenly (super-Fibonacci spirals; Alexa, CVPR 2022).
+
+    Returns
+    -------
+    (count, 3, 3) float64 array
+        Rotation matrices.
+    """
+    phi, psi = np.sqrt(2.0), 1.533751168755204288118041
+    s = np.arange(count) + 0.5
+    r, big_r = np.sqrt(s / count), np.sqrt(1 - s / count)
+    alpha, beta = 2 * np.pi * s / phi, 2 * np.pi * s / psi
+    x, y, z, w = r * np.sin(alpha), r * np.cos(alpha), big_r * np.sin(beta), big_r * np.cos(beta)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)
+
+
+def apply_motion(volume: Array, motion: Motion, *, order: int = 5) -> Array:
+    """Move a volume; what comes from outside the box is 0.
+
+    Parameters
+    ----------
+    volume : (n, n, n) array
+        Density.
+    motion : Motion
+        In voxels.
+    order : int
+        Order of the spline.
+
+    Returns
+    -------
+    (n, n, n) float32 array
+        Moved density.
+    """
+    origin = np.asarray(volume.shape) // 2
+    inverse = motion.rotation.T[::-1, ::-1]
+    offset = origin - inverse @ (origin + motion.shift[::-1])
+    moved = ndimage.affine_transform(
+        np.asarray(volume, np.float32), inverse, offset, order=order, mode="grid-constant"
+    )
+    return np.asarray(moved, np.float32)
+
+
+def mirror(volume: Array) -> Array:
+    """The opposite hand: inverted through the origin at N//2.
+
+    Returns
+    -------
+    (n, n, n) array
+        Density at position p is that of -p; the plane without partner wraps round.
+    """
+    flipped = volume[::-1, ::-1, ::-1]
+    even = [1 - size % 2 for size in volume.shape]
+    return np.roll(flipped, even, axis=(0, 1, 2))
+
+
+def resize(volume: Array, box: int) -> Array:
+    """Fourier crop or pad: the same field of view with another number of voxels.
+
+    Parameters
+    ----------
+    volume : (n, n, n) array
+        Density.
+    box : int
+        New number of voxels along an edge; the voxel size becomes ``n / box`` as large.
+
+    Returns
+    -------
+    (box, box, box) float32 array
+        Same density at the same positions from the origin.
+    """
+    n = volume.shape[0]
+    if box == n:
+        return np.asarray(volume, np.float32)
+    spectrum = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(volume)))
+    small = min(n, box)
+    inside = slice(n // 2 - small // 2, n // 2 - small // 2 + small)
+    place = slice(box // 2 - small // 2, box // 2 - small // 2 + small)
+    resized = np.zeros((box, box, box), complex)
+    resized[place, place, place] = spectrum[inside, inside, inside]
+    if small % 2 == 0:
+        _share_nyquist(resized, box // 2 - small // 2, box, small)
+    density = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(resized)).real)
+    return np.asarray(density * (box / n) ** 3, np.float32)
+
+
+def _share_nyquist(spectrum: Array, first: int, box: int, small: int) -> None:
+    """Keep the Nyquist planes of an even box Hermitian after cropping or padding."""
+    last = first + small
+    for axis in range(3):
+        plane = [slice(None)] * 3
+        plane[axis] = slice(first, first + 1)
+        if last < box:
+            partner = list(plane)
+            partner[axis] = slice(last, last + 1)
+            spectrum[tuple(plane)] /= 2
+            spectrum[tuple(partner)] = spectrum[tuple(plane)]
+
+
+def repad(volume: Array, box: int) -> Array:
+    """Crop or pad in real space: the same voxel size, another field of view.
+
+    Parameters
+    ----------
+    volume : (n, n, n) array
+        Density.
+    box : int
+        New number of voxels along an edge; voxels that are new hold 0.
+
+    Returns
+    -------
+    (box, box, box) float32 array
+        The origin stays at N//2.
+    """
+    n = volume.shape[0]
+    result = np.zeros((box,) * 3, np.float32)
+    small = min(n, box)
+    source, target = n // 2 - small // 2, box // 2 - small // 2
+    inside, place = slice(source, source + small), slice(target, target + small)
+    result[place, place, place] = volume[inside, inside, inside]
+    return result
