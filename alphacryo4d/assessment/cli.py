@@ -9,13 +9,15 @@ from typing import Any
 
 import click
 
-from alphacryo4d.assessment.options import SimulateOptions
+from alphacryo4d.assessment.options import ReferenceOptions, SimulateOptions
 from alphacryo4d.errors import UsageError
 from alphacryo4d.options import (
     CONTEXT,
     PATH,
     build_settings,
+    input_option,
     job_options,
+    json_option,
     output_option,
     settings_options,
     threads_option,
@@ -27,18 +29,19 @@ from alphacryo4d.options import (
     "--i",
     "--input",
     "inputs",
-    type=PATH,
+    type=str,
     multiple=True,
-    help="Conformers: PDB, mmCIF or MRC files, or a folder of them; may be repeated.",
+    help="Conformers: PDB, mmCIF or MRC files, or a folder of them; may be repeated. Or a built-in "
+    "molecule: hinge, small-hinge, subunits, rigid.",
 )
-@click.argument("more", type=PATH, nargs=-1, metavar="[CONFORMER]...")
+@click.argument("more", type=str, nargs=-1, metavar="[CONFORMER]...")
 @output_option("Folder for particles.star, particles.mrcs and truth.npy.")
 @settings_options(SimulateOptions)
 @threads_option
 @job_options
 def simulate(
-    inputs: tuple[Path, ...],
-    more: tuple[Path, ...],
+    inputs: tuple[str, ...],
+    more: tuple[str, ...],
     output_path: Path,
     threads: int | None,
     seed: int,
@@ -83,13 +86,13 @@ def simulate(
 
 
 def _say_plan(
-    paths: list[Path], output: Path, options: SimulateOptions, *, threads: int, as_json: bool
+    given: list[str], output: Path, options: SimulateOptions, *, threads: int, as_json: bool
 ) -> None:
-    from alphacryo4d.assessment.stage import find_conformers, plan_simulation, read_conformers
+    from alphacryo4d.assessment.conformers_stage import load_conformers
+    from alphacryo4d.assessment.stage import plan_simulation
     from alphacryo4d.progress import format_duration
 
-    found = find_conformers(paths)
-    conformers = read_conformers(found, box=options.box, pixel_size=options.pixel_size)
+    conformers = load_conformers(given, box=options.box, pixel_size=options.pixel_size)
     plan = plan_simulation(conformers, options, threads=threads)
     if as_json:
         click.echo(json.dumps(vars(plan)))
@@ -98,3 +101,56 @@ def _say_plan(
         f"{output}: {plan.particles} particles of {plan.states} states, "
         f"{plan.bytes_on_disk / 2**20:.0f} MiB, about {format_duration(plan.seconds)}"
     )
+
+
+@click.command(context_settings=CONTEXT)
+@input_option("Table with rlnClassNumber (0: voted out), such as project/vote/particles.star.")
+@click.option("--truth", type=PATH, required=True, help="truth.npy of the simulation.")
+@click.option(
+    "--order", type=PATH, help="Table that the truth follows, where --i has other rows or order."
+)
+@click.option(
+    "--assignments",
+    type=PATH,
+    help="resample/assignments.npy: adds the purity of the volumes, and votes with true labels.",
+)
+@click.option(
+    "--reference",
+    type=str,
+    multiple=True,
+    help="Conformers (files, a folder, a built-in molecule) or a saved .npy: adds the ratio to "
+    "the classifier that knows them.",
+)
+@click.option("--save-reference", type=PATH, help="Keep the reference's labels as .npy.")
+@settings_options(ReferenceOptions)
+@threads_option
+@json_option
+def score(
+    input_path: Path,
+    truth: Path,
+    order: Path | None,
+    assignments: Path | None,
+    reference: tuple[str, ...],
+    save_reference: Path | None,
+    threads: int | None,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Precision, recall, states found and share kept of classes, against the truth."""
+    options = build_settings(ReferenceOptions, values)
+    from alphacryo4d.assessment.score_stage import format_report, run_score
+    from alphacryo4d.progress import show_progress
+
+    with show_progress("reference") as progress:
+        _, report = run_score(
+            input_path,
+            truth,
+            order=order,
+            assignments=assignments,
+            reference=reference,
+            save_reference=save_reference,
+            options=options,
+            threads=threads or os.cpu_count() or 1,
+            progress=progress,
+        )
+    click.echo(json.dumps(report) if as_json else format_report(report))

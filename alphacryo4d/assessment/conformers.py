@@ -45,7 +45,7 @@ class DensityMap:
     @property
     def radius(self) -> float:
         """Half the edge of the map, Angstrom."""
-        return self.density.shape[0] * self.voxel_size / 2
+        return float(self.density.shape[0] * self.voxel_size / 2)
 
 
 Conformer = Atoms | DensityMap

@@ -81,6 +81,12 @@ class SimulateOptions:
         return (self.box / self.snr_box) ** 2
 
 
+DEMO_OPTIONS = SimulateOptions(
+    particles_per_state=500, box=48, pixel_size=4.4, snr=0.1, snr_box=48, shift=4.4
+)
+"""The demonstration: 4,000 particles of the hinge protein, quick and easy."""
+
+
 @dataclass(frozen=True)
 class ReferenceOptions:
     """The reference classifier that knows the true volumes."""

@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.assessment.conformers import (
-    MAP_SUFFIXES,
-    MODEL_SUFFIXES,
-    Atoms,
-    Conformer,
-    DensityMap,
-    center_together,
-    read_atoms,
+from alphacryo4d.assessment.conformers import Atoms, Conformer
+from alphacryo4d.assessment.conformers_stage import (
+    find_conformers,
+    is_molecule,
+    load_conformers,
 )
-from alphacryo4d.assessment.options import SimulateOptions
+from alphacryo4d.assessment.options import DEMO_OPTIONS, SimulateOptions
 from alphacryo4d.assessment.simulate import (
     SimulatedTable,
     add_noise,
@@ -32,10 +29,10 @@ from alphacryo4d.assessment.simulate import (
     noise_variance,
     simulate_rows,
 )
-from alphacryo4d.errors import InputError, ResourceError, UsageError
+from alphacryo4d.errors import ResourceError, UsageError
 from alphacryo4d.files import PARTICLES_STAR, atomic_path, save_array
 from alphacryo4d.job import start_job
-from alphacryo4d.mrc import read_volume, write_stack
+from alphacryo4d.mrc import write_stack
 from alphacryo4d.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
@@ -44,96 +41,6 @@ STACK, TRUTH_NPY, TRUE_POSES_NPY = "particles.mrcs", "truth.npy", "true_poses.np
 BLOCK = 256
 """Rows that share one seed of noise; part of what a seed means."""
 PARTICLES_PER_MICROGRAPH = 200
-
-
-def find_conformers(inputs: Sequence[Path]) -> list[Path]:
-    """Files of the conformers: files as given, those of folders in natural order."""
-    found: list[Path] = []
-    for path in inputs:
-        if path.is_dir():
-            inside = [p for p in path.iterdir() if _kind(p) is not None]
-            if not inside:
-                raise InputError(f"{path}: holds no PDB, mmCIF or MRC files")
-            found += sorted(inside, key=_natural)
-        elif not path.is_file():
-            raise InputError(f"{path}: no such file")
-        elif _kind(path) is None:
-            raise InputError(
-                f"{path}: not a name of a conformer; "
-                f"known are {' '.join((*MODEL_SUFFIXES[:4], *MAP_SUFFIXES))}"
-            )
-        else:
-            found.append(path)
-    return found
-
-
-def _natural(path: Path) -> list[Any]:
-    return [int(w) if w.isdigit() else w for w in re.split(r"(\d+)", path.name)]
-
-
-def _kind(path: Path) -> str | None:
-    name = path.name.lower()
-    if name.endswith(MAP_SUFFIXES):
-        return "map"
-    return "model" if name.endswith(MODEL_SUFFIXES) else None
-
-
-def read_conformers(paths: Sequence[Path], *, box: int, pixel_size: float) -> list[Conformer]:
-    """Read conformers in one frame of reference, and check that they fit the box.
-
-    Models are centred together by one vector; maps keep their centre, n // 2.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        PDB or mmCIF files, or MRC maps; not both.
-    box, pixel_size : int, float
-        Of the images, pixels and Angstrom.
-
-    Raises
-    ------
-    InputError
-        A file is damaged, kinds are mixed, or a conformer does not fit the box.
-    """
-    kinds = [_kind(path) for path in paths]
-    if len(set(kinds)) != 1:
-        raise InputError(f"{paths[0]} and others: atomic models and maps cannot be mixed")
-    if kinds[0] == "model":
-        models = center_together([read_atoms(path) for path in paths])
-        for path, atoms in zip(paths, models, strict=True):
-            if 2 * atoms.radius > box * pixel_size:
-                raise InputError(
-                    f"{path}: reaches {atoms.radius:.0f} A from the centre of all conformers, but "
-                    f"{box} pixels of {pixel_size} A hold {box * pixel_size / 2:.0f} A; "
-                    "take a larger --box or --pixel-size"
-                )
-        return list(models)
-    return list(_read_maps(paths, box=box, pixel_size=pixel_size))
-
-
-def _read_maps(paths: Sequence[Path], *, box: int, pixel_size: float) -> Iterator[DensityMap]:
-    first: tuple[int, float] | None = None
-    for path in paths:
-        volume, voxel_size = read_volume(path)
-        if voxel_size <= 0:
-            raise InputError(f"{path}: the header has no voxel size; write it into the map")
-        first = first or (len(volume), voxel_size)
-        if len(volume) != first[0] or abs(voxel_size / first[1] - 1) > 1e-4:
-            raise InputError(
-                f"{path}: {len(volume)} voxels of {voxel_size:g} A, but {paths[0]} has {first[0]} "
-                f"of {first[1]:g} A; conformers must share one grid"
-            )
-        if voxel_size > pixel_size * 1.001:
-            raise InputError(
-                f"{path}: voxel size {voxel_size:g} A holds no detail for pixels of {pixel_size} "
-                f"A; take --pixel-size {voxel_size:g} or more"
-            )
-        if len(volume) * voxel_size > (box + 1) * pixel_size:
-            raise InputError(
-                f"{path}: edge of {len(volume) * voxel_size:.0f} A is longer than the box of "
-                f"{box * pixel_size:.0f} A; crop the map or take a larger --box"
-            )
-        yield DensityMap(volume.astype(np.float64), voxel_size)
 
 
 @dataclass(frozen=True)
@@ -162,7 +69,7 @@ def plan_simulation(
 
 
 def run_simulate(
-    inputs: Sequence[Path],
+    inputs: Sequence[str],
     output: Path,
     *,
     options: SimulateOptions,
@@ -176,8 +83,9 @@ def run_simulate(
 
     Parameters
     ----------
-    inputs : sequence of Path
-        PDB, mmCIF or MRC files, or folders of them; state k is the k-th file.
+    inputs : sequence of str
+        PDB, mmCIF or MRC files, or folders of them, state k being the k-th file; or the name of
+        one molecule of :mod:`alphacryo4d.assessment.hinge`.
     output : Path
         Folder for ``particles.star``, ``particles.mrcs``, ``truth.npy`` and ``true_poses.npy``.
     options : SimulateOptions
@@ -196,12 +104,13 @@ def run_simulate(
     list of Path
         Table and truth.
     """
-    paths = find_conformers(inputs)
+    built = is_molecule(inputs)
+    paths = [] if built else find_conformers([Path(name) for name in inputs])
     results = [output / PARTICLES_STAR, output / TRUTH_NPY]
     with start_job(
         output,
         stage="simulate",
-        options={"simulate": options},
+        options={"simulate": options, "molecule": inputs[0] if built else None},
         inputs=paths,
         seed=seed,
         overwrite=overwrite,
@@ -209,13 +118,35 @@ def run_simulate(
     ) as job:
         if job.finished:
             return results
-        conformers = read_conformers(paths, box=options.box, pixel_size=options.pixel_size)
+        conformers = load_conformers(inputs, box=options.box, pixel_size=options.pixel_size)
         notes = write_simulation(
             conformers, output, options=options, seed=seed, threads=threads, progress=progress
         )
         job.note(**notes)
         job.add_outputs([output / STACK, *results, output / TRUE_POSES_NPY])
     return results
+
+
+def simulate_demo(
+    folder: Path,
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress = no_progress,
+) -> list[Path]:
+    """Simulate the hinge protein at 8 angles: small and easy; for ``alphacryo4d demo``."""
+    return run_simulate(
+        ["hinge"],
+        folder,
+        options=DEMO_OPTIONS,
+        seed=seed,
+        threads=threads,
+        overwrite=overwrite,
+        resume=resume,
+        progress=progress,
+    )
 
 
 def write_simulation(
