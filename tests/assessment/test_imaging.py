@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from alphacryo4d.assessment.imaging import (
+    contrast_transfer,
+    electron_wavelength,
+    euler_angles,
+    perturb_rotations,
+    random_rotations,
+    rotation_matrices,
+)
+
+
+def test_matrices_are_the_zyz_rotations_of_scipy():
+    angles = random_rotations(np.random.default_rng(0), 50)
+    expected = Rotation.from_euler("ZYZ", angles, degrees=True).as_matrix().transpose(0, 2, 1)
+    np.testing.assert_allclose(rotation_matrices(angles), expected, atol=1e-12)
+
+
+def test_euler_angles_give_the_same_matrices_back():
+    angles = np.vstack(
+        [random_rotations(np.random.default_rng(1), 50), [(10, 0, 20), (30, 180, -50), (0, 0, 0)]]
+    )
+    matrices = rotation_matrices(angles)
+    np.testing.assert_allclose(rotation_matrices(euler_angles(matrices)), matrices, atol=1e-8)
+
+
+def test_random_rotations_are_uniform():
+    matrices = rotation_matrices(random_rotations(np.random.default_rng(2), 40_000))
+    np.testing.assert_allclose(matrices.mean(axis=0), 0, atol=0.015)
+    np.testing.assert_allclose((matrices**2).mean(axis=0), 1 / 3, atol=0.01)
+
+
+def test_pose_error_is_gaussian_on_every_axis_of_the_rotation_vector():
+    rng = np.random.default_rng(3)
+    angles = random_rotations(rng, 20_000)
+    turned = rotation_matrices(perturb_rotations(angles, 1.5, rng))
+    vectors = Rotation.from_matrix(turned @ rotation_matrices(angles).transpose(0, 2, 1))
+    degrees = np.rad2deg(vectors.as_rotvec())
+    np.testing.assert_allclose(degrees.std(axis=0), 1.5, rtol=0.02)
+    np.testing.assert_allclose(degrees.mean(axis=0), 0, atol=0.04)
+
+
+def test_wavelength_at_300_kv():
+    assert electron_wavelength(300.0) == pytest.approx(0.019687, abs=1e-6)
+
+
+def test_transfer_is_the_amplitude_contrast_at_the_origin():
+    value = contrast_transfer(
+        np.zeros(1),
+        np.zeros(1),
+        np.array([[1e4, 1e4, 0.0]]),
+        voltage=300,
+        spherical_aberration=2.7,
+        amplitude_contrast=0.1,
+    )
+    assert value == pytest.approx(0.1)
+
+
+def test_defocus_along_its_axis_is_u_and_across_it_v():
+    k = 0.05
+    for azimuth, defocus in ((30.0, 12_000.0), (120.0, 9_000.0)):
+        ky, kx = k * np.sin(np.deg2rad(azimuth)), k * np.cos(np.deg2rad(azimuth))
+        value = contrast_transfer(
+            np.array([ky]),
+            np.array([kx]),
+            np.array([[12_000.0, 9_000.0, 30.0]]),
+            voltage=300,
+            spherical_aberration=2.7,
+            amplitude_contrast=0.07,
+        )
+        wavelength = 0.01968749
+        phase = np.pi * wavelength * defocus * k**2
+        phase -= np.pi / 2 * 2.7e7 * wavelength**3 * k**4
+        assert value[0, 0] == pytest.approx(np.sin(phase + np.arcsin(0.07)), abs=1e-4)
