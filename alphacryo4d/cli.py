@@ -41,6 +41,11 @@ COMMANDS = {
     "score": ("alphacryo4d.assessment.cli", "score", "Precision and recall against the truth."),
     "demo": ("alphacryo4d.pipeline_cli", "demo", "A known-answer example, start to end."),
     "check": ("alphacryo4d.check_cli", "check", "Every fault of an input in one list."),
+    "convert": (
+        "alphacryo4d.convert_cli",
+        "convert_command",
+        "Particles from STAR to cryoSPARC .cs and back.",
+    ),
 }
 
 

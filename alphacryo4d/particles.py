@@ -18,7 +18,7 @@ import numpy as np
 from alphacryo4d.errors import InputError
 from alphacryo4d.mrc import open_stack, read_header
 from alphacryo4d.particles_limits import refuse_tomography, refuse_unmodelled
-from alphacryo4d.particles_optics import Optics, mixed_optics, read_optics
+from alphacryo4d.particles_optics import SIGN_COLUMN, Optics, mixed_optics, read_optics
 from alphacryo4d.star import IMAGE_COLUMN, ParticleTable, open_table, whole_numbers
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ class ParticleSet:
         Image files, as they can be opened from here.
     stack_index, slice_index : (P,) int32, (P,) int64
         Where each image is; slices from 0.
+    image_sign : (P,) float32 or None
+        -1 where an image is dark on light and must be inverted (cryoSPARC's ``blob/sign``).
     """
 
     table: ParticleTable
@@ -73,6 +75,7 @@ class ParticleSet:
     stacks: tuple[Path, ...]
     stack_index: Array
     slice_index: Array
+    image_sign: Array | None = None
 
     def __len__(self) -> int:
         return len(self.angles)
@@ -154,6 +157,8 @@ class ParticleSet:
                     f"the table says {self.box}; take the stack that belongs to the table"
                 )
             images[places] = stack[slices]
+        if self.image_sign is not None:
+            images *= self.image_sign[rows][:, None, None]
         if not np.isfinite(images.sum(dtype=np.float64)):
             self._refuse_not_finite(images, rows)
         return images
@@ -172,6 +177,8 @@ class ParticleSet:
 def resolve_stack(name: str, table: Path) -> Path | None:
     """File of an image path: from the working directory as RELION does, then beside the table.
 
+    Paths of a ``.cs`` file start from the project folder, which is above the job's folder.
+
     Parameters
     ----------
     name : str
@@ -185,7 +192,8 @@ def resolve_stack(name: str, table: Path) -> Path | None:
         None where neither is a file.
     """
     direct = Path(name)
-    for candidate in (direct, table.parent / direct):
+    folders = [Path(), table.parent, *([table.parent / ".."] if table.suffix == ".cs" else [])]
+    for candidate in (folder / direct for folder in folders):
         try:
             if candidate.is_file():
                 return candidate
@@ -234,7 +242,7 @@ def read_particles(
     Parameters
     ----------
     path : Path
-        STAR file of RELION 3.0 to 5.
+        STAR file of RELION 3.0 to 5, or cryoSPARC ``.cs``.
     pixel_size, voltage, spherical_aberration, amplitude_contrast : float, optional
         Angstrom, kV, mm, fraction: used for all particles, also instead of the table's values.
     need_poses : bool
@@ -260,6 +268,7 @@ def read_particles(
         refuse_unmodelled(table)
     origins = ORIGINS if table.dialect == "3.1" and ORIGINS[0] in columns else OLD_ORIGINS
     wanted = [*ANGLES, *DEFOCUS, *origins, "rlnPhaseShift", "rlnRandomSubset", "rlnOpticsGroup"]
+    wanted.append(SIGN_COLUMN)
     numbers, texts = table.read_parts(
         [name for name in wanted if name in columns], images=IMAGE_COLUMN in columns
     )
@@ -291,10 +300,23 @@ def read_particles(
         stacks=stacks,
         stack_index=stack_index,
         slice_index=slice_index,
+        image_sign=_signs(table, numbers),
     )
     if need_images:
         _ = particles.box, particles.pixel_size
     return particles
+
+
+def _signs(table: ParticleTable, numbers: dict[str, Array]) -> Array | None:
+    if SIGN_COLUMN not in numbers:
+        return None
+    signs = np.asarray(numbers[SIGN_COLUMN])
+    if (np.abs(signs) != 1).any():
+        row = int(np.argmax(np.abs(signs) != 1))
+        raise InputError(
+            f"{table.path}: row {row + 1}: {SIGN_COLUMN} is {signs[row]}; it must be 1 or -1"
+        )
+    return None if (signs == 1).all() else signs.astype(np.float32)
 
 
 def _require_poses(table: ParticleTable) -> None:

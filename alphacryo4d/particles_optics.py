@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
 
+SIGN_COLUMN, UID_COLUMN = "ac4dImageSign", "ac4dUid"
+"""Columns of tables that came from cryoSPARC: contrast of the images, identity of the particle."""
+
 # value: (column of the optics table, column of a table of RELION 3.0, option)
 COLUMNS = {
     "pixel_size": ("rlnImagePixelSize", "rlnPixelSize", "--pixel-size"),

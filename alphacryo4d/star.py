@@ -371,7 +371,7 @@ def open_table(path: Path) -> ParticleTable:
     Parameters
     ----------
     path : Path
-        STAR file of RELION 3.0 to 5.
+        STAR file of RELION 3.0 to 5, or cryoSPARC ``.cs`` (read as the STAR table it converts to).
 
     Raises
     ------
@@ -379,6 +379,10 @@ def open_table(path: Path) -> ParticleTable:
         The file is missing or has a fault of form: short row, blank line inside the rows, CR LF,
         open quote, control character, a table or column that is there twice, no particle table.
     """
+    if Path(path).suffix.lower() == ".cs":
+        from alphacryo4d.cs import open_cs_table
+
+        return open_cs_table(Path(path))
     structure = scan(Path(path))
     structure.require_sound()
     return ParticleTable(Path(path), structure, choose_particles(structure))

@@ -21,7 +21,7 @@ _TOKEN = re.compile(
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})$")
 _PADDED = re.compile(r"[+-]?0[0-9]+$")
 _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$")
-_TEXT_COLUMNS = re.compile(r"(Name|Image|Zernike|Path|Mask|Label|Type)$|^rlnReferenceImage$")
+_TEXT_COLUMNS = re.compile(r"(Name|Image|Zernike|Path|Mask|Label|Type|Uid)$|^rlnReferenceImage$")
 
 
 def split_row(text: str) -> list[str]:
