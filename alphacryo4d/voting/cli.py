@@ -14,13 +14,15 @@ from alphacryo4d.options import (
     dry_run_option,
     input_option,
     json_option,
+    max_time_option,
     output_option,
     overwrite_option,
     require_options,
+    seed_option,
     settings_options,
     threads_option,
 )
-from alphacryo4d.voting.options import ReconstructOptions, VoteOptions
+from alphacryo4d.voting.options import ReclassifyOptions, ReconstructOptions, VoteOptions
 
 landscape_option = click.option(
     "--landscape",
@@ -135,3 +137,31 @@ def reconstruct(input_path: Path, output_path: Path, **values: Any) -> None:
     from alphacryo4d.voting.reconstruct_stage import run_reconstruct
 
     show_results(run_reconstruct(input_path, output_path, options=options, **values), as_json)
+
+
+@vote.command(context_settings=CONTEXT)
+@input_option("Project folder with resample and vote.")
+@output_option("Output folder.")
+@settings_options(ReclassifyOptions)
+@seed_option
+@max_time_option
+@common_options
+def reclassify(input_path: Path, output_path: Path, **values: Any) -> None:
+    """Classify every fold again from the voted states, and count the votes again."""
+    options = build_settings(ReclassifyOptions, values)
+    as_json, dry_run = values.pop("as_json"), values.pop("dry_run")
+    max_time = values.pop("max_time")
+    if dry_run:
+        click.echo(
+            f"would classify the folds of {input_path} from its voted states, in at most "
+            f"{options.rounds} rounds, and write {output_path}",
+            err=True,
+        )
+        return
+    from alphacryo4d.job import Deadline
+    from alphacryo4d.voting.reclassify_stage import run_reclassify
+
+    made = run_reclassify(
+        input_path, output_path, options=options, deadline=Deadline(max_time), **values
+    )
+    show_results(made, as_json)

@@ -109,3 +109,55 @@ class ReconstructOptions:
             self.difference_to is None or self.difference_to >= 1,
             f"--difference-to {self.difference_to}: states count from 1",
         )
+
+
+@dataclass(frozen=True)
+class ReclassifyOptions:
+    """Second classification, seeded by the states of the landscape."""
+
+    rounds: int = setting(2, "Rounds at the most; fewer when the states are stable.")
+    stable: float = setting(0.02, "Share of particles that may change state in a stable round.")
+    iterations: int = setting(8, "Iterations at each resolution.", flags=("--iterations", "--iter"))
+    steps: int = setting(3, "Resolutions from that of the first classification to the finest.")
+    finest: float | None = setting(
+        None,
+        "Finest resolution (A); by default what the half maps of the states support.",
+        flags=("--finest-resolution",),
+        type=float,
+    )
+    threshold: str = setting(
+        "1/2",
+        "Votes that a state needs: a fraction f for V > f M, or a whole number n for V >= n.",
+        metavar="F|N",
+    )
+    minimum_posterior: float = setting(
+        0.5, "A vote below this posterior probability is empty; 0 counts all."
+    )
+    merge: bool = setting(True, "Give up states that held-out particles do not support.")
+    refine_poses: bool = setting(
+        False, "Refine poses locally between rounds, against volumes that have not seen them."
+    )
+    angle_error: float = setting(1.0, "Expected error of each pose angle (degrees).")
+    shift_error: float = setting(0.5, "Expected error of each shift (A).")
+    mask_diameter: float | None = setting(
+        None, "Diameter of the spherical solvent mask (A); by default the box.", type=float
+    )
+    memory: float = setting(8.0, "Memory in GB for the images; more goes to disk.")
+    reconstruct: bool = setting(True, "Reconstruct every state with half maps and FSC.")
+
+    def __post_init__(self) -> None:
+        """Refuse values that can never make sense."""
+        votes_needed(self.threshold, 255)
+        require_setting(self.rounds >= 1, "--rounds must be at least 1")
+        require_setting(self.iterations >= 1, "--iterations must be at least 1")
+        require_setting(self.steps >= 1, "--steps must be at least 1")
+        require_setting(0 <= self.stable < 1, "--stable must be in [0, 1)")
+        require_setting(0 <= self.minimum_posterior < 1, "--minimum-posterior must be in [0, 1)")
+        require_setting(
+            self.finest is None or self.finest > 0, "--finest-resolution must be positive"
+        )
+        require_setting(
+            self.angle_error > 0 and self.shift_error > 0,
+            "--angle-error and --shift-error must be positive",
+        )
+        require_setting(self.memory > 0, "--memory must be positive")

@@ -128,4 +128,6 @@ def summary(report: dict[str, Any]) -> str:
         )
     if len(report["batches"]["shares"]) > 1:
         lines.append(f"batches: Cramer's V {report['batches']['cramer_v']:.3f} (0 is no bias)")
+    if "verdict" in report:
+        lines.append(report["verdict"])
     return "\n".join([*lines, report["note"], ""])

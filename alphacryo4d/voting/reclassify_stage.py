@@ -1,0 +1,217 @@
+"""`vote reclassify`: states of a project seed a second classification; its votes are counted."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.errors import InputError
+from alphacryo4d.job import Deadline, Job, read_job, start_job
+from alphacryo4d.particles import read_particles
+from alphacryo4d.star import open_table
+from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
+from alphacryo4d.voting.output_stage import input_table_path
+from alphacryo4d.voting.reclassify import describe_changes, resolution_steps
+from alphacryo4d.voting.report import make_report, number, write_report
+from alphacryo4d.voting.rounds_stage import Round, Setting, as_assignments, run_rounds
+from alphacryo4d.voting.stage import main_outputs, read_groups, write_election
+from alphacryo4d.voting.support import Support
+from alphacryo4d.voting.votes import count_votes
+
+logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, Any]
+
+
+def run_reclassify(
+    project: Path,
+    output: Path,
+    *,
+    options: ReclassifyOptions | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    deadline: Deadline | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Classify every fold again from the voted states, and count the votes again.
+
+    Parameters
+    ----------
+    project : Path
+        Project folder with ``resample`` and ``vote``.
+    output : Path
+        Output folder.
+    options : ReclassifyOptions, optional
+    seed : int
+        Random seed.
+    threads : int, optional
+    deadline : Deadline, optional
+    overwrite, resume : bool
+        ``--overwrite`` and ``--continue``.
+
+    Returns
+    -------
+    list of Path
+        The tables and the report, as of the voting stage.
+    """
+    options = options or ReclassifyOptions()
+    resample, first = project / files.RESAMPLE, project / files.VOTE
+    table = input_table_path(resample)
+    inputs = [table, resample / files.GROUPS_NPY, first / files.PARTICLES_STAR]
+    with start_job(
+        output,
+        stage="reclassify",
+        options={"reclassify": options},
+        inputs=inputs,
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+    ) as job:
+        if not job.finished:
+            if not job.completed("count"):
+                _reclassify(job, project, options, seed, threads, deadline)
+            if options.reconstruct and not job.completed("reconstruct"):
+                from alphacryo4d.voting.reconstruct_stage import reconstruct_states
+
+                job.complete("reconstruct", reconstruct_states(output, output, threads=threads))
+    return main_outputs(output)
+
+
+def _reclassify(
+    job: Job,
+    project: Path,
+    options: ReclassifyOptions,
+    seed: int,
+    threads: int | None,
+    deadline: Deadline | None,
+) -> None:
+    resample, first = project / files.RESAMPLE, project / files.VOTE
+    particles = read_particles(input_table_path(resample))
+    groups = read_groups(resample, len(particles))
+    states = read_first_states(first, len(particles))
+    finest = options.finest or supported_resolution(first, job.folder, threads)
+    start = first_resolution(resample)
+    setting = Setting(
+        particles,
+        groups,
+        options,
+        resolution_steps(start, max(finest, 2.2 * particles.pixel_size), options.steps),
+        seed,
+        threads,
+        deadline,
+    )
+    shown = ", ".join(f"{resolution:.1f}" for resolution in setting.resolutions)
+    logger.info("reclassification of %d states at %s A", states.max(), shown)
+    found, kept, log = run_rounds(job, setting, states)
+    _write(job, setting, found, kept, states, log)
+
+
+def read_first_states(folder: Path, particles: int) -> Array:
+    """States (P,) of the first votes."""
+    path = folder / files.PARTICLES_STAR
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run `alphacryo4d vote` first")
+    states = open_table(path).read(["rlnClassNumber"])["rlnClassNumber"].astype(np.int32)
+    if len(states) != particles:
+        raise InputError(f"{path}: has {len(states)} particles, the input table {particles}")
+    if not (states > 0).any():
+        raise InputError(f"{path}: no particle has a state; lower --threshold of `vote`")
+    return states
+
+
+def first_resolution(resample: Path) -> float:
+    """Resolution (A) at which the folds were first classified."""
+    record = read_job(resample) or {}
+    classify = record.get("options", {}).get("classify", {})
+    return float(classify.get("limit_resolution", 15.0))
+
+
+def supported_resolution(folder: Path, scratch: Path, threads: int | None) -> float:
+    """Resolution (A) that half maps of the first states support: the median without mask."""
+    from alphacryo4d.voting.reconstruct_stage import RECONSTRUCTION_JSON, reconstruct_states
+
+    path = folder / RECONSTRUCTION_JSON
+    if not path.is_file():
+        made = reconstruct_states(folder, scratch / "first", threads=threads)
+        path = made[-1]
+    entries = json.loads(path.read_text(encoding="utf-8"))["states"]
+    found = [entry.get("resolution_unmasked") for entry in entries]
+    known = [float(value) for value in found if value is not None]
+    return float(np.median(known)) if known else float("inf")
+
+
+def _write(
+    job: Job, setting: Setting, found: Round, kept: Array, before: Array, log: list[str]
+) -> None:
+    """Tables, votes and report of the last round, beside the figures of the first votes."""
+    count = len(kept)
+    assignments, volume_states, heldout = as_assignments(setting, found, count)
+    outputs = [
+        files.save_array(job.folder / files.ASSIGNMENTS_NPY, assignments),
+        files.save_array(job.folder / files.HELDOUT_NPY, heldout),
+    ]
+    needed = votes_needed(setting.options.threshold, setting.folds - 1)
+    path = job.folder / files.VOTES_NPY
+    with files.create_array(path, (len(before), count), np.uint8) as votes:
+        election = count_votes(assignments, volume_states, count, needed=needed, out=votes)
+    outputs.append(path)
+    outputs += write_election(job.folder, setting.particles.table, election, count)
+    report = make_report(
+        assignments,
+        volume_states,
+        count,
+        election,
+        votes,
+        batches=setting.groups[:, 0],
+        heldout=heldout,
+    )
+    renamed = np.zeros(int(before.max()) + 1, np.int32)
+    renamed[kept] = np.arange(1, count + 1)
+    report |= {
+        "votes_needed": needed,
+        "resolutions": [number(value) for value in setting.resolutions],
+        "first_states": [int(k) for k in kept],
+        "changes": describe_changes(renamed[before], election.states),
+        "log": log,
+    }
+    add_support(report, found.support)
+    outputs += write_report(job.folder, report)
+    job.note(voted=election.kept, states=count, changes=report["changes"])
+    job.complete("count", outputs)
+
+
+def add_support(report: dict[str, Any], support: Support | None) -> None:
+    """Put the likelihood test into a report, in words too."""
+    if support is None:
+        return
+    report["support"] = {
+        "gain_per_particle": number(support.gain),
+        "error": number(support.error),
+        "states_are_real": support.real,
+    }
+    gains = zip(support.state_gain, support.state_error, support.supported, strict=True)
+    for entry, (gain, error, good) in zip(report["per_state"], gains, strict=True):
+        entry["support_gain"], entry["support_error"] = number(gain), number(error)
+        entry["supported"] = bool(good)
+    report["verdict"] = verdict(support)
+
+
+def verdict(support: Support) -> str:
+    """One sentence on whether there are states."""
+    figures = f"{support.gain:.4f} +- {support.error:.4f} nats a particle"
+    if not support.real:
+        return (
+            f"THERE ARE NO STATES: particles that were left out fit the states no better than "
+            f"their mean ({figures}). The data look homogeneous, or are too noisy to tell."
+        )
+    bad = np.flatnonzero(~support.supported) + 1
+    text = f"Particles that were left out support the states ({figures})."
+    if bad.size:
+        text += f" They do not need state {', '.join(map(str, bad))}."
+    return text

@@ -1,0 +1,299 @@
+"""The rounds of `vote reclassify`: classify the folds, judge, count, until states are stable."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphacryo4d.job import Deadline, Job
+from alphacryo4d.particles import ParticleSet
+from alphacryo4d.progress import show_progress
+from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
+from alphacryo4d.voting.reclassify import (
+    FoldStates,
+    changed_share,
+    classify_fold,
+    fold_assignments,
+    seed_labels,
+)
+from alphacryo4d.voting.support import Support, heldout_evidence, measure_support
+from alphacryo4d.voting.votes import LEFT_OUT, Election, count_votes
+
+if TYPE_CHECKING:
+    from alphacryo4d.ml3d.images import PreparedImages
+
+logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Setting:
+    """What all rounds share: the particles, their groups, the first states, the options."""
+
+    particles: ParticleSet
+    groups: Array
+    options: ReclassifyOptions
+    resolutions: list[float]
+    seed: int
+    threads: int | None
+    deadline: Deadline | None
+
+    @property
+    def folds(self) -> int:
+        """Number of folds, M + 1."""
+        return int(self.groups[:, 1].max())
+
+
+@dataclass
+class Round:
+    """Outcome of one round for all particles (P of them)."""
+
+    labels: Array
+    """(P, M+1) int32: state from 0 in every fold, -1 where left out."""
+    confidence: Array
+    """(P, M+1) float32: posterior of that state."""
+    heldout: Array
+    """(P,) int32: state from 0 of the fold that left the particle out."""
+    support: Support | None = None
+    log: list[str] = field(default_factory=list)
+    moves: dict[int, tuple[Array, Array]] = field(default_factory=dict)
+    """Refined poses of each batch: rotation vectors (degrees) and shifts (A)."""
+
+
+class Rounds:
+    """All rounds: images stay in memory between them, one batch at a time."""
+
+    def __init__(self, job: Job, setting: Setting) -> None:
+        self.job, self.setting = job, setting
+        self._batch = 0
+        self._images: PreparedImages | None = None
+        self._moves: dict[int, tuple[Array, Array]] = {}
+
+    def batch_rows(self, batch: int) -> Array:
+        """Particles of a batch, ascending."""
+        return np.flatnonzero(self.setting.groups[:, 0] == batch)
+
+    def images(self, batch: int) -> PreparedImages:
+        """Fourier samples of a batch, read once as long as it is the only one."""
+        if self._images is None or self._batch != batch:
+            from alphacryo4d.ml3d.images import prepare_images
+
+            self._images = None
+            particles, rows = self.setting.particles, self.batch_rows(batch)
+            with show_progress("read images") as progress:
+                self._images = prepare_images(
+                    lambda local: particles.images(rows[local]),
+                    angles=particles.angles[rows],
+                    shifts=particles.shifts[rows],
+                    defocus=particles.defocus[rows],
+                    phase_shift=particles.phase_shift[rows],
+                    optics_group=particles.optics_group[rows],
+                    optics=particles.optics,
+                    box=particles.box,
+                    pixel_size=particles.pixel_size,
+                    limit_resolution=self.setting.resolutions[-1],
+                    threads=self.setting.threads,
+                    memory=self.setting.options.memory,
+                    scratch=self.job.folder / ".scratch",
+                    progress=progress,
+                )
+            if batch in self._moves:
+                from alphacryo4d.voting.poses import moved_images
+
+                self._images = moved_images(self._images, *self._moves[batch])
+            self._batch = batch
+        return self._images
+
+    def play(self, number: int, states: Array, count: int) -> Round:
+        """Classify all folds of all batches from the states (P,) of the votes."""
+        setting = self.setting
+        shape = setting.groups.shape[0], setting.folds
+        found = Round(
+            np.full(shape, LEFT_OUT, np.int32),
+            np.zeros(shape, np.float32),
+            np.zeros(shape[0], np.int32),
+        )
+        tests: list[tuple[Array, ...]] = []
+        batches = int(setting.groups[:, 0].max())
+        with show_progress(f"round {number}") as progress:
+            for batch in range(1, batches + 1):
+                for fold in range(setting.folds):
+                    if setting.deadline is not None:
+                        setting.deadline.check()
+                    done = (batch - 1) * setting.folds + fold
+                    progress(done, batches * setting.folds)
+                    tests.append(self._fold(number, batch, fold, states, count, found))
+            progress(1, 1)
+        found.support = measure_support(
+            *(np.concatenate(parts) for parts in zip(*tests, strict=True))
+        )
+        return found
+
+    def _fold(
+        self, number: int, batch: int, fold: int, states: Array, count: int, found: Round
+    ) -> tuple[Array, ...]:
+        setting, options = self.setting, self.setting.options
+        members = self.batch_rows(batch)
+        images = self.images(batch)
+        left = setting.groups[members, 1] == fold + 1
+        rows, heldout = np.flatnonzero(~left), np.flatnonzero(left)
+        fold_states = classify_fold(
+            images,
+            rows,
+            heldout,
+            seed_labels(states[members[rows]], count),
+            resolutions=setting.resolutions if number == 1 else setting.resolutions[-1:],
+            iterations=options.iterations,
+            rng=np.random.default_rng([setting.seed, number, batch, fold]),
+            mask_diameter=options.mask_diameter,
+            threads=setting.threads,
+            check=setting.deadline.check if setting.deadline is not None else None,
+        )
+        found.labels[members[rows], fold] = fold_states.labels
+        found.confidence[members[rows], fold] = fold_states.confidence
+        found.heldout[members[heldout]] = fold_states.heldout
+        found.log += fold_states.log
+        if options.refine_poses and number == 1:
+            self._refine(batch, heldout, fold_states, found)
+        evidence, consensus, posteriors = heldout_evidence(
+            images,
+            heldout,
+            fold_states.volumes,
+            fold_states.weights,
+            resolution=fold_states.resolution,
+            noise=fold_states.noise,
+            threads=setting.threads,
+        )
+        weights = np.broadcast_to(fold_states.weights, posteriors.shape)
+        return evidence, consensus, posteriors, weights
+
+    def _refine(self, batch: int, heldout: Array, states: FoldStates, found: Round) -> None:
+        """Refine the poses of left-out particles; they hold from the next round on."""
+        from alphacryo4d.voting.poses import refine_poses
+
+        options, count = self.setting.options, len(self.batch_rows(batch))
+        change = refine_poses(
+            self.images(batch),
+            heldout,
+            states.volumes,
+            resolution=states.resolution,
+            noise=states.noise,
+            angle_error=options.angle_error,
+            shift_error=options.shift_error,
+            threads=self.setting.threads,
+        )
+        rotations, shifts = found.moves.setdefault(
+            batch, (np.zeros((count, 3)), np.zeros((count, 2)))
+        )
+        rotations[heldout], shifts[heldout] = change.rotations, change.shifts
+        found.log.append(
+            f"poses of {len(heldout)} particles: {change.rotations.std():.2f} degrees, "
+            f"{change.shifts.std():.2f} A, {change.gain.mean():.2f} nats gained a particle"
+        )
+
+    def take_poses(self, found: Round) -> None:
+        """Use the refined poses from now on."""
+        if found.moves:
+            self._moves = found.moves
+            self._images = None
+
+
+def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array, list[str]]:
+    """Play rounds until the states are stable.
+
+    Returns
+    -------
+    found : Round
+        Last round.
+    kept : (K,) int array
+        Number of each remaining state in the first votes.
+    log : list of str
+        What happened and why.
+    """
+    rounds = Rounds(job, setting)
+    numbers = np.unique(states[states > 0])
+    states, kept = renumbered(states, numbers), numbers
+    log: list[str] = []
+    for turn in range(1, setting.options.rounds + 1):
+        found = rounds.play(turn, states, len(kept))
+        election = elect(setting, found, len(kept))
+        changed = changed_share(states, election.states)
+        assert found.support is not None
+        say(
+            log,
+            f"round {turn}: {len(kept)} states, {election.kept} of {len(states)} particles voted, "
+            f"{100 * changed:.1f}% changed; gain {found.support.gain:.3f} +- "
+            f"{found.support.error:.3f} nats a left-out particle",
+        )
+        log += found.log
+        rounds.take_poses(found)
+        states = election.states
+        last = turn == setting.options.rounds
+        if setting.options.merge and found.support.real and not last:
+            weakest = unsupported(found.support)
+            for k in weakest:
+                say(
+                    log,
+                    f"round {turn}: state {kept[k]} is merged into state "
+                    f"{kept[found.support.partner[k]]}: left-out particles lose only "
+                    f"{found.support.state_gain[k]:.5f} +- {found.support.state_error[k]:.5f} "
+                    "nats each",
+                )
+            if len(weakest):
+                stay = np.setdiff1d(np.arange(len(kept)), weakest)
+                merged = np.arange(len(kept) + 1)
+                merged[weakest + 1] = found.support.partner[weakest] + 1
+                states, kept = renumbered(merged[states], stay + 1), kept[stay]
+                continue
+        if changed <= setting.options.stable:
+            say(log, f"round {turn}: the states are stable")
+            break
+    return found, kept, log
+
+
+def as_assignments(setting: Setting, found: Round, count: int) -> tuple[Array, Array, Array]:
+    """Assignments (P, M+1), state of every volume (V,), held-out volume (P,)."""
+    folds = setting.folds
+    batch = setting.groups[:, 0].astype(np.int64) - 1
+    base = (batch[:, None] * folds + np.arange(folds)) * count
+    assignments = fold_assignments(
+        found.labels, found.confidence, base, setting.options.minimum_posterior
+    )
+    own = base[np.arange(len(batch)), setting.groups[:, 1] - 1]
+    volumes = (int(batch.max()) + 1) * folds
+    volume_states = np.tile(np.arange(1, count + 1, dtype=np.int32), volumes)
+    return assignments, volume_states, (own + found.heldout).astype(np.int32)
+
+
+def elect(setting: Setting, found: Round, count: int) -> Election:
+    """Votes of one round."""
+    assignments, volume_states, _ = as_assignments(setting, found, count)
+    needed = votes_needed(setting.options.threshold, setting.folds - 1)
+    votes = np.empty((len(assignments), count), np.uint8)
+    return count_votes(assignments, volume_states, count, needed=needed, out=votes)
+
+
+def unsupported(support: Support) -> Array:
+    """States to merge into their partners, the least needed first; partners stay."""
+    leaving: list[int] = []
+    for k in np.argsort(support.state_gain).tolist():
+        if not support.supported[k] and int(support.partner[k]) not in leaving:
+            leaving.append(k)
+    return np.array(sorted(leaving), np.int64)
+
+
+def renumbered(states: Array, kept: Array) -> Array:
+    """States with the kept numbers counted from 1, all others voted out."""
+    table = np.zeros(int(max(states.max(), kept.max())) + 1, np.int32)
+    table[kept] = np.arange(1, len(kept) + 1)
+    return table[states]
+
+
+def say(log: list[str], line: str) -> None:
+    """Log a line and keep it for the report."""
+    logger.info("%s", line)
+    log.append(line)

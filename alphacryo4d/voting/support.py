@@ -1,0 +1,148 @@
+"""Do particles that were left out support the states? A likelihood test without self-fitting.
+
+A fold's volumes have never seen the group that it leaves out. If the states are real, that group
+is more likely under the mixture of the states than under their mean, the consensus; volumes that
+differ by fitted noise only make it less likely (Gibbs' inequality).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
+from alphacryo4d.ml3d.kernels_linear import thread_count
+from alphacryo4d.ml3d.model import Grid, resize_cubes
+from alphacryo4d.ml3d.sums import View, expect
+
+Array = np.ndarray[Any, Any]
+
+SIGNIFICANT = 4.0
+"""Standard errors by which a gain must exceed zero."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """Log-likelihood gains of held-out particles.
+
+    Attributes
+    ----------
+    gain : float
+        Mean gain a particle (nats) of all states over the consensus.
+    error : float
+        Its standard error over particles.
+    state_gain : (K,) float64
+        Loss a particle (nats) when a state is merged into the one that can best do without it.
+    state_error : (K,) float64
+        Standard errors.
+    partner : (K,) int
+        That other state.
+    """
+
+    gain: float
+    error: float
+    state_gain: Array
+    state_error: Array
+    partner: Array
+
+    @property
+    def real(self) -> bool:
+        """Whether there are states at all: the gain is positive beyond doubt."""
+        return bool(self.gain > SIGNIFICANT * self.error)
+
+    @property
+    def supported(self) -> Array:
+        """Which states held-out particles need, (K,) bool."""
+        supported: Array = (self.state_gain > SIGNIFICANT * self.state_error) & self.real
+        return supported
+
+
+def measure_support(
+    evidence: Array, consensus: Array, posteriors: Array, weights: Array
+) -> Support:
+    """Gains of the mixture of states over the consensus and over one state fewer.
+
+    Parameters
+    ----------
+    evidence : (n,) array
+        Log-likelihood of each held-out particle under the mixture of K states.
+    consensus : (n,) array
+        Log-likelihood under the mean volume.
+    posteriors : (n, K) array
+        Posteriors of the states.
+    weights : (n, K) or (K,) array
+        Prior probabilities of the states that the posteriors used.
+
+    Returns
+    -------
+    Support
+        Merging state k into state j changes the likelihood of a particle by the factor
+        1 - posterior_k + posterior_j weight_k / weight_j; the best j counts.
+    """
+    gains = np.asarray(evidence, np.float64) - consensus
+    count, states = posteriors.shape
+    root = np.sqrt(max(count, 1))
+    share = np.clip(np.broadcast_to(weights, posteriors.shape).astype(np.float64), 1e-9, None)
+    soft = posteriors.astype(np.float64)
+    ratio = soft / share
+    loss, error = np.zeros(states), np.zeros(states)
+    partner = np.arange(states)
+    for k in range(states):
+        rest = 1 - soft[:, k]
+        best = np.inf
+        for j in range(states):
+            if j == k:
+                continue
+            lost = -np.log(np.maximum(rest + share[:, k] * ratio[:, j], 1e-12))
+            if lost.mean() < best:
+                best = lost.mean()
+                loss[k], error[k], partner[k] = best, lost.std() / root, j
+    return Support(float(gains.mean()), float(gains.std() / root), loss, error, partner)
+
+
+def heldout_evidence(
+    images: PreparedImages,
+    rows: Array,
+    volumes: Array,
+    weights: Array,
+    *,
+    resolution: float,
+    noise: Array,
+    threads: int | None = None,
+) -> tuple[Array, Array, Array]:
+    """Likelihoods of particles under states that have not seen them, and under their mean.
+
+    Parameters
+    ----------
+    images : PreparedImages
+    rows : (n,) int array
+        Particles that the volumes have not seen.
+    volumes : (K, box, box, box) float32
+    weights : (K,) array
+        Share of each state, of particles that are not among ``rows``.
+    resolution : float
+        Finest resolution used (A).
+    noise : (G, shells) array
+    threads : int, optional
+
+    Returns
+    -------
+    evidence, consensus : (n,) float64
+        Log-likelihoods under the mixture and under the weighted mean volume.
+    posteriors : (n, K) float32
+    """
+    radius = min(shell_of_resolution(resolution, images.box, images.pixel_size), images.radius)
+    grid = Grid(radius, thread_count(threads))
+    view = View(images, images.sorted_rows(np.asarray(rows, np.int64)), grid)
+    place = np.empty(len(images), np.int64)
+    place[view.rows] = np.arange(len(view.rows))
+    order = place[rows]
+    inverse = 1 / noise[:, : radius + 1]
+    share = np.asarray(weights, np.float64) / np.sum(weights)
+    cubes = resize_cubes(volumes, grid.cube) / np.float32(images.box)
+    states = expect(view, grid.references(cubes), inverse, share)
+    mean = np.tensordot(share, cubes, 1)[None].astype(np.float32)
+    single = expect(view, grid.references(mean), inverse, np.ones(1))
+    return states.evidence[order], single.evidence[order], states.posteriors[order]

@@ -1,0 +1,178 @@
+"""Reclassification and reconstruction on simulated particles whose states are known."""
+
+import json
+
+import numpy as np
+import pytest
+import simulated
+
+from alphacryo4d.mrc import read_volume
+from alphacryo4d.star import open_table
+from alphacryo4d.voting.options import ReclassifyOptions, ReconstructOptions
+from alphacryo4d.voting.reclassify import (
+    changed_share,
+    describe_changes,
+    resolution_steps,
+    seed_labels,
+)
+from alphacryo4d.voting.reclassify_stage import run_reclassify
+from alphacryo4d.voting.reconstruct_stage import run_reconstruct
+
+QUICK = ReclassifyOptions(
+    rounds=1, iterations=5, steps=1, finest=15.0, reconstruct=False, mask_diameter=100.0
+)
+COUNT = 1600
+
+
+def states_of(folder):
+    return open_table(folder / "particles.star").read(["rlnClassNumber"])["rlnClassNumber"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Three states (arms 1 and 2, none); the first votes are a third wrong."""
+    folder = tmp_path_factory.mktemp("project")
+    rng = np.random.default_rng(11)
+    truth = rng.integers(1, 4, COUNT)
+    table, _ = simulated.simulate(folder, truth % 3, 0.2, rng)
+    wrong = rng.random(COUNT) < 0.33
+    first = np.where(wrong, rng.integers(0, 4, COUNT), truth)
+    simulated.write_project(folder, table, first, rng)
+    run_reclassify(folder, folder / "reclassify", options=QUICK)
+    return folder, truth, first
+
+
+def test_reclassification_corrects_wrong_votes(project):
+    folder, truth, first = project
+    found = states_of(folder / "reclassify")
+    kept = found > 0
+    assert kept.mean() > 0.7
+    assert (found == truth)[kept].mean() > 0.9
+    assert (first == truth)[first > 0].mean() < 0.85
+
+
+def test_the_fold_that_left_a_particle_out_agrees(project):
+    folder, _, _ = project
+    report = json.loads((folder / "reclassify" / "report.json").read_text())
+    assert report["heldout_agreement"] > 0.8
+    assert report["heldout_agreement"] > 2 * report["heldout_chance"]
+
+
+def test_real_states_are_supported_by_held_out_particles(project):
+    folder, _, _ = project
+    report = json.loads((folder / "reclassify" / "report.json").read_text())
+    assert report["support"]["states_are_real"]
+    assert all(entry["supported"] for entry in report["per_state"])
+
+
+def test_the_first_result_stays_and_the_report_says_what_changed(project):
+    folder, _, first = project
+    np.testing.assert_array_equal(states_of(folder / "vote"), first)
+    report = json.loads((folder / "reclassify" / "report.json").read_text())
+    found = states_of(folder / "reclassify")
+    changes = report["changes"]
+    assert sum(changes.values()) == COUNT
+    assert changes["moved"] == ((first > 0) & (found > 0) & (first != found)).sum()
+    assert report["voted"] + report["voted_out"] == COUNT
+
+
+def test_left_out_particles_and_their_folds_stay_apart(project):
+    folder, _, _ = project
+    groups = np.load(folder / "resample" / "groups.npy")
+    assignments = np.load(folder / "reclassify" / "assignments.npy")
+    heldout = np.load(folder / "reclassify" / "heldout.npy")
+    np.testing.assert_array_equal((assignments == -1).argmax(axis=1) + 1, groups[:, 1])
+    assert ((assignments == -1).sum(axis=1) == 1).all()
+    # a volume of the fold that left the particle out: folds follow each other, K volumes each
+    np.testing.assert_array_equal(heldout // 3 + 1, groups[:, 1])
+
+
+def test_the_truth_of_a_left_out_particle_cannot_reach_its_fold(project):
+    """Seeds of a fold are those of its own particles only."""
+    seeds = seed_labels(np.array([0, 2, 1]), 2)
+    np.testing.assert_array_equal(seeds, [[0, 0], [0, 1], [1, 0]])
+
+
+def test_homogeneous_particles_have_no_states(tmp_path):
+    rng = np.random.default_rng(5)
+    table, _ = simulated.simulate(tmp_path, np.ones(COUNT, int), 0.1, rng)
+    simulated.write_project(tmp_path, table, rng.integers(1, 4, COUNT), rng)
+    run_reclassify(tmp_path, tmp_path / "reclassify", options=QUICK)
+    report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
+    assert not report["support"]["states_are_real"]
+    assert "THERE ARE NO STATES" in report["verdict"]
+    assert "THERE ARE NO STATES" in (tmp_path / "reclassify" / "summary.txt").read_text()
+
+
+def test_noise_has_no_states(tmp_path):
+    rng = np.random.default_rng(6)
+    table, _ = simulated.simulate(tmp_path, np.ones(COUNT, int), 1e-8, rng)
+    simulated.write_project(tmp_path, table, rng.integers(1, 4, COUNT), rng)
+    run_reclassify(tmp_path, tmp_path / "reclassify", options=QUICK)
+    report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
+    assert not report["support"]["states_are_real"]
+
+
+def test_a_state_that_nobody_needs_is_merged(tmp_path):
+    """Two true states, three seeds: one seed is a random part of the first state."""
+    rng = np.random.default_rng(8)
+    truth = rng.integers(1, 3, COUNT)
+    table, _ = simulated.simulate(tmp_path, truth, 0.1, rng)
+    split = np.where((truth == 1) & (rng.random(COUNT) < 0.5), 3, truth)
+    simulated.write_project(tmp_path, table, split, rng)
+    options = ReclassifyOptions(
+        rounds=3, iterations=5, steps=1, finest=15.0, reconstruct=False, mask_diameter=100.0
+    )
+    run_reclassify(tmp_path, tmp_path / "reclassify", options=options)
+    report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
+    assert report["states"] == 2
+    assert any("merged into" in line for line in report["log"])
+    found = states_of(tmp_path / "reclassify")
+    table = np.array([[((found == k) & (truth == t)).sum() for t in (1, 2)] for k in (1, 2)])
+    assert table.max(axis=1).sum() / table.sum() > 0.9
+
+
+def test_reconstructions_hold_the_arm_of_their_state(project):
+    folder, truth, _ = project
+    output = folder / "maps"
+    run_reconstruct(folder / "reclassify", output, options=ReconstructOptions(difference_to=3))
+    report = json.loads((output / "reconstruction.json").read_text())
+    assert "optimistic" in report["note"]
+    for state in (1, 2):
+        volume, voxel = read_volume(output / f"class{state:03d}_minus_class003.mrc")
+        assert voxel == simulated.PIXEL
+        z, y, x = np.unravel_index(volume.argmax(), volume.shape)
+        peak = (np.array([x, y, z]) - simulated.BOX // 2) * simulated.PIXEL
+        assert np.linalg.norm(peak - simulated.ARMS[state - 1]) < 1.5 * simulated.PIXEL
+    lines = (output / "class001_fsc.csv").read_text().splitlines()
+    assert lines[0].startswith("shell,resolution_angstrom,fsc_unmasked")
+    assert len(lines) == 1 + simulated.BOX // 2
+
+
+def test_half_maps_hold_independent_particles(project):
+    folder, _, _ = project
+    output = folder / "maps"
+    if not output.is_dir():
+        run_reconstruct(folder / "reclassify", output, options=ReconstructOptions(difference_to=3))
+    whole, _ = read_volume(output / "class001.mrc")
+    halves = [read_volume(output / f"class001_half{i}_unfil.mrc")[0] for i in (1, 2)]
+    assert abs(halves[0] - halves[1]).max() > 0
+    assert np.corrcoef(halves[0].ravel(), whole.ravel())[0, 1] > 0.5
+
+
+def test_resolution_steps_are_even_in_frequency():
+    steps = resolution_steps(15.0, 7.5, 3)
+    np.testing.assert_allclose(1 / np.array(steps), [1 / 15, 1.5 / 15, 2 / 15])
+    assert resolution_steps(10.0, 12.0, 3) == [10.0]
+
+
+def test_changes_are_counted():
+    before, after = np.array([0, 1, 1, 2, 0, 2]), np.array([0, 1, 2, 0, 1, 2])
+    assert changed_share(before, after) == 0.5
+    assert describe_changes(before, after) == {
+        "stayed": 2,
+        "moved": 1,
+        "newly_voted": 1,
+        "newly_voted_out": 1,
+        "out_in_both": 1,
+    }

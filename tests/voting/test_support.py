@@ -1,0 +1,47 @@
+"""The likelihood test on cases that can be computed by hand."""
+
+import numpy as np
+
+from alphacryo4d.voting.support import measure_support
+
+
+def mixture(points, centers, weights):
+    """Evidence and posteriors of 1D normals of unit width."""
+    logs = -0.5 * (points[:, None] - centers[None]) ** 2 + np.log(weights)
+    top = logs.max(axis=1, keepdims=True)
+    total = np.exp(logs - top).sum(axis=1, keepdims=True)
+    return (top + np.log(total))[:, 0], np.exp(logs - top) / total
+
+
+def test_merging_a_state_equals_the_smaller_mixture():
+    points = np.random.default_rng(0).normal(0, 2, 1000)
+    centers, weights = np.array([-2.0, 0.5, 3.0]), np.array([0.5, 0.3, 0.2])
+    evidence, posteriors = mixture(points, centers, weights)
+    fewer, _ = mixture(points, centers[:2], np.array([0.5, 0.5]))
+    found = measure_support(evidence, np.zeros(1000), posteriors, weights)
+    assert found.partner[2] == 1
+    assert np.isclose(found.state_gain[2], (evidence - fewer).mean())
+
+
+def test_a_copy_of_a_state_is_not_supported():
+    rng = np.random.default_rng(2)
+    points = rng.choice([-1.0, 1.0], 5000) + rng.standard_normal(5000)
+    weights = np.array([0.25, 0.25, 0.5])
+    evidence, posteriors = mixture(points, np.array([-1.0, -1.0, 1.0]), weights)
+    found = measure_support(evidence, -0.5 * points**2, posteriors, weights)
+    assert found.supported.tolist() == [False, False, True]
+    assert found.partner[:2].tolist() == [1, 0]
+
+
+def test_two_populations_are_found_and_one_is_not():
+    rng = np.random.default_rng(1)
+    centers, weights = np.array([-1.0, 1.0]), np.array([0.5, 0.5])
+    for points, real in (
+        (rng.choice(centers, 5000) + rng.standard_normal(5000), True),
+        (rng.standard_normal(5000), False),
+    ):
+        evidence, posteriors = mixture(points, centers, weights)
+        consensus = -0.5 * points**2
+        found = measure_support(evidence, consensus, posteriors, weights)
+        assert found.real is real
+        assert found.supported.tolist() == [real, real]
