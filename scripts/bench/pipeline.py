@@ -1,0 +1,93 @@
+r"""`alphacryo4d run` on simulated data, scored: one row of the benchmark table a data set.
+
+    python scripts/bench/pipeline.py data/mini_005_s1 data/mini_001_s1 --o projects \
+        --conformers nlrp3/ [--repeat 1] [-- --classes 5x8 --limit-resolution 15]
+
+Everything after `--` goes to `alphacryo4d run`. Prints a Markdown table; `results.json` in the
+output folder keeps the whole reports. The labels of the reference classifier are kept beside the
+projects (`reference_NAME.npy`), since they do not depend on the run.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+COLUMNS = ("data", "seed", "precision", "recall", "states", "kept", "ratio to reference",
+           "purity of volumes", "precision, true labels", "seconds", "of it, by stage")  # fmt: skip
+STAGES = ("resample", "deepfeature", "landscape", "vote")
+
+
+def alphacryo4d(*arguments: object) -> str:
+    """Standard output of a command of this package."""
+    command = [sys.executable, "-m", "alphacryo4d", *map(str, arguments)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def run_one(folder: Path, project: Path, seed: int, conformers: str | None, extra: list[str]):
+    begun = time.perf_counter()
+    alphacryo4d("run", "--i", folder / "particles.star", "--o", project, "--seed", seed, *extra)
+    seconds = time.perf_counter() - begun
+    scoring = ["score", "--i", project / "vote/particles.star", "--truth", folder / "truth.npy"]
+    scoring += ["--assignments", project / "resample/assignments.npy", "--json"]
+    saved = project.parent / f"reference_{folder.name}.npy"
+    if saved.exists():
+        scoring += ["--reference", saved]
+    elif conformers:
+        scoring += ["--reference", conformers, "--save-reference", saved]
+    report = json.loads(alphacryo4d(*scoring))
+    report["seconds"] = seconds
+    report["stages"] = {
+        name: json.loads((project / name / "job.json").read_text()).get("seconds")
+        for name in STAGES
+        if (project / name / "job.json").is_file()
+    }
+    return report
+
+
+def table_row(name: str, seed: int, report: dict) -> str:
+    ratio = report.get("reference", {}).get("precision_ratio")
+    perfect = report["volumes"]["votes_with_true_labels"]["precision"]
+    cells = [
+        name,
+        str(seed),
+        f"{report['precision']:.3f}",
+        f"{report['recall']:.3f}",
+        f"{report['states_found']} / {report['states']}",
+        f"{report['kept']:.3f}",
+        "" if ratio is None else f"{ratio:.3f}",
+        f"{report['volumes']['precision']:.3f}",
+        f"{perfect:.3f}",
+        f"{report['seconds']:.0f}",
+        ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in report["stages"].items()),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    arguments, extra = sys.argv[1:], []
+    if "--" in arguments:
+        extra = arguments[arguments.index("--") + 1 :]
+        arguments = arguments[: arguments.index("--")]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", type=Path, nargs="+", help="folders of alphacryo4d simulate")
+    parser.add_argument("--o", type=Path, required=True, help="folder for the projects")
+    parser.add_argument("--conformers", help="adds the ratio to the reference classifier")
+    parser.add_argument("--repeat", type=int, default=1, help="seeds 0 ... n-1 of the run")
+    chosen = parser.parse_args(arguments)
+    chosen.o.mkdir(parents=True, exist_ok=True)
+    print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|", flush=True)
+    results = []
+    for folder in chosen.folders:
+        for seed in range(chosen.repeat):
+            project = chosen.o / f"{folder.name}_seed{seed}"
+            report = run_one(folder, project, seed, chosen.conformers, extra)
+            results.append({"data": folder.name, "seed": seed, "extra": extra, **report})
+            print(table_row(folder.name, seed, report), flush=True)
+            (chosen.o / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
