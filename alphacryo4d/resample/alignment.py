@@ -28,7 +28,7 @@ from alphacryo4d.settings import require_setting, setting
 
 Array = np.ndarray[Any, Any]
 
-_SMALLEST_BOX = 24
+_SMALLEST_BOX = 20
 _TIE = 0.01
 """Correlation by which another orientation must beat the given frame."""
 
@@ -44,7 +44,7 @@ class AlignOptions:
     )
     coarse_resolution: float = setting(30.0, "Resolution of the global search in Angstrom.")
     fine_resolution: float = setting(12.0, "Resolution of the refinement in Angstrom.")
-    angular_step: float = setting(15.0, "Spacing of the global search in degrees.")
+    angular_step: float = setting(18.0, "Spacing of the global search in degrees.")
     tolerance: float = setting(
         0.1, "Motions below this at the particle's edge, in voxels, are not applied."
     )
@@ -96,38 +96,32 @@ class Comparison:
         axis = np.arange(self.box) - self.box // 2
         z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
         radius = np.sqrt(z**2 + y**2 + x**2)
-        self.weight = np.clip((0.46 * self.box - radius) / (0.06 * self.box), 0, 1)
-        self.inside = self.weight > 0
-        self.points = np.stack([x, y, z], -1)[self.inside].astype(np.float64)
-        self.mass = self.weight[self.inside] / self.weight.sum()
-        self.target = self._standard(reference[self.inside].astype(np.float64))
+        sphere = np.clip((0.47 * self.box - radius) / (0.06 * self.box), 0, 1)
+        positions = np.stack([x, y, z], -1).astype(np.float64)
+        weight = sphere * surroundings(reference, sphere > 0)
+        chosen = weight > 0
+        self.points = positions[chosen]
+        self.weights = weight[chosen] / weight.sum()
+        values = reference[chosen].astype(np.float64)
+        values -= self.weights @ values
+        self.target = values / np.sqrt(self.weights @ values**2)
+        self.inside = sphere > 0
+        self.inside_points = positions[self.inside]
         masked = np.zeros(reference.shape)
-        masked[self.inside] = self.target * self.weight[self.inside]
-        self.conjugate = np.conj(fft.rfftn(masked))
-
-    def _standard(self, values: Array) -> Array:
-        values = values - (self.mass * values).sum()
-        deviation = np.sqrt((self.mass * values**2).sum())
-        return np.asarray(values / deviation if deviation > 0 else values)
-
-    def sample(self, coefficients: Array, motion: Motion) -> Array:
-        """Values and gradients of the moved volume at the points inside the sphere.
-
-        Returns
-        -------
-        (m, 4) float64 array
-            Value, and gradient along x, y, z.
-        """
-        from alphacryo4d.resample.kernels import sample_cubic
-
-        result = np.empty((len(self.points), 4))
-        sample_cubic(coefficients, self.points, motion.rotation, motion.shift, result)
-        return result
+        masked[self.inside] = reference[self.inside] - reference[self.inside].mean()
+        self.transform = fft.rfftn(masked * sphere)
 
     def correlation(self, coefficients: Array, motion: Motion) -> float:
         """Correlation of a moved volume with the reference."""
-        values = self._standard(self.sample(coefficients, motion)[:, 0])
-        return float((self.mass * values * self.target).sum())
+        return _correlation(self._sums(coefficients, motion))
+
+    def _sums(self, coefficients: Array, motion: Motion) -> Array:
+        from alphacryo4d.resample.kernels import compare
+
+        found: Array = compare(
+            coefficients, self.points, self.weights, self.target, motion.rotation, motion.shift
+        )
+        return found
 
     def scan(self, volume: Array, grid: Array) -> list[tuple[float, Motion]]:
         """Best shift and its score for every rotation of a grid, best first."""
@@ -135,12 +129,12 @@ class Comparison:
 
         found = []
         shape = (self.box,) * 3
-        filled, values = np.zeros(shape), np.empty(len(self.points))
+        filled, values = np.zeros(shape), np.empty(len(self.inside_points))
         for rotation in grid:
-            sample_linear(volume, self.points, rotation, values)
+            sample_linear(volume, self.inside_points, rotation, values)
             filled[self.inside] = values - values.mean()
             size = np.sqrt((filled**2).sum()) or 1.0
-            scores = fft.irfftn(np.conj(fft.rfftn(filled) * self.conjugate), shape)
+            scores = fft.irfftn(np.conj(fft.rfftn(filled)) * self.transform, shape)
             peak = np.array(np.unravel_index(np.argmax(scores), shape))
             score = float(scores[tuple(peak)] / size)
             peak = np.where(peak > self.box // 2, peak - self.box, peak)
@@ -151,43 +145,59 @@ class Comparison:
     def refine(self, coefficients: Array, start: Motion, *, steps: int = 30) -> Motion:
         """Least-squares refinement of a motion, with scale and offset of the density free."""
         motion, damping = start, 1e-4
-        error, system = self._system(coefficients, motion)
+        sums = self._sums(coefficients, motion)
         for _ in range(steps):
-            normal, right = system
-            damped = normal.copy()
-            damped[np.diag_indices(6)] *= 1 + damping
-            change = np.linalg.lstsq(damped, right, rcond=None)[0]
+            change = _step(sums, damping)
             new = Motion(rotation_matrix(change[:3]), change[3:]).after(motion)
-            new_error, new_system = self._system(coefficients, new)
-            if new_error >= error:
+            new_sums = self._sums(coefficients, new)
+            if _correlation(new_sums) <= _correlation(sums):
                 damping = max(damping, 1e-3) * 20
                 if damping > 1e4:
                     break
                 continue
-            motion, error, system, damping = new, new_error, new_system, damping / 10
+            motion, sums, damping = new, new_sums, damping / 10
             if np.linalg.norm(change[:3]) * self.box / 2 + np.linalg.norm(change[3:]) < 1e-3:
                 break
         return motion
 
-    def _system(self, coefficients: Array, motion: Motion) -> tuple[float, tuple[Array, Array]]:
-        """Squared error at a motion, and the normal equations of the step from it.
 
-        A small motion (rotation vector w, shift t) changes the moved density A at x by
-        -grad A . (w cross x + t). Scale and offset of A that fit best are put in, and what they
-        could take up is projected out of the six columns.
-        """
-        sampled = self.sample(coefficients, motion)
-        values = self._standard(sampled[:, 0])
-        deviation = np.sqrt((self.mass * (sampled[:, 0] - self.mass @ sampled[:, 0]) ** 2).sum())
-        scale = float((self.mass * values) @ self.target)
-        residual = self.target - scale * values
-        gradient = sampled[:, 1:] * (scale / (deviation or 1.0))
-        columns = -np.concatenate([np.cross(self.points, gradient), gradient], axis=1)
-        columns -= self.mass @ columns
-        columns -= np.outer(values, (self.mass * values) @ columns)
-        weighted = columns * self.mass[:, None]
-        error = float((self.mass * residual) @ residual)
-        return error, (columns.T @ weighted, weighted.T @ residual)
+def surroundings(reference: Array, inside: Array) -> Array:
+    """Weight of voxels: 1 in and around the reference's density, little elsewhere.
+
+    What surrounds a particle is noise, and a class may have little else in common with the
+    reference there.
+    """
+    blurred = ndimage.gaussian_filter(np.asarray(reference, np.float64), 1.5)
+    level = 0.1 * np.quantile(blurred[inside], 0.999)
+    density = (blurred > level) & inside
+    if level <= 0 or density.sum() < 0.005 * inside.sum():
+        return np.ones(reference.shape)
+    near = ndimage.binary_dilation(density, iterations=2)
+    weight = ndimage.gaussian_filter(near.astype(np.float64), 1.0)
+    return np.asarray(np.where(weight > 0.05, weight, 0.0))
+
+
+def _correlation(sums: Array) -> float:
+    """Correlation of value and target from the sums of :func:`kernels.compare`."""
+    variance = sums[1, 1] - sums[0, 1] ** 2
+    return float(sums[1, 8] / np.sqrt(variance)) if variance > 0 else 0.0
+
+
+def _step(sums: Array, damping: float) -> Array:
+    """Gauss-Newton step (rotation vector, shift) from the sums of :func:`kernels.compare`.
+
+    Scale and offset of the density are free: what they could take up is projected out.
+    """
+    free, moving = [0, 1], list(range(2, 8))
+    taken = np.linalg.lstsq(sums[np.ix_(free, free)], sums[free][:, [*moving, 8]], rcond=None)[0]
+    normal = sums[np.ix_(moving, moving)] - sums[np.ix_(moving, free)] @ taken[:, :6]
+    right = sums[moving, 8] - sums[np.ix_(moving, free)] @ taken[:, 6]
+    variance = sums[1, 1] - sums[0, 1] ** 2
+    scale = sums[1, 8] / variance if variance > 0 else 0.0
+    if scale == 0:
+        return np.zeros(6)
+    normal[np.diag_indices(6)] *= 1 + damping
+    return np.asarray(np.linalg.lstsq(normal, right / scale, rcond=None)[0])
 
 
 class Aligner:
@@ -208,7 +218,7 @@ class Aligner:
             raise InputError("the reference of the alignment is constant; give another map")
         self.options = options
         self.box = reference.shape[0]
-        self.coarse_box = working_box(self.box, voxel_size, options.coarse_resolution, 2.4)
+        self.coarse_box = working_box(self.box, voxel_size, options.coarse_resolution, 2.0)
         self.fine_box = working_box(self.box, voxel_size, options.fine_resolution, 3.0)
         self.coarse = Comparison(resize(reference, self.coarse_box))
         self.fine = Comparison(resize(reference, self.fine_box))
@@ -246,15 +256,15 @@ class Aligner:
             for start in self._candidates(small, coarse):
                 found = self.fine.refine(fine, start.scaled(self.fine_box / self.coarse_box))
                 reached = self.fine.correlation(fine, found)
-                if reached > score + (_TIE if both and best is not None else 0):
+                if reached > score + (_TIE if both else 0):
                     best, score = found, reached
         return best, score, before
 
-    def _candidates(self, small: Array, coarse: Array, keep: int = 24, refined: int = 3) -> Any:
+    def _candidates(self, small: Array, coarse: Array, keep: int = 16, refined: int = 3) -> Any:
         """A few motions from the global search, refined at the coarse resolution."""
         found = []
         for _, start in self.coarse.scan(small, self.grid)[:keep]:
-            motion = self.coarse.refine(coarse, start, steps=8)
+            motion = self.coarse.refine(coarse, start, steps=10)
             found.append((self.coarse.correlation(coarse, motion), motion))
         found.sort(key=lambda entry: -entry[0])
         chosen: list[Motion] = []
