@@ -11,7 +11,7 @@ import numpy as np
 
 from alphacryo4d.ml3d.components import Components, data_power, fit_components, sphere_mask
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
-from alphacryo4d.ml3d.kernels_linear import kernel_threads
+from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.ml3d.mixture import LatentMixture, fit_mixture
 from alphacryo4d.ml3d.model import Grid, resize_cubes, solve_volumes
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -76,6 +76,8 @@ class _Model:
     noise: Array
     covariance: Array
     posteriors: Array
+    uncertainty: Array | None = None
+    """(shells, K) posterior variance of the Fourier components of the masked volumes."""
 
 
 def classify(
@@ -110,16 +112,16 @@ def classify(
         Told the state after every iteration; a saved state is gone on with.
     """
     rows = np.asarray(rows, dtype=np.int64)
-    with kernel_threads(threads) as workers:
-        run = _Run(images, rows, options, rng, workers, progress, check or (lambda: None))
-        saved = None if checkpoint is None else checkpoint.load()
-        first = 0
-        if saved is not None:
-            model, first = run.restored(saved)
-        else:
-            model = run.seeded() if start is None else run.started(np.asarray(start))
-        model = run.iterate(model, first, checkpoint)
-        return run.outcome(model, rows)
+    workers = thread_count(threads)
+    run = _Run(images, rows, options, rng, workers, progress, check or (lambda: None))
+    saved = None if checkpoint is None else checkpoint.load()
+    first = 0
+    if saved is not None:
+        model, first = run.restored(saved)
+    else:
+        model = run.seeded() if start is None else run.started(np.asarray(start))
+    model = run.iterate(model, first, checkpoint)
+    return run.outcome(model, rows)
 
 
 class _Run:
@@ -168,9 +170,9 @@ class _Run:
         return self.from_posteriors(parts.grid, parts.mask, parts.noise, posteriors)
 
     def _latent_classes(self, parts: Components) -> Array:
-        mixture = LatentMixture(parts.information, parts.projected)
-        _, posteriors = fit_mixture(mixture, parts.coordinates, self.total, self.rng)
-        return posteriors
+        mixture = LatentMixture(parts.information, parts.projected, self.workers)
+        points = fit_mixture(mixture, parts.coordinates, self.total, self.rng)
+        return mixture.posteriors(points)
 
     def started(self, start: Array) -> _Model:
         """Classes from given volumes (K, box, box, box) or soft labels (n, K)."""
@@ -211,6 +213,8 @@ class _Run:
             grid, right, weights, precision, mask=model.mask, start=model.fields, steps=steps
         )
         model.fields = solution.fields
+        filled = float(np.mean(model.mask**2))
+        model.uncertainty = filled * np.diagonal(solution.variance, axis1=1, axis2=2)
         model.covariance = self._prior(model, solution.variance)
 
     def _prior(self, model: _Model, variance: Array) -> Array:
@@ -235,6 +239,21 @@ class _Run:
         parts = (saved[name] for name in ("noise", "covariance", "posteriors"))
         return _Model(grid, saved["fields"], mask, *parts), int(saved["iteration"])
 
+    def sharpened(self, model: _Model, radius: int) -> _Model:
+        """The same classes with more Fourier shells."""
+        grid = Grid(radius, self.workers)
+        old = model.grid.radius
+        scale = np.float32(1.0)
+        fields = resize_cubes(model.fields, grid.cube) * scale
+        noise = data_power(self.view(grid))
+        noise[:, : old + 1] = model.noise
+        last = model.covariance[-1:] * 0.5
+        covariance = np.concatenate([model.covariance, np.repeat(last, radius - old, axis=0)])
+        mask = sphere_mask(grid, self.images, self.options.mask_diameter)
+        sharp = _Model(grid, fields, mask, noise, covariance, model.posteriors)
+        self.maximise(sharp, steps=5)
+        return sharp
+
     def iterate(self, model: _Model, first: int, checkpoint: Checkpoint | None) -> _Model:
         """Expectation and maximisation from an iteration on."""
         options = self.options
@@ -248,7 +267,10 @@ class _Run:
                 weights = np.maximum(model.posteriors.mean(axis=0), 1e-6)
             references = model.grid.references(model.fields * model.mask)
             cooled = 1 + (options.temperature - 1) * max(0, 1 - 2 * iteration / options.iterations)
-            outcome = expect(view, references, 1 / model.noise, weights, cooled)
+            outcome = expect(
+                view, references, 1 / model.noise, weights, cooled,
+                before=model.posteriors, uncertainty=model.uncertainty,
+            )  # fmt: skip
             model.posteriors = outcome.posteriors
             model.noise = outcome.noise
             model.noise[:, 0] = model.noise[:, 1]
@@ -319,19 +341,19 @@ def expectation(
     posteriors : (n, K) float32
     """
     rows = np.asarray(rows, dtype=np.int64)
-    with kernel_threads(threads) as workers:
-        radius = min(shell_of_resolution(resolution, images.box, images.pixel_size), images.radius)
-        grid = Grid(radius, workers)
-        view = View(images, images.sorted_rows(rows), grid)
-        references = grid.references(resize_cubes(volumes, grid.cube) / np.float32(images.box))
-        even = np.full(len(volumes), 1 / len(volumes))
-        if noise is None:
-            noise = data_power(view)
+    workers = thread_count(threads)
+    radius = min(shell_of_resolution(resolution, images.box, images.pixel_size), images.radius)
+    grid = Grid(radius, workers)
+    view = View(images, images.sorted_rows(rows), grid)
+    references = grid.references(resize_cubes(volumes, grid.cube) / np.float32(images.box))
+    even = np.full(len(volumes), 1 / len(volumes))
+    if noise is None:
+        noise = data_power(view)
+        noise[:, 0] = noise[:, 1]
+        for _ in range(2):
+            noise = expect(view, references, 1 / noise, even).noise
             noise[:, 0] = noise[:, 1]
-            for _ in range(2):
-                noise = expect(view, references, 1 / noise, even).noise
-                noise[:, 0] = noise[:, 1]
-        outcome = expect(view, references, 1 / noise[:, : radius + 1], even)
+    outcome = expect(view, references, 1 / noise[:, : radius + 1], even)
     position = np.empty(len(images), np.int64)
     position[view.rows] = np.arange(len(rows))
     soft = outcome.posteriors[position[rows]]

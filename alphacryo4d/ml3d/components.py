@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.model import Grid, solve_volumes
@@ -143,22 +144,30 @@ def fit_components(
     fields = np.concatenate([mean, _random_fields(grid, count, 0.1 * spectrum, rng)])
     variance = np.tile(0.1 * spectrum, (count, 1))
     filled = float(np.mean(mask**2))
+    means = np.zeros((len(view.rows), count + 1), np.float32)
+    means[:, 0] = 1
+    second = means[:, :, None] * means[:, None, :]
     for iteration in range(iterations):
         progress(iteration, iterations, "components")
-        means, second, _, _ = latent_moments(view, fields * mask, noise)
-        products = packed(second)
-        right, weights = project_back(view, 1.0 / noise, means, products)
+        means, second, _, _, left = latent_moments(view, fields * mask, noise, means, second)
+        if iteration:
+            noise = left
+        right, weights = project_back(view, 1.0 / noise, means, packed(second))
         precision = np.zeros((radius + 1, count + 1, count + 1), np.float32)
         every = np.arange(count + 1)
         precision[:, every, every] = 1.0 / np.vstack([spectrum, variance]).T
         solution = solve_volumes(
             grid, right, weights, precision, mask=mask, start=fields, steps=4, packed=True
         )
-        fields = whitened(solution.fields, means, second)
+        fields, turn = whitened(solution.fields, means, second)
+        means = means @ turn.T
+        second = np.einsum("ab,nbc,dc->nad", turn, second, turn, optimize=True)
         power = grid.shell_means(np.abs(grid.transform(fields[1:])) ** 2) / filled
         spread = np.stack([solution.variance[:, a, a] for a in range(1, count + 1)])
         variance = np.maximum(power + spread, 1e-6 * spectrum)
-    means, _, information, projected = latent_moments(view, fields * mask, noise)
+    means, _, information, projected, noise = latent_moments(
+        view, fields * mask, noise, means, second
+    )
     progress(iterations, iterations, "components")
     return Components(
         view.rows, fields * mask, means[:, 1:], information, projected, noise, grid, mask
@@ -177,6 +186,35 @@ def sphere_mask(grid: Grid, images: PreparedImages, diameter: float | None) -> A
     return mask
 
 
+def solvent_mask(
+    cubes: Array, sphere: Array, voxel: float, *, dilation: float = 8.0, edge: float = 8.0
+) -> Array:
+    """Soft mask around what the mean or the components fill; at most the sphere.
+
+    Parameters
+    ----------
+    cubes : (q + 1, m, m, m) array
+        Mean and components.
+    sphere : (m, m, m) array
+        Spherical mask within which they were estimated.
+    voxel : float
+        Voxel size (A).
+    dilation, edge : float
+        Margin around the density and width of the soft edge (A).
+    """
+    power = np.square(cubes, dtype=np.float64).sum(axis=0)
+    smooth = np.sqrt(np.maximum(gaussian_filter(power, 5.0 / voxel, mode="wrap"), 0))
+    inside = smooth[sphere > 0.5]
+    floor = np.median(inside)
+    spread = 1.4826 * np.median(np.abs(inside - floor))
+    top = np.quantile(inside, 0.99)
+    threshold = max(floor + 3 * spread, floor + 0.1 * (top - floor))
+    distance = distance_transform_edt(smooth < threshold) * voxel
+    ramp = np.clip((dilation + edge - distance) / edge, 0, 1)
+    mask: Array = (sphere * (0.5 - 0.5 * np.cos(np.pi * ramp))).astype(np.float32)
+    return mask
+
+
 def _random_fields(grid: Grid, count: int, power: Array, rng: np.random.Generator) -> Array:
     """Random fields with a power spectrum, (count, m, m, m)."""
     noise = rng.standard_normal((count, grid.cube, grid.cube, grid.cube)).astype(np.float32)
@@ -192,17 +230,30 @@ def packed(second: Array) -> Array:
     return np.ascontiguousarray(second[:, row, column], dtype=np.float32)
 
 
-def latent_moments(view: View, cubes: Array, noise: Array) -> tuple[Array, Array, Array, Array]:
+def latent_moments(
+    view: View, cubes: Array, noise: Array, means: Array, second: Array
+) -> tuple[Array, Array, Array, Array, Array]:
     """Posterior moments of the coordinates of every particle (expectation).
+
+    Parameters
+    ----------
+    view : View
+    cubes : (q + 1, m, m, m) float32
+        Mean and components.
+    noise : (G, shells) array
+    means, second : (n, q + 1), (n, q + 1, q + 1) float32
+        Moments of (1, z) of the last iteration, for the noise that remains.
 
     Returns
     -------
-    means : (n, q + 1), second : (n, q + 1, q + 1) float32
+    means, second : arrays as given
         Moments of (1, z).
     information, projected : (n, q, q), (n, q) float32
         The log-likelihood of z: ``projected . z - z . information . z / 2``.
+    noise : (G, shells) float64
     """
-    cross, gram = component_products(view, view.grid.references(cubes), 1.0 / noise, len(cubes))
+    references = view.grid.references(cubes)
+    cross, gram, left = component_products(view, references, 1.0 / noise, means, second)
     information = 2.0 * gram[:, 1:, 1:]
     projected = 2.0 * (cross[:, 1:] - gram[:, 1:, 0])
     count = information.shape[1]
@@ -211,21 +262,31 @@ def latent_moments(view: View, cubes: Array, noise: Array) -> tuple[Array, Array
     means = np.concatenate([np.ones((len(coordinates), 1), np.float32), coordinates], axis=1)
     second = means[:, :, None] * means[:, None, :]
     second[:, 1:, 1:] += covariance
-    return means, second, information, projected
+    return means, second, information, projected, left
 
 
-def whitened(fields: Array, means: Array, second: Array) -> Array:
+def whitened(fields: Array, means: Array, second: Array) -> tuple[Array, Array]:
     """Mean and components turned so that the coordinates have mean 0 and covariance 1.
 
     The components come out orthogonal, the strongest first; this speeds up EM, as it moves along
     the directions in which the likelihood is flat.
+
+    Returns
+    -------
+    fields : (q + 1, m, m, m) float32
+    turn : (q + 1, q + 1) float32
+        Matrix from the old coordinates (1, z) to the new ones.
     """
     centre = means[:, 1:].mean(axis=0, dtype=np.float64)
     spread = second[:, 1:, 1:].mean(axis=0, dtype=np.float64) - np.outer(centre, centre)
     root = np.linalg.cholesky(spread)
     flat = fields[1:].reshape(len(centre), -1)
     mean = fields[0] + np.tensordot(centre, fields[1:], 1)
-    turned = root.T @ flat
-    values, vectors = np.linalg.eigh(turned @ turned.T)
-    components = vectors[:, ::-1].T @ turned
-    return np.concatenate([mean[None], components.reshape(fields[1:].shape)]).astype(np.float32)
+    _, vectors = np.linalg.eigh(root.T @ (flat @ flat.T) @ root)
+    mixing = root @ vectors[:, ::-1]
+    turn = np.eye(len(centre) + 1)
+    turn[1:, 1:] = np.linalg.inv(mixing)
+    turn[1:, 0] = -turn[1:, 1:] @ centre
+    components = (mixing.T @ flat).reshape(fields[1:].shape)
+    turned = np.concatenate([mean[None], components]).astype(np.float32)
+    return turned, turn.astype(np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.fft
 
 from alphacryo4d.errors import InputError, ResourceError
-from alphacryo4d.ml3d.kernels_linear import kernel_threads, take_samples
+from alphacryo4d.ml3d.kernels_linear import in_ranges, take_samples, thread_count
 from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
@@ -241,20 +241,20 @@ def prepare_images(
     wavelength = electron_wavelength(of_group("voltage"))
     cs, amplitude = of_group("spherical_aberration") * 1e7, of_group("amplitude_contrast")
     sizes = np.full(count, pixel_size)
-    with kernel_threads(threads) as workers:
-        for start in range(0, count, _BLOCK):
-            part = slice(start, min(count, start + _BLOCK))
-            images = np.ascontiguousarray(
-                read_images(np.arange(part.start, part.stop)), dtype=np.float32
-            )
-            spectra = scipy.fft.rfft2(images, workers=workers)
-            _refuse_bad_pixels(spectra, part.start)
-            take_samples(
-                spectra, kx, ky, box, shifts[part] / pixel_size, defocus[part],
-                phase_shift[part], wavelength[part], cs[part], amplitude[part], sizes[part],
-                data[part], ctf[part],
-            )  # fmt: skip
-            progress(part.stop, count)
+    workers = thread_count(threads)
+    for start in range(0, count, _BLOCK):
+        part = slice(start, min(count, start + _BLOCK))
+        images = np.ascontiguousarray(
+            read_images(np.arange(part.start, part.stop)), dtype=np.float32
+        )
+        spectra = scipy.fft.rfft2(images, workers=workers)
+        _refuse_bad_pixels(spectra, part.start)
+        in_ranges(
+            take_samples, len(spectra), 8, workers, spectra, kx, ky, box, shifts[part] / pixel_size, defocus[part],
+            phase_shift[part], wavelength[part], cs[part], amplitude[part], sizes[part],
+            data[part], ctf[part],
+        )  # fmt: skip
+        progress(part.stop, count)
     rotations = euler_matrices(angles)
     return PreparedImages(
         data=data,

@@ -2,8 +2,9 @@
 
 A grid is the half of a padded Fourier volume in the layout of ``rfftn``: shape (N, N, N // 2 + 1)
 with z slowest, negative z and y wrapped. The columns of a voxel (classes or components) lie side
-by side, so that one gather of eight neighbours serves all of them. Sums over particles run in
-fixed blocks, so that results do not depend on the number of threads.
+by side, so that one gather of eight neighbours serves all of them. Kernels work on a range
+``begin:end`` of particles or planes; the caller runs the ranges in threads, fixed ranges whatever
+the threads, so that results do not depend on their number.
 """
 
 from __future__ import annotations
@@ -93,10 +94,10 @@ def _gather(grid, index, weight, out):  # type: ignore[no-untyped-def]
         )
 
 
-@numba.njit(parallel=True, fastmath=FAST, cache=True, nogil=True)
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
 def expect_classes(  # type: ignore[no-untyped-def]
-    data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise, grid, size,
-    log_weights, temperature, block, posteriors, evidence, residual, moments,
+    begin, end, data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise, grid,
+    size, log_weights, temperature, before, uncertainty, posteriors, evidence, residual, moments,
 ):  # fmt: skip
     """Posteriors of the classes (expectation); fills the last four arrays.
 
@@ -116,182 +117,199 @@ def expect_classes(  # type: ignore[no-untyped-def]
         References, columns padded to a multiple of 8.
     log_weights : (K,) float32
         Log of the prior probability; -inf closes a column.
+    before, uncertainty : (n, K) or (0, K), (shells, K) float32
+        Posteriors with which the references were made, and the posterior variance of their
+        Fourier components: what a particle added to a reference itself is taken off its score.
     posteriors : (n, K) float32
     evidence : (n,) float64
         Log of the sum over classes of weight times likelihood ratio against noise alone.
-    residual : (blocks, G, shells) float64
+    residual : (G, shells) float64
         Expected power of data minus reference.
     moments : (n, 2) float32
         Expected inner product of data and reference, and norm of the reference.
     """
-    n = rows.shape[0]
     columns = posteriors.shape[1]
     shells = inverse_noise.shape[1]
-    for b in numba.prange((n + block - 1) // block):
-        index = np.empty(8, np.int64)
-        weight = np.empty(8, np.float32)
-        value = np.empty(2 * columns, np.float32)
-        cross = np.empty((shells, columns), np.float32)
-        norm = np.empty((shells, columns), np.float32)
-        power = np.empty(shells, np.float64)
-        score = np.empty(columns, np.float64)
-        for i in range(b * block, min(n, (b + 1) * block)):
-            p = rows[i]
-            g = group[p]
-            m = matrices[p]
-            cross[:] = 0
-            norm[:] = 0
-            power[:] = 0
-            for s in range(first, last):
-                x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
-                y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
-                z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
-                sign = _corners(x, y, z, size, index, weight)
-                _gather(grid, index, weight, value)
-                re = data[p, s, 0]
-                im = data[p, s, 1]
-                c = ctf[p, s]
-                power[shell[s]] += re * re + im * im
-                a = c * re
-                d = c * im * sign
-                c2 = c * c
-                cross_s = cross[shell[s]]
-                norm_s = norm[shell[s]]
+    index = np.empty(8, np.int64)
+    weight = np.empty(8, np.float32)
+    value = np.empty(2 * columns, np.float32)
+    cross = np.empty((shells, columns), np.float32)
+    norm = np.empty((shells, columns), np.float32)
+    power = np.empty(shells, np.float64)
+    transfer = np.empty(shells, np.float64)
+    score = np.empty(columns, np.float64)
+    for i in range(begin, end):
+        p = rows[i]
+        g = group[p]
+        m = matrices[p]
+        cross[:] = 0
+        norm[:] = 0
+        power[:] = 0
+        transfer[:] = 0
+        for s in range(first, last):
+            x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
+            y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
+            z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
+            sign = _corners(x, y, z, size, index, weight)
+            _gather(grid, index, weight, value)
+            re = data[p, s, 0]
+            im = data[p, s, 1]
+            c = ctf[p, s]
+            power[shell[s]] += re * re + im * im
+            a = c * re
+            d = c * im * sign
+            c2 = c * c
+            transfer[shell[s]] += c2
+            cross_s = cross[shell[s]]
+            norm_s = norm[shell[s]]
+            for k in range(columns):
+                vr = value[k]
+                vi = value[columns + k]
+                cross_s[k] += a * vr + d * vi
+                norm_s[k] += c2 * (vr * vr + vi * vi)
+        top = -np.inf
+        for k in range(columns):
+            score[k] = 0.0
+        for h in range(shells):
+            f = inverse_noise[g, h]
+            for k in range(columns):
+                score[k] += f * (2.0 * cross[h, k] - norm[h, k])
+            if before.shape[0]:
+                f *= 2.0 * transfer[h]
                 for k in range(columns):
-                    vr = value[k]
-                    vi = value[columns + k]
-                    cross_s[k] += a * vr + d * vi
-                    norm_s[k] += c2 * (vr * vr + vi * vi)
-            top = -np.inf
+                    score[k] -= f * before[i, k] * uncertainty[h, k]
+        for k in range(columns):
+            score[k] = score[k] / temperature + log_weights[k]
+            if score[k] > top:
+                top = score[k]
+        total = 0.0
+        for k in range(columns):
+            score[k] = math.exp(score[k] - top)
+            total += score[k]
+        evidence[i] = top + math.log(total)
+        inner = 0.0
+        square = 0.0
+        for k in range(columns):
+            score[k] /= total
+            posteriors[i, k] = score[k]
+        for h in range(shells):
+            sum_cross = 0.0
+            sum_norm = 0.0
             for k in range(columns):
-                score[k] = 0.0
-            for h in range(shells):
-                f = inverse_noise[g, h]
-                for k in range(columns):
-                    score[k] += f * (2.0 * cross[h, k] - norm[h, k])
-            for k in range(columns):
-                score[k] = score[k] / temperature + log_weights[k]
-                if score[k] > top:
-                    top = score[k]
-            total = 0.0
-            for k in range(columns):
-                score[k] = math.exp(score[k] - top)
-                total += score[k]
-            evidence[i] = top + math.log(total)
-            inner = 0.0
-            square = 0.0
-            for k in range(columns):
-                score[k] /= total
-                posteriors[i, k] = score[k]
-            for h in range(shells):
-                sum_cross = 0.0
-                sum_norm = 0.0
-                for k in range(columns):
-                    sum_cross += score[k] * cross[h, k]
-                    sum_norm += score[k] * norm[h, k]
-                residual[b, g, h] += power[h] - 2.0 * sum_cross + sum_norm
-                inner += inverse_noise[g, h] * sum_cross
-                square += inverse_noise[g, h] * sum_norm
-            moments[i, 0] = inner
-            moments[i, 1] = square
+                sum_cross += score[k] * cross[h, k]
+                sum_norm += score[k] * norm[h, k]
+            residual[g, h] += power[h] - 2.0 * sum_cross + sum_norm
+            inner += inverse_noise[g, h] * sum_cross
+            square += inverse_noise[g, h] * sum_norm
+        moments[i, 0] = inner
+        moments[i, 1] = square
 
 
-@numba.njit(parallel=True, fastmath=FAST, cache=True, nogil=True)
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
 def expect_components(  # type: ignore[no-untyped-def]
-    data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise, grid, size, block,
-    cross, gram,
+    begin, end, data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise, grid,
+    size, means, second, cross, gram, residual,
 ):  # fmt: skip
     """Inner products of data with the columns of a grid, and of the columns with each other.
 
-    ``cross`` (n, q) and ``gram`` (n, q, q) float32 are weighted by the inverse noise power; other
-    arguments as in :func:`expect_classes`.
+    ``cross`` (n, q) and ``gram`` (n, q, q) float32 are weighted by the inverse noise power;
+    ``residual`` (G, shells) gets the expected power of data minus model for coordinates with the
+    moments ``means`` (n, q) and ``second`` (n, q, q); others as in :func:`expect_classes`.
     """
-    n = rows.shape[0]
     columns = cross.shape[1]
-    for b in numba.prange((n + block - 1) // block):
-        index = np.empty(8, np.int64)
-        weight = np.empty(8, np.float32)
-        value = np.empty(2 * columns, np.float32)
-        square = np.empty((columns, columns), np.float32)
-        inner = np.empty(columns, np.float32)
-        for i in range(b * block, min(n, (b + 1) * block)):
-            p = rows[i]
-            g = group[p]
-            m = matrices[p]
-            square[:] = 0
-            inner[:] = 0
-            for s in range(first, last):
-                x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
-                y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
-                z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
-                sign = _corners(x, y, z, size, index, weight)
-                _gather(grid, index, weight, value)
-                f = inverse_noise[g, shell[s]]
-                c = ctf[p, s]
-                a = f * c * data[p, s, 0]
-                d = f * c * data[p, s, 1] * sign
-                c2 = f * c * c
+    index = np.empty(8, np.int64)
+    weight = np.empty(8, np.float32)
+    value = np.empty(2 * columns, np.float32)
+    square = np.empty((columns, columns), np.float32)
+    inner = np.empty(columns, np.float32)
+    for i in range(begin, end):
+        p = rows[i]
+        g = group[p]
+        m = matrices[p]
+        gram[i] = 0
+        cross[i] = 0
+        square[:] = 0
+        inner[:] = 0
+        power = 0.0
+        for s in range(first, last):
+            x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
+            y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
+            z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
+            sign = _corners(x, y, z, size, index, weight)
+            _gather(grid, index, weight, value)
+            c = ctf[p, s]
+            re = data[p, s, 0]
+            im = data[p, s, 1]
+            power += re * re + im * im
+            a = c * re
+            d = c * im * sign
+            c2 = c * c
+            for k in range(columns):
+                inner[k] += a * value[k] + d * value[columns + k]
+            for j in range(columns):
+                vr = c2 * value[j]
+                vi = c2 * value[columns + j]
+                row = square[j]
                 for k in range(columns):
-                    inner[k] += a * value[k] + d * value[columns + k]
+                    row[k] += vr * value[k] + vi * value[columns + k]
+            h = shell[s]
+            if s + 1 == last or shell[s + 1] != h:
+                f = inverse_noise[g, h]
                 for j in range(columns):
-                    vr = c2 * value[j]
-                    vi = c2 * value[columns + j]
-                    row = square[j]
+                    power -= 2.0 * means[i, j] * inner[j]
+                    cross[i, j] += f * inner[j]
+                    inner[j] = 0
                     for k in range(columns):
-                        row[k] += vr * value[k] + vi * value[columns + k]
-            cross[i] = inner
-            gram[i] = square
+                        power += second[i, j, k] * square[j, k]
+                        gram[i, j, k] += f * square[j, k]
+                        square[j, k] = 0
+                residual[g, h] += power
+                power = 0.0
 
 
-@numba.njit(parallel=True, fastmath=FAST, cache=True, nogil=True)
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
 def backproject(  # type: ignore[no-untyped-def]
-    data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise, coefficients,
-    products, size, blocks, sums, weights,
+    begin, end, data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise,
+    coefficients, products, size, sums, weights,
 ):  # fmt: skip
     """Add particles to grids (maximisation).
 
     Every voxel near a sample gets ``w c y / noise`` times ``coefficients`` (n, q) in ``sums``
-    (blocks, voxels, 2 q) and ``w c^2 / noise`` times ``products`` (n, r) in ``weights``
-    (blocks, voxels, r). The particles are cut into ``blocks`` parts whatever the threads.
+    (voxels, 2 q) and ``w c^2 / noise`` times ``products`` (n, r) in ``weights`` (voxels, r).
     """
-    n = rows.shape[0]
     q = coefficients.shape[1]
     r = products.shape[1]
-    step = (n + blocks - 1) // blocks
-    for b in numba.prange(blocks):
-        index = np.empty(8, np.int64)
-        weight = np.empty(8, np.float32)
-        total = sums[b]
-        weighted = weights[b]
-        total[:] = 0
-        weighted[:] = 0
-        for i in range(b * step, min(n, (b + 1) * step)):
-            p = rows[i]
-            g = group[p]
-            m = matrices[p]
-            mean = coefficients[i]
-            second = products[i]
-            for s in range(first, last):
-                x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
-                y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
-                z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
-                sign = _corners(x, y, z, size, index, weight)
-                f = inverse_noise[g, shell[s]]
-                c = ctf[p, s]
-                a = f * c * data[p, s, 0]
-                d = f * c * data[p, s, 1] * sign
-                c2 = f * c * c
-                for j in range(8):
-                    row = total[index[j]]
-                    wa = weight[j] * a
-                    wd = weight[j] * d
-                    for k in range(q):
-                        row[k] += wa * mean[k]
-                        row[q + k] += wd * mean[k]
-                    line = weighted[index[j]]
-                    w2 = weight[j] * c2
-                    for k in range(r):
-                        line[k] += w2 * second[k]
+    index = np.empty(8, np.int64)
+    weight = np.empty(8, np.float32)
+    sums[:] = 0
+    weights[:] = 0
+    for i in range(begin, end):
+        p = rows[i]
+        g = group[p]
+        m = matrices[p]
+        mean = coefficients[i]
+        second = products[i]
+        for s in range(first, last):
+            x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
+            y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
+            z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
+            sign = _corners(x, y, z, size, index, weight)
+            f = inverse_noise[g, shell[s]]
+            c = ctf[p, s]
+            a = f * c * data[p, s, 0]
+            d = f * c * data[p, s, 1] * sign
+            c2 = f * c * c
+            for j in range(8):
+                row = sums[index[j]]
+                wa = weight[j] * a
+                wd = weight[j] * d
+                for k in range(q):
+                    row[k] += wa * mean[k]
+                    row[q + k] += wd * mean[k]
+                line = weights[index[j]]
+                w2 = weight[j] * c2
+                for k in range(r):
+                    line[k] += w2 * second[k]
 
 
 @numba.njit(inline="always")
@@ -307,8 +325,8 @@ def _turned(re, im, quarters):  # type: ignore[no-untyped-def]
     return complex(im, -re)
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def fold_blocks(sums, weights, size, total, weighted):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True)
+def fold_blocks(begin, end, sums, weights, size, total, weighted):  # type: ignore[no-untyped-def]
     """Add the blocks in fixed order, apply Friedel symmetry at x = 0, and turn columns outward.
 
     Fills ``total`` (q, N, N, N // 2 + 1) complex64, with the origin moved from N // 4 to
@@ -318,8 +336,7 @@ def fold_blocks(sums, weights, size, total, weighted):  # type: ignore[no-untype
     q = double // 2
     r = weights.shape[2]
     half = size // 2 + 1
-    for plane in numba.prange(size):
-        z = np.int64(plane)
+    for z in range(begin, end):
         re = np.empty(double, np.float32)
         second = np.empty(r, np.float32)
         for y in range(size):
@@ -347,14 +364,13 @@ def fold_blocks(sums, weights, size, total, weighted):  # type: ignore[no-untype
                     weighted[v, k] = second[k]
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def columns_inward(volumes, size, grid):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True)
+def columns_inward(begin, end, volumes, size, grid):  # type: ignore[no-untyped-def]
     """Lay the columns of ``volumes`` (q, N, N, N // 2 + 1) complex64 side by side in ``grid``."""
     q = volumes.shape[0]
     columns = grid.shape[1] // 2
     half = size // 2 + 1
-    for plane in numba.prange(size):
-        z = np.int64(plane)
+    for z in range(begin, end):
         for y in range(size):
             for x in range(half):
                 v = (z * size + y) * half + x

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
 import numpy as np
 
 
-@contextmanager
-def kernel_threads(threads: int | None) -> Iterator[int]:
-    """Let the compiled loops use some threads (by default all); gives their number."""
-    before = numba.get_num_threads()
-    most = int(numba.config.NUMBA_NUM_THREADS)
-    count = most if not threads else max(1, min(threads, most))
-    numba.set_num_threads(count)
-    try:
-        yield count
-    finally:
-        numba.set_num_threads(before)
+def in_ranges(
+    function: Callable[..., Any], count: int, parts: int, workers: int, *arguments: Any
+) -> None:
+    """Call ``function(begin, end, *arguments)`` for ``parts`` equal ranges in threads."""
+    edges = [part * count // parts for part in range(parts + 1)]
+    ranges = [(a, b) for a, b in itertools.pairwise(edges) if b > a]
+    if workers <= 1 or len(ranges) <= 1:
+        for a, b in ranges:
+            function(a, b, *arguments)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        for future in [pool.submit(function, a, b, *arguments) for a, b in ranges]:
+            future.result()
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
+def thread_count(threads: int | None) -> int:
+    """Number of threads to use; by default the processors this process may run on."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, threads or available or 1)
+
+
+@numba.njit(cache=True, nogil=True)
 def take_samples(  # type: ignore[no-untyped-def]
-    spectra, kx, ky, box, shifts, defocus, phase, wavelength, cs, amplitude, pixel_size, data, ctf
+    begin, end, spectra, kx, ky, box, shifts, defocus, phase, wavelength, cs, amplitude, pixel_size, data, ctf
 ):
     """Samples of a block of image spectra, centred by the shifts (pixels), and their CTF."""
-    for i in numba.prange(spectra.shape[0]):
+    for i in range(begin, end):
         mean = 0.5 * (defocus[i, 0] + defocus[i, 1])
         half = 0.5 * (defocus[i, 0] - defocus[i, 1])
         cos2 = math.cos(2.0 * math.radians(defocus[i, 2]))
@@ -87,8 +98,8 @@ def _invert(matrix, n, inverse):  # type: ignore[no-untyped-def]
                     inverse[j, k] -= factor * inverse[i, k]
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def invert_precision(precision, data, small, padded, shell_map, packed, inverse):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True)
+def invert_precision(begin, end, precision, data, small, padded, shell_map, packed, inverse):  # type: ignore[no-untyped-def]
     """Inverse of (data weight + prior precision) for every voxel of the unpadded half grid.
 
     Parameters
@@ -107,10 +118,9 @@ def invert_precision(precision, data, small, padded, shell_map, packed, inverse)
     r = data.shape[1]
     half = small // 2 + 1
     wide = padded // 2 + 1
-    for plane in numba.prange(small):
-        z = np.int64(plane)
-        matrix = np.empty((q, q), np.float32)
-        weight = np.empty(r, np.float32)
+    matrix = np.empty((q, q), np.float32)
+    weight = np.empty(r, np.float32)
+    for z in range(begin, end):
         for y in range(small):
             for x in range(half):
                 v = (z * small + y) * half + x
@@ -147,63 +157,106 @@ def invert_precision(precision, data, small, padded, shell_map, packed, inverse)
                 _invert(matrix, q, inverse[v])
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def apply_voxel_matrices(matrices, shell_map, by_shell, spectra, out):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True)
+def apply_voxel_matrices(begin, end, matrices, shell_map, by_shell, spectra, out):  # type: ignore[no-untyped-def]
     """Multiply the columns of every voxel by its matrix (or its shell's); 0 outside the shells.
 
     ``spectra`` and ``out`` (q, voxels) complex64; ``matrices`` (voxels or shells, q, q).
     """
-    q, voxels = spectra.shape
-    for part in numba.prange(64):
-        re = np.empty(q, np.float32)
-        im = np.empty(q, np.float32)
-        for v in range(part * voxels // 64, (part + 1) * voxels // 64):
-            shell = shell_map[v]
-            if shell < 0:
-                for k in range(q):
-                    out[k, v] = 0
-                continue
-            m = matrices[shell] if by_shell else matrices[v]
+    q = spectra.shape[0]
+    re = np.empty(q, np.float32)
+    im = np.empty(q, np.float32)
+    for v in range(begin, end):
+        shell = shell_map[v]
+        if shell < 0:
             for k in range(q):
-                re[k] = spectra[k, v].real
-                im[k] = spectra[k, v].imag
-            for i in range(q):
-                a = np.float32(0)
-                b = np.float32(0)
-                for k in range(q):
-                    a += m[i, k] * re[k]
-                    b += m[i, k] * im[k]
-                out[i, v] = complex(a, b)
+                out[k, v] = 0
+            continue
+        m = matrices[shell] if by_shell else matrices[v]
+        for k in range(q):
+            re[k] = spectra[k, v].real
+            im[k] = spectra[k, v].imag
+        for i in range(q):
+            a = np.float32(0)
+            b = np.float32(0)
+            for k in range(q):
+                a += m[i, k] * re[k]
+                b += m[i, k] * im[k]
+            out[i, v] = complex(a, b)
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def apply_weights(weights, packed, spectra):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True)
+def apply_weights(begin, end, weights, packed, spectra):  # type: ignore[no-untyped-def]
     """Multiply the columns of every voxel of the padded grid by the data weights, in place."""
-    q, voxels = spectra.shape
-    for part in numba.prange(64):
-        re = np.empty(q, np.float32)
-        im = np.empty(q, np.float32)
-        out_re = np.empty(q, np.float32)
-        out_im = np.empty(q, np.float32)
-        for v in range(part * voxels // 64, (part + 1) * voxels // 64):
-            w = weights[v]
-            if not packed:
-                for k in range(q):
-                    spectra[k, v] = spectra[k, v] * w[k]
-                continue
+    q = spectra.shape[0]
+    re = np.empty(q, np.float32)
+    im = np.empty(q, np.float32)
+    out_re = np.empty(q, np.float32)
+    out_im = np.empty(q, np.float32)
+    for v in range(begin, end):
+        w = weights[v]
+        if not packed:
             for k in range(q):
-                re[k] = spectra[k, v].real
-                im[k] = spectra[k, v].imag
-                out_re[k] = 0
-                out_im[k] = 0
-            n = 0
-            for i in range(q):
-                for k in range(i, q):
-                    out_re[i] += w[n] * re[k]
-                    out_im[i] += w[n] * im[k]
-                    if k > i:
-                        out_re[k] += w[n] * re[i]
-                        out_im[k] += w[n] * im[i]
-                    n += 1
-            for k in range(q):
-                spectra[k, v] = complex(out_re[k], out_im[k])
+                spectra[k, v] = spectra[k, v] * w[k]
+            continue
+        for k in range(q):
+            re[k] = spectra[k, v].real
+            im[k] = spectra[k, v].imag
+            out_re[k] = 0
+            out_im[k] = 0
+        n = 0
+        for i in range(q):
+            for k in range(i, q):
+                out_re[i] += w[n] * re[k]
+                out_im[i] += w[n] * im[k]
+                if k > i:
+                    out_re[k] += w[n] * re[i]
+                    out_im[k] += w[n] * im[i]
+                n += 1
+        for k in range(q):
+            spectra[k, v] = complex(out_re[k], out_im[k])
+
+
+@numba.njit(fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True)
+def mixture_sums(begin, end, features, points, inverse_temperature, posteriors, sums, value):  # type: ignore[no-untyped-def]
+    """Posteriors of latent points, and the sums of the features weighted by them.
+
+    Parameters
+    ----------
+    features : (n, f) float32
+        Sufficient statistics of particles ``begin:end``.
+    points : (f, K) float32
+        Log-likelihood of a particle given a point = features . points.
+    posteriors : (n, K) or (0, K) float32
+        Filled unless empty.
+    sums : (f, K) float32
+        Filled.
+    value : (1,) float64
+        Gets the log-likelihood.
+    """
+    count, columns = points.shape
+    score = np.empty(columns, np.float32)
+    total = 0.0
+    for i in range(begin, end):
+        score[:] = 0
+        for j in range(count):
+            x = features[i, j]
+            for k in range(columns):
+                score[k] += x * points[j, k]
+        top = score[0]
+        for k in range(columns):
+            top = max(top, score[k])
+        norm = np.float32(0)
+        for k in range(columns):
+            score[k] = np.exp((score[k] - top) * inverse_temperature)
+            norm += score[k]
+        total += top * inverse_temperature + np.log(norm)
+        for k in range(columns):
+            score[k] /= norm
+        if posteriors.shape[0]:
+            posteriors[i] = score
+        for j in range(count):
+            x = features[i, j]
+            for k in range(columns):
+                sums[j, k] += x * score[k]
+    value[0] = total

@@ -10,51 +10,67 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.ml3d.kernels_linear import in_ranges, mixture_sums
+
 Array = np.ndarray[Any, Any]
+_PARTS = 8
 
 
 class LatentMixture:
-    """Log-likelihood of particles given latent points, and its maximisation.
+    """Equally likely points that explain the coordinates of particles, fitted by EM.
 
     Parameters
     ----------
     information : (n, q, q) array
     projected : (n, q) array
         The log-likelihood of point z is ``projected . z - z . information . z / 2``.
+    workers : int
+        Threads.
     """
 
-    def __init__(self, information: Array, projected: Array) -> None:
-        count = projected.shape[1]
-        self.row, self.column = np.triu_indices(count)
-        double = np.where(self.row == self.column, 0.5, 1.0)
-        packed = information[:, self.row, self.column]
-        self.features = np.concatenate([projected, -packed * double], axis=1, dtype=np.float32)
-        self.count = count
-        self.double = double
+    def __init__(self, information: Array, projected: Array, workers: int = 1) -> None:
+        self.count = projected.shape[1]
+        self.workers = workers
+        self.row, self.column = np.triu_indices(self.count)
+        self.half = np.where(self.row == self.column, 0.5, 1.0)
+        packed = -information[:, self.row, self.column] * self.half
+        self.features = np.concatenate([projected, packed], axis=1).astype(np.float32)
 
-    def scores(self, points: Array) -> Array:
-        """Log-likelihoods, (n, K) float32."""
-        square = points[:, self.row] * points[:, self.column]
-        return self.features @ np.concatenate([points, square], axis=1).T.astype(np.float32)
-
-    def posteriors(self, points: Array, temperature: float = 1.0) -> tuple[Array, float]:
-        """Posteriors of the points (equal weights) and the mean log-likelihood."""
-        scores = self.scores(points) / np.float32(temperature)
-        top = scores.max(axis=1, keepdims=True)
-        scores = np.exp(scores - top)
-        total = scores.sum(axis=1, keepdims=True)
-        value = float(np.mean(top[:, 0] + np.log(total[:, 0]), dtype=np.float64))
-        return scores / total, value - np.log(len(points))
-
-    def points(self, posteriors: Array) -> Array:
-        """Points that maximise the posterior under a standard normal prior, (K, q)."""
-        sums = posteriors.T.astype(np.float32) @ self.features
-        matrices = np.zeros((len(sums), self.count, self.count))
-        packed = -sums[:, self.count :] / self.double
+    def step(self, points: Array, temperature: float = 1.0) -> tuple[Array, float]:
+        """One EM iteration: new points (K, q) and the mean log-likelihood of the old ones."""
+        sums, value = self._sums(points, temperature, np.empty((0, len(points)), np.float32))
+        matrices = np.zeros((len(points), self.count, self.count))
+        packed = -sums[:, self.count :] / self.half
         matrices[:, self.row, self.column] = packed
         matrices[:, self.column, self.row] = packed
         matrices += np.eye(self.count)
-        return np.linalg.solve(matrices, sums[:, : self.count, None].astype(np.float64))[..., 0]
+        return np.linalg.solve(matrices, sums[:, : self.count, None])[..., 0], value
+
+    def posteriors(self, points: Array) -> Array:
+        """Posteriors of the points, (n, K) float32."""
+        soft = np.empty((len(self.features), len(points)), np.float32)
+        self._sums(points, 1.0, soft)
+        return soft
+
+    def _sums(self, points: Array, temperature: float, soft: Array) -> tuple[Array, float]:
+        square = points[:, self.row] * points[:, self.column]
+        lines = np.concatenate([points, square], axis=1).T
+        lines = np.ascontiguousarray(lines, dtype=np.float32)
+        n = len(self.features)
+        sums = np.zeros((_PARTS, *lines.shape), np.float32)
+        values = np.zeros((_PARTS, 1))
+        inverse = np.float32(1.0 / temperature)
+
+        def work(begin: int, end: int) -> None:
+            for p in range(begin, end):
+                mixture_sums(
+                    p * n // _PARTS, (p + 1) * n // _PARTS, self.features, lines, inverse, soft,
+                    sums[p], values[p],
+                )  # fmt: skip
+
+        in_ranges(work, _PARTS, _PARTS, self.workers)
+        total = sums.sum(axis=0, dtype=np.float64).T
+        return total, float(values.sum()) / n - float(np.log(len(points)))
 
 
 def spread_points(coordinates: Array, count: int, rng: np.random.Generator) -> Array:
@@ -75,11 +91,12 @@ def fit_mixture(
     count: int,
     rng: np.random.Generator,
     *,
-    starts: int = 6,
-    steps: int = 10,
-    final_steps: int = 60,
-) -> tuple[Array, Array]:
-    """Points of the mixture with the best likelihood of several starts.
+    starts: int = 8,
+    steps: int = 20,
+    final_steps: int = 30,
+    temperature: float = 8.0,
+) -> Array:
+    """Points of the mixture with the best likelihood of several annealed starts.
 
     Parameters
     ----------
@@ -91,21 +108,23 @@ def fit_mixture(
     rng : Generator
     starts, steps, final_steps : int
         Starts of ``steps`` iterations each; the best gets ``final_steps`` more.
+    temperature : float
+        At which a start begins; it cools to 1.
 
     Returns
     -------
-    points : (count, q) float64
-    posteriors : (n, count) float32
+    (count, q) float64 array
     """
-    best, best_value = None, -np.inf
+    cooling = np.geomspace(temperature, 1.0, max(1, steps - steps // 4))
+    schedule = np.concatenate([cooling, np.ones(steps - len(cooling))])
+    best, best_value = np.empty(0), -np.inf
     for _ in range(starts):
         points = spread_points(coordinates, count, rng)
-        for step in range(steps):
-            posteriors, value = mixture.posteriors(points, 2.0 if step < steps // 2 else 1.0)
-            points = mixture.points(posteriors)
+        value = -np.inf
+        for hot in schedule:
+            points, value = mixture.step(points, float(hot))
         if value > best_value:
             best, best_value = points, value
-    assert best is not None
     for _ in range(final_steps):
-        best = mixture.points(mixture.posteriors(best)[0])
-    return best, mixture.posteriors(best)[0]
+        best, _ = mixture.step(best)
+    return best

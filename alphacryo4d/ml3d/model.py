@@ -16,7 +16,12 @@ import numpy as np
 import scipy.fft
 
 from alphacryo4d.ml3d.kernels import columns_inward
-from alphacryo4d.ml3d.kernels_linear import apply_voxel_matrices, apply_weights, invert_precision
+from alphacryo4d.ml3d.kernels_linear import (
+    apply_voxel_matrices,
+    apply_weights,
+    in_ranges,
+    invert_precision,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -105,7 +110,7 @@ class Grid:
         columns = padded_columns(len(cubes))
         grid = np.zeros((self.voxels, 2 * columns), np.float32) if out is None else out
         spectra = self.pad_transform(cubes / self.kernel_transform)
-        columns_inward(spectra, self.padded, grid)
+        in_ranges(columns_inward, self.padded, 16, self.workers, spectra, self.padded, grid)
         return grid
 
     def transform(self, cubes: Array) -> Array:
@@ -205,20 +210,31 @@ def solve_volumes(
     q = len(start)
     voxels = len(grid.shell_map)
     inverse = np.zeros((voxels, q, q), np.float32)
-    invert_precision(precision, weights, grid.cube, grid.padded, grid.shell_map, packed, inverse)
+    in_ranges(
+        invert_precision, grid.cube, grid.cube, grid.workers, precision, weights, grid.cube,
+        grid.padded, grid.shell_map, packed, inverse,
+    )  # fmt: skip
     shape = (mask / grid.kernel_transform).astype(np.float32)
 
     def precondition(residual: Array) -> Array:
         spectra = grid.transform(residual)
-        apply_voxel_matrices(inverse, grid.shell_map, False, spectra, spectra)
+        in_ranges(
+            apply_voxel_matrices, voxels, 16, grid.workers, inverse, grid.shell_map, False,
+            spectra, spectra,
+        )  # fmt: skip
         return grid.inverse(spectra)
 
     def normal(fields: Array) -> Array:
         spectra = grid.pad_transform(fields * shape)
-        apply_weights(weights, packed, spectra.reshape(q, -1))
+        in_ranges(
+            apply_weights, grid.voxels, 32, grid.workers, weights, packed, spectra.reshape(q, -1)
+        )
         result = grid.crop_inverse(spectra) * shape
         prior = grid.transform(fields)
-        apply_voxel_matrices(precision, grid.shell_map, True, prior, prior)
+        in_ranges(
+            apply_voxel_matrices, voxels, 16, grid.workers, precision, grid.shell_map, True,
+            prior, prior,
+        )  # fmt: skip
         return result + grid.inverse(prior)
 
     fields = start.astype(np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.kernels import add_images, normalise_sums
-from alphacryo4d.ml3d.kernels_linear import kernel_threads
+from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.ml3d.model import Grid
 from alphacryo4d.progress import Progress, no_progress
 
@@ -121,7 +121,8 @@ def reconstruct(
         if label >= 0
     ]
     grid = Grid(images.radius)
-    with kernel_threads(threads) as workers, ThreadPoolExecutor(workers) as pool:
+    workers = thread_count(threads)
+    with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[Reconstruction]] = deque()
         for done, (fold, label) in enumerate(work):
             if check is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.kernels import backproject, expect_classes, expect_components, fold_blocks
+from alphacryo4d.ml3d.kernels_linear import in_ranges
 from alphacryo4d.ml3d.model import Grid, padded_columns
 
 Array = np.ndarray[Any, Any]
-_BLOCK = 64
 _CLOSED = -1e30
 _BUFFER = 512 << 20
 
@@ -70,7 +71,14 @@ class Expectation:
 
 
 def expect(
-    view: View, references: Array, inverse_noise: Array, weights: Array, temperature: float = 1.0
+    view: View,
+    references: Array,
+    inverse_noise: Array,
+    weights: Array,
+    temperature: float = 1.0,
+    *,
+    before: Array | None = None,
+    uncertainty: Array | None = None,
 ) -> Expectation:
     """Soft posteriors of the classes of every particle.
 
@@ -84,21 +92,35 @@ def expect(
         Prior probabilities of the classes.
     temperature : float
         Divides the log-likelihoods.
+    before : (n, K) array, optional
+        Posteriors with which the references were made.
+    uncertainty : (shells, K) array, optional
+        Posterior variance of the references. With both, what a particle added to a reference
+        itself is taken off its score: without this the noise of a particle holds it in its class.
     """
     images, n, grid = view.images, len(view.rows), view.grid
     columns = references.shape[1] // 2
     logs = np.full(columns, _CLOSED, np.float32)
     logs[: len(weights)] = np.log(np.maximum(weights, 1e-12))
-    blocks = max(1, -(-n // _BLOCK))
     posteriors = np.empty((n, columns), np.float32)
     evidence = np.empty(n)
-    residual = np.zeros((blocks, view.groups, grid.radius + 1))
     moments = np.empty((n, 2), np.float32)
-    expect_classes(
-        images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky, images.shell,
-        1, view.last, images.group, inverse_noise.astype(np.float32), references, grid.padded,
-        logs, float(temperature), _BLOCK, posteriors, evidence, residual, moments,
-    )  # fmt: skip
+    inverse = inverse_noise.astype(np.float32)
+    own = np.zeros((0, columns), np.float32)
+    variance = np.zeros((grid.radius + 1, columns), np.float32)
+    if before is not None and uncertainty is not None:
+        own = np.zeros((n, columns), np.float32)
+        own[:, : len(weights)] = before
+        variance[:, : len(weights)] = uncertainty
+
+    def work(begin: int, end: int, part: Array) -> None:
+        expect_classes(
+            begin, end, images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky,
+            images.shell, 1, view.last, images.group, inverse, references, grid.padded, logs,
+            float(temperature), own, variance, posteriors, evidence, part, moments,
+        )  # fmt: skip
+
+    residual = sum_over_parts(work, n, (view.groups, grid.radius + 1), grid.workers)
     group = images.group[view.rows]
     inner = np.bincount(group, moments[:, 0], minlength=view.groups)
     norm = np.bincount(group, moments[:, 1], minlength=view.groups)
@@ -106,23 +128,68 @@ def expect(
     return Expectation(
         posteriors=posteriors[:, : len(weights)],
         evidence=evidence,
-        noise=residual.sum(axis=0) / np.maximum(samples, 1),
+        noise=residual / np.maximum(samples, 1),
         scale=np.where(norm > 0, inner / np.maximum(norm, 1e-30), 1.0),
     )
 
 
-def component_products(view: View, references: Array, inverse_noise: Array, columns: int) -> Any:
-    """Inner products of data with columns (n, q) and of columns with each other (n, q, q)."""
+def component_products(
+    view: View, references: Array, inverse_noise: Array, means: Array, second: Array
+) -> tuple[Array, Array, Array]:
+    """Inner products of the data with the columns, and of the columns with each other.
+
+    Parameters
+    ----------
+    view : View
+    references : (voxels, 2 columns) float32
+        Of ``Grid.references``.
+    inverse_noise : (G, shells) array
+    means, second : (n, q), (n, q, q) float32
+        Moments of the coordinates, with which the remaining noise is estimated.
+
+    Returns
+    -------
+    cross : (n, q) float32
+    gram : (n, q, q) float32
+    noise : (G, shells) float64
+        Power of data minus model per sample.
+    """
     images, n, grid = view.images, len(view.rows), view.grid
-    width = references.shape[1] // 2
+    columns, width = means.shape[1], references.shape[1] // 2
+    first = np.zeros((n, width), np.float32)
+    first[:, :columns] = means
+    pairs = np.zeros((n, width, width), np.float32)
+    pairs[:, :columns, :columns] = second
     cross = np.empty((n, width), np.float32)
     gram = np.empty((n, width, width), np.float32)
-    expect_components(
-        images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky, images.shell,
-        1, view.last, images.group, inverse_noise.astype(np.float32), references, grid.padded,
-        _BLOCK, cross, gram,
-    )  # fmt: skip
-    return cross[:, :columns], gram[:, :columns, :columns]
+    inverse = inverse_noise.astype(np.float32)
+
+    def work(begin: int, end: int, part: Array) -> None:
+        expect_components(
+            begin, end, images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky,
+            images.shell, 1, view.last, images.group, inverse, references, grid.padded, first,
+            pairs, cross, gram, part,
+        )  # fmt: skip
+
+    residual = sum_over_parts(work, n, (view.groups, grid.radius + 1), grid.workers)
+    noise = residual / np.maximum(view.samples_per_shell(), 1)
+    noise[:, 0] = noise[:, 1]
+    return cross[:, :columns], gram[:, :columns, :columns], noise
+
+
+def sum_over_parts(
+    work: Callable[[int, int, Array], None], count: int, shape: tuple[int, ...], workers: int
+) -> Array:
+    """Run ``work(begin, end, part)`` in fixed ranges and add the parts in fixed order."""
+    parts = int(np.clip(count // 256, 1, 64))
+    results = np.zeros((parts, *shape))
+
+    def one(begin: int, end: int) -> None:
+        work(begin, end, results[(begin * parts + count - 1) // count])
+
+    in_ranges(one, count, parts, workers)
+    total: Array = results.sum(axis=0)
+    return total
 
 
 def project_back(
@@ -153,12 +220,20 @@ def project_back(
     blocks = int(np.clip(_BUFFER // size, 2, 8))
     sums = np.empty((blocks, grid.voxels, 2 * wide), np.float32)
     weighted = np.empty((blocks, grid.voxels, tall), np.float32)
-    backproject(
-        images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky, images.shell,
-        0, view.last, images.group, inverse_noise.astype(np.float32), mean, second, grid.padded,
-        blocks, sums, weighted,
-    )  # fmt: skip
-    right = np.empty((wide, grid.padded, grid.padded, grid.padded // 2 + 1), np.complex64)
+    inverse = inverse_noise.astype(np.float32)
+    count = len(view.rows)
+
+    def work(begin: int, end: int) -> None:
+        for block in range(begin, end):
+            backproject(
+                block * count // blocks, (block + 1) * count // blocks, images.data, images.ctf,
+                view.matrices, view.rows, images.kx, images.ky, images.shell, 0, view.last,
+                images.group, inverse, mean, second, grid.padded, sums[block], weighted[block],
+            )  # fmt: skip
+
+    in_ranges(work, blocks, blocks, grid.workers)
+    size = grid.padded
+    right = np.empty((wide, size, size, size // 2 + 1), np.complex64)
     weights = np.empty((grid.voxels, tall), np.float32)
-    fold_blocks(sums, weighted, grid.padded, right, weights)
+    in_ranges(fold_blocks, size, 16, grid.workers, sums, weighted, size, right, weights)
     return right[:q], weights[:, :r]
