@@ -41,6 +41,7 @@ STACK, TRUTH_NPY, TRUE_POSES_NPY = "particles.mrcs", "truth.npy", "true_poses.np
 BLOCK = 256
 """Rows that share one seed of noise; part of what a seed means."""
 PARTICLES_PER_MICROGRAPH = 200
+SCRATCH = ".signal."
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,9 @@ def write_simulation(
             f"{output}: {needed / 2**30:.1f} GiB are needed while working, {free / 2**30:.1f} GiB "
             "are free; take fewer --particles-per-state or another --o"
         )
-    with tempfile.TemporaryDirectory(prefix=".signal.", dir=output) as scratch:
+    for remnant in output.glob(f"{SCRATCH}*"):  # of a run that was killed
+        shutil.rmtree(remnant)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=output) as scratch:
         signal = np.memmap(
             Path(scratch, "signal"), np.float32, "w+", shape=(len(table), options.box, options.box)
         )

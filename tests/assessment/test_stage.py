@@ -1,4 +1,8 @@
+import filecmp
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +16,7 @@ from alphacryo4d.assessment.hinge import MOLECULES, make_molecule, molecule_mass
 from alphacryo4d.assessment.options import ReferenceOptions, SimulateOptions
 from alphacryo4d.assessment.score_stage import make_reference, read_labels, run_score
 from alphacryo4d.assessment.simulate import project
-from alphacryo4d.assessment.stage import run_simulate, simulate_demo
+from alphacryo4d.assessment.stage import SCRATCH, run_simulate, simulate_demo
 from alphacryo4d.errors import InputError, UsageError
 from alphacryo4d.mrc import open_stack, read_header, write_volume
 from alphacryo4d.particles import read_particles
@@ -111,6 +115,23 @@ def test_a_finished_simulation_is_not_done_again(data, pdb_folder, caplog):
     assert (data / "particles.mrcs").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match="seed"):
         run_simulate([str(pdb_folder)], data, options=SMALL, seed=4)
+
+
+def test_a_killed_simulation_goes_on_to_the_same_files(pdb_folder, tmp_path):
+    arguments = ["simulate", "--i", str(pdb_folder), "--o", str(tmp_path / "killed")]
+    arguments += ["--box", "32", "--pixel-size", "3", "--particles-per-state", "1500"]
+    command = [sys.executable, "-m", "alphacryo4d", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
+        while not list((tmp_path / "killed").glob(f"{SCRATCH}*")) and running.poll() is None:
+            time.sleep(0.01)
+        running.kill()
+    assert not (tmp_path / "killed/particles.star").exists()
+    options = SimulateOptions(particles_per_state=1500, box=32, pixel_size=3.0)
+    run_simulate([str(pdb_folder)], tmp_path / "killed", options=options, resume=True)
+    run_simulate([str(pdb_folder)], tmp_path / "whole", options=options)
+    for name in NAMES:
+        assert filecmp.cmp(tmp_path / "killed" / name, tmp_path / "whole" / name, shallow=False)
+    assert not list((tmp_path / "killed").glob(".*"))
 
 
 def test_folders_are_read_in_natural_order(pdb_folder):
