@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from alphacryo4d.deepfeature.options import DeepFeatureOptions
+from alphacryo4d.deepfeature.options import DeepFeatureOptions, TrainOptions
 from alphacryo4d.job import Deadline
 from alphacryo4d.landscape.options import (
     EmbedOptions,
@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 @output_option("Project folder.")
 @settings_options(ResampleOptions)
 @settings_options(ClassifyOptions)
+@settings_options(TrainOptions, only=("epochs", "regularization"), prefix="train_")
 @settings_options(StatesOptions, only=("states", "centers"), prefix="states_")
 @settings_options(EmbedOptions, only=("perplexity",), prefix="embed_")
 @settings_options(VoteOptions, only=("assign", "threshold"), prefix="vote_")
@@ -70,7 +71,7 @@ def run(
     options = PipelineOptions(
         resample=build_settings(ResampleOptions, values),
         classify=build_settings(ClassifyOptions, values),
-        deepfeature=DeepFeatureOptions(),
+        deepfeature=DeepFeatureOptions(train=build_settings(TrainOptions, values, prefix="train_")),
         landscape=LandscapeOptions(
             embed=build_settings(EmbedOptions, values, prefix="embed_"),
             energy=EnergyOptions(),
@@ -81,7 +82,7 @@ def run(
     )
     from alphacryo4d.check import require_sound
 
-    particles = require_sound(input_path)
+    require_sound(input_path)
     if dry_run:
         logger.info("%s", _plan(input_path, output_path, options))
         return
@@ -94,7 +95,6 @@ def run(
         overwrite=overwrite,
         resume=resume,
     )
-    del particles
     _answer(results, as_json)
 
 

@@ -1,0 +1,202 @@
+"""The resample stage on simulated particles: files, counts, agreement with the truth."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alphacryo4d import files
+from alphacryo4d.errors import InputError, TimeLimitReached, UsageError
+from alphacryo4d.job import Deadline, read_job
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.mrc import read_header, read_volume
+from alphacryo4d.resample.fold_stage import read_fold
+from alphacryo4d.resample.gather_stage import gather_folds
+from alphacryo4d.resample.options import ResampleOptions
+from alphacryo4d.resample.stage import run_resample
+from alphacryo4d.resample.steps_stage import run_classify, run_shuffle, run_split
+from alphacryo4d.star import open_table, read_tables
+
+CLASSIFY = ClassifyOptions(classes="4", iterations=8)
+SPLIT = ResampleOptions(batch_size=450)
+
+
+@pytest.fixture(scope="module")
+def done(easy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished stage of two batches."""
+    output = tmp_path_factory.mktemp("project") / "resample"
+    run_resample(
+        easy_data / "particles.star", output, options=SPLIT, classify=CLASSIFY, seed=5, threads=2
+    )
+    return output
+
+
+def test_every_particle_has_m_classes(done: Path) -> None:
+    assignments = np.load(done / files.ASSIGNMENTS_NPY)
+    groups = np.load(done / files.GROUPS_NPY)
+    assert assignments.dtype == groups.dtype == np.int32
+    assert assignments.shape == (800, 4)
+    left_out = assignments == files.LEFT_OUT
+    assert (left_out.sum(axis=1) == 1).all()
+    assert np.array_equal(left_out.argmax(axis=1) + 1, groups[:, 1])
+
+
+def test_volumes_are_named_counted_and_in_order(done: Path) -> None:
+    table = read_tables(done / files.VOLUMES_STAR)["volumes"]
+    volumes = np.load(done / files.VOLUMES_NPY)
+    assignments = np.load(done / files.ASSIGNMENTS_NPY)
+    assert volumes.dtype == np.float32
+    assert volumes.shape == (len(table), 32, 32, 32)
+    assert list(table["ac4dVolumeName"][:2]) == ["u234_b1_c001", "u234_b1_c002"]
+    counts = np.bincount(assignments[assignments >= 0], minlength=len(table))
+    assert np.array_equal(table["ac4dParticleCount"], counts)
+    for row, image in enumerate(table["rlnReferenceImage"]):
+        header = read_header(Path(image))
+        assert header.shape == (32, 32, 32)
+        assert header.voxel_size == pytest.approx(5.0)
+        density, _ = read_volume(Path(image))
+        inside = np.corrcoef(density.ravel(), volumes[row].ravel())[0, 1]
+        assert inside > 0.8  # the same class, once from all shells, once as it was classified
+
+
+def test_classes_are_the_true_states(done: Path, easy_data: Path) -> None:
+    truth = np.load(easy_data / "truth.npy")
+    assignments = np.load(done / files.ASSIGNMENTS_NPY)
+    heldout = np.load(done / files.HELDOUT_NPY)
+    table = np.zeros((assignments.max() + 1, 5), dtype=int)
+    for column in assignments.T:
+        used = column >= 0
+        np.add.at(table, (column[used], truth[used]), 1)
+    assert table.max(axis=1).sum() / table.sum() > 0.95
+    assert (table.argmax(axis=1)[heldout] == truth).mean() > 0.95
+
+
+def test_heldout_particles_are_judged_by_the_fold_that_never_saw_them(done: Path) -> None:
+    table = read_tables(done / files.VOLUMES_STAR)["volumes"]
+    groups, heldout = np.load(done / files.GROUPS_NPY), np.load(done / files.HELDOUT_NPY)
+    assert np.array_equal(np.asarray(table["ac4dFold"])[heldout], groups[:, 1])
+    assert np.array_equal(np.asarray(table["ac4dBatch"])[heldout], groups[:, 0])
+
+
+def test_fold_tables_hold_input_rows_byte_for_byte(done: Path, easy_data: Path) -> None:
+    source = set((easy_data / "particles.star").read_bytes().splitlines())
+    for path in (done / "batch1" / "batch1.star", done / "batch2" / "union123.star"):
+        rows = [line for line in path.read_bytes().splitlines() if b"@" in line]
+        assert len(rows) == open_table(path).rows
+        assert set(rows) <= source
+
+
+def test_the_same_seed_gives_the_same_files_whatever_the_threads(
+    done: Path, easy_data: Path, tmp_path: Path
+) -> None:
+    run_resample(
+        easy_data / "particles.star",
+        tmp_path / "again",
+        options=SPLIT,
+        classify=CLASSIFY,
+        seed=5,
+        threads=1,
+    )
+    for name in (files.ASSIGNMENTS_NPY, files.HELDOUT_NPY, files.VOLUMES_NPY):
+        assert (tmp_path / "again" / name).read_bytes() == (done / name).read_bytes()
+
+
+def test_small_classes_are_dropped(done: Path, caplog: pytest.LogCaptureFixture) -> None:
+    groups = np.load(done / files.GROUPS_NPY)
+    before = {
+        name: (done / name).read_bytes()
+        for name in (files.VOLUMES_STAR, files.VOLUMES_NPY, files.ASSIGNMENTS_NPY, "heldout.npy")
+    }
+    sizes = [
+        item.particles
+        for batch in (1, 2)
+        for left_out in (1, 2, 3, 4)
+        for item in read_fold(
+            files.fold_folder(done, batch, left_out, 4),
+            8,
+            particles=int(((groups[:, 0] == batch) & (groups[:, 1] != left_out)).sum()),
+        ).classes
+    ]
+    limit = sorted(sizes)[len(sizes) // 2]
+    try:
+        gather_folds(done, groups, folds=4, iteration=8, minimum_class_size=limit, box=16)
+        kept = np.load(done / files.VOLUMES_NPY)
+        assignments = np.load(done / files.ASSIGNMENTS_NPY)
+        assert len(kept) == sum(size >= limit for size in sizes)
+        assert kept.shape[1:] == (16, 16, 16)
+        dropped = sum(size for size in sizes if size < limit)
+        assert (assignments == files.DROPPED).sum() == dropped
+        assert np.bincount(assignments[assignments >= 0]).min() >= limit
+        with pytest.raises(InputError, match="no class has 100000 particles"):
+            gather_folds(done, groups, folds=4, iteration=8, minimum_class_size=100_000, box=16)
+    finally:
+        for name, content in before.items():
+            (done / name).write_bytes(content)
+
+
+def test_a_time_limit_stops_between_folds_and_continue_finishes(
+    done: Path, easy_data: Path, tmp_path: Path
+) -> None:
+    def run(deadline: Deadline | None, *, resume: bool) -> None:
+        run_resample(
+            easy_data / "particles.star",
+            tmp_path / "cut",
+            options=SPLIT,
+            classify=CLASSIFY,
+            seed=5,
+            deadline=deadline,
+            resume=resume,
+        )
+
+    with pytest.raises(TimeLimitReached):
+        run(Deadline(0), resume=False)
+    assert read_job(tmp_path / "cut")["status"] == "stopped"
+    run(None, resume=True)
+    name = files.ASSIGNMENTS_NPY
+    assert (tmp_path / "cut" / name).read_bytes() == (done / name).read_bytes()
+
+
+def test_one_classification_of_one_table(easy_data: Path, tmp_path: Path) -> None:
+    table = easy_data / "particles.star"
+    options = ClassifyOptions(classes="2x2", iterations=4)
+    run_classify(
+        table,
+        tmp_path / "class3d",
+        options=ResampleOptions(),
+        classify=options,
+        relion=_no_relion(),
+    )
+    data = open_table(tmp_path / "class3d" / "run_it004_data.star")
+    assert data.rows == 800
+    numbers = np.unique(data.read(["rlnClassNumber"])["rlnClassNumber"])
+    assert set(numbers) <= {1, 2, 3, 4}
+    result = read_fold(tmp_path / "class3d", 4, particles=800)
+    assert [(item.number, item.parent) for item in result.classes] == [
+        (number, 1 + (number - 1) // 2) for number in numbers
+    ]
+    with pytest.raises(UsageError, match="--overwrite"):
+        run_classify(
+            table,
+            tmp_path / "class3d",
+            options=ResampleOptions(),
+            classify=CLASSIFY,
+            relion=_no_relion(),
+        )
+
+
+def _no_relion() -> object:
+    from alphacryo4d.relion.options import RelionOptions
+
+    return RelionOptions()
+
+
+def test_split_and_shuffle_write_tables(easy_data: Path, tmp_path: Path) -> None:
+    table = easy_data / "particles.star"
+    run_split(table, tmp_path / "split", options=ResampleOptions(folds=5, batch_size=500))
+    tables = sorted(path.name for path in (tmp_path / "split" / "batch2").iterdir())
+    assert tables == ["batch2.star", *sorted(f"union{digits}.star" for digits in
+                      ("12345", "12346", "12356", "12456", "13456", "23456"))]  # fmt: skip
+    run_shuffle(table, tmp_path / "shuffle", options=ResampleOptions())
+    parts = [open_table(tmp_path / "shuffle" / f"sub{group}.star").rows for group in (1, 2, 3, 4)]
+    assert parts == [200] * 4
+    assert open_table(tmp_path / "shuffle" / "union123.star").rows == 600
