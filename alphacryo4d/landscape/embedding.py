@@ -79,21 +79,48 @@ def embed(distances: Array, options: EmbedOptions, *, seed: int = 0, dimensions:
     if options.embedding_method == "pca":
         return start.astype(np.float32)
     if options.embedding_method == "tsne":
-        return _tsne(distances, start, options, seed)
-    return _compared(distances, options, seed, dimensions)
+        return oriented(_tsne(distances, start, options, seed)).astype(np.float32)
+    return oriented(_compared(distances, options, seed, dimensions)).astype(np.float32)
 
 
-def usable_perplexity(perplexity: float, count: int) -> float:
-    """Perplexity that the number of points allows: at most a third of the others, at least 1."""
-    return max(1.0, min(perplexity, (count - 1) / 3))
+def usable_perplexity(perplexity: float | None, count: int) -> float:
+    """Perplexity for so many volumes.
+
+    Parameters
+    ----------
+    perplexity : float, optional
+        As asked for; by default 30 (the paper's) or a sixth of the volumes, whichever is less:
+        a larger one only shows the overall shape.
+    count : int
+        Number of volumes; a third of the others is the most that t-SNE can take.
+    """
+    most = max(1.0, (count - 1) / 3)
+    if perplexity is None:
+        return min(30.0, max(2.0, count / 6), most)
+    if perplexity > most:
+        logger.info("perplexity %g: %d volumes allow %.3g", perplexity, count, most)
+    return min(perplexity, most)
+
+
+def oriented(embedding: Array) -> Array:
+    """Embedding moved to its mean and turned so that RC1 is its longest axis.
+
+    Distances stay; the sign of each axis makes its most extreme volume positive.
+    """
+    centred = np.asarray(embedding, np.float64)
+    centred = centred - centred.mean(0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2]
+    turned = centred @ axes.T
+    largest = np.abs(turned).argmax(0)
+    signs = np.where(turned[largest, np.arange(turned.shape[1])] < 0, -1.0, 1.0)
+    result: Array = turned * signs
+    return result
 
 
 def _tsne(distances: Array, start: Array, options: EmbedOptions, seed: int) -> Array:
     """t-SNE from the principal coordinates; the same result whatever the number of threads."""
     count = len(distances)
     perplexity = usable_perplexity(options.perplexity, count)
-    if perplexity < options.perplexity:
-        logger.info("perplexity %g: %d volumes allow %.3g", options.perplexity, count, perplexity)
     begin = 1e-4 * start / max(start[:, 0].std(), 1e-30)
     metric = np.sqrt(distances)
     if options.tsne == "opentsne":

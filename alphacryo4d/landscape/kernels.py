@@ -15,7 +15,6 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 INSIDE = -1e-12
-PAPER_STEP = 0.1
 
 
 @numba.njit(cache=True, fastmath=False, inline="always")
@@ -207,13 +206,11 @@ def _slide(
     neighbours: Array,
     hull: Array,
     slopes: Array,
-) -> tuple[float, int]:
+) -> int:
     """Move every image down the gradient (eq. 8): ``moved = images - step * gradient``.
 
-    Images outside the hull are first brought back to its nearest point. Returns the largest
-    squared gradient and how many images were brought back.
+    Images outside the hull are first brought back to its nearest point. Returns how many.
     """
-    longest = 0.0
     returned = 0
     for i in range(images.shape[0]):
         x, y = images[i, 0], images[i, 1]
@@ -244,10 +241,9 @@ def _slide(
         uv, uw, vw = 2.0 * u * v, 2.0 * u * w, 2.0 * v * w
         gx = s[0] * uu + s[1] * vv + s[2] * ww + s[3] * uv + s[4] * uw + s[5] * vw
         gy = s[6] * uu + s[7] * vv + s[8] * ww + s[9] * uv + s[10] * uw + s[11] * vw
-        longest = max(longest, gx * gx + gy * gy)
         moved[i, 0] = x - step * gx
         moved[i, 1] = y - step * gy
-    return longest, returned
+    return returned
 
 
 @numba.njit(cache=True)
@@ -255,43 +251,26 @@ def evolve(
     images: Array,
     triangles: Array,
     step: float,
-    adapt: bool,
     tolerance: float,
     steps: int,
-    previous: float,
     affine: Array,
     neighbours: Array,
     hull: Array,
     slopes: Array,
-) -> tuple[int, float, float, int]:
+) -> tuple[int, float, int]:
     """Iterate the simplified string method (eq. 8 and 9) in place, at most ``steps`` times.
 
-    With ``adapt`` the step shrinks where the displacement grows or an image moves further than
-    half the spacing, and recovers slowly, and the displacement is counted per step of 0.1, so
-    that small steps do not look like convergence; otherwise the step is fixed as in the paper.
-    Returns the iterations done, the last displacement, the step, and how often an image left
-    the hull and was brought back.
+    Returns the iterations done, the last displacement, and how often an image left the hull and
+    was brought back.
     """
-    n = images.shape[0]
     moved = np.empty_like(images)
-    lengths = np.empty(n)
-    displacement = previous
+    lengths = np.empty(images.shape[0])
+    displacement = math.inf
     returned = 0
     for iteration in range(steps):
-        longest, left = _slide(images, moved, triangles, step, affine, neighbours, hull, slopes)
+        left = _slide(images, moved, triangles, step, affine, neighbours, hull, slopes)
         returned += left
-        if adapt:
-            dx = images[1, 0] - images[0, 0]
-            dy = images[1, 1] - images[0, 1]
-            limit = 0.5 * math.sqrt((dx * dx + dy * dy) / (longest + 1e-300))
-            if step > limit:
-                step = limit
-                _slide(images, moved, triangles, step, affine, neighbours, hull, slopes)
         displacement = respace(moved, lengths, images)
-        if adapt:
-            displacement *= PAPER_STEP / step
-            step = 0.5 * step if displacement > 1.05 * previous else 1.01 * step
-        previous = displacement
         if displacement <= tolerance:
-            return iteration + 1, displacement, step, returned
-    return steps, displacement, step, returned
+            return iteration + 1, displacement, returned
+    return steps, displacement, returned

@@ -20,7 +20,12 @@ class EmbedOptions:
         "tsne", "How volumes are laid out in the plane.", flags=("--embedding-method",),
         choices=METHODS,
     )  # fmt: skip
-    perplexity: float = setting(30.0, "Perplexity of t-SNE; less where volumes are few.")
+    perplexity: float | None = setting(
+        None,
+        "Perplexity of t-SNE; by default 30, or a sixth of the volumes where they are fewer "
+        "than 180.",
+        type=float,
+    )
     iterations: int = setting(
         1000, "Iterations of t-SNE.", flags=("--niter", "--embedding-iterations")
     )
@@ -33,7 +38,9 @@ class EmbedOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        require_setting(self.perplexity > 0, "--perplexity must be positive")
+        require_setting(
+            self.perplexity is None or self.perplexity >= 1, "--perplexity must be at least 1"
+        )
         require_setting(
             self.iterations >= 250, f"--niter {self.iterations}: at least 250 are needed"
         )

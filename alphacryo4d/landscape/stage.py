@@ -22,6 +22,7 @@ from alphacryo4d.landscape.inputs_stage import (
     VolumeTable,
     read_inputs,
 )
+from alphacryo4d.landscape.kernel_surface import kernel_surface
 from alphacryo4d.landscape.options import (
     EmbedOptions,
     EnergyOptions,
@@ -31,7 +32,7 @@ from alphacryo4d.landscape.options import (
 )
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath, minimum_energy_path
-from alphacryo4d.landscape.surface import triangulated_surface
+from alphacryo4d.landscape.surface import Surface, triangulated_surface
 from alphacryo4d.progress import show_progress
 
 Array = np.ndarray[Any, Any]
@@ -151,7 +152,11 @@ def landscape_of(
     points = np.asarray(embedding, np.float64)
     energies = free_energy(counts)
     shown = energies if options.energy_from == "class" else density_energy(points, counts)
-    surface = triangulated_surface(points, shown, kind=options.interpolate)
+    surface: Surface = (
+        kernel_surface(points, counts)
+        if options.interpolate == "kernel"
+        else triangulated_surface(points, shown, kind=options.interpolate)
+    )
     errors = energy_error(points, counts, folds)
     return Landscape(points, np.asarray(counts, np.float64), folds, energies, errors, surface)
 

@@ -13,6 +13,7 @@ from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
 _CHUNK = 2000
+_PATIENCE = 12
 PAPER_STEP = 0.1
 
 
@@ -75,24 +76,32 @@ def minimum_energy_path(
     points : (P, 2) array
         Start, points to pass, end; the first path is the straight line through them.
     options : PathOptions
-        Images, step, tolerance.
+        Images, step, tolerance. Without a step it is chosen anew every few hundred iterations
+        (:func:`stable_step`), the displacement is counted per step of 0.1, and a path that no
+        longer gains (a surface with kinks has no smooth one) is given up, not converged.
     progress : Progress
         Called now and then with the steps done.
     """
-    images = straight_line(points, options.images)
-    images, returned = surface.bring_back(images)
+    images, returned = surface.bring_back(straight_line(points, options.images))
     if isinstance(surface, TriangulatedSurface):
         run: Any = _Triangulated(surface, images)
     else:
         run = _General(surface, images)
-    adapt = options.stepsize is None
-    step = options.stepsize if options.stepsize is not None else PAPER_STEP
-    done, displacement = 0, np.inf
-    while done < options.stepmax and displacement > options.tolerance:
-        count = min(_CHUNK, options.stepmax - done)
-        steps, displacement, step, left = run(step, adapt, options.tolerance, count, displacement)
+    done, displacement, since = 0, np.inf, 0
+    best = np.inf
+    while done < options.stepmax and displacement > options.tolerance and since < _PATIENCE:
+        step = options.stepsize
+        chunk = _CHUNK
+        if step is None:
+            step, chunk = stable_step(surface, run.images), _CHUNK // 4
+        scale = 1.0 if options.stepsize is not None else PAPER_STEP / step
+        count = min(chunk, options.stepmax - done)
+        steps, displacement, left = run(step, options.tolerance / scale, count)
+        displacement *= scale
         done += steps
         returned += left
+        since = 0 if options.stepsize is not None or displacement < 0.95 * best else since + 1
+        best = min(best, displacement)
         progress(done, options.stepmax, f"displacement {displacement:.1e}")
     images, left = surface.bring_back(run.images)
     return EnergyPath(
@@ -104,6 +113,25 @@ def minimum_energy_path(
         converged=bool(displacement <= options.tolerance),
         returned=int(returned + left),
     )
+
+
+def stable_step(surface: Surface, images: Array) -> float:
+    """Step for which eq. 8 neither oscillates nor moves an image past its neighbour.
+
+    0.7 over the largest curvature along the path (steps over 2 / curvature oscillate), and at
+    most half the spacing over the largest gradient.
+    """
+    spacing = float(np.hypot(*(images[1] - images[0]))) + 1e-12
+    offset = 0.25 * spacing
+    gradient = surface.gradients(images)
+    largest = float(np.nanmax(np.hypot(*gradient.T), initial=0.0))
+    columns = [
+        surface.gradients(surface.bring_back(images + shift)[0]) - gradient
+        for shift in offset * np.eye(2)
+    ]
+    second = np.stack(columns, axis=-1) / offset
+    curvature = float(np.nanmax(np.abs(second).sum(1).max(1), initial=0.0))
+    return min(0.7 / (curvature + 1e-12), 0.5 * spacing / (largest + 1e-12))
 
 
 def residual(surface: Surface, images: Array) -> float:
@@ -129,18 +157,14 @@ class _Triangulated:
             self.images, surface.affine, surface.neighbours, surface.hull
         )
 
-    def __call__(
-        self, step: float, adapt: bool, tolerance: float, steps: int, previous: float
-    ) -> tuple[int, float, float, int]:
+    def __call__(self, step: float, tolerance: float, steps: int) -> tuple[int, float, int]:
         surface = self.surface
-        result: tuple[int, float, float, int] = self.kernels.evolve(
+        result: tuple[int, float, int] = self.kernels.evolve(
             self.images,
             self.triangles,
             step,
-            adapt,
             tolerance,
             steps,
-            previous,
             surface.affine,
             surface.neighbours,
             surface.hull,
@@ -156,28 +180,19 @@ class _General:
         self.surface = surface
         self.images = images
 
-    def __call__(
-        self, step: float, adapt: bool, tolerance: float, steps: int, previous: float
-    ) -> tuple[int, float, float, int]:
-        displacement, returned = previous, 0
+    def __call__(self, step: float, tolerance: float, steps: int) -> tuple[int, float, int]:
+        displacement, returned = np.inf, 0
         for iteration in range(steps):
             images, left = self.surface.bring_back(self.images)
             returned += left
-            gradient = self.surface.gradients(images)
-            if adapt:
-                longest = np.sqrt((gradient**2).sum(1).max() + 1e-300)
-                step = min(step, float(0.5 * np.hypot(*(images[1] - images[0])) / longest))
-            moved = straight_line(images - step * gradient, len(images))
+            moved = images - step * self.surface.gradients(images)
+            moved = straight_line(moved, len(images))
             change = moved - self.images
             displacement = float(np.linalg.norm(change, axis=0).sum() / len(images))
             self.images = moved
-            if adapt:
-                displacement *= PAPER_STEP / step
-                step = 0.5 * step if displacement > 1.05 * previous else 1.01 * step
-            previous = displacement
             if displacement <= tolerance:
-                return iteration + 1, displacement, step, returned
-        return steps, displacement, step, returned
+                return iteration + 1, displacement, returned
+        return steps, displacement, returned
 
 
 def spaced_centers(images: Array, states: int) -> Array:
