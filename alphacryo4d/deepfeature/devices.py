@@ -71,7 +71,8 @@ def _quiet_stderr() -> Iterator[None]:
 
 def start_tensorflow() -> Any:
     """Import TensorFlow with deterministic operations and a fixed number of threads."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if not logger.isEnabledFor(logging.DEBUG):
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with _quiet_stderr():
         import tensorflow as tf
@@ -119,6 +120,8 @@ def make_strategy(devices: list[str], batch_size: int) -> Any:
             f"--batch-size {batch_size} does not divide over {len(devices)} devices; "
             f"take {len(devices) * max(1, round(batch_size / len(devices)))}"
         )
+    if devices in (["/CPU:0"], ["/GPU:0"]):
+        return tf.distribute.get_strategy()
     if len(devices) == 1:
         return tf.distribute.OneDeviceStrategy(devices[0])
     return tf.distribute.MirroredStrategy(devices)

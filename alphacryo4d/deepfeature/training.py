@@ -155,12 +155,14 @@ def _dataset(read: ReadVolumes, rows: NDArray[np.intp], batch_size: int, box: in
     size = min(batch_size, len(rows))
     signature = tf.TensorSpec((size, box, box, box, 1), tf.float32)
 
-    def generate() -> Iterator[tuple[Floats, Floats]]:
+    def generate() -> Iterator[Floats]:
         for part in batches(rows, batch_size):
-            volumes = read(part)[..., None]
-            yield volumes, volumes
+            yield read(part)[..., None]
 
-    data = tf.data.Dataset.from_generator(generate, output_signature=(signature, signature))
+    # paired here, not in the generator: two tensors over the same numpy memory, each taken for
+    # its only owner, would be overwritten in place
+    data = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    data = data.map(lambda volumes: (volumes, volumes))
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     options.deterministic = True
