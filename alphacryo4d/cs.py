@@ -21,7 +21,7 @@ import numpy as np
 
 from alphacryo4d.cs_rotations import euler_angles
 from alphacryo4d.errors import InputError
-from alphacryo4d.files import atomic_path
+from alphacryo4d.files import PARTICLES_CS, atomic_path
 from alphacryo4d.particles_optics import SIGN_COLUMN, UID_COLUMN
 
 if TYPE_CHECKING:
@@ -90,6 +90,39 @@ def write_cs_rows(source: Path, out_path: Path, rows: Any) -> Path:
         Mask, or row numbers from 0.
     """
     return write_cs(out_path, read_cs(source)[np.asarray(rows)])
+
+
+def write_cs_states(source: Path, folder: Path, states: Array) -> list[Path]:
+    """Write ``particles.cs`` and ``class001.cs`` ... of an election.
+
+    Parameters
+    ----------
+    source : Path
+        The ``.cs`` input.
+    folder : Path
+        Output folder.
+    states : (P,) int
+        State of every particle from 1; 0 is voted out.
+
+    Returns
+    -------
+    list of Path
+        All particles with the state in ``alignments3D/class``, then the particles of every state
+        with every field as it was.
+    """
+    particles = read_cs(source)
+    everything = np.empty(
+        len(particles), list(dict(_fields(particles) + [("alignments3D/class", "<u4")]).items())
+    )
+    for name in particles.dtype.names or ():
+        everything[name] = particles[name]
+    everything["alignments3D/class"] = states
+    paths = [write_cs(folder / PARTICLES_CS, everything)]
+    for state in range(1, int(states.max(initial=0)) + 1):
+        members = states == state
+        if members.any():
+            paths.append(write_cs(folder / f"class{state:03d}.cs", particles[members]))
+    return paths
 
 
 def add_passthrough(path: Path, particles: Array, others: Sequence[Path]) -> Array:

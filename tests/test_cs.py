@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from alphacryo4d.check import find_faults
-from alphacryo4d.cs import add_passthrough, read_cs, write_cs, write_cs_rows
+from alphacryo4d.cs import add_passthrough, read_cs, write_cs, write_cs_rows, write_cs_states
 from alphacryo4d.cs_rotations import euler_angles, rotation_vectors
 from alphacryo4d.errors import InputError
 from alphacryo4d.mrc import read_volume, write_stack
@@ -213,6 +213,19 @@ def test_subsets_keep_every_field(shared_data: Path, tmp_path: Path) -> None:
     assert again.tobytes() == raw[mask].tobytes()
     out = write_cs_rows(path, tmp_path / "class002.cs", np.array([5, 2]))
     assert np.load(out)["uid"].tolist() == raw["uid"][[5, 2]].tolist()
+
+
+def test_states_are_written_for_cryosparc(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "formats/cryosparc_P12_J24_001_particles.cs"
+    raw = np.load(path, allow_pickle=False)
+    states = np.random.default_rng(0).integers(0, 4, len(raw))
+    states[states == 2] = 3
+    paths = write_cs_states(path, tmp_path, states)
+    assert [p.name for p in paths] == ["particles.cs", "class001.cs", "class003.cs"]
+    everything = np.load(paths[0])
+    assert (everything["uid"] == raw["uid"]).all()
+    assert (everything["alignments3D/class"] == states).all()
+    assert np.load(paths[2]).tobytes() == raw[states == 3].tobytes()
 
 
 def test_passthrough_fields_are_matched_by_uid(shared_data: Path, tmp_path: Path) -> None:

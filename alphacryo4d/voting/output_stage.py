@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d import files
+from alphacryo4d.cs import write_cs_states
 from alphacryo4d.errors import InputError
 from alphacryo4d.star import ParticleTable, open_table
 from alphacryo4d.voting.votes import Election
@@ -76,7 +77,10 @@ def write_particles(
         if "rlnClassNumber" in table.columns
         else None,
     )
-    return [everything, *split_table(table, folder, election.states, state_count)]
+    written = [everything, *split_table(table, folder, election.states, state_count)]
+    if table.path.suffix.lower() == ".cs":
+        written += write_cs_states(table.path, folder, election.states)
+    return written
 
 
 def split_table(table: ParticleTable, folder: Path, states: Array, state_count: int) -> list[Path]:
@@ -101,7 +105,7 @@ def split_table(table: ParticleTable, folder: Path, states: Array, state_count: 
     present = [k for k in range(1, state_count + 1) if (states == k).any()]
     paths = [state_table(folder, k) for k in present]
     block = table.block
-    with ExitStack() as stack, table.path.open("rb") as source:
+    with ExitStack() as stack, table.bytes_path.open("rb") as source:
         header = source.read(block.rows_start)
         source.seek(block.rows_end)
         tail = source.read()
