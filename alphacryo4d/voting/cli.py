@@ -98,13 +98,13 @@ def vote(
 @input_option("Folder that `alphacryo4d resample` wrote.")
 @landscape_option
 @output_option("Output folder.")
-@settings_options(VoteOptions, leave_out=("assign", "cutoff", "reconstruct"))
+@settings_options(VoteOptions, leave_out=("assign", "cutoff", "reconstruct", "test"))
 @common_options
 def count(input_path: Path, landscape: Path | None, output_path: Path, **values: Any) -> None:
     """Count the votes and write the particle table of every state (section 4.8)."""
     require_options(landscape=landscape)
     assert landscape is not None
-    options = build_settings(VoteOptions, values, assign="vote", reconstruct=False)
+    options = build_settings(VoteOptions, values, assign="vote", reconstruct=False, test=False)
     _vote(input_path, landscape, output_path, options, **values)
 
 
@@ -112,13 +112,13 @@ def count(input_path: Path, landscape: Path | None, output_path: Path, **values:
 @input_option("Folder that `alphacryo4d resample` wrote.")
 @landscape_option
 @output_option("Output folder.")
-@settings_options(VoteOptions, leave_out=("assign", "threshold", "reconstruct"))
+@settings_options(VoteOptions, leave_out=("assign", "threshold", "reconstruct", "test"))
 @common_options
 def nearest(input_path: Path, landscape: Path | None, output_path: Path, **values: Any) -> None:
     """Assign every particle to the state nearest to its M copies (section 4.9)."""
     require_options(landscape=landscape)
     assert landscape is not None
-    options = build_settings(VoteOptions, values, assign="nearest", reconstruct=False)
+    options = build_settings(VoteOptions, values, assign="nearest", reconstruct=False, test=False)
     _vote(input_path, landscape, output_path, options, **values)
 
 

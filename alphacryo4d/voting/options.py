@@ -74,6 +74,9 @@ class VoteOptions:
         type=float,
         metavar="DISTANCE",
     )
+    test: bool = setting(
+        True, "Test the states on the particles that each fold left out (reads all images once)."
+    )
     reconstruct: bool = setting(True, "Reconstruct every state with half maps and FSC.")
 
     def __post_init__(self) -> None:

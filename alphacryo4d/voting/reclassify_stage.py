@@ -11,16 +11,15 @@ import numpy as np
 
 from alphacryo4d import files
 from alphacryo4d.errors import InputError
-from alphacryo4d.job import Deadline, Job, read_job, start_job
+from alphacryo4d.job import Deadline, Job, start_job
 from alphacryo4d.particles import read_particles
 from alphacryo4d.star import open_table
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.output_stage import input_table_path
 from alphacryo4d.voting.reclassify import describe_changes, resolution_steps
-from alphacryo4d.voting.report import make_report, number, write_report
+from alphacryo4d.voting.report import add_support, make_report, number, write_report
 from alphacryo4d.voting.rounds_stage import Round, Setting, as_assignments, run_rounds
-from alphacryo4d.voting.stage import main_outputs, read_groups, write_election
-from alphacryo4d.voting.support import Support
+from alphacryo4d.voting.stage import first_resolution, main_outputs, read_groups, write_election
 from alphacryo4d.voting.votes import count_votes
 
 logger = logging.getLogger(__name__)
@@ -125,13 +124,6 @@ def read_first_states(folder: Path, particles: int) -> Array:
     return states
 
 
-def first_resolution(resample: Path) -> float:
-    """Resolution (A) at which the folds were first classified."""
-    record = read_job(resample) or {}
-    classify = record.get("options", {}).get("classify", {})
-    return float(classify.get("limit_resolution", 15.0))
-
-
 def supported_resolution(folder: Path, scratch: Path, threads: int | None) -> float:
     """Resolution (A) that half maps of the first states support: the median without mask."""
     from alphacryo4d.voting.reconstruct_stage import RECONSTRUCTION_JSON, reconstruct_states
@@ -184,34 +176,3 @@ def _write(
     outputs += write_report(job.folder, report)
     job.note(voted=election.kept, states=count, changes=report["changes"])
     job.complete("count", outputs)
-
-
-def add_support(report: dict[str, Any], support: Support | None) -> None:
-    """Put the likelihood test into a report, in words too."""
-    if support is None:
-        return
-    report["support"] = {
-        "gain_per_particle": number(support.gain),
-        "error": number(support.error),
-        "states_are_real": support.real,
-    }
-    gains = zip(support.state_gain, support.state_error, support.supported, strict=True)
-    for entry, (gain, error, good) in zip(report["per_state"], gains, strict=True):
-        entry["support_gain"], entry["support_error"] = number(gain), number(error)
-        entry["supported"] = bool(good)
-    report["verdict"] = verdict(support)
-
-
-def verdict(support: Support) -> str:
-    """One sentence on whether there are states."""
-    figures = f"{support.gain:.4f} +- {support.error:.4f} nats a particle"
-    if not support.real:
-        return (
-            f"THERE ARE NO STATES: particles that were left out fit the states no better than "
-            f"their mean ({figures}). The data look homogeneous, or are too noisy to tell."
-        )
-    bad = np.flatnonzero(~support.supported) + 1
-    text = f"Particles that were left out support the states ({figures})."
-    if bad.size:
-        text += f" They do not need state {', '.join(map(str, bad))}."
-    return text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from alphacryo4d.particles import ParticleSet, read_particles
 from alphacryo4d.progress import Progress, no_progress, show_progress
 from alphacryo4d.star import open_table
 from alphacryo4d.voting.fsc import Correlation, correlate_halves, difference_map
+from alphacryo4d.voting.images_stage import prepare_rows
 from alphacryo4d.voting.options import ReconstructOptions
 from alphacryo4d.voting.output_stage import state_table
 
@@ -147,11 +147,6 @@ def halves_of(particles: ParticleSet) -> Array:
     return halves
 
 
-def reader_of(particles: ParticleSet, rows: Array) -> Callable[[Array], Array]:
-    """Function that reads the images of some of these rows."""
-    return lambda local: particles.images(rows[local])
-
-
 def _one_state(
     particles: ParticleSet,
     rows: Array,
@@ -166,23 +161,11 @@ def _one_state(
     if min((halves == 0).sum(), (halves == 1).sum()) < _FEWEST:
         logger.info("state %d has %d particles, too few for half maps", state, len(rows))
         return entry | {"note": "too few particles for half maps"}, []
-    from alphacryo4d.ml3d.images import prepare_images
     from alphacryo4d.ml3d.reconstruct import reconstruct
 
     voxel = particles.pixel_size
-    images = prepare_images(
-        reader_of(particles, rows),
-        angles=particles.angles[rows],
-        shifts=particles.shifts[rows],
-        defocus=particles.defocus[rows],
-        phase_shift=particles.phase_shift[rows],
-        optics_group=particles.optics_group[rows],
-        optics=particles.optics,
-        box=particles.box,
-        pixel_size=voxel,
-        threads=threads,
-        memory=memory,
-        scratch=output / ".scratch",
+    images = prepare_rows(
+        particles, rows, None, threads=threads, memory=memory, scratch=output / ".scratch"
     )
     found = next(iter(reconstruct(images, np.zeros(len(rows), np.int32), halves=halves)))
     del images

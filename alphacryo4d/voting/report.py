@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphacryo4d import files
 from alphacryo4d.voting import evidence
 from alphacryo4d.voting.votes import Election
+
+if TYPE_CHECKING:
+    from alphacryo4d.voting.support import Support
 
 logger = logging.getLogger(__name__)
 
@@ -131,3 +134,34 @@ def summary(report: dict[str, Any]) -> str:
     if "verdict" in report:
         lines.append(report["verdict"])
     return "\n".join([*lines, report["note"], ""])
+
+
+def add_support(report: dict[str, Any], support: Support | None) -> None:
+    """Put the likelihood test into a report, in words too."""
+    if support is None:
+        return
+    report["support"] = {
+        "gain_per_particle": number(support.gain),
+        "error": number(support.error),
+        "states_are_real": support.real,
+    }
+    gains = zip(support.state_gain, support.state_error, support.supported, strict=True)
+    for entry, (gain, error, good) in zip(report["per_state"], gains, strict=True):
+        entry["support_gain"], entry["support_error"] = number(gain), number(error)
+        entry["supported"] = bool(good)
+    report["verdict"] = verdict(support)
+
+
+def verdict(support: Support) -> str:
+    """One sentence on whether there are states."""
+    figures = f"{support.gain:.4f} +- {support.error:.4f} nats a particle"
+    if not support.real:
+        return (
+            f"THERE ARE NO STATES: particles that were left out fit the states no better than "
+            f"their mean ({figures}). The data look homogeneous, or are too noisy to tell."
+        )
+    bad = np.flatnonzero(~support.supported) + 1
+    text = f"Particles that were left out support the states ({figures})."
+    if bad.size:
+        text += f" They do not need state {', '.join(map(str, bad))}."
+    return text

@@ -11,6 +11,7 @@ import numpy as np
 from alphacryo4d.job import Deadline, Job
 from alphacryo4d.particles import ParticleSet
 from alphacryo4d.progress import show_progress
+from alphacryo4d.voting.images_stage import prepare_rows
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.reclassify import (
     FoldStates,
@@ -80,22 +81,12 @@ class Rounds:
     def images(self, batch: int) -> PreparedImages:
         """Fourier samples of a batch, read once as long as it is the only one."""
         if self._images is None or self._batch != batch:
-            from alphacryo4d.ml3d.images import prepare_images
-
             self._images = None
-            particles, rows = self.setting.particles, self.batch_rows(batch)
             with show_progress("read images") as progress:
-                self._images = prepare_images(
-                    lambda local: particles.images(rows[local]),
-                    angles=particles.angles[rows],
-                    shifts=particles.shifts[rows],
-                    defocus=particles.defocus[rows],
-                    phase_shift=particles.phase_shift[rows],
-                    optics_group=particles.optics_group[rows],
-                    optics=particles.optics,
-                    box=particles.box,
-                    pixel_size=particles.pixel_size,
-                    limit_resolution=self.setting.resolutions[-1],
+                self._images = prepare_rows(
+                    self.setting.particles,
+                    self.batch_rows(batch),
+                    self.setting.resolutions[-1],
                     threads=self.setting.threads,
                     memory=self.setting.options.memory,
                     scratch=self.job.folder / ".scratch",

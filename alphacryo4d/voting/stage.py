@@ -5,19 +5,29 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphacryo4d import files
 from alphacryo4d.errors import InputError
-from alphacryo4d.job import Job, start_job
+from alphacryo4d.job import Job, read_job, start_job
+from alphacryo4d.particles import read_particles
 from alphacryo4d.star import read_tables
 from alphacryo4d.voting.nearest import assign_nearest
 from alphacryo4d.voting.options import VoteOptions, votes_needed
 from alphacryo4d.voting.output_stage import input_table, input_table_path, write_particles
-from alphacryo4d.voting.report import REPORT_JSON, REPORT_TXT, make_report, write_report
+from alphacryo4d.voting.report import (
+    REPORT_JSON,
+    REPORT_TXT,
+    add_support,
+    make_report,
+    write_report,
+)
 from alphacryo4d.voting.votes import Election, count_votes, states_of_volumes
+
+if TYPE_CHECKING:
+    from alphacryo4d.voting.support import Support
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +136,7 @@ def run_vote(
         resume=resume,
     ) as job:
         if not job.finished and not job.completed("count"):
-            _count(job, resample, landscape, options)
+            _count(job, resample, landscape, options, threads)
         if options.reconstruct and not job.finished and not job.completed("reconstruct"):
             from alphacryo4d.voting.reconstruct_stage import reconstruct_states
 
@@ -147,7 +157,9 @@ def main_outputs(folder: Path) -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
-def _count(job: Job, resample: Path, landscape: Path, options: VoteOptions) -> None:
+def _count(
+    job: Job, resample: Path, landscape: Path, options: VoteOptions, threads: int | None
+) -> None:
     states = read_states(landscape)
     assignments = read_assignments(resample)
     table = input_table(resample)
@@ -180,9 +192,33 @@ def _count(job: Job, resample: Path, landscape: Path, options: VoteOptions) -> N
         heldout=read_heldout(resample, table.rows),
     )
     report |= {"assign": options.assign, "votes_needed": needed}
+    if options.test:
+        add_support(report, _test(resample, states, table.path, threads))
     written += write_report(job.folder, report)
     job.note(**{name: report[name] for name in ("particles", "voted", "voted_out", "states")})
     job.complete("count", written)
+
+
+def _test(resample: Path, states: States, table: Path, threads: int | None) -> Support | None:
+    from alphacryo4d.voting.support_stage import support_of_votes
+
+    particles = read_particles(table)
+    return support_of_votes(
+        resample,
+        particles,
+        read_groups(resample, len(particles)),
+        states.volume_states,
+        states.count,
+        resolution=first_resolution(resample),
+        threads=threads,
+    )
+
+
+def first_resolution(resample: Path) -> float:
+    """Resolution (A) at which the folds were classified."""
+    record = read_job(resample) or {}
+    classify = record.get("options", {}).get("classify", {})
+    return float(classify.get("limit_resolution", 15.0))
 
 
 def write_election(folder: Path, table: Any, election: Election, state_count: int) -> list[Path]:

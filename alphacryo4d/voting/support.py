@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.ml3d.components import data_power
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.ml3d.model import Grid, resize_cubes
@@ -109,7 +110,7 @@ def heldout_evidence(
     weights: Array,
     *,
     resolution: float,
-    noise: Array,
+    noise: Array | None = None,
     threads: int | None = None,
 ) -> tuple[Array, Array, Array]:
     """Likelihoods of particles under states that have not seen them, and under their mean.
@@ -119,12 +120,14 @@ def heldout_evidence(
     images : PreparedImages
     rows : (n,) int array
         Particles that the volumes have not seen.
-    volumes : (K, box, box, box) float32
+    volumes : (K, m, m, m) float32
+        Of the same field of view as the images, on any box.
     weights : (K,) array
         Share of each state, of particles that are not among ``rows``.
     resolution : float
         Finest resolution used (A).
-    noise : (G, shells) array
+    noise : (G, shells) array, optional
+        Noise power; by default estimated from what the states leave unexplained.
     threads : int, optional
 
     Returns
@@ -139,10 +142,55 @@ def heldout_evidence(
     place = np.empty(len(images), np.int64)
     place[view.rows] = np.arange(len(view.rows))
     order = place[rows]
-    inverse = 1 / noise[:, : radius + 1]
     share = np.asarray(weights, np.float64) / np.sum(weights)
-    cubes = resize_cubes(volumes, grid.cube) / np.float32(images.box)
-    states = expect(view, grid.references(cubes), inverse, share)
+    density = (images.box / volumes.shape[1]) ** 3 / images.box
+    cubes = resize_cubes(volumes, grid.cube) * np.float32(density)
+    references = grid.references(cubes)
+    if noise is None:
+        noise = _remaining_noise(view, references, share)
+    inverse = 1 / noise[:, : radius + 1]
+    states = expect(view, references, inverse, share)
     mean = np.tensordot(share, cubes, 1)[None].astype(np.float32)
     single = expect(view, grid.references(mean), inverse, np.ones(1))
     return states.evidence[order], single.evidence[order], states.posteriors[order]
+
+
+def _remaining_noise(view: View, references: Array, weights: Array) -> Array:
+    """Noise power (G, shells) that the states leave, after three rounds."""
+    noise = data_power(view)
+    for _ in range(3):
+        noise[:, 0] = noise[:, 1]
+        noise = expect(view, references, 1 / noise, weights).noise
+    noise[:, 0] = noise[:, 1]
+    return noise
+
+
+def state_volumes(
+    volumes: Array, states: Array, counts: Array, state_count: int
+) -> tuple[Array, Array, Array]:
+    """Volumes of the states of one fold: means of its classes, weighted by particles.
+
+    Parameters
+    ----------
+    volumes : (v, m, m, m) array
+        Classes of the fold.
+    states : (v,) int array
+        State of each class from 1, 0 for none.
+    counts : (v,) int array
+        Particles of each class.
+    state_count : int
+
+    Returns
+    -------
+    means : (k, m, m, m) float32
+        Volumes of the states that the fold has.
+    shares : (k,) float64
+        Their shares of the particles that are in a state.
+    present : (k,) int
+        Which states these are, from 0.
+    """
+    present = np.array([k for k in range(state_count) if (states == k + 1).any()], np.int64)
+    weight = np.stack([np.where(states == k + 1, counts, 0.0) for k in present])
+    totals = weight.sum(axis=1)
+    means = np.tensordot(weight / totals[:, None], np.asarray(volumes, np.float64), 1)
+    return means.astype(np.float32), totals / totals.sum(), present

@@ -115,7 +115,7 @@ def run_votes(root: Path) -> None:
     from alphacryo4d.voting.stage import run_vote
 
     begun = time.monotonic()
-    options = VoteOptions(reconstruct=False)
+    options = VoteOptions(reconstruct=False, test=False)
     run_vote(root / "resample", root / "landscape", root / "vote", options=options)
     seconds = time.monotonic() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -11,7 +11,7 @@ from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.stage import run_vote
 from alphacryo4d.voting.votes import states_of_volumes
 
-COUNT_ONLY = VoteOptions(reconstruct=False)
+COUNT_ONLY = VoteOptions(reconstruct=False, test=False)
 
 
 def vote(project, options=COUNT_ONLY, **flags):
@@ -77,7 +77,7 @@ def test_the_landscapes_own_states_of_volumes_are_taken(project):
 def test_nearest_keeps_more_than_votes(project):
     vote(project)
     by_votes = (columns_of(project)["rlnClassNumber"] > 0).sum()
-    vote(project, VoteOptions(assign="nearest", reconstruct=False), overwrite=True)
+    vote(project, VoteOptions(assign="nearest", reconstruct=False, test=False), overwrite=True)
     assert (columns_of(project)["rlnClassNumber"] > 0).sum() > by_votes
 
 
@@ -87,7 +87,7 @@ def test_done_work_is_not_done_again(project):
     vote(project)
     assert (project.root / "vote" / "particles.star").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match="overwrite"):
-        vote(project, VoteOptions(threshold="3", reconstruct=False))
+        vote(project, VoteOptions(threshold="3", reconstruct=False, test=False))
 
 
 def test_a_table_that_does_not_fit_is_refused(project):

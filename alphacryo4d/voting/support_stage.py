@@ -1,0 +1,101 @@
+"""The likelihood test of the first votes on the particles that each fold left out."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.errors import InputError
+from alphacryo4d.particles import ParticleSet
+from alphacryo4d.progress import show_progress
+from alphacryo4d.star import read_tables
+from alphacryo4d.voting.images_stage import prepare_rows
+from alphacryo4d.voting.support import (
+    Support,
+    heldout_evidence,
+    measure_support,
+    state_volumes,
+)
+
+logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, Any]
+
+
+def support_of_votes(
+    resample: Path,
+    particles: ParticleSet,
+    groups: Array,
+    volume_states: Array,
+    state_count: int,
+    *,
+    resolution: float,
+    threads: int | None = None,
+    memory: float = 8.0,
+) -> Support | None:
+    """Test the states of the landscape on the particles that each fold left out.
+
+    The volume of a state in a fold is the mean of the fold's classes in that state; it has not
+    seen the left-out group.
+
+    Parameters
+    ----------
+    resample : Path
+        Folder with ``volumes.star`` and ``volumes.npy``.
+    particles : ParticleSet
+    groups : (P, 2) int array
+        Batch and group of every particle.
+    volume_states : (V,) int array
+        State of each volume from 1, 0 for none.
+    state_count : int
+    resolution : float
+        Resolution of the classification (A).
+    threads : int, optional
+    memory : float
+        For the images (GB).
+
+    Returns
+    -------
+    Support or None
+        None where no fold has two states.
+    """
+    table = read_tables(resample / files.VOLUMES_STAR).get("volumes")
+    if table is None or len(table) != len(volume_states):
+        raise InputError(
+            f"{resample / files.VOLUMES_STAR}: does not hold the {len(volume_states)} volumes of "
+            "the landscape; run the stages again"
+        )
+    volumes = files.load_array(resample / files.VOLUMES_NPY, ndim=4, memory_map=True)
+    batch, fold = (table[name].to_numpy(int) for name in ("ac4dBatch", "ac4dFold"))
+    counts = table["ac4dParticleCount"].to_numpy(float)
+    tests: list[tuple[Array, ...]] = []
+    whole = [(b, f) for b in np.unique(batch).tolist() for f in np.unique(fold).tolist()]
+    with show_progress("left-out particles") as progress:
+        for done, (b, f) in enumerate(whole):
+            progress(done, len(whole))
+            members = np.flatnonzero((batch == b) & (fold == f))
+            rows = np.flatnonzero((groups[:, 0] == b) & (groups[:, 1] == f))
+            if not (volume_states[members] > 0).any() or rows.size == 0:
+                continue
+            means, shares, present = state_volumes(
+                volumes[members], volume_states[members], counts[members], state_count
+            )
+            images = prepare_rows(particles, rows, resolution, threads=threads, memory=memory)
+            evidence, consensus, soft = heldout_evidence(
+                images, np.arange(len(rows)), means, shares, resolution=resolution, threads=threads
+            )
+            posteriors = np.zeros((len(rows), state_count), np.float32)
+            posteriors[:, present] = soft
+            weights = np.zeros(state_count)
+            weights[present] = shares
+            tests.append(
+                (evidence, consensus, posteriors, np.broadcast_to(weights, posteriors.shape))
+            )
+        progress(1, 1)
+    if not tests:
+        return None
+    return measure_support(*(np.concatenate(parts) for parts in zip(*tests, strict=True)))
