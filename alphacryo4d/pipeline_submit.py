@@ -1,0 +1,191 @@
+"""``alphacryo4d run --submit``: folds as a job array, stages chained by dependency.
+
+Every job runs the same command line again with ``--only``: a fold of the array, or a stage. So a
+run that was interrupted on the cluster can be continued on a workstation, and the other way round.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alphacryo4d import files
+from alphacryo4d.cluster.options import ClusterOptions
+from alphacryo4d.cluster.script import BatchJob
+from alphacryo4d.cluster.slurm import folder_of, queue, script_texts, submit
+from alphacryo4d.errors import InputError, UsageError
+from alphacryo4d.files import write_text
+
+logger = logging.getLogger(__name__)
+
+FOLD = "fold"
+PARTS = (FOLD, files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE, files.VOTE)
+"""What ``--only`` takes; the last one also closes the record of the whole run."""
+JOBS_JSON = "jobs.json"
+_LIVE = {"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED"}
+
+
+def array_index(environment: Mapping[str, str] | None = None) -> int:
+    """Number of this element in its job array.
+
+    Raises
+    ------
+    UsageError
+        This is no element of an array.
+    """
+    values = os.environ if environment is None else environment
+    text = values.get("SLURM_ARRAY_TASK_ID", "")
+    if not text.isdigit():
+        raise UsageError(
+            "--only fold is for elements of a job array (SLURM_ARRAY_TASK_ID is empty)"
+        )
+    return int(text)
+
+
+def repeat_words(context: click.Context, *, leave_out: frozenset[str]) -> list[str]:
+    """Command line that means the same as the one a click command was called with.
+
+    Only what differs from the defaults is written, with absolute paths where paths are meant.
+    """
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if not isinstance(parameter, click.Option) or name in leave_out:
+            continue
+        value = context.params.get(name)
+        if value is None or value == parameter.get_default(context):
+            continue
+        flag = parameter.opts[0]
+        if parameter.is_flag:
+            words.append(flag if value else parameter.secondary_opts[0])
+        elif parameter.nargs != 1 or parameter.multiple:
+            for group in value if parameter.multiple else (value,):
+                words += [flag, *(str(item) for item in group)]
+        else:
+            words += [flag, str(value)]
+    return words
+
+
+def plan_jobs(
+    words: list[str], project: Path, folds: list[int], cluster: ClusterOptions, *, gpus: int
+) -> list[BatchJob]:
+    """Jobs of a run in order: folds, then the stages.
+
+    Parameters
+    ----------
+    words : list of str
+        Command line of the run without what belongs to the cluster.
+    project : Path
+        Project folder.
+    folds : list of int
+        Folds that are to be classified.
+    cluster : ClusterOptions
+        Cores, template and so on.
+    gpus : int
+        GPUs of the training.
+    """
+    start = (sys.executable, "-m", "alphacryo4d", *words, "--j", str(cluster.cores))
+    common = BatchJob(
+        name=FOLD,
+        command=(),
+        folder=folder_of(project.absolute()),
+        working_folder=Path.cwd(),
+        cores=cluster.cores,
+    )
+    jobs = [
+        replace(
+            common,
+            name=part,
+            command=(*start, "--only", part, "--continue"),
+            gpus=gpus if part == files.DEEPFEATURE else 0,
+        )
+        for part in PARTS[1:]
+    ]
+    if folds:
+        command = (*start, "--only", FOLD)
+        jobs.insert(0, replace(common, command=command, array=tuple(folds)))
+    return jobs
+
+
+def submit_run(
+    words: list[str],
+    project: Path,
+    folds: list[int],
+    cluster: ClusterOptions,
+    *,
+    gpu: str | None = None,
+    dry_run: bool = False,
+) -> dict[str, str]:
+    """Submit a run; job ids by name, in order.
+
+    Folds that fail are tried again as an array of their own, which does nothing for those that are
+    done; the stages wait for one of the arrays to succeed whole.
+
+    Raises
+    ------
+    UsageError
+        Jobs of this project still wait or run.
+    """
+    gpus = len(gpu.replace(":", ",").split(",")) if gpu else 0
+    jobs = plan_jobs(words, project, folds, cluster, gpus=gpus)
+    if dry_run:
+        shown = [
+            (job, f"afterok:<{before.name}>") for before, job in zip(jobs, jobs[1:], strict=False)
+        ]
+        click.echo(script_texts([(jobs[0], ""), *shown], cluster))
+        return {}
+    _refuse_twice(project)
+    submitted: dict[str, str] = {}
+    entries: list[dict[str, Any]] = []
+    wait = ""
+    for job in jobs:
+        attempts = [job]
+        if job.array:
+            attempts += [
+                replace(job, name=f"{job.name}_retry{number}")
+                for number in range(1, cluster.retries + 1)
+            ]
+        alternatives = []
+        for attempt in attempts:
+            dependency = f"afternotok:{alternatives[-1]}" if alternatives else wait
+            number = submit(attempt, cluster, dependency=dependency)
+            alternatives.append(number)
+            submitted[attempt.name] = number
+            entries.append({"name": attempt.name, "job": number, "array": list(attempt.array)})
+        wait = "?".join(f"afterok:{number}" for number in alternatives)
+    write_text(
+        folder_of(project) / JOBS_JSON,
+        json.dumps({"submitted": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "jobs": entries}, indent=1)
+        + "\n",
+    )
+    return submitted
+
+
+def read_jobs(project: Path) -> list[dict[str, Any]]:
+    """Jobs that were submitted last for a project: name, job id, array."""
+    path = folder_of(project) / JOBS_JSON
+    if not path.is_file():
+        return []
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))["jobs"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a list of jobs ({error}); remove it") from error
+
+
+def _refuse_twice(project: Path) -> None:
+    known = queue(entry["job"] for entry in read_jobs(project))
+    live = [job.job for job in known or [] if job.state in _LIVE]
+    if live:
+        raise UsageError(
+            f"{project}: jobs {', '.join(live[:5])} of this project still wait or run; "
+            "wait for them, or stop them with scancel"
+        )

@@ -1,0 +1,132 @@
+"""The resample stage in parts, for a cluster: split first, then every fold on its own machine.
+
+The stage itself, run afterwards with ``--continue``, finds the folds done and gathers them.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.errors import InputError, TimeLimitReached, UsageError
+from alphacryo4d.job import Deadline, read_job, start_job
+from alphacryo4d.particles import read_particles
+from alphacryo4d.progress import show_progress
+from alphacryo4d.resample.engines_stage import make_engine
+from alphacryo4d.resample.stage import (
+    ResamplePlan,
+    classify_fold,
+    every_fold,
+    forget_folds,
+    split,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class _Prepared(TimeLimitReached):
+    """Leaves the stage's job record as stopped, to be continued once the folds are done."""
+
+
+def prepare_folds(
+    table: Path, output: Path, plan: ResamplePlan, *, overwrite: bool = False, resume: bool = False
+) -> list[int]:
+    """Split the particles; name the folds that are still to be classified.
+
+    Parameters
+    ----------
+    table, output : Path
+        Particle table, and folder of the stage.
+    plan : ResamplePlan
+        Everything that decides the result.
+    overwrite, resume : bool
+        ``--overwrite`` and ``--continue``.
+
+    Returns
+    -------
+    list of int
+        Numbers of the folds from 0, in the order of :func:`every_fold`; empty where the stage is
+        done.
+    """
+    particles = read_particles(table)
+    wanted: list[int] = []
+    try:
+        with start_job(
+            output,
+            stage="resample",
+            options=plan.recorded(),
+            inputs=[table, *particles.stacks],
+            seed=plan.seed,
+            overwrite=overwrite,
+            resume=resume,
+        ) as job:
+            if job.finished:
+                return []
+            if overwrite:
+                forget_folds(output)
+            groups = split(job, particles, plan)
+            for index, (batch, left_out) in enumerate(every_fold(groups, plan.folds)):
+                folder = files.fold_folder(output, batch, left_out, plan.folds)
+                record = read_job(folder)
+                if record is None or record["status"] != "done":
+                    wanted.append(index)
+            raise _Prepared("the folds are to be classified")
+    except _Prepared:
+        return wanted
+
+
+def run_element(
+    table: Path,
+    output: Path,
+    plan: ResamplePlan,
+    index: int,
+    *,
+    threads: int | None = None,
+    gpu: str | None = None,
+    deadline: Deadline | None = None,
+) -> list[Path]:
+    """Classify one fold of a stage that :func:`prepare_folds` has split.
+
+    Parameters
+    ----------
+    index : int
+        Number of the fold from 0.
+
+    Returns
+    -------
+    list of Path
+        What the fold wrote.
+    """
+    path = output / files.GROUPS_NPY
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; the stage must be split before its folds")
+    groups = np.asarray(files.load_array(path, dtype=np.int32, ndim=2))
+    every = list(every_fold(groups, plan.folds))
+    if not 0 <= index < len(every):
+        raise UsageError(f"fold {index} is asked for; there are folds 0 to {len(every) - 1}")
+    batch, left_out = every[index]
+    particles = read_particles(table)
+    folder = files.fold_folder(output, batch, left_out, plan.folds)
+    engine = make_engine(
+        plan.resample.engine,
+        particles,
+        plan,
+        threads=threads,
+        gpu=gpu,
+        scratch=folder / "scratch",
+    )
+    with closing(engine), show_progress(f"fold {index}") as progress:
+        return classify_fold(
+            output,
+            groups,
+            plan,
+            engine,
+            batch=batch,
+            left_out=left_out,
+            deadline=deadline,
+            progress=progress,
+        )
