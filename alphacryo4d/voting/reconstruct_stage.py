@@ -78,7 +78,7 @@ def source_table(folder: Path) -> Path:
     record = read_job(folder)
     if record is not None and record.get("inputs"):
         path = Path(record["inputs"][0]["path"])
-        if path.is_file() and path.suffix == ".star":
+        if path.is_file() and path.suffix.lower() in (".star", ".cs"):
             return path
     return folder / files.PARTICLES_STAR
 
