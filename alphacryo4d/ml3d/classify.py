@@ -13,7 +13,7 @@ from alphacryo4d.ml3d.components import Components, data_power, fit_components, 
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.ml3d.mixture import LatentMixture, fit_mixture
-from alphacryo4d.ml3d.model import Grid, resize_cubes, solve_volumes
+from alphacryo4d.ml3d.model import Grid, resize_cubes, resize_mask, solve_volumes
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.sums import View, expect, project_back
 from alphacryo4d.progress import Progress, no_progress
@@ -220,7 +220,7 @@ class _Run:
     def _prior(self, model: _Model, variance: Array) -> Array:
         """Covariance of the classes by shell: one spectrum for all deviations from their mean."""
         grid, classes = model.grid, len(model.fields)
-        spectra = grid.transform(model.fields)
+        spectra = grid.transform(model.fields * model.mask)
         filled = float(np.mean(model.mask**2))
         mean = spectra.mean(axis=0)
         common = grid.shell_means(np.abs(mean[None]) ** 2)[0] / filled
@@ -249,7 +249,7 @@ class _Run:
         noise[:, : old + 1] = model.noise
         last = model.covariance[-1:] * 0.5
         covariance = np.concatenate([model.covariance, np.repeat(last, radius - old, axis=0)])
-        mask = sphere_mask(grid, self.images, self.options.mask_diameter)
+        mask = resize_mask(model.mask, grid.cube)
         sharp = _Model(grid, fields, mask, noise, covariance, model.posteriors)
         self.maximise(sharp, steps=5)
         return sharp

@@ -111,6 +111,7 @@ def fit_components(
     rng: np.random.Generator,
     *,
     mask_diameter: float | None = None,
+    solvent: bool = True,
     workers: int = 1,
     progress: Progress = no_progress,
 ) -> Components:
@@ -131,19 +132,21 @@ def fit_components(
         Random start.
     mask_diameter : float, optional
         Spherical solvent mask (A).
+    solvent : bool
+        Narrow the mask, on the way, to what the mean and the components fill.
     workers : int
         Threads of the Fourier transforms.
     progress : Progress
     """
     grid = Grid(radius, workers)
     view = View(images, images.sorted_rows(rows), grid)
-    mask = sphere_mask(grid, images, mask_diameter)
+    mask = sphere = sphere_mask(grid, images, mask_diameter)
+    voxel = images.box * images.pixel_size / grid.cube
     noise = data_power(view)
     noise[:, 0] = noise[:, 1]
     mean, spectrum, noise = solve_mean(view, noise, mask)
     fields = np.concatenate([mean, _random_fields(grid, count, 0.1 * spectrum, rng)])
     variance = np.tile(0.1 * spectrum, (count, 1))
-    filled = float(np.mean(mask**2))
     means = np.zeros((len(view.rows), count + 1), np.float32)
     means[:, 0] = 1
     second = means[:, :, None] * means[:, None, :]
@@ -162,7 +165,12 @@ def fit_components(
         fields, turn = whitened(solution.fields, means, second)
         means = means @ turn.T
         second = np.einsum("ab,nbc,dc->nad", turn, second, turn, optimize=True)
-        power = grid.shell_means(np.abs(grid.transform(fields[1:])) ** 2) / filled
+        if solvent and iteration in (iterations // 3, 2 * iterations // 3):
+            narrow = solvent_mask(fields * mask, sphere, voxel)
+            fields = fields * mask * (narrow > 0.01)
+            mask = narrow
+        power = grid.shell_means(np.abs(grid.transform(fields[1:] * mask)) ** 2)
+        power /= float(np.mean(mask**2))
         spread = np.stack([solution.variance[:, a, a] for a in range(1, count + 1)])
         variance = np.maximum(power + spread, 1e-6 * spectrum)
     means, _, information, projected, noise = latent_moments(

@@ -36,7 +36,21 @@ def thread_count(threads: int | None) -> int:
 
 @numba.njit(cache=True, nogil=True)
 def take_samples(  # type: ignore[no-untyped-def]
-    begin, end, spectra, kx, ky, box, shifts, defocus, phase, wavelength, cs, amplitude, pixel_size, data, ctf
+    begin,
+    end,
+    spectra,
+    kx,
+    ky,
+    box,
+    shifts,
+    defocus,
+    phase,
+    wavelength,
+    cs,
+    amplitude,
+    pixel_size,
+    data,
+    ctf,
 ):
     """Samples of a block of image spectra, centred by the shifts (pixels), and their CTF."""
     for i in range(begin, end):
