@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from alphacryo4d import files
 from alphacryo4d.deepfeature.options import DeepFeatureOptions
 from alphacryo4d.job import Deadline, start_job
-from alphacryo4d.landscape.options import LandscapeOptions
+from alphacryo4d.landscape.options import LandscapeOptions, StatesOptions
 from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.voting.options import VoteOptions
 
@@ -28,6 +29,17 @@ class PipelineOptions:
     deepfeature: DeepFeatureOptions
     landscape: LandscapeOptions
     vote: VoteOptions
+    relion: RelionOptions = field(default_factory=RelionOptions)
+
+
+DEMO = PipelineOptions(
+    resample=ResampleOptions(),
+    classify=ClassifyOptions(classes="4x4", iterations=15),
+    deepfeature=DeepFeatureOptions(),
+    landscape=LandscapeOptions(states=StatesOptions(states="8")),
+    vote=VoteOptions(),
+)
+"""What `alphacryo4d demo` runs: 16 classes a fold are enough for its 8 states."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,7 @@ def _stages(
             resample,
             options=options.resample,
             classify=options.classify,
+            relion=options.relion,
             seed=seed,
             threads=threads,
             deadline=resources.deadline,
@@ -155,3 +168,103 @@ def _stages(
         (files.LANDSCAPE, landscape_stage),
         (files.VOTE, vote_stage),
     ]
+
+
+def run_part(
+    part: str,
+    table: Path,
+    project: Path,
+    *,
+    options: PipelineOptions,
+    seed: int = 0,
+    resources: Resources | None = None,
+) -> list[Path]:
+    """Run one stage of a project, or one fold of a job array, as a cluster does.
+
+    Parameters
+    ----------
+    part : str
+        ``fold`` or the name of a stage; the last stage also closes the record of the run.
+    table, project, options, seed, resources
+        As for :func:`run_pipeline`.
+    """
+    resources = resources or Resources()
+    if part == files.VOTE:
+        return run_pipeline(
+            table, project, options=options, seed=seed, resources=resources, resume=True
+        )
+    if part == "fold":
+        from alphacryo4d.pipeline_submit import array_index
+        from alphacryo4d.resample.elements_stage import run_element
+        from alphacryo4d.resample.stage import ResamplePlan
+
+        return run_element(
+            table,
+            project / files.RESAMPLE,
+            ResamplePlan(options.resample, options.classify, options.relion, seed),
+            array_index(),
+            threads=resources.threads,
+            deadline=resources.deadline,
+        )
+    stage = dict(_stages(table, project, options, seed, resources))[part]
+    return stage(overwrite=False, resume=True)
+
+
+def run_demo(
+    folder: Path,
+    *,
+    seed: int = 0,
+    resources: Resources | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> tuple[dict[str, Any], list[Path]]:
+    """Simulate a hinge protein in 8 states, run all stages on it, and score the result.
+
+    Parameters
+    ----------
+    folder : Path
+        Output folder: ``data`` (particles and truth) and ``project``.
+    seed : int
+        Random seed of the data and of the run.
+    resources : Resources, optional
+        Threads, GPUs and the time limit.
+    overwrite, resume : bool
+        ``--overwrite`` and ``--continue``.
+
+    Returns
+    -------
+    dict, list of Path
+        The score with one row a state, and the main results of the run.
+    """
+    import os
+
+    from alphacryo4d.assessment.score_stage import run_score
+    from alphacryo4d.assessment.stage import simulate_demo
+    from alphacryo4d.progress import show_progress
+
+    resources = resources or Resources()
+    data, project = folder / "data", folder / "project"
+    with show_progress("simulate") as progress:
+        simulate_demo(
+            data,
+            seed=seed,
+            threads=resources.threads or os.cpu_count() or 1,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+        )
+    results = run_pipeline(
+        data / "particles.star",
+        project,
+        options=DEMO,
+        seed=seed,
+        resources=resources,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    _, report = run_score(
+        project / files.VOTE / files.PARTICLES_STAR,
+        data / "truth.npy",
+        assignments=project / files.RESAMPLE / files.ASSIGNMENTS_NPY,
+    )
+    return report, results

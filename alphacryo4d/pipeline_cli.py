@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from alphacryo4d.cluster.options import ClusterOptions
 from alphacryo4d.deepfeature.options import DeepFeatureOptions, TrainOptions
 from alphacryo4d.job import Deadline
 from alphacryo4d.landscape.options import (
@@ -30,11 +31,18 @@ from alphacryo4d.options import (
     settings_options,
     threads_option,
 )
-from alphacryo4d.pipeline import PipelineOptions, Resources, run_pipeline
+from alphacryo4d.pipeline import PipelineOptions, Resources, run_part, run_pipeline
+from alphacryo4d.pipeline_submit import PARTS, repeat_words, submit_run
+from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.voting.options import VoteOptions
 
 logger = logging.getLogger(__name__)
+
+NOT_REPEATED = frozenset(ClusterOptions.__dataclass_fields__) | {
+    "threads", "overwrite", "resume", "dry_run", "as_json", "only", "input_path", "output_path",
+}  # fmt: skip
+"""Parameters of `run` that its jobs on a cluster do not get, or get anew."""
 
 
 @click.command(context_settings=CONTEXT)
@@ -46,11 +54,17 @@ logger = logging.getLogger(__name__)
 @settings_options(StatesOptions, only=("states", "centers"), prefix="states_")
 @settings_options(EmbedOptions, only=("perplexity",), prefix="embed_")
 @settings_options(VoteOptions, only=("assign", "threshold"), prefix="vote_")
+@settings_options(RelionOptions)
+@settings_options(ClusterOptions)
+@click.option("--only", type=click.Choice(PARTS), default=None, hidden=True)
 @threads_option
 @gpu_option
 @max_time_option
 @job_options
+@click.pass_context
 def run(
+    context: click.Context,
+    /,
     input_path: Path,
     output_path: Path,
     threads: int | None,
@@ -61,6 +75,7 @@ def run(
     resume: bool,
     dry_run: bool,
     as_json: bool,
+    only: str | None,
     **values: Any,
 ) -> None:
     """All four stages: from a particle table to states on a landscape.
@@ -79,10 +94,34 @@ def run(
             states=build_settings(StatesOptions, values, prefix="states_"),
         ),
         vote=build_settings(VoteOptions, values, prefix="vote_"),
+        relion=build_settings(RelionOptions, values),
     )
+    cluster = build_settings(ClusterOptions, values)
+    resources = Resources(threads, gpu, Deadline(max_time))
+    if only is not None:
+        results = run_part(
+            only, input_path, output_path, options=options, seed=seed, resources=resources
+        )
+        _answer(results, as_json)
+        return
     from alphacryo4d.check import require_sound
 
     require_sound(input_path)
+    if cluster.submit:
+        jobs = submit_run(
+            input_path,
+            output_path,
+            options,
+            cluster,
+            seed=seed,
+            words=["run", *repeat_words(context, leave_out=NOT_REPEATED)],
+            gpu=gpu,
+            overwrite=overwrite,
+            resume=resume,
+            dry_run=dry_run,
+        )
+        _answer_jobs(jobs, as_json)
+        return
     if dry_run:
         logger.info("%s", _plan(input_path, output_path, options))
         return
@@ -91,11 +130,58 @@ def run(
         output_path,
         options=options,
         seed=seed,
-        resources=Resources(threads, gpu, Deadline(max_time)),
+        resources=resources,
         overwrite=overwrite,
         resume=resume,
     )
     _answer(results, as_json)
+
+
+@click.command(context_settings=CONTEXT)
+@output_option("Folder for the data and the project.", default=Path("demo"))
+@threads_option
+@gpu_option
+@job_options
+def demo(
+    output_path: Path,
+    threads: int | None,
+    gpu: str | None,
+    seed: int,
+    overwrite: bool,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """A known answer, start to end: 4,000 particles of a hinge protein in 8 states.
+
+    Simulates the particles, runs all four stages, and scores the states against the truth. Takes
+    a few minutes.
+    """
+    if dry_run:
+        logger.info("would simulate 4,000 particles in %s and run all stages on them", output_path)
+        return
+    from alphacryo4d.pipeline import run_demo
+
+    report, results = run_demo(
+        output_path,
+        seed=seed,
+        resources=Resources(threads, gpu),
+        overwrite=overwrite,
+        resume=resume,
+    )
+    figures = [
+        output_path / "project" / "landscape" / name for name in ("landscape.png", "embedding.png")
+    ]
+    if as_json:
+        click.echo(
+            json.dumps({"score": report, "results": [str(path) for path in results + figures]})
+        )
+        return
+    from alphacryo4d.assessment.score_stage import format_report
+
+    logger.info("\n%s\n", format_report(report))
+    for path in figures:
+        click.echo(path)
 
 
 def _plan(table: Path, project: Path, options: PipelineOptions) -> str:
@@ -105,6 +191,15 @@ def _plan(table: Path, project: Path, options: PipelineOptions) -> str:
         f"{options.classify.classes} classes, and write {project}/resample, deepfeature, "
         "landscape and vote"
     )
+
+
+def _answer_jobs(jobs: dict[str, str], as_json: bool) -> None:
+    """Job ids on stdout, one a line or as one JSON object by name."""
+    if as_json:
+        click.echo(json.dumps({"jobs": jobs}))
+    else:
+        for number in jobs.values():
+            click.echo(number)
 
 
 def _answer(results: list[Path], as_json: bool) -> None:

@@ -24,6 +24,7 @@ from alphacryo4d.cluster.script import BatchJob
 from alphacryo4d.cluster.slurm import folder_of, queue, script_texts, submit
 from alphacryo4d.errors import InputError, UsageError
 from alphacryo4d.files import write_text
+from alphacryo4d.program import refuse_unsafe_name
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def plan_jobs(
     gpus : int
         GPUs of the training.
     """
-    start = (sys.executable, "-m", "alphacryo4d", *words, "--j", str(cluster.cores))
+    start = (sys.executable, "-P", "-m", "alphacryo4d", *words, "--j", str(cluster.cores))
     common = BatchJob(
         name=FOLD,
         command=(),
@@ -117,24 +118,55 @@ def plan_jobs(
 
 
 def submit_run(
-    words: list[str],
+    table: Path,
     project: Path,
-    folds: list[int],
+    options: Any,
     cluster: ClusterOptions,
     *,
+    seed: int,
+    words: list[str],
     gpu: str | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
     dry_run: bool = False,
 ) -> dict[str, str]:
-    """Submit a run; job ids by name, in order.
+    """Split the particles here, then submit the folds and the stages.
 
     Folds that fail are tried again as an array of their own, which does nothing for those that are
     done; the stages wait for one of the arrays to succeed whole.
+
+    Parameters
+    ----------
+    table, project : Path
+        Particle table and project folder.
+    options : PipelineOptions
+        Options of all stages.
+    cluster : ClusterOptions
+        Template, cores and so on.
+    seed : int
+        Random seed.
+    words : list of str
+        Command line of the run without its paths and without what belongs to the cluster.
+    gpu : str, optional
+        GPU ids of the training; their number is asked from the cluster.
+    overwrite, resume, dry_run : bool
+        ``--overwrite``, ``--continue`` and ``--dry-run``.
+
+    Returns
+    -------
+    dict
+        Job ids by name, in order.
 
     Raises
     ------
     UsageError
         Jobs of this project still wait or run.
     """
+    refuse_unsafe_name(project, program="a batch script")
+    words = [*words, "--i", str(table), "--o", str(project)]
+    if not dry_run:
+        _refuse_twice(project)
+    folds = _folds(table, project, options, seed, overwrite, resume, dry_run)
     gpus = len(gpu.replace(":", ",").split(",")) if gpu else 0
     jobs = plan_jobs(words, project, folds, cluster, gpus=gpus)
     if dry_run:
@@ -143,7 +175,6 @@ def submit_run(
         ]
         click.echo(script_texts([(jobs[0], ""), *shown], cluster))
         return {}
-    _refuse_twice(project)
     submitted: dict[str, str] = {}
     entries: list[dict[str, Any]] = []
     wait = ""
@@ -154,7 +185,7 @@ def submit_run(
                 replace(job, name=f"{job.name}_retry{number}")
                 for number in range(1, cluster.retries + 1)
             ]
-        alternatives = []
+        alternatives: list[str] = []
         for attempt in attempts:
             dependency = f"afternotok:{alternatives[-1]}" if alternatives else wait
             number = submit(attempt, cluster, dependency=dependency)
@@ -168,6 +199,35 @@ def submit_run(
         + "\n",
     )
     return submitted
+
+
+def _folds(
+    table: Path,
+    project: Path,
+    options: Any,
+    seed: int,
+    overwrite: bool,
+    resume: bool,
+    dry_run: bool,
+) -> list[int]:
+    """Folds that are to be classified; they are split here, where faults show at once."""
+    resample = options.resample
+    if dry_run:
+        from alphacryo4d.star import open_table
+
+        batches = -(-open_table(table).rows // resample.batch_size)
+        return list(range(batches * (resample.folds + 1)))
+    from alphacryo4d.resample.elements_stage import prepare_folds
+    from alphacryo4d.resample.stage import ResamplePlan
+
+    plan = ResamplePlan(resample, options.classify, options.relion, seed)
+    return prepare_folds(
+        table,
+        project / files.RESAMPLE,
+        plan,
+        overwrite=overwrite,
+        resume=resume or not overwrite,
+    )
 
 
 def read_jobs(project: Path) -> list[dict[str, Any]]:
