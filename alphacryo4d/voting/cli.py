@@ -12,6 +12,7 @@ from alphacryo4d.options import (
     build_settings,
     continue_option,
     dry_run_option,
+    gpu_option,
     input_option,
     json_option,
     max_time_option,
@@ -22,7 +23,12 @@ from alphacryo4d.options import (
     settings_options,
     threads_option,
 )
-from alphacryo4d.voting.options import ReclassifyOptions, ReconstructOptions, VoteOptions
+from alphacryo4d.voting.options import (
+    ReclassifyOptions,
+    ReconstructOptions,
+    RefineOptions,
+    VoteOptions,
+)
 
 landscape_option = click.option(
     "--landscape",
@@ -165,3 +171,22 @@ def reclassify(input_path: Path, output_path: Path, **values: Any) -> None:
         input_path, output_path, options=options, deadline=Deadline(max_time), **values
     )
     show_results(made, as_json)
+
+
+@vote.command(context_settings=CONTEXT)
+@input_option("Folder that `alphacryo4d vote` (or `vote reclassify`) wrote.")
+@output_option("Output folder.")
+@settings_options(RefineOptions)
+@gpu_option
+@seed_option
+@common_options
+def refine(input_path: Path, output_path: Path, **values: Any) -> None:
+    """Write RELION's refinement of every state; --engine relion runs it."""
+    options = build_settings(RefineOptions, values)
+    as_json, dry_run = values.pop("as_json"), values.pop("dry_run")
+    if dry_run:
+        click.echo(f"would refine the states of {input_path} in {output_path}", err=True)
+        return
+    from alphacryo4d.voting.refine_stage import run_refine
+
+    show_results(run_refine(input_path, output_path, options=options, **values), as_json)

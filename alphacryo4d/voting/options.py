@@ -164,3 +164,47 @@ class ReclassifyOptions:
             "--angle-error and --shift-error must be positive",
         )
         require_setting(self.memory > 0, "--memory must be positive")
+
+
+@dataclass(frozen=True)
+class RefineOptions:
+    """RELION's refinement of every state, from its voted particles."""
+
+    engine: str = setting(
+        "none", "none writes the commands, relion runs them too.", choices=("none", "relion")
+    )
+    states: str = setting("all", "States to refine, such as 1,4,7.", metavar="LIST")
+    initial_lowpass: float = setting(
+        30.0, "Low-pass filter of each state's reference (A).", flags=("--ini-high",)
+    )
+    healpix_order: int = setting(
+        4, "Angular sampling at the start: 4 (3.7 degrees) and above search around the poses."
+    )
+    offset_range: float = setting(3.0, "Search range of shifts in pixels.")
+    particle_diameter: float | None = setting(
+        None, "Diameter of the mask around particles (A).", type=float
+    )
+    mask: Path | None = setting(None, "Solvent mask, values from 0 to 1.", type=Path)
+    symmetry: str = setting("C1", "Point group.", flags=("--sym",))
+    ranks: int = setting(3, "MPI ranks, an odd number: one leads, each half-set has the same.")
+    mpi_launcher: str = setting("mpirun", "Program that starts MPI ranks, with its arguments.")
+    relion_args: str = setting("", "Further arguments handed to relion_refine as they are.")
+
+    def __post_init__(self) -> None:
+        """Refuse values that can never make sense."""
+        require_setting(self.engine in ("none", "relion"), f"--engine {self.engine}: none, relion")
+        require_setting(
+            self.ranks >= 3 and self.ranks % 2 == 1, f"--ranks {self.ranks}: 3, 5, 7 ..."
+        )
+        if self.states != "all":
+            chosen_states(self.states)
+
+
+def chosen_states(text: str) -> list[int]:
+    """Numbers of a list such as ``1,4,7``."""
+    try:
+        chosen = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--states {text}: give all, or numbers such as 1,4,7") from error
+    require_setting(min(chosen) >= 1, f"--states {text}: states count from 1")
+    return chosen
