@@ -12,7 +12,7 @@ FLOORS |= dict.fromkeys(
     ("files", "star", "mrc", "particles", "cs", "convert", "check", "tables"), 2
 )
 FLOORS |= dict.fromkeys(("program", "cluster", "job", "relion", "external", "status"), 3)
-FLOORS |= {"pipeline": 5, "options": 5, "cli": 6, "__main__": 7}
+FLOORS |= {"prototype": 5, "pipeline": 5, "options": 5, "cli": 6, "__main__": 7}
 READERS_AND_WRITERS = ("stage", "plots", "report", "benchmark", "page")
 
 

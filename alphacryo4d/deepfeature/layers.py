@@ -12,7 +12,30 @@ from alphacryo4d.deepfeature.phases import from_phases, phase_matrix, to_phases
 def layer_classes() -> dict[str, Any]:
     """Layer classes by name, made when Keras is first needed (its import takes seconds)."""
     import keras
-    import tensorflow as tf
+
+    class ToPhases(keras.layers.Layer):  # type: ignore[misc]
+        """A grid as its phases."""
+
+        def call(self, inputs: Any) -> Any:
+            return to_phases(inputs)
+
+    class FromPhases(keras.layers.Layer):  # type: ignore[misc]
+        """Phases as their grid."""
+
+        def call(self, inputs: Any) -> Any:
+            return from_phases(inputs)
+
+    return {
+        "convolution": _convolution(),
+        "normalization": _normalization(),
+        "reference": _reference(),
+        "to_phases": ToPhases,
+        "from_phases": FromPhases,
+    }
+
+
+def _convolution() -> Any:
+    import keras
     from keras import ops
 
     class PhaseConvolution(keras.layers.Layer):  # type: ignore[misc]
@@ -45,6 +68,14 @@ def layer_classes() -> dict[str, Any]:
             kernel = ops.transpose(kernel, (0, 1, 3, 2, 4))
             kernel = ops.reshape(kernel, (3, 3, 3, p * self.channels, q * self.filters))
             return ops.conv(inputs, kernel, strides=1, padding="same")
+
+    return PhaseConvolution
+
+
+def _normalization() -> Any:
+    import keras
+    import tensorflow as tf
+    from keras import ops
 
     class PhaseNormalization(keras.layers.Layer):  # type: ignore[misc]
         """Batch normalisation with one mean and deviation per channel, whatever the phases.
@@ -89,6 +120,12 @@ def layer_classes() -> dict[str, Any]:
             shift = self.beta - mean * scale
             return inputs * ops.tile(scale, (self.phases,)) + ops.tile(shift, (self.phases,))
 
+    return PhaseNormalization
+
+
+def _reference() -> Any:
+    import keras
+
     class Reference(keras.layers.Layer):  # type: ignore[misc]
         """Subtract the mean training volume (``encode``), or add its logit (``decode``)."""
 
@@ -110,22 +147,4 @@ def layer_classes() -> dict[str, Any]:
                 return (inputs - self.volume) * self.scale
             return inputs * self.scale + self.volume
 
-    class ToPhases(keras.layers.Layer):  # type: ignore[misc]
-        """A grid as its phases."""
-
-        def call(self, inputs: Any) -> Any:
-            return to_phases(inputs)
-
-    class FromPhases(keras.layers.Layer):  # type: ignore[misc]
-        """Phases as their grid."""
-
-        def call(self, inputs: Any) -> Any:
-            return from_phases(inputs)
-
-    return {
-        "convolution": PhaseConvolution,
-        "normalization": PhaseNormalization,
-        "reference": Reference,
-        "to_phases": ToPhases,
-        "from_phases": FromPhases,
-    }
+    return Reference
