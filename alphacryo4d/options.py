@@ -32,9 +32,20 @@ def input_option(help: str, *, required: bool = True) -> Callable[[Command], Com
     return click.option("--i", "--input", "input_path", type=PATH, required=required, help=help)
 
 
-def output_option(help: str, *, required: bool = True) -> Callable[[Command], Command]:
+def output_option(
+    help: str, *, required: bool = True, default: Path | None = None
+) -> Callable[[Command], Command]:
     """``--o/--output``."""
-    return click.option("--o", "--output", "output_path", type=PATH, required=required, help=help)
+    return click.option(
+        "--o",
+        "--output",
+        "output_path",
+        type=PATH,
+        required=required and default is None,
+        default=default,
+        show_default=default is not None,
+        help=help,
+    )
 
 
 threads_option = click.option(

@@ -130,7 +130,7 @@ def _plan(
             folder = fold_folder(output, batch, left_out, options.folds + 1)
             if options.engine == "relion":
                 from alphacryo4d.relion.plan import dry_run_text
-                from alphacryo4d.resample.engines_stage import relion_request
+                from alphacryo4d.resample.relion_stage import relion_request
 
                 request = relion_request(classify, run["seed"], (batch, left_out))
                 click.echo(dry_run_text(folder, request, relion, threads=run["threads"]))
@@ -224,7 +224,7 @@ def classify_command(input_path: Path, output_path: Path, **values: Any) -> None
     if run.pop("dry_run"):
         if options.engine == "relion":
             from alphacryo4d.relion.plan import dry_run_text
-            from alphacryo4d.resample.engines_stage import relion_request
+            from alphacryo4d.resample.relion_stage import relion_request
 
             request = relion_request(classify, run["seed"], ())
             click.echo(dry_run_text(output_path, request, relion, threads=run["threads"]))

@@ -1,0 +1,240 @@
+"""Our engine on files: classify, judge left-out particles, reconstruct the classes, write."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.job import Deadline
+from alphacryo4d.mrc import write_volume
+from alphacryo4d.particles import ParticleSet
+from alphacryo4d.progress import Progress, show_progress
+from alphacryo4d.resample.engines_stage import IndexArray, Plan
+from alphacryo4d.resample.fold_stage import (
+    CLASS_VOLUMES,
+    HELDOUT,
+    FoldClass,
+    FoldClasses,
+    write_fold,
+)
+from alphacryo4d.resample.options import analysis_box
+from alphacryo4d.resample.volumes import fourier_resize
+
+if TYPE_CHECKING:
+    from alphacryo4d.ml3d.classify import Classification
+    from alphacryo4d.ml3d.images import PreparedImages
+
+logger = logging.getLogger(__name__)
+
+
+def half_of_memory() -> float:
+    """Half of this machine's memory in GB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**31
+
+
+class FoldCheckpoint:
+    """State of a running classification, kept at most once a minute (``--continue``)."""
+
+    def __init__(self, path: Path, interval: float = 60.0) -> None:
+        self.path = path
+        self.interval = interval
+        self.saved = time.monotonic()
+
+    def load(self) -> dict[str, np.ndarray[Any, Any]] | None:
+        """State that was saved last, or None."""
+        if not self.path.is_file():
+            return None
+        with np.load(self.path, allow_pickle=False) as state:
+            return {name: state[name] for name in state.files}
+
+    def save(self, state: dict[str, np.ndarray[Any, Any]]) -> None:
+        """Keep a state, unless the last one is recent."""
+        if time.monotonic() - self.saved < self.interval:
+            return
+        with files.atomic_path(self.path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **state)  # type: ignore[arg-type]
+        self.saved = time.monotonic()
+
+    def remove(self) -> None:
+        """Forget the state: the classification is finished."""
+        self.path.unlink(missing_ok=True)
+
+
+class NativeEngine:
+    """Our engine; keeps the Fourier samples of a batch between its folds."""
+
+    def __init__(
+        self,
+        particles: ParticleSet,
+        plan: Plan,
+        threads: int | None,
+        *,
+        memory: float | None = None,
+        scratch: Path | None = None,
+    ) -> None:
+        self.particles = particles
+        self.plan = plan
+        self.threads = threads
+        self.memory = memory or half_of_memory()
+        self.scratch = scratch
+        self._batch: IndexArray | None = None
+        self._images: PreparedImages | None = None
+
+    def images(self, batch: IndexArray) -> PreparedImages:
+        """Fourier samples of a batch, read once."""
+        if self._images is None or self._batch is None or not np.array_equal(self._batch, batch):
+            self.close()
+            with show_progress("read images") as progress:
+                self._images = prepare(
+                    self.particles,
+                    batch,
+                    None,
+                    threads=self.threads,
+                    memory=self.memory,
+                    scratch=self.scratch,
+                    progress=progress,
+                )
+            self._batch = batch
+        return self._images
+
+    def close(self) -> None:
+        """Let go of the images and of the scratch files."""
+        self._images = None
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def classify(
+        self,
+        folder: Path,
+        rows: IndexArray,
+        *,
+        heldout: IndexArray,
+        batch: IndexArray,
+        stream: tuple[int, ...],
+        table: Path,
+        deadline: Deadline | None,
+        progress: Progress,
+    ) -> list[Path]:
+        """Classify, judge the held-out particles, reconstruct the classes, write."""
+        del table
+        from alphacryo4d.ml3d.classify import classify
+
+        options = self.plan.classify
+        images = self.images(batch)
+        local = np.searchsorted(batch, rows)
+        checkpoint = FoldCheckpoint(folder / "checkpoint.npz")
+        result = classify(
+            images,
+            local,
+            options,
+            np.random.default_rng([self.plan.seed, *stream]),
+            threads=self.threads,
+            progress=lambda done, total, text="": progress(0.9 * done, total, text),
+            check=deadline.check if deadline is not None else None,
+            checkpoint=checkpoint,
+        )
+        for line in result.log:
+            logger.info("%s: %s", folder.name, line)
+        outputs = self._write_heldout(folder, images, np.searchsorted(batch, heldout), result)
+        maps, classes = self._write_classes(folder, images, batch, local, result)
+        outputs += maps
+        outputs += write_fold(
+            folder,
+            options.iterations,
+            table=self.particles.table,
+            rows=rows,
+            result=FoldClasses(result.labels + 1, classes),
+            certainty=result.confidence,
+        )
+        progress(1.0, 1.0)
+        checkpoint.remove()
+        return outputs
+
+    def _write_heldout(
+        self, folder: Path, images: PreparedImages, heldout: IndexArray, result: Classification
+    ) -> list[Path]:
+        """Class that each left-out particle fits best among those that are not dropped."""
+        best = np.full(len(heldout), -1, dtype=np.int32)
+        sizes = np.bincount(result.labels, minlength=len(result.volumes))
+        kept = np.flatnonzero(sizes >= self.plan.resample.minimum_class_size)
+        if len(heldout) and len(kept):
+            from alphacryo4d.ml3d.classify import expectation
+
+            nearest, _ = expectation(
+                images,
+                heldout,
+                result.volumes[kept],
+                resolution=result.resolution,
+                noise=result.noise,
+                threads=self.threads,
+            )
+            best = (kept[nearest] + 1).astype(np.int32)
+        return [files.save_array(folder / HELDOUT, best)]
+
+    def _write_classes(
+        self,
+        folder: Path,
+        images: PreparedImages,
+        batch: IndexArray,
+        local: IndexArray,
+        result: Classification,
+    ) -> tuple[list[Path], list[FoldClass]]:
+        """Final maps and half maps at the full box, and the volumes of the classification."""
+        from alphacryo4d.ml3d.reconstruct import reconstruct
+
+        iteration, voxel_size = self.plan.classify.iterations, images.pixel_size
+        labels = np.full((len(images), 1), -1, dtype=np.int32)
+        labels[local, 0] = result.labels
+        subset = self.particles.random_subset
+        halves = None if subset is None else subset[batch].astype(np.int32) - 1
+        deep = len(self.plan.classify.levels) > 1
+        outputs, classes, kept = [], [], []
+        for item in reconstruct(images, labels, halves=halves, threads=self.threads):
+            number = item.label + 1
+            for half, volume in enumerate((item.volume, *item.halves)):
+                path = files.class_volume(folder, iteration, number, half)
+                outputs.append(write_volume(path, volume, voxel_size))
+            parent = int(result.parents[item.label]) + 1 if deep else 0
+            classes.append(FoldClass(number, parent, item.count, item.resolution))
+            kept.append(item.label)
+        small = analysis_box("auto", images.box, voxel_size, result.resolution)
+        volumes = np.stack([fourier_resize(result.volumes[label], small) for label in kept])
+        return [*outputs, files.save_array(folder / CLASS_VOLUMES, volumes)], classes
+
+
+def prepare(
+    particles: ParticleSet,
+    rows: IndexArray,
+    resolution: float | None,
+    *,
+    threads: int | None,
+    progress: Progress,
+    memory: float | None = None,
+    scratch: Path | None = None,
+) -> PreparedImages:
+    """Fourier samples of some particles up to a resolution (all shells when None)."""
+    from alphacryo4d.ml3d.images import prepare_images
+
+    return prepare_images(
+        lambda local: particles.images(rows[local]),
+        angles=particles.angles[rows],
+        shifts=particles.shifts[rows],
+        defocus=particles.defocus[rows],
+        phase_shift=particles.phase_shift[rows],
+        optics_group=particles.optics_group[rows],
+        optics=particles.optics,
+        box=particles.box,
+        pixel_size=particles.pixel_size,
+        limit_resolution=resolution,
+        threads=threads,
+        memory=memory,
+        scratch=scratch,
+        progress=progress,
+    )
