@@ -21,8 +21,15 @@ import click
 from alphacryo4d import files
 from alphacryo4d.cluster.options import ClusterOptions
 from alphacryo4d.cluster.script import BatchJob
-from alphacryo4d.cluster.slurm import folder_of, queue, script_texts, submit
-from alphacryo4d.errors import InputError, UsageError
+from alphacryo4d.cluster.slurm import (
+    JOBS_JSON,
+    folder_of,
+    queue,
+    read_jobs,
+    script_texts,
+    submit,
+)
+from alphacryo4d.errors import UsageError
 from alphacryo4d.files import write_text
 from alphacryo4d.program import refuse_unsafe_name
 
@@ -31,7 +38,6 @@ logger = logging.getLogger(__name__)
 FOLD = "fold"
 PARTS = (FOLD, files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE, files.VOTE)
 """What ``--only`` takes; the last one also closes the record of the whole run."""
-JOBS_JSON = "jobs.json"
 _LIVE = {"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED"}
 
 
@@ -228,17 +234,6 @@ def _folds(
         overwrite=overwrite,
         resume=resume or not overwrite,
     )
-
-
-def read_jobs(project: Path) -> list[dict[str, Any]]:
-    """Jobs that were submitted last for a project: name, job id, array."""
-    path = folder_of(project) / JOBS_JSON
-    if not path.is_file():
-        return []
-    try:
-        return list(json.loads(path.read_text(encoding="utf-8"))["jobs"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a list of jobs ({error}); remove it") from error
 
 
 def _refuse_twice(project: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -10,14 +11,18 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from alphacryo4d.cluster.options import ClusterOptions
 from alphacryo4d.cluster.script import BatchJob, array_specification, render_script
-from alphacryo4d.errors import ProgramError
+from alphacryo4d.errors import InputError, ProgramError
 from alphacryo4d.files import write_text
 from alphacryo4d.program import extra_arguments, find_program, program_output
 
 logger = logging.getLogger(__name__)
+
+JOBS_JSON = "jobs.json"
+"""List of the jobs that were submitted last, in the folder of scripts."""
 
 
 @dataclass(frozen=True)
@@ -105,3 +110,14 @@ def script_texts(jobs: Iterable[tuple[BatchJob, str]], options: ClusterOptions) 
 def folder_of(project: Path) -> Path:
     """Folder of a project's scripts, logs and list of jobs."""
     return project / "cluster"
+
+
+def read_jobs(project: Path) -> list[dict[str, Any]]:
+    """Jobs that were submitted last for a project: name, job id, array."""
+    path = folder_of(project) / JOBS_JSON
+    if not path.is_file():
+        return []
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))["jobs"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a list of jobs ({error}); remove it") from error
