@@ -14,7 +14,7 @@ from alphacryo4d.cs import add_passthrough, match_uids, read_cs, write_cs, write
 from alphacryo4d.cs_rotations import rotation_vectors
 from alphacryo4d.errors import InputError, UsageError
 from alphacryo4d.mrc import read_header
-from alphacryo4d.particles import ParticleSet, read_particles
+from alphacryo4d.particles import ParticleSet, read_particles, stack_file
 from alphacryo4d.particles_limits import refuse_unmodelled
 from alphacryo4d.particles_optics import SIGN_COLUMN, UID_COLUMN
 from alphacryo4d.star import IMAGE_COLUMN, ParticleTable, open_table
@@ -105,13 +105,6 @@ def _say_what_relion_must_know(path: Path, particles: Array) -> None:
             path,
             SIGN_COLUMN,
         )
-    stacks = np.unique(particles["blob/path"])
-    if any(name.endswith(b".mrc") for name in stacks.tolist()):
-        logger.warning(
-            "%s: stacks are named .mrc, which RELION takes for volumes: for RELION link them under "
-            "names that end in .mrcs",
-            path,
-        )
 
 
 def rows_of_star(path: Path, sources: Sequence[Path]) -> Array:
@@ -172,7 +165,8 @@ def cs_of_star(path: Path, **given: float | None) -> Array:
     has_poses = {"rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"} <= set(table.columns)
     (numbers, texts) = table.read_parts([], images=True)
     codes, names = texts[IMAGE_COLUMN]
-    paths = np.array([name.encode("utf-8", "surrogateescape") for name in names], dtype=bytes)
+    files = [stack_file(name) for name in names]
+    paths = np.array([name.encode("utf-8", "surrogateescape") for name in files], dtype=bytes)
     signs = table.read([SIGN_COLUMN])[SIGN_COLUMN] if SIGN_COLUMN in table.columns else 1
     classes = (
         table.read(["rlnClassNumber"])["rlnClassNumber"]
@@ -184,7 +178,7 @@ def cs_of_star(path: Path, **given: float | None) -> Array:
     if UID_COLUMN in table.columns:
         result["uid"] = table_uids(table)
     else:
-        result["uid"] = new_uids(names, codes, particles.slice_index)
+        result["uid"] = new_uids(files, codes, particles.slice_index)
     result["blob/path"] = paths[codes]
     result["blob/idx"] = particles.slice_index
     result["blob/shape"] = optics["box"][group][:, None]

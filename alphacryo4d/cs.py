@@ -278,7 +278,7 @@ def _star_columns(path: Path, part: Array, group: Array) -> dict[str, list[str]]
     from alphacryo4d.tables.small import quote
 
     fields = set(part.dtype.names or ())
-    stacks = [_path_text(name) for name in part["blob/path"].tolist()]
+    stacks = [_stack_name(_path_text(name)) for name in part["blob/path"].tolist()]
     slices = (part["blob/idx"].astype(np.int64) + 1).tolist()
     columns = {
         "rlnImageName": [
@@ -317,6 +317,11 @@ def _star_columns(path: Path, part: Array, group: Array) -> dict[str, list[str]]
     if "alignments3D/class" in fields:
         columns["rlnClassNumber"] = [str(n + 1) for n in part["alignments3D/class"].tolist()]
     return columns
+
+
+def _stack_name(path: str) -> str:
+    """Name by which RELION reads a stack; it takes ``.mrc`` for a volume unless told."""
+    return path if path.endswith(".mrcs") else f"{path}:mrcs"
 
 
 def _path_text(name: bytes | str) -> str:

@@ -23,7 +23,7 @@ from alphacryo4d.star import IMAGE_COLUMN, ParticleTable, open_table, whole_numb
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Optics", "ParticleSet", "read_particles", "resolve_stack"]
+__all__ = ["Optics", "ParticleSet", "read_particles", "resolve_stack", "stack_file"]
 
 Array = np.ndarray[Any, Any]
 
@@ -174,6 +174,11 @@ class ParticleSet:
                 )
 
 
+def stack_file(name: str) -> str:
+    """File of a stack's name: RELION reads ``x.mrc:mrcs`` as the stack ``x.mrc``."""
+    return name.removesuffix(":mrcs")
+
+
 def resolve_stack(name: str, table: Path) -> Path | None:
     """File of an image path: from the working directory as RELION does, then beside the table.
 
@@ -191,7 +196,7 @@ def resolve_stack(name: str, table: Path) -> Path | None:
     Path or None
         None where neither is a file.
     """
-    direct = Path(name)
+    direct = Path(stack_file(name))
     folders = [Path(), table.parent, *([table.parent / ".."] if table.suffix == ".cs" else [])]
     for candidate in (folder / direct for folder in folders):
         try:
@@ -208,8 +213,8 @@ def _resolve_stacks(names: list[str], table: Path, *, required: bool) -> tuple[P
         found = resolve_stack(name, table)
         if found is None:
             missing.append(name)
-        beside += found is not None and found != Path(name)
-        stacks.append(found or Path(name))
+        beside += found is not None and found != Path(stack_file(name))
+        stacks.append(found or Path(stack_file(name)))
     if beside and table.parent != Path():
         logger.info(
             "%s: %d of %d stacks were found from the table's folder, not from the working directory"

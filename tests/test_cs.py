@@ -93,7 +93,7 @@ def make_particles(folder: Path) -> np.ndarray:
         ],
     )  # fmt: skip
     particles["uid"] = rng.integers(1, 1 << 63, COUNT)
-    particles["blob/path"] = b"J1/extract/a.mrcs"
+    particles["blob/path"] = b"J1/extract/a.mrc"
     particles["blob/idx"] = np.arange(COUNT)
     particles["blob/shape"], particles["blob/psize_A"] = BOX, PIXEL
     particles["blob/sign"], particles["ctf/scale"] = -1, 1
@@ -110,7 +110,7 @@ def make_particles(folder: Path) -> np.ndarray:
     particles["alignments3D/psize_A"] = PIXEL / 2
     particles["alignments3D/shift"] = shifts * 2
     (folder / "J1/extract").mkdir(parents=True)
-    with write_stack(folder / "J1/extract/a.mrcs", PIXEL) as stack:
+    with write_stack(folder / "J1/extract/a.mrc", PIXEL) as stack:
         for p, shift in zip(particles, shifts, strict=True):
             turned = BLOBS @ Rotation.from_rotvec(p["alignments3D/pose"]).as_matrix()
             turned[:, :2] -= shift * PIXEL
@@ -149,7 +149,7 @@ def test_relion_reconstructs_the_object_from_the_converted_table(
     convert(project / "J1/particles.cs", tmp_path / "p.star")
     particles = read_particles(project / "J1/particles.cs")
     (tmp_path / "J1/extract").mkdir(parents=True)
-    with write_stack(tmp_path / "J1/extract/a.mrcs", PIXEL) as stack:
+    with write_stack(tmp_path / "J1/extract/a.mrc", PIXEL) as stack:
         stack.append(particles.images(range(COUNT)))
     command = ["relion_reconstruct", "--i", "p.star", "--o", "map.mrc", "--ctf"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
@@ -161,7 +161,7 @@ def test_relion_reconstructs_the_object_from_the_converted_table(
 
 def test_images_come_with_positive_contrast(project: Path) -> None:
     particles = read_particles(project / "J1/particles.cs")
-    raw = np.fromfile(project / "J1/extract/a.mrcs", "<f4", offset=1024)
+    raw = np.fromfile(project / "J1/extract/a.mrc", "<f4", offset=1024)
     assert (particles.images([3, 1])[0] == -raw.reshape(COUNT, BOX, BOX)[3]).all()
 
 

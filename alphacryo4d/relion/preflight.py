@@ -9,7 +9,7 @@ import numpy as np
 
 from alphacryo4d.errors import InputError
 from alphacryo4d.mrc import read_volume
-from alphacryo4d.particles import ParticleSet, read_particles
+from alphacryo4d.particles import ParticleSet, read_particles, stack_file
 from alphacryo4d.program import refuse_unsafe_name
 from alphacryo4d.progress import Progress, no_progress
 from alphacryo4d.relion.version import Version
@@ -40,8 +40,14 @@ def check_particles(
             f"{path}: has optics groups, which RELION {version} cannot read; load RELION 3.1 or "
             "newer, or write the table for RELION 3.0"
         )
+    if particles.image_sign is not None:
+        raise InputError(
+            f"{path}: the images are dark on light (blob/sign of cryoSPARC is -1), which RELION "
+            "does not know; invert them with relion_image_handler --multiply_constant -1, or take "
+            "--engine native"
+        )
     for stack in stack_names(particles):
-        refuse_unsafe_name(stack, program="RELION")
+        refuse_unsafe_name(stack_file(stack), program="RELION")
     total = len(particles)
     for first in range(0, total, _CHUNK):
         rows = np.arange(first, min(first + _CHUNK, total))
@@ -64,6 +70,7 @@ def image_root(particles: ParticleSet) -> Path:
         Some stacks are found from here, others only from the table's folder.
     """
     names = stack_names(particles)
+    names = [stack_file(name) for name in names]
     if all(Path(name).is_file() for name in names):
         return Path.cwd()
     beside = particles.path.parent.absolute()

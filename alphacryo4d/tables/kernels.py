@@ -216,6 +216,7 @@ def parse_rows(
     spans: Bytes,
     awkward: Bytes,
     powers: Bytes,
+    sorts: Bytes,
 ) -> int:
     """Read the wanted columns of rows that :func:`scan_rows` has accepted.
 
@@ -236,6 +237,8 @@ def parse_rows(
         Filled with slot, row, start and end of tokens that Python must read.
     powers : (23,) float64
         Powers of ten.
+    sorts : (256,) uint8
+        ``SORTS``.
 
     Returns
     -------
@@ -251,10 +254,14 @@ def parse_rows(
         while end > position and (buffer[end - 1] == LINE_END or _is_blank(buffer[end - 1])):
             end -= 1
         for column in range(columns):
-            while position < end and _is_blank(buffer[position]):
+            while sorts[buffer[position]] == 3:
                 position += 1
             start = position
-            position = _token_end(buffer, start, end)
+            if sorts[buffer[start]] == 1:
+                position = _token_end(buffer, start, end)
+            else:
+                while position < end and sorts[buffer[position]] < 3:
+                    position += 1
             kind = kinds[column]
             if kind == SKIP:
                 continue

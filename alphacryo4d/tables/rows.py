@@ -122,6 +122,7 @@ def read_columns(
                 spans,
                 awkward,
                 kernels.POWERS,
+                kernels.SORTS,
             )
             for slot, row, start, end in awkward[:count].tolist():
                 word = text[start:end].decode("utf-8", "surrogateescape")
