@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,16 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.errors import InputError
-from alphacryo4d.mrc import open_stack, read_header
+from alphacryo4d.mrc import open_stack
 from alphacryo4d.particles_limits import refuse_tomography, refuse_unmodelled
 from alphacryo4d.particles_optics import SIGN_COLUMN, Optics, mixed_optics, read_optics
+from alphacryo4d.particles_stacks import (
+    image_places,
+    resolve_stack,
+    stack_file,
+    with_boxes,
+)
 from alphacryo4d.star import IMAGE_COLUMN, ParticleTable, open_table, whole_numbers
-
-logger = logging.getLogger(__name__)
 
 __all__ = ["Optics", "ParticleSet", "read_particles", "resolve_stack", "stack_file"]
 
@@ -174,64 +177,6 @@ class ParticleSet:
                 )
 
 
-def stack_file(name: str) -> str:
-    """File of a stack's name: RELION reads ``x.mrc:mrcs`` as the stack ``x.mrc``."""
-    return name.removesuffix(":mrcs")
-
-
-def resolve_stack(name: str, table: Path) -> Path | None:
-    """File of an image path: from the working directory as RELION does, then beside the table.
-
-    Paths of a ``.cs`` file start from the project folder, which is above the job's folder.
-
-    Parameters
-    ----------
-    name : str
-        Path as the table has it.
-    table : Path
-        The table.
-
-    Returns
-    -------
-    Path or None
-        None where neither is a file.
-    """
-    direct = Path(stack_file(name))
-    folders = [Path(), table.parent, *([table.parent / ".."] if table.suffix == ".cs" else [])]
-    for candidate in (folder / direct for folder in folders):
-        try:
-            if candidate.is_file():
-                return candidate
-        except (OSError, ValueError):
-            return None
-    return None
-
-
-def _resolve_stacks(names: list[str], table: Path, *, required: bool) -> tuple[Path, ...]:
-    stacks, beside, missing = [], 0, []
-    for name in names:
-        found = resolve_stack(name, table)
-        if found is None:
-            missing.append(name)
-        beside += found is not None and found != Path(stack_file(name))
-        stacks.append(found or Path(stack_file(name)))
-    if beside and table.parent != Path():
-        logger.info(
-            "%s: %d of %d stacks were found from the table's folder, not from the working directory"
-            " (RELION looks only there)",
-            table,
-            beside,
-            len(names),
-        )
-    if missing and required:
-        raise InputError(
-            f"{table}: {len(missing)} of {len(names)} image stacks are missing, first "
-            f"{missing[0]!r}; run from the folder that image paths start from (RELION's project "
-            "folder), or restore the stacks"
-        )
-    return tuple(stacks)
-
-
 def read_particles(
     path: Path,
     *,
@@ -277,7 +222,7 @@ def read_particles(
     numbers, texts = table.read_parts(
         [name for name in wanted if name in columns], images=IMAGE_COLUMN in columns
     )
-    stacks, stack_index, slice_index = _image_places(table, numbers, texts, required=need_images)
+    stacks, stack_index, slice_index = image_places(table, numbers, texts, required=need_images)
     given = {
         "pixel_size": pixel_size,
         "voltage": voltage,
@@ -286,7 +231,7 @@ def read_particles(
     }
     optics, group = read_optics(table, numbers.get("rlnOpticsGroup"), given, complete=need_images)
     if need_images:
-        optics = _with_boxes(table, optics, group, stacks, stack_index)
+        optics = with_boxes(table, optics, group, stacks, stack_index)
     shifts = _columns(table, numbers, origins)
     if origins is OLD_ORIGINS and shifts.any():
         shifts *= optics.pixel_size[group][:, None]
@@ -348,50 +293,3 @@ def _columns(table: ParticleTable, numbers: dict[str, Array], names: tuple[str, 
                 f"restore the value or remove the {int(bad.sum())} rows that are so"
             )
     return values
-
-
-def _image_places(
-    table: ParticleTable,
-    numbers: dict[str, Array],
-    texts: dict[str, tuple[Array, list[str]]],
-    *,
-    required: bool,
-) -> tuple[tuple[Path, ...], Array, Array]:
-    if IMAGE_COLUMN not in texts:
-        return (), np.zeros(table.rows, np.int32), np.zeros(table.rows, np.int64)
-    index = whole_numbers(table.path, IMAGE_COLUMN, numbers.pop(IMAGE_COLUMN)) - 1
-    codes, names = texts[IMAGE_COLUMN]
-    if (index < 0).any():
-        row = int(np.argmax(index < 0))
-        raise InputError(
-            f"{table.path}: row {row + 1}: {IMAGE_COLUMN} counts images from 1, not "
-            f"{index[row] + 1}; restore the row from its source"
-        )
-    return _resolve_stacks(names, table.path, required=required), codes, index
-
-
-def _with_boxes(
-    table: ParticleTable, optics: Optics, group: Array, stacks: tuple[Path, ...], stack_index: Array
-) -> Optics:
-    """Box of every optics group from the headers of its stacks, compared with the table."""
-    pairs = np.unique(group.astype(np.int64) * len(stacks) + stack_index)
-    shapes: dict[int, tuple[int, int]] = {}
-    box = np.array(optics.box)
-    for pair in pairs.tolist():
-        number, stack = divmod(pair, len(stacks))
-        if stack not in shapes:
-            header = read_header(stacks[stack])
-            header.require_complete()
-            shapes[stack] = header.shape[1:]
-        ny, nx = shapes[stack]
-        if nx != ny or nx % 2:
-            raise InputError(
-                f"{stacks[stack]}: images of {nx} x {ny} px; crop or pad them to an even square box"
-            )
-        if box[number] and box[number] != nx:
-            raise InputError(
-                f"{stacks[stack]}: images of {nx} px, but optics group {optics.names[number]} of "
-                f"{table.path} has {box[number]} px; take the stack that belongs to the table"
-            )
-        box[number] = nx
-    return dataclasses.replace(optics, box=box)

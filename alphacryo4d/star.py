@@ -7,8 +7,6 @@ asked for; rows go out byte for byte as they came in. Small tables are read and 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 
 from alphacryo4d.errors import InputError
 from alphacryo4d.tables.faults import Fault
+from alphacryo4d.tables.header import changed_header, new_names
 from alphacryo4d.tables.rows import kept_rows, read_columns, write_rows
 from alphacryo4d.tables.scan import Block, Structure, scan
 from alphacryo4d.tables.small import (
@@ -35,8 +34,6 @@ __all__ = [
     "read_tables",
     "write_tables",
 ]
-
-logger = logging.getLogger(__name__)
 
 IMAGE_COLUMN = "rlnImageName"
 _WHOLE_NUMBERS = {
@@ -260,7 +257,9 @@ class ParticleTable:
             self.block,
             Path(out_path),
             mask,
-            header=self._header(names, list(added)),
+            header=changed_header(
+                self._bytes(0, self.block.rows_start), self.block, names, list(added)
+            ),
             tail=self._bytes(self.block.rows_end, self.structure.size),
             added=added,
         )
@@ -277,50 +276,6 @@ class ParticleTable:
         start, end = (int(offset) for offset in self.block.offsets[:2])
         words = split_row(self._bytes(start, end).decode("utf-8", "surrogateescape"))
         return dict(zip(self.columns, words, strict=True))
-
-    def _header(self, names: list[str], added: list[str]) -> bytes:
-        """Bytes before the rows with columns renamed and added."""
-        text = self._bytes(0, self.block.rows_start)
-        lines = self.block.label_lines
-        parts, position = [], 0
-        for (start, end), old, new in zip(lines, self.columns, names, strict=True):
-            line = text[start:end]
-            if old != new:
-                line = re.sub(rb"_\S+", b"_" + new.encode(), line, count=1)
-            parts += [text[position:start], line]
-            position = end
-        last = text[slice(*lines[-1])]
-        numbered = b"#" in last
-        blank = b" " if last.rstrip(b"\n").endswith(b" ") else b""
-        for number, name in enumerate(added, len(names) + 1):
-            label = b"_" + name.encode() + (b" #%d" % number if numbered else b"")
-            parts.append(label + blank + b"\n")
-        return b"".join([*parts, text[position:]])
-
-
-def new_names(columns: list[str], added: list[str], rename: Mapping[str, str]) -> list[str]:
-    """Names of the columns after renaming, with no name there twice.
-
-    ``rlnClassNumber`` that is in the way becomes ``ac4dInputClassNumber``; a second one
-    ``ac4dInputClassNumber2``, and so on.
-    """
-    taken = set(added) | set(columns) - set(rename)
-    result = []
-    for name in columns:
-        wanted = rename.get(name, name)
-        if name not in rename and name not in added:
-            result.append(name)
-            continue
-        if name not in rename or wanted in taken:
-            plain = re.sub(r"^(rln|ac4dInput|ac4d|_)", "", wanted)
-            wanted = f"ac4dInput{plain}"
-        free, number = wanted, 2
-        while free in taken:
-            free, number = f"{wanted}{number}", number + 1
-        logger.info("column %s of the input is kept as %s", name, free)
-        taken.add(free)
-        result.append(free)
-    return result
 
 
 def whole_numbers(path: Path, name: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

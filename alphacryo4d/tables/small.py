@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.errors import InputError
-from alphacryo4d.files import write_text
+from alphacryo4d.files import atomic_path
 from alphacryo4d.tables.scan import Block, Structure, scan
 
 _TOKEN = re.compile(
@@ -187,7 +187,10 @@ def write_tables(path: Path, tables: Mapping[str, Mapping[str, Any]]) -> Path:
         ]
         lines += [" ".join(row) for row in zip(*texts, strict=True)]
         lines.append("")
-    return write_text(Path(path), "\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+    return Path(path)
 
 
 def _token_of(path: Path, name: str, value: Any) -> str:
