@@ -29,6 +29,19 @@ def volume_stem(name: str) -> str:
     return f"u{found[1]}_b{found[2]}_c{int(found[3])}"
 
 
+def volume_key(name: str) -> list[Any]:
+    """Sort key that gives the order of ``volumes.star``: batch, group left out, class.
+
+    Names of another kind come after these, with numbers in them taken as numbers.
+    """
+    found = _NAME.search(name)
+    if found is None:
+        return [1, natural_key(name)]
+    kept = {int(group) for group in (found[1].split("-") if "-" in found[1] else found[1])}
+    left_out = sorted(set(range(1, max(kept) + 2)) - kept)
+    return [0, int(found[2]), left_out[0], int(found[3]), natural_key(name)]
+
+
 def read_log(path: Path) -> list[str]:
     """Volumes of ``data.log`` in their order.
 
@@ -149,10 +162,10 @@ def align_maps(source: Path, output: Path, reference: Path) -> list[Path]:
 
 
 def map_files(folder: Path) -> list[Path]:
-    """Volumes of a folder in natural order of their names."""
+    """Volumes of a folder by batch, fold and class of their names."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    found = sorted(folder.glob("*.mrc"), key=lambda path: natural_key(path.name))
+    found = sorted(folder.glob("*.mrc"), key=lambda path: volume_key(path.name))
     if not found:
         raise InputError(f"{folder}: no .mrc volumes in it")
     return found

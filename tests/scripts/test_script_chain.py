@@ -1,0 +1,62 @@
+"""The chain of single scripts and the package's commands come to the same particles."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from prototype_files import SCRIPTS, particle_numbers
+
+CENTERS, RADIUS = 4, 20.0
+
+
+def _call(words) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "alphacryo4d", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_scripts_and_commands_give_the_same_states(project, tmp_path):
+    chain = SCRIPTS.parent / "tests" / "scripts" / "chain.sh"
+    work = tmp_path / "scripts"
+    work.mkdir()
+    done = subprocess.run(
+        ["bash", str(chain), str(SCRIPTS), str(project), "2", str(CENTERS), str(RADIUS)],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "ALPHACRYO4D_PYTHON": sys.executable},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    x0, y0, x1, y1 = done.stdout.split()[-4:]
+    assert "using the CPU" in done.stderr
+
+    deep, land, vote = (tmp_path / name for name in ("deepfeature", "landscape", "vote"))
+    _call(["train", "--i", project, "--o", deep, "--epochs", 2, "--validation-size", 4])
+    np.testing.assert_array_equal(
+        np.load(deep / "features.npy"), np.load(work / "result" / "feature.npy")
+    )
+    _call(
+        ["landscape", "--i", project, "--features", deep, "--o", land, "--perplexity", 5,
+         "--centers", "path", "--along", "spaced", "--states", CENTERS, "--radius", RADIUS,
+         "--start", x0, y0, "--end", x1, y1, "--stepsize", 0.1]
+    )  # fmt: skip
+    _call(["vote", "--i", project, "--landscape", land, "--o", vote, "--no-reconstruct"])
+    np.testing.assert_allclose(
+        np.load(work / "centers_k.npy"), np.load(land / "centers.npy"), atol=0.05
+    )
+    voted = 0
+    for state in range(1, CENTERS + 1):
+        table = vote / f"class{state:03d}.star"
+        ours = particle_numbers(table) if table.exists() else []
+        theirs = work / f"c{state}" / "post_and.star"
+        assert sorted(ours) == (particle_numbers(theirs) if theirs.exists() else [])
+        voted += len(ours)
+    assert voted > 100
