@@ -88,8 +88,8 @@ class _CrossedModel:
         for part, (own_right, own_weights) in enumerate(sums):
             solution = solve_volumes(
                 self.grid,
-                right - own_right,
-                weights - own_weights,
+                right - own_right if len(sums) > 1 else right.copy(),
+                weights - own_weights if len(sums) > 1 else weights,
                 precision,
                 mask=self.mask,
                 start=self.fields[part],
@@ -178,7 +178,8 @@ def classify_crossed(
         shell = shell_of_resolution(resolution, images.box, images.pixel_size)
         grid = Grid(min(shell, images.radius), workers)
         model = _CrossedModel(images, rows, parts, grid, mask_diameter)
-        right, weights = model.maximise(soft, 6)
+        for _ in range(3):  # the prior settles before any particle is judged
+            right, weights = model.maximise(soft, 6)
         for _ in range(iterations):
             if check is not None:
                 check()

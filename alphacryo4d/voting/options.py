@@ -120,7 +120,7 @@ class ReclassifyOptions:
 
     rounds: int = setting(2, "Rounds at the most; fewer when the states are stable.")
     stable: float = setting(0.02, "Share of particles that may change state in a stable round.")
-    iterations: int = setting(8, "Iterations at each resolution.", flags=("--iterations", "--iter"))
+    iterations: int = setting(4, "Iterations at each resolution.", flags=("--iterations", "--iter"))
     steps: int = setting(3, "Resolutions from that of the first classification to the finest.")
     finest: float | None = setting(
         None,
@@ -134,7 +134,12 @@ class ReclassifyOptions:
         metavar="F|N",
     )
     minimum_posterior: float = setting(
-        0.5, "A vote below this posterior probability is empty; 0 counts all."
+        0.0, "A vote below this posterior probability is empty; 0 counts all."
+    )
+    require_heldout: bool = setting(
+        True,
+        "Keep a particle only where the fold that left it out agrees with its votes; the "
+        "held-out agreement is reported as it is before.",
     )
     merge: bool = setting(True, "Give up states that held-out particles do not support.")
     refine_poses: bool = setting(

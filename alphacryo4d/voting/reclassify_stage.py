@@ -17,10 +17,9 @@ from alphacryo4d.star import open_table
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.output_stage import input_table_path
 from alphacryo4d.voting.reclassify import describe_changes, resolution_steps
-from alphacryo4d.voting.report import add_support, make_report, number, write_report
-from alphacryo4d.voting.rounds_stage import Round, Setting, as_assignments, run_rounds
+from alphacryo4d.voting.report import add_heldout, add_support, make_report, number, write_report
+from alphacryo4d.voting.rounds_stage import Round, Setting, as_assignments, elect, run_rounds
 from alphacryo4d.voting.stage import first_resolution, main_outputs, read_groups, write_election
-from alphacryo4d.voting.votes import count_votes
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +150,7 @@ def _write(
     needed = votes_needed(setting.options.threshold, setting.folds - 1)
     path = job.folder / files.VOTES_NPY
     with files.create_array(path, (len(before), count), np.uint8) as votes:
-        election = count_votes(assignments, volume_states, count, needed=needed, out=votes)
+        before_heldout, election = elect(setting, found, count, votes)
     outputs.append(path)
     outputs += write_election(job.folder, setting.particles.table, election, count)
     report = make_report(
@@ -161,12 +160,13 @@ def _write(
         election,
         votes,
         batches=setting.groups[:, 0],
-        heldout=heldout,
     )
     renamed = np.zeros(int(before.max()) + 1, np.int32)
     renamed[kept] = np.arange(1, count + 1)
+    add_heldout(report, heldout, before_heldout, volume_states, count)
     report |= {
         "votes_needed": needed,
+        "voted_before_heldout": before_heldout.kept,
         "resolutions": [number(value) for value in setting.resolutions],
         "first_states": [int(k) for k in kept],
         "changes": describe_changes(renamed[before], election.states),

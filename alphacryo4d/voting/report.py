@@ -72,7 +72,7 @@ def make_report(
         "Held-out agreement comes from the fold that left the particle out.",
     }
     if heldout is not None:
-        _add_heldout(report, heldout, election, volume_states, state_count)
+        add_heldout(report, heldout, election, volume_states, state_count)
     shares, cramer = evidence.batch_bias(election.states, batches, state_count)
     report["batches"] = {
         "cramer_v": cramer,
@@ -82,14 +82,15 @@ def make_report(
     return report
 
 
-def _add_heldout(
+def add_heldout(
     report: dict[str, Any], heldout: Array, election: Election, volume_states: Array, count: int
 ) -> None:
+    """Put the agreement of the left-out folds with an election into a report."""
     agreement, chance = evidence.heldout_agreement(election.states, heldout, volume_states, count)
     for entry, agreed, by_chance in zip(report["per_state"], agreement, chance, strict=True):
         entry["heldout_agreement"] = number(agreed)
         entry["heldout_chance"] = number(by_chance)
-    members = np.array([entry["particles"] for entry in report["per_state"]], float)
+    members = np.bincount(election.states, minlength=count + 1)[1:].astype(np.float64)
     good = np.isfinite(agreement)
     total = max(float(members[good].sum()), 1.0)
     report["heldout_agreement"] = float((agreement[good] * members[good]).sum() / total)

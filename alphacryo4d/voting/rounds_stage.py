@@ -21,7 +21,7 @@ from alphacryo4d.voting.reclassify import (
     seed_labels,
 )
 from alphacryo4d.voting.support import Support, heldout_evidence, measure_support
-from alphacryo4d.voting.votes import LEFT_OUT, Election, count_votes
+from alphacryo4d.voting.votes import LEFT_OUT, Election, count_votes, require_heldout
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.images import PreparedImages
@@ -211,7 +211,8 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
     log: list[str] = []
     for turn in range(1, setting.options.rounds + 1):
         found = rounds.play(turn, states, len(kept))
-        election = elect(setting, found, len(kept))
+        votes = np.empty((len(states), len(kept)), np.uint8)
+        _, election = elect(setting, found, len(kept), votes)
         changed = changed_share(states, election.states)
         assert found.support is not None
         say(
@@ -260,12 +261,14 @@ def as_assignments(setting: Setting, found: Round, count: int) -> tuple[Array, A
     return assignments, volume_states, (own + found.heldout).astype(np.int32)
 
 
-def elect(setting: Setting, found: Round, count: int) -> Election:
-    """Votes of one round."""
+def elect(setting: Setting, found: Round, count: int, votes: Array) -> tuple[Election, Election]:
+    """Votes (P, K) of one round, and the election before and after the left-out folds' word."""
     assignments, volume_states, _ = as_assignments(setting, found, count)
     needed = votes_needed(setting.options.threshold, setting.folds - 1)
-    votes = np.empty((len(assignments), count), np.uint8)
-    return count_votes(assignments, volume_states, count, needed=needed, out=votes)
+    first = count_votes(assignments, volume_states, count, needed=needed, out=votes)
+    if not setting.options.require_heldout:
+        return first, first
+    return first, require_heldout(first, found.heldout + 1)
 
 
 def unsupported(support: Support) -> Array:

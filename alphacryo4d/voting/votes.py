@@ -208,3 +208,16 @@ def count_votes(
         out[part] = counts
         states[part], top[part], entropy[part] = elect_block(counts, folds, needed)
     return Election(states, top, (top / np.float32(folds)).astype(np.float32), entropy)
+
+
+def require_heldout(election: Election, heldout_states: Array) -> Election:
+    """Vote out the particles whose left-out fold does not confirm their state.
+
+    Parameters
+    ----------
+    election : Election
+    heldout_states : (P,) int array
+        State from 1 that the fold that left the particle out puts it into.
+    """
+    states = np.where(election.states == heldout_states, election.states, 0).astype(np.int32)
+    return Election(states, election.votes, election.confidence, election.entropy)
