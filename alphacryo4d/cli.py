@@ -46,6 +46,12 @@ COMMANDS = {
         "convert_command",
         "Particles from STAR to cryoSPARC .cs and back.",
     ),
+    "external": (
+        "alphacryo4d.external_cli",
+        "external",
+        "The method as an External job of RELION.",
+    ),
+    "status": ("alphacryo4d.status_cli", "status", "State of a project and its cluster jobs."),
 }
 
 
