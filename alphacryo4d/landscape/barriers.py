@@ -196,15 +196,15 @@ class Interval:
     high: float
 
 
-def basic_interval(value: float, replicates: Array, *, level: float = 0.95) -> Interval:
-    """Basic (reverse percentile) bootstrap interval.
+def corrected_interval(value: float, replicates: Array, *, deviations: float = 1.96) -> Interval:
+    """Interval from a bootstrap, its shift taken out: 2 value - mean +- 1.96 deviations.
 
     Noise roughens a surface and so shifts its barriers; each replicate is roughened once more by
-    about as much, and turning the percentiles around the estimate takes the shift out.
+    about as much, so that the mean of the replicates shows the shift.
     """
-    tail = 50 * (1 - level)
-    low, high = np.percentile(replicates, [tail, 100 - tail])
-    return Interval(value, 2 * value - float(high), 2 * value - float(low))
+    middle = 2 * value - float(np.mean(replicates))
+    half = deviations * float(np.std(replicates, ddof=1))
+    return Interval(value, middle - half, middle + half)
 
 
 def bootstrap(

@@ -185,6 +185,26 @@ def states(**values: Any) -> None:
     _step(run_states, values)
 
 
+@landscape.command(context_settings=CONTEXT)
+@input_option("Project folder, with resample and landscape.")
+@output_option("Folder of the sub-project.")
+@click.option("--state", type=click.IntRange(min=1), default=None, help="State to zoom into.")
+@click.option(
+    "--polygon", type=PATH, default=None, help="Corners (RC1 RC2) to zoom into, .npy or text."
+)
+@job_options
+def zoom(**values: Any) -> None:
+    """Particles of one state as the input of a sub-project, and whether it is worth it."""
+    from alphacryo4d.landscape.zoom_stage import run_zoom
+
+    dry_run, as_json = values.pop("dry_run"), values.pop("as_json")
+    project, output = values.pop("input_path"), values.pop("output_path")
+    if dry_run:
+        click.echo(f"would write {output}/particles.star", err=True)
+        return
+    _show(run_zoom(project, output, **values), as_json)
+
+
 def _step(function: Any, values: dict[str, Any], **fixed: Any) -> None:
     dry_run, as_json = values.pop("dry_run"), values.pop("as_json")
     arguments = {

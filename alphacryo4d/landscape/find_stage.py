@@ -15,12 +15,13 @@ from alphacryo4d.errors import InputError
 from alphacryo4d.job import Job
 from alphacryo4d.landscape import basins, states
 from alphacryo4d.landscape.clustering import group_volumes
-from alphacryo4d.landscape.energy import density_energy
+from alphacryo4d.landscape.energy import density_energy, energy_error, free_energy
 from alphacryo4d.landscape.inputs_stage import read_centers
-from alphacryo4d.landscape.options import StatesOptions
+from alphacryo4d.landscape.kernel_surface import kernel_surface
+from alphacryo4d.landscape.options import EnergyOptions, StatesOptions
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
-from alphacryo4d.landscape.surface import Surface
+from alphacryo4d.landscape.surface import Surface, triangulated_surface
 from alphacryo4d.progress import show_progress
 from alphacryo4d.star import write_tables
 
@@ -41,9 +42,13 @@ class Landscape:
     folds : (V,) array
         Fold of each volume, a number for every fold of every batch.
     energies, errors : (V,) arrays
-        In kT.
+        In kT (eq. 6).
+    shown : (V,) array
+        Energy that the surface passes through: the same, or of the population density.
     surface : Surface
         Energy between the volumes.
+    options : EnergyOptions
+        How the surface was made.
     """
 
     embedding: Array
@@ -51,7 +56,39 @@ class Landscape:
     folds: Array
     energies: Array
     errors: Array
+    shown: Array
     surface: Surface
+    options: EnergyOptions
+
+    def remade(self, rows: Array, energies: Array) -> Surface:
+        """Surface of the same kind through some of the volumes with other energies."""
+        return surface_of(self.embedding[rows], energies, self.options)
+
+
+def surface_of(embedding: Array, energies: Array, options: EnergyOptions) -> Surface:
+    """Surface through energies (V,) in kT at the embedding (V, 2)."""
+    if options.interpolate == "kernel":
+        return kernel_surface(embedding, np.exp(-energies))
+    return triangulated_surface(embedding, energies, kind=options.interpolate)
+
+
+def landscape_of(
+    embedding: Array, counts: Array, folds: Array, options: EnergyOptions
+) -> Landscape:
+    """Energies, errors and the surface of an embedding."""
+    points = np.asarray(embedding, np.float64)
+    energies = free_energy(counts)
+    shown = energies if options.energy_from == "class" else density_energy(points, counts)
+    return Landscape(
+        embedding=points,
+        counts=np.asarray(counts, np.float64),
+        folds=folds,
+        energies=energies,
+        errors=energy_error(points, counts, folds),
+        shown=shown,
+        surface=surface_of(points, shown, options),
+        options=options,
+    )
 
 
 @dataclass(frozen=True)

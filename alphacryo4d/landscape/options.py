@@ -86,6 +86,9 @@ class PathOptions:
     )
     stepmax: int = setting(100_000, "Most steps of the string method.")
     tolerance: float = setting(1e-7, "Displacement at which the path has converged.")
+    bootstrap: int = setting(
+        50, "Bootstrap replicates for the error of the path and its barriers; 0 for none."
+    )
     range: float | None = setting(
         None, "Largest coordinate that the figure shows; from the embedding by default.",
         flags=("--range",), type=float,

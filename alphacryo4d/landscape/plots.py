@@ -52,7 +52,8 @@ def _save(figure: Any, paths: Sequence[Path]) -> list[Path]:
     return list(paths)
 
 
-def _limits(embedding: Array, extent: float | None) -> tuple[float, float, float, float]:
+def figure_limits(embedding: Array, extent: float | None) -> tuple[float, float, float, float]:
+    """Lowest and highest RC1, lowest and highest RC2 of a figure: a square around the points."""
     if extent is not None:
         return -extent, extent, -extent, extent
     low, high = embedding.min(0), embedding.max(0)
@@ -89,7 +90,7 @@ def draw_landscape(
     extent: float | None = None,
 ) -> list[Path]:
     """Energy landscape with contours, path, states and their boundaries."""
-    limits = _limits(embedding, extent)
+    limits = figure_limits(embedding, extent)
     x, y, values = surface_grid(surface, limits)
     low = np.floor(np.nanmin(energies) * 2) / 2
     high = np.ceil(np.nanmax(energies) * 2) / 2
@@ -152,7 +153,7 @@ def draw_embedding(
     columns : sequence of (title, values (V,), kind)
         ``kind`` is ``number`` or ``category``.
     """
-    limits = _limits(embedding, extent)
+    limits = figure_limits(embedding, extent)
     across = min(3, len(columns))
     down = -(-len(columns) // across)
     with _figure(62 * across, 54 * down, nrows=down, ncols=across, squeeze=False) as (

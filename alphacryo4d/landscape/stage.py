@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d import files
-from alphacryo4d.errors import InputError
 from alphacryo4d.job import Job, start_job
 from alphacryo4d.landscape import plots
 from alphacryo4d.landscape.distances import low_pass_coefficients, squared_distances
 from alphacryo4d.landscape.embedding import embed
-from alphacryo4d.landscape.energy import density_energy, energy_error, free_energy
-from alphacryo4d.landscape.find_stage import Evidence, Landscape, find_states, write_states
+from alphacryo4d.landscape.find_stage import (
+    Evidence,
+    Landscape,
+    find_states,
+    landscape_of,
+    write_states,
+)
 from alphacryo4d.landscape.inputs_stage import (
     StageInputs,
     VolumeTable,
     read_inputs,
 )
-from alphacryo4d.landscape.kernel_surface import kernel_surface
 from alphacryo4d.landscape.options import (
     EmbedOptions,
     EnergyOptions,
@@ -30,9 +33,9 @@ from alphacryo4d.landscape.options import (
     PathOptions,
     StatesOptions,
 )
+from alphacryo4d.landscape.path_stage import FoundPath, path_step
 from alphacryo4d.landscape.states import States
-from alphacryo4d.landscape.string_method import EnergyPath, minimum_energy_path
-from alphacryo4d.landscape.surface import Surface, triangulated_surface
+from alphacryo4d.landscape.tables_stage import write_csv
 from alphacryo4d.progress import show_progress
 
 Array = np.ndarray[Any, Any]
@@ -92,7 +95,7 @@ def run_landscape(
             distances, embedding = embed_step(job, inputs, options.embed, seed, threads)
             landscape = energy_step(job, embedding, inputs.table, options.energy)
             evidence = Evidence(distances, inputs.assignments)
-            finish(job, landscape, options, evidence, inputs.table.names, seed)
+            finish(job, landscape, options, evidence, inputs.table, seed)
         return job.outputs
 
 
@@ -145,137 +148,97 @@ def write_energies(job: Job, landscape: Landscape) -> list[Path]:
     ]
 
 
-def landscape_of(
-    embedding: Array, counts: Array, folds: Array, options: EnergyOptions
-) -> Landscape:
-    """Energies, errors and the surface of an embedding."""
-    points = np.asarray(embedding, np.float64)
-    energies = free_energy(counts)
-    shown = energies if options.energy_from == "class" else density_energy(points, counts)
-    surface: Surface = (
-        kernel_surface(points, counts)
-        if options.interpolate == "kernel"
-        else triangulated_surface(points, shown, kind=options.interpolate)
-    )
-    errors = energy_error(points, counts, folds)
-    return Landscape(points, np.asarray(counts, np.float64), folds, energies, errors, surface)
-
-
 def finish(
     job: Job,
     landscape: Landscape,
     options: LandscapeOptions,
     evidence: Evidence,
-    names: Array | None,
+    table: VolumeTable | None,
     seed: int,
 ) -> None:
     """Path, states and figures."""
-    path = None
+    found_path = None
     if options.path.wanted or options.states.centers == "path":
-        path = path_step(job, landscape, options.path, names)
+        names = None if table is None else table.names
+        found_path = path_step(job, landscape, options.path, names, seed)
+    path = None if found_path is None else found_path.path
     found = find_states(landscape, options.states, path, evidence, seed)
     write_states(job, found)
-    columns = [("State", found.volumes, "category"), *columns_of(landscape)]
-    draw(job, landscape, options.path, path, found, columns)
+    draw(job, landscape, options.path, table, found_path, found)
 
 
-def columns_of(landscape: Landscape) -> list[tuple[str, Array, str]]:
+def colourings(
+    landscape: Landscape, table: VolumeTable | None, found: States | None
+) -> list[tuple[str, Array, str]]:
     """What the embedding is coloured by: title, values, kind."""
-    return [
+    columns: list[tuple[str, Array, str]] = [
         ("Energy (kT)", landscape.energies, "number"),
+        ("Error of the energy (kT)", landscape.errors, "number"),
         ("Particles", landscape.counts, "number"),
-        ("Fold", landscape.folds, "category"),
     ]
-
-
-def path_ends(landscape: Landscape, options: PathOptions, names: Array | None) -> Array:
-    """Start, points to pass and end (P, 2); the two ends of the embedding where none are given.
-
-    Without a start or end the two volumes furthest apart among the half of lowest energy.
-    """
-    low = np.flatnonzero(landscape.energies <= np.median(landscape.energies))
-    points = landscape.embedding[low]
-    between = ((points[:, None] - points[None]) ** 2).sum(2)
-    first, last = np.unravel_index(between.argmax(), between.shape)
-    start = _end(options.start, options.start_volume, points[first], landscape, names)
-    end = _end(options.end, options.end_volume, points[last], landscape, names)
-    return np.array([start, *options.via, end], np.float64)
-
-
-def _end(
-    given: tuple[float, float] | None,
-    volume: str | None,
-    default: Array,
-    landscape: Landscape,
-    names: Array | None,
-) -> Array:
-    if given is not None:
-        return np.array(given)
-    if volume is None:
-        logger.info("path: end chosen at %.2f %.2f", *default)
-        return default
-    if names is None or volume not in names:
-        raise InputError(f"volume {volume} is not in volumes.star; take a name from there")
-    chosen: Array = landscape.embedding[names.tolist().index(volume)]
-    return chosen
-
-
-def path_step(
-    job: Job, landscape: Landscape, options: PathOptions, names: Array | None
-) -> EnergyPath:
-    """Find the path, write it and report how it converged."""
-    points = path_ends(landscape, options, names)
-    with show_progress("path") as progress:
-        path = minimum_energy_path(landscape.surface, points, options, progress=progress)
-    log = logger.info if path.converged else logger.warning
-    log(
-        "path: %s after %d steps, displacement %.2e, residual %.2e kT per unit, %d images were "
-        "brought back to the surface",
-        "converged" if path.converged else "NOT converged",
-        path.iterations,
-        path.displacement,
-        path.residual,
-        path.returned,
-    )
-    job.note(
-        path={
-            "converged": path.converged,
-            "iterations": path.iterations,
-            "displacement": path.displacement,
-            "residual": path.residual,
-            "returned": path.returned,
-        }
-    )
-    written = files.save_array(job.folder / files.PATH_NPY, path.images)
-    job.complete("path", [written])
-    return path
+    if found is not None:
+        columns.insert(0, ("State", found.volumes, "category"))
+    if table is not None:
+        columns.append(("Fold", table.fold, "category"))
+        if len(np.unique(table.batch)) > 1:
+            columns.append(("Batch", table.batch, "category"))
+        if np.isfinite(table.resolution).all():
+            columns.append(("Resolution (\u00c5)", table.resolution, "number"))
+    return columns
 
 
 def draw(
     job: Job,
     landscape: Landscape,
     options: PathOptions,
-    path: EnergyPath | None,
+    table: VolumeTable | None,
+    found_path: FoundPath | None,
     found: States | None,
-    columns: list[tuple[str, Array, str]],
 ) -> None:
-    """Figures of the stage."""
+    """Figures of the stage, and the data behind each as CSV."""
     folder, extent = job.folder, options.range
+    path = None if found_path is None else found_path.path
     drawn = plots.draw_landscape(
         [folder / "landscape.png", folder / "landscape.pdf"],
         landscape.embedding,
-        landscape.energies,
+        landscape.shown,
         landscape.surface,
         path=path,
         states=found,
         extent=extent,
     )
+    columns = colourings(landscape, table, found)
     drawn += plots.draw_embedding(
         [folder / "embedding.png", folder / "embedding.pdf"],
         landscape.embedding,
         columns,
         extent=extent,
     )
-    if path is not None:
-        drawn += plots.draw_path([folder / "path.png", folder / "path.pdf"], path, states=found)
+    if found_path is not None:
+        drawn += plots.draw_path(
+            [folder / "path.png", folder / "path.pdf"],
+            found_path.path,
+            error=found_path.error,
+            states=found,
+        )
+    limits = plots.figure_limits(landscape.embedding, extent)
+    x, y, values = plots.surface_grid(landscape.surface, limits, 120)
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    shown = np.isfinite(values.ravel())
+    drawn.append(
+        write_csv(
+            folder / "landscape.csv",
+            {"rc1": grid[shown, 0], "rc2": grid[shown, 1], "energy_kt": values.ravel()[shown]},
+        )
+    )
+    drawn.append(write_csv(folder / "embedding.csv", _embedding_table(landscape, table, columns)))
     job.complete("figures", drawn)
+
+
+def _embedding_table(
+    landscape: Landscape, table: VolumeTable | None, columns: list[tuple[str, Array, str]]
+) -> dict[str, Array]:
+    numbers = np.arange(1, len(landscape.counts) + 1)
+    data = {"volume": numbers if table is None else table.names}
+    data |= {"rc1": landscape.embedding[:, 0], "rc2": landscape.embedding[:, 1]}
+    return data | {title.split(" (")[0].lower().replace(" ", "_"): v for title, v, _ in columns}

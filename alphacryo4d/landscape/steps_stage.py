@@ -14,8 +14,9 @@ from alphacryo4d import files
 from alphacryo4d.errors import InputError, UsageError
 from alphacryo4d.job import Job, start_job
 from alphacryo4d.landscape import stage
-from alphacryo4d.landscape.find_stage import Evidence
+from alphacryo4d.landscape.find_stage import Evidence, landscape_of
 from alphacryo4d.landscape.inputs_stage import (
+    VolumeTable,
     read_counts,
     read_embedding,
     read_inputs,
@@ -62,12 +63,12 @@ def run_embed(
 
 @dataclasses.dataclass(frozen=True)
 class _Points:
-    """An embedding with its counts, folds and names, and the files they came from."""
+    """An embedding with its counts and folds, and the files they came from."""
 
     embedding: Array
     counts: Array
     folds: Array
-    names: Array | None
+    table: VolumeTable | None
     paths: tuple[Path, ...]
 
 
@@ -92,7 +93,7 @@ def _points(embedding: Path | None, counts: Path | None, resample: Path | None) 
         assert table is not None
         values = table.counts
     folds = np.zeros(len(points), int) if table is None else table.fold_numbers
-    return _Points(points, values, folds, None if table is None else table.names, tuple(paths))
+    return _Points(points, values, folds, table, tuple(paths))
 
 
 def run_energy(
@@ -112,11 +113,9 @@ def run_energy(
         output, "energy", options.energy, points.paths, seed, overwrite=overwrite, resume=resume
     ) as job:
         if not job.finished:
-            landscape = stage.landscape_of(
-                points.embedding, points.counts, points.folds, options.energy
-            )
+            landscape = landscape_of(points.embedding, points.counts, points.folds, options.energy)
             job.complete("energy", stage.write_energies(job, landscape))
-            stage.draw(job, landscape, options.path, None, None, stage.columns_of(landscape))
+            stage.draw(job, landscape, options.path, points.table, None, None)
         return job.outputs
 
 
@@ -177,11 +176,9 @@ def run_states(
             if points is None:
                 table = inputs.table
                 points = _Points(
-                    np.asarray(made, np.float64), table.counts, table.fold_numbers, table.names, ()
+                    np.asarray(made, np.float64), table.counts, table.fold_numbers, table, ()
                 )
         assert points is not None
-        landscape = stage.landscape_of(
-            points.embedding, points.counts, points.folds, options.energy
-        )
-        stage.finish(job, landscape, options, evidence, points.names, seed)
+        landscape = landscape_of(points.embedding, points.counts, points.folds, options.energy)
+        stage.finish(job, landscape, options, evidence, points.table, seed)
         return job.outputs

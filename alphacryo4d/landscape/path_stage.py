@@ -1,0 +1,179 @@
+"""The path step: ends, string method, barriers with intervals, and their files."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.errors import InputError
+from alphacryo4d.job import Job
+from alphacryo4d.landscape.barriers import (
+    Interval,
+    arc_lengths,
+    barriers_along,
+    bootstrap,
+    corrected_interval,
+    lowest_path,
+)
+from alphacryo4d.landscape.find_stage import Landscape
+from alphacryo4d.landscape.options import PathOptions
+from alphacryo4d.landscape.string_method import EnergyPath, minimum_energy_path
+from alphacryo4d.landscape.tables_stage import write_csv
+from alphacryo4d.progress import show_progress
+
+Array = np.ndarray[Any, Any]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FoundPath:
+    """A path with the standard error of its energy (n,), where a bootstrap was asked for."""
+
+    path: EnergyPath
+    error: Array | None
+
+
+def path_ends(landscape: Landscape, options: PathOptions, names: Array | None) -> Array:
+    """Start, points to pass and end (P, 2).
+
+    Without a start or end: the two volumes furthest apart among the half of lowest energy.
+    """
+    low = np.flatnonzero(landscape.energies <= np.median(landscape.energies))
+    points = landscape.embedding[low]
+    between = ((points[:, None] - points[None]) ** 2).sum(2)
+    first, last = np.unravel_index(between.argmax(), between.shape)
+    start = _end(options.start, options.start_volume, points[first], landscape, names)
+    end = _end(options.end, options.end_volume, points[last], landscape, names)
+    ends = np.array([start, *options.via, end], np.float64)
+    moved, count = landscape.surface.bring_back(ends)
+    if count:
+        logger.warning(
+            "path: %d of its given points are outside the landscape; the nearest points of its "
+            "edge are taken",
+            count,
+        )
+    if np.allclose(moved[0], moved[-1]) and len(moved) == 2:
+        raise InputError("path: start and end are the same point; give two that differ")
+    return moved
+
+
+def _end(
+    given: tuple[float, float] | None,
+    volume: str | None,
+    default: Array,
+    landscape: Landscape,
+    names: Array | None,
+) -> Array:
+    if given is not None:
+        return np.array(given)
+    if volume is None:
+        logger.info("path: end chosen at %.2f %.2f", *default)
+        return default
+    if names is None or volume not in names:
+        raise InputError(f"volume {volume} is not in volumes.star; take a name from there")
+    chosen: Array = landscape.embedding[names.tolist().index(volume)]
+    return chosen
+
+
+def path_step(
+    job: Job, landscape: Landscape, options: PathOptions, names: Array | None, seed: int
+) -> FoundPath:
+    """Find the path, write it, and report how it converged and how high its barriers are."""
+    points = path_ends(landscape, options, names)
+    with show_progress("path") as progress:
+        path = minimum_energy_path(landscape.surface, points, options, progress=progress)
+    log = logger.info if path.converged else logger.warning
+    log(
+        "path: %s after %d steps, displacement %.2e, residual %.2e kT per unit, images brought "
+        "back to the surface %d times",
+        "converged" if path.converged else "NOT converged",
+        path.iterations,
+        path.displacement,
+        path.residual,
+        path.returned,
+    )
+    written = [files.save_array(job.folder / files.PATH_NPY, path.images)]
+    error = _barriers(job, landscape, options, path, seed)
+    columns = {"length": arc_lengths(path.images), "rc1": path.images[:, 0]}
+    columns |= {"rc2": path.images[:, 1], "energy_kt": path.energies}
+    if error is not None:
+        columns["error_kt"] = error
+    written.append(write_csv(job.folder / "path.csv", columns))
+    job.note(
+        path={
+            "converged": path.converged,
+            "iterations": path.iterations,
+            "displacement": path.displacement,
+            "residual": path.residual,
+            "returned": path.returned,
+        }
+    )
+    job.complete("path", [*written, job.folder / "barriers.csv"])
+    return FoundPath(path, error)
+
+
+def _barriers(
+    job: Job, landscape: Landscape, options: PathOptions, path: EnergyPath, seed: int
+) -> Array | None:
+    """Write ``barriers.csv``; returns the error of the energy along the path."""
+    limits = np.array([landscape.embedding.min(0), landscape.embedding.max(0)])
+    ends = path.images[0], path.images[-1]
+    lowest = lowest_path(landscape.surface, *ends, limits)
+    found = barriers_along(path.images, path.energies)
+    lengths = arc_lengths(path.images)
+    spots = [[np.interp(at, lengths, lengths) for at in (b.start, b.top, b.end)] for b in found]
+    rows = np.array([np.searchsorted(lengths, spot) for spot in spots], int).reshape(-1, 3)
+    rows = np.minimum(rows, len(lengths) - 1)
+    values = np.array([b.forward for b in found] + [b.backward for b in found])
+    values = np.append(values, [lowest.forward, lowest.backward])
+    error, intervals = None, [Interval(v, np.nan, np.nan) for v in values]
+    if options.bootstrap >= 2:
+
+        def estimate(chosen: Array, energies: Array) -> Array:
+            surface = landscape.remade(chosen, energies)
+            along = surface.values(surface.bring_back(path.images)[0])
+            other = lowest_path(surface, *ends, limits, size=100)
+            forward = along[rows[:, 1]] - along[rows[:, 0]]
+            backward = along[rows[:, 1]] - along[rows[:, 2]]
+            return np.concatenate([along, forward, backward, [other.forward, other.backward]])
+
+        draws = bootstrap(
+            estimate,
+            landscape.shown,
+            landscape.errors,
+            replicates=options.bootstrap,
+            rng=np.random.default_rng(seed),
+        )
+        if len(draws) >= 2:
+            error = draws[:, : len(lengths)].std(0, ddof=1)
+            parts = draws[:, len(lengths) :].T
+            intervals = [
+                corrected_interval(float(v), d) for v, d in zip(values, parts, strict=True)
+            ]
+    count = len(found)
+    names = [f"{i + 1} forward" for i in range(count)] + [f"{i + 1} backward" for i in range(count)]
+    names += ["lowest path forward", "lowest path backward"]
+    places = [*(b.place for b in found), *(b.place for b in found), lowest.place, lowest.place]
+    write_csv(
+        job.folder / "barriers.csv",
+        {
+            "barrier": np.array(names),
+            "top_rc1": np.array([p[0] for p in places]),
+            "top_rc2": np.array([p[1] for p in places]),
+            "height_kt": values,
+            "low_kt": np.array([i.low for i in intervals]),
+            "high_kt": np.array([i.high for i in intervals]),
+        },
+    )
+    highest = max([b.forward for b in found], default=0.0)
+    logger.info(
+        "path: %d barriers, the highest %.2f kT; the lowest path there is climbs %.2f kT",
+        count,
+        highest,
+        lowest.forward,
+    )
+    return error
