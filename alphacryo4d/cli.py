@@ -52,6 +52,8 @@ COMMANDS = {
         "The method as an External job of RELION.",
     ),
     "status": ("alphacryo4d.status_cli", "status", "State of a project and its cluster jobs."),
+    "doctor": ("alphacryo4d.doctor_cli", "doctor", "What this machine has and what is missing."),
+    "cite": ("alphacryo4d.cite_cli", "cite", "The references, as text and BibTeX."),
 }
 
 

@@ -11,7 +11,9 @@ FLOORS = {"errors": 0, "settings": 0, "progress": 0, "__init__": 0, "ml3d": 1}
 FLOORS |= dict.fromkeys(
     ("files", "star", "mrc", "particles", "cs", "convert", "check", "tables"), 2
 )
-FLOORS |= dict.fromkeys(("program", "cluster", "job", "relion", "external", "status"), 3)
+FLOORS |= dict.fromkeys(
+    ("program", "cluster", "job", "relion", "external", "status", "doctor", "cite"), 3
+)
 FLOORS |= {"prototype": 5, "pipeline": 5, "options": 5, "cli": 6, "__main__": 7}
 READERS_AND_WRITERS = ("stage", "plots", "report", "benchmark", "page")
 
