@@ -104,7 +104,7 @@ def vote(
 @input_option("Folder that `alphacryo4d resample` wrote.")
 @landscape_option
 @output_option("Output folder.")
-@settings_options(VoteOptions, leave_out=("assign", "cutoff", "reconstruct", "test"))
+@settings_options(VoteOptions, leave_out=("assign", "cutoff", "reconstruct", "test", "null"))
 @common_options
 def count(input_path: Path, landscape: Path | None, output_path: Path, **values: Any) -> None:
     """Count the votes and write the particle table of every state (section 4.8)."""
@@ -118,7 +118,7 @@ def count(input_path: Path, landscape: Path | None, output_path: Path, **values:
 @input_option("Folder that `alphacryo4d resample` wrote.")
 @landscape_option
 @output_option("Output folder.")
-@settings_options(VoteOptions, leave_out=("assign", "threshold", "reconstruct", "test"))
+@settings_options(VoteOptions, leave_out=("assign", "threshold", "reconstruct", "test", "null"))
 @common_options
 def nearest(input_path: Path, landscape: Path | None, output_path: Path, **values: Any) -> None:
     """Assign every particle to the state nearest to its M copies (section 4.9)."""

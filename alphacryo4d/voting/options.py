@@ -77,6 +77,11 @@ class VoteOptions:
     test: bool = setting(
         True, "Test the states on the particles that each fold left out (reads all images once)."
     )
+    null: bool = setting(
+        False,
+        "Also classify a simulated data set of one conformation with the same poses, CTF and "
+        "noise; takes as long as the first classification of one batch.",
+    )
     reconstruct: bool = setting(True, "Reconstruct every state with half maps and FSC.")
 
     def __post_init__(self) -> None:

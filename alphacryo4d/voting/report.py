@@ -132,6 +132,13 @@ def summary(report: dict[str, Any]) -> str:
         )
     if len(report["batches"]["shares"]) > 1:
         lines.append(f"batches: Cramer's V {report['batches']['cramer_v']:.3f} (0 is no bias)")
+    if "null" in report:
+        null = report["null"]
+        lines.append(
+            f"one conformation, simulated, gives: {null['share_kept']:.3f} kept, held-out "
+            f"{null['heldout_agreement']:.3f} (chance {null['heldout_chance']:.3f}), gain "
+            f"{null['gain_per_particle']:.4f} +- {null['error']:.4f} nats a particle"
+        )
     if "verdict" in report:
         lines.append(report["verdict"])
     return "\n".join([*lines, report["note"], ""])

@@ -194,6 +194,8 @@ def _count(
     report |= {"assign": options.assign, "votes_needed": needed}
     if options.test:
         add_support(report, _test(resample, states, table.path, threads))
+    if options.null:
+        report["null"] = _null(resample, states.count, needed, table.path, threads)
     written += write_report(job.folder, report)
     job.note(**{name: report[name] for name in ("particles", "voted", "voted_out", "states")})
     job.complete("count", written)
@@ -212,6 +214,16 @@ def _test(resample: Path, states: States, table: Path, threads: int | None) -> S
         resolution=first_resolution(resample),
         threads=threads,
     )
+
+
+def _null(
+    resample: Path, state_count: int, needed: int, table: Path, threads: int | None
+) -> dict[str, Any]:
+    from alphacryo4d.voting.null_stage import run_null
+
+    particles = read_particles(table)
+    groups = read_groups(resample, len(particles))
+    return run_null(resample, particles, groups, state_count, needed, threads=threads)
 
 
 def first_resolution(resample: Path) -> float:

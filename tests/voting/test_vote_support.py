@@ -16,7 +16,7 @@ from alphacryo4d.voting.stage import run_vote
 COUNT = 1200
 
 
-def vote(folder, truth, snr):
+def vote(folder, truth, snr, **more):
     """Resample, put every volume into the state that most of its particles are in, vote."""
     rng = np.random.default_rng(21)
     table, _ = simulated.simulate(folder, truth, snr, rng)
@@ -40,22 +40,25 @@ def vote(folder, truth, snr):
         landscape / "states.star",
         {"states": {"ac4dState": np.array([1, 2]), **dict.fromkeys(columns, np.ones(2))}},
     )
-    run_vote(resample, landscape, folder / "vote", options=VoteOptions(reconstruct=True))
+    run_vote(resample, landscape, folder / "vote", options=VoteOptions(**more))
     return json.loads((folder / "vote" / "report.json").read_text())
 
 
 def test_real_states_are_supported(tmp_path):
     truth = np.random.default_rng(1).integers(0, 2, COUNT)
-    report = vote(tmp_path, truth, 0.3)
+    report = vote(tmp_path, truth, 0.3, null=True)
     assert report["support"]["states_are_real"]
     assert [entry["supported"] for entry in report["per_state"]] == [True, True]
     assert report["heldout_agreement"] > report["heldout_chance"] + 0.2
+    null = report["null"]
+    assert not null["states_are_real"]
+    assert null["heldout_agreement"] < report["heldout_agreement"] - 0.1
     assert (tmp_path / "vote" / "class001_half1_unfil.mrc").is_file()
 
 
 @pytest.mark.parametrize("snr", [0.3, 1e-8])
 def test_one_conformer_and_noise_have_no_states(tmp_path, snr):
-    report = vote(tmp_path, np.zeros(COUNT, int), snr)
+    report = vote(tmp_path, np.zeros(COUNT, int), snr, reconstruct=False)
     assert not report["support"]["states_are_real"]
     assert "THERE ARE NO STATES" in report["verdict"]
     assert "THERE ARE NO STATES" in (tmp_path / "vote" / "summary.txt").read_text()
