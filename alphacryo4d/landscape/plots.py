@@ -53,20 +53,38 @@ def _save(figure: Any, paths: Sequence[Path]) -> list[Path]:
 
 
 def figure_limits(embedding: Array, extent: float | None) -> tuple[float, float, float, float]:
-    """Lowest and highest RC1, lowest and highest RC2 of a figure: a square around the points."""
+    """Lowest and highest RC1, lowest and highest RC2 of a figure.
+
+    A frame around the points, or a square of half width ``extent``; a narrow embedding gets a
+    frame of at least 0.6 of the other side.
+    """
     if extent is not None:
         return -extent, extent, -extent, extent
     low, high = embedding.min(0), embedding.max(0)
-    middle, half = (low + high) / 2, 0.54 * (high - low).max() + 1e-9
-    return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
+    half = 0.54 * (high - low)
+    half = np.maximum(half, 0.6 * half.max() + 1e-9) + 0.02 * half.max()
+    middle = (low + high) / 2
+    return (
+        float(middle[0] - half[0]),
+        float(middle[0] + half[0]),
+        float(middle[1] - half[1]),
+        float(middle[1] + half[1]),
+    )
 
 
-def _decorate(axes: Any, limits: tuple[float, float, float, float]) -> None:
+def _height(width: float, limits: tuple[float, float, float, float]) -> float:
+    """Height of axes of equal scale for their width, in millimetres."""
+    return width * (limits[3] - limits[2]) / (limits[1] - limits[0])
+
+
+def _decorate(
+    axes: Any, limits: tuple[float, float, float, float], words: str = "Reaction coordinate "
+) -> None:
     axes.set_xlim(*limits[:2])
     axes.set_ylim(*limits[2:])
     axes.set_aspect("equal")
-    axes.set_xlabel("Reaction coordinate RC1")
-    axes.set_ylabel("Reaction coordinate RC2")
+    axes.set_xlabel(f"{words}RC1")
+    axes.set_ylabel(f"{words}RC2")
 
 
 def surface_grid(
@@ -95,7 +113,7 @@ def draw_landscape(
     low = np.floor(np.nanmin(energies) * 2) / 2
     high = np.ceil(np.nanmax(energies) * 2) / 2
     levels = np.linspace(low, high, 25)
-    with _figure(110, 92) as (figure, axes):
+    with _figure(110, 14 + _height(78, limits)) as (figure, axes):
         shown = axes.contourf(
             x, y, np.clip(values, low, high), levels=levels, cmap="viridis", zorder=1
         )
@@ -156,7 +174,8 @@ def draw_embedding(
     limits = figure_limits(embedding, extent)
     across = min(3, len(columns))
     down = -(-len(columns) // across)
-    with _figure(62 * across, 54 * down, nrows=down, ncols=across, squeeze=False) as (
+    height = 16 + _height(40, limits)
+    with _figure(62 * across, height * down, nrows=down, ncols=across, squeeze=False) as (
         figure,
         grid,
     ):
@@ -168,8 +187,8 @@ def draw_embedding(
                 _scatter_categories(axes, embedding, values)
             else:
                 dots = axes.scatter(*embedding.T, s=6, c=values, cmap="viridis", linewidths=0)
-                figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02)
-            _decorate(axes, limits)
+                figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02, aspect=15)
+            _decorate(axes, limits, words="")
         return _save(figure, paths)
 
 
@@ -191,8 +210,17 @@ def _scatter_categories(axes: Any, embedding: Array, values: Array) -> None:
             linewidths=0,
             label=str(label),
         )
-    if len(labels) <= 12:
-        axes.legend(fontsize=6, frameon=False, loc="best", handletextpad=0.1, borderpad=0.1)
+    if len(labels) <= 6:
+        axes.legend(
+            fontsize=6, frameon=False, loc="upper center", ncols=len(labels),
+            handletextpad=0.1, columnspacing=0.6, borderpad=0.1,
+        )  # fmt: skip
+        return
+    for label in labels:
+        place = np.median(embedding[values == label], axis=0)
+        axes.annotate(
+            str(label), place, xytext=(0, 5), textcoords="offset points", fontsize=5, ha="center"
+        )
 
 
 def draw_path(

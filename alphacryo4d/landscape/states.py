@@ -131,7 +131,10 @@ def ordered_along(centers: Array, images: Array | None) -> Array:
     """Order of centers: along a path, or else along their first principal axis."""
     if images is not None:
         distance = np.linalg.norm(centers[:, None, :] - images[None], axis=2)
-        along: Array = distance.argmin(1).argsort(kind="stable")
+        nearest = distance.argmin(1)
+        # Centers beyond an end of the path are ordered by their distance to it.
+        beyond = np.where(nearest == 0, -1.0, 0.0) + (nearest == len(images) - 1)
+        along: Array = np.lexsort((beyond * distance.min(1), nearest))
         return along
     if len(centers) < 3:
         return np.lexsort(centers.T[::-1])
