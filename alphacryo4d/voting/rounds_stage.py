@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphacryo4d import files
 from alphacryo4d.job import Deadline, Job
 from alphacryo4d.particles import ParticleSet
 from alphacryo4d.progress import show_progress
@@ -65,6 +66,10 @@ class Round:
     """Refined poses of each batch: rotation vectors (degrees) and shifts (A)."""
 
 
+FOLDS = "folds"
+"""Folder of the results of single folds, so that work can go on after an interruption."""
+
+
 class Rounds:
     """All rounds: images stay in memory between them, one batch at a time."""
 
@@ -117,22 +122,37 @@ class Rounds:
                         setting.deadline.check()
                     done = (batch - 1) * setting.folds + fold
                     progress(done, batches * setting.folds)
-                    tests.append(self._fold(number, batch, fold, states, count, found))
+                    result = self._kept(number, batch, fold, states, count)
+                    tests.append(self._take(found, batch, fold, result))
             progress(1, 1)
         found.support = measure_support(
             *(np.concatenate(parts) for parts in zip(*tests, strict=True))
         )
         return found
 
+    def _kept(
+        self, number: int, batch: int, fold: int, states: Array, count: int
+    ) -> dict[str, Array]:
+        """Result of a fold; one that was finished before an interruption is read back."""
+        name = f"round{number}_b{batch}_f{fold + 1}"
+        path = self.job.folder / FOLDS / f"{name}.npz"
+        if self.job.completed(name):
+            with np.load(path, allow_pickle=False) as stored:
+                return dict(stored)
+        result = self._fold(number, batch, fold, states, count)
+        with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **result)  # type: ignore[arg-type]
+        self.job.complete(name, [path])
+        return result
+
     def _fold(
-        self, number: int, batch: int, fold: int, states: Array, count: int, found: Round
-    ) -> tuple[Array, ...]:
+        self, number: int, batch: int, fold: int, states: Array, count: int
+    ) -> dict[str, Array]:
         setting, options = self.setting, self.setting.options
         members = self.batch_rows(batch)
         images = self.images(batch)
-        left = setting.groups[members, 1] == fold + 1
-        rows, heldout = np.flatnonzero(~left), np.flatnonzero(left)
-        fold_states = classify_fold(
+        rows, heldout = self._sides(members, fold)
+        found = classify_fold(
             images,
             rows,
             heldout,
@@ -144,31 +164,41 @@ class Rounds:
             threads=setting.threads,
             check=setting.deadline.check if setting.deadline is not None else None,
         )
-        found.labels[members[rows], fold] = fold_states.labels
-        found.confidence[members[rows], fold] = fold_states.confidence
-        found.heldout[members[heldout]] = fold_states.heldout
-        found.log += fold_states.log
-        if options.refine_poses and number == 1:
-            self._refine(batch, heldout, fold_states, found)
         evidence, consensus, posteriors = heldout_evidence(
             images,
             heldout,
-            fold_states.volumes,
-            fold_states.weights,
-            resolution=fold_states.resolution,
-            noise=fold_states.noise,
+            found.volumes,
+            found.weights,
+            resolution=found.resolution,
+            noise=found.noise,
             threads=setting.threads,
         )
-        weights = np.broadcast_to(fold_states.weights, posteriors.shape)
-        return evidence, consensus, posteriors, weights
+        result = {
+            "labels": found.labels,
+            "confidence": found.confidence,
+            "heldout": found.heldout,
+            "evidence": evidence,
+            "consensus": consensus,
+            "posteriors": posteriors,
+            "weights": found.weights,
+            "log": np.array(found.log, dtype=np.str_),
+        }
+        if options.refine_poses and number == 1:
+            result |= self._poses(images, heldout, found)
+        return result
 
-    def _refine(self, batch: int, heldout: Array, states: FoldStates, found: Round) -> None:
-        """Refine the poses of left-out particles; they hold from the next round on."""
+    def _sides(self, members: Array, fold: int) -> tuple[Array, Array]:
+        """Particles of a fold and those that it leaves out, as places in the batch."""
+        left = self.setting.groups[members, 1] == fold + 1
+        return np.flatnonzero(~left), np.flatnonzero(left)
+
+    def _poses(self, images: PreparedImages, heldout: Array, states: FoldStates) -> Any:
+        """Refined poses of left-out particles; they hold from the next round on."""
         from alphacryo4d.voting.poses import refine_poses
 
-        options, count = self.setting.options, len(self.batch_rows(batch))
+        options = self.setting.options
         change = refine_poses(
-            self.images(batch),
+            images,
             heldout,
             states.volumes,
             resolution=states.resolution,
@@ -177,14 +207,28 @@ class Rounds:
             shift_error=options.shift_error,
             threads=self.setting.threads,
         )
-        rotations, shifts = found.moves.setdefault(
-            batch, (np.zeros((count, 3)), np.zeros((count, 2)))
-        )
-        rotations[heldout], shifts[heldout] = change.rotations, change.shifts
-        found.log.append(
-            f"poses of {len(heldout)} particles: {change.rotations.std():.2f} degrees, "
-            f"{change.shifts.std():.2f} A, {change.gain.mean():.2f} nats gained a particle"
-        )
+        return {"rotations": change.rotations, "shifts": change.shifts, "gain": change.gain}
+
+    def _take(
+        self, found: Round, batch: int, fold: int, result: dict[str, Array]
+    ) -> tuple[Array, ...]:
+        """Put the result of a fold into its round; returns what the likelihood test needs."""
+        members = self.batch_rows(batch)
+        rows, heldout = self._sides(members, fold)
+        found.labels[members[rows], fold] = result["labels"]
+        found.confidence[members[rows], fold] = result["confidence"]
+        found.heldout[members[heldout]] = result["heldout"]
+        found.log += [str(line) for line in result["log"]]
+        if "rotations" in result:
+            start = (np.zeros((len(members), 3)), np.zeros((len(members), 2)))
+            rotations, shifts = found.moves.setdefault(batch, start)
+            rotations[heldout], shifts[heldout] = result["rotations"], result["shifts"]
+            found.log.append(
+                f"poses of {len(heldout)} particles: {result['rotations'].std():.2f} degrees, "
+                f"{result['shifts'].std():.2f} A, {result['gain'].mean():.2f} nats gained each"
+            )
+        weights = np.broadcast_to(result["weights"], result["posteriors"].shape)
+        return result["evidence"], result["consensus"], result["posteriors"], weights
 
     def take_poses(self, found: Round) -> None:
         """Use the refined poses from now on."""

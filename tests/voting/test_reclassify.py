@@ -176,3 +176,26 @@ def test_changes_are_counted():
         "newly_voted_out": 1,
         "out_in_both": 1,
     }
+
+
+def test_killed_and_continued_gives_the_same_files(project, tmp_path, monkeypatch):
+    folder, _, _ = project
+    from alphacryo4d.voting import rounds_stage
+
+    real, calls = rounds_stage.classify_fold, []
+
+    def dies(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr(rounds_stage, "classify_fold", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run_reclassify(folder, tmp_path / "again", options=QUICK)
+    assert not (tmp_path / "again" / "particles.star").exists()
+    run_reclassify(folder, tmp_path / "again", options=QUICK, resume=True)
+    assert len(calls) == 5
+    for name in ("particles.star", "votes.npy", "assignments.npy", "heldout.npy", "report.json"):
+        again, first = (path / name for path in (tmp_path / "again", folder / "reclassify"))
+        assert again.read_bytes() == first.read_bytes()
