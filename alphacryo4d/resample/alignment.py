@@ -15,49 +15,23 @@ import numpy as np
 from scipy import fft, ndimage
 
 from alphacryo4d.errors import InputError
+from alphacryo4d.resample.align_options import AlignOptions as AlignOptions
 from alphacryo4d.resample.motion import (
     IDENTITY,
     Motion,
     apply_motion,
+    background,
     mirror,
     resize,
     rotation_matrix,
     rotations,
 )
-from alphacryo4d.settings import require_setting, setting
 
 Array = np.ndarray[Any, Any]
 
 _SMALLEST_BOX = 20
 _TIE = 0.01
 """Correlation by which another orientation must beat the given frame."""
-
-
-@dataclass(frozen=True)
-class AlignOptions:
-    """How volumes are brought into one frame."""
-
-    search: str = setting(
-        "global",
-        "Try all orientations, or only near the given one.",
-        choices=("global", "local"),
-    )
-    coarse_resolution: float = setting(30.0, "Resolution of the global search in Angstrom.")
-    fine_resolution: float = setting(12.0, "Resolution of the refinement in Angstrom.")
-    angular_step: float = setting(18.0, "Spacing of the global search in degrees.")
-    tolerance: float = setting(
-        0.1, "Motions below this at the particle's edge, in voxels, are not applied."
-    )
-    report_hand: bool = setting(False, "Try the opposite hand too, and report which fits better.")
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        require_setting(
-            0 < self.fine_resolution <= self.coarse_resolution,
-            "--fine-resolution must be positive and not below --coarse-resolution",
-        )
-        require_setting(5 <= self.angular_step <= 60, "--angular-step must be from 5 to 60 degrees")
-        require_setting(self.tolerance >= 0, "--tolerance must not be negative")
 
 
 @dataclass(frozen=True)
@@ -220,6 +194,7 @@ class Aligner:
         self.box = reference.shape[0]
         self.coarse_box = working_box(self.box, voxel_size, options.coarse_resolution, 2.0)
         self.fine_box = working_box(self.box, voxel_size, options.fine_resolution, 3.0)
+        reference = reference - background(reference)
         self.coarse = Comparison(resize(reference, self.coarse_box))
         self.fine = Comparison(resize(reference, self.fine_box))
         count = int(np.ceil(8 * np.pi**2 / np.radians(options.angular_step) ** 3))
@@ -240,6 +215,7 @@ class Aligner:
     def _search(self, volume: Array, *, both: bool = True) -> tuple[Motion, float, float]:
         if not np.ptp(volume) > 0:
             return IDENTITY, 0.0, 0.0
+        volume = volume - background(volume)
         fine = ndimage.spline_filter(resize(volume, self.fine_box).astype(np.float64), 3)
         before = self.fine.correlation(fine, IDENTITY)
         best, score = IDENTITY, before

@@ -26,6 +26,7 @@ from alphacryo4d.options import (
 )
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.options import ResampleOptions
+from alphacryo4d.resample.relion_cli import align_command, collect_command, consensus_command
 
 logger = logging.getLogger(__name__)
 
@@ -244,3 +245,7 @@ def classify_command(input_path: Path, output_path: Path, **values: Any) -> None
         **run,
     )
     _answer(results, as_json=as_json)
+
+
+for command in (consensus_command, align_command, collect_command):
+    resample.add_command(command)

@@ -85,8 +85,14 @@ def rotations(count: int) -> Array:
     return np.moveaxis(np.array(rows), -1, 0)
 
 
+def background(volume: Array) -> float:
+    """Mean density of the six faces of the box."""
+    faces = [np.take(volume, end, axis) for axis in range(3) for end in (0, -1)]
+    return float(np.mean(faces, dtype=np.float64))
+
+
 def apply_motion(volume: Array, motion: Motion, *, order: int = 5) -> Array:
-    """Move a volume; what comes from outside the box is 0.
+    """Move a volume; what comes from outside the box is background.
 
     Parameters
     ----------
@@ -105,10 +111,11 @@ def apply_motion(volume: Array, motion: Motion, *, order: int = 5) -> Array:
     origin = np.asarray(volume.shape) // 2
     inverse = motion.rotation.T[::-1, ::-1]
     offset = origin - inverse @ (origin + motion.shift[::-1])
+    level = background(volume)
     moved = ndimage.affine_transform(
-        np.asarray(volume, np.float32), inverse, offset, order=order, mode="grid-constant"
+        np.asarray(volume, np.float64) - level, inverse, offset, order=order, mode="grid-constant"
     )
-    return np.asarray(moved, np.float32)
+    return np.asarray(moved + level, np.float32)
 
 
 def mirror(volume: Array) -> Array:

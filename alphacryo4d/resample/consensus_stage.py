@@ -1,0 +1,236 @@
+"""``resample consensus``: one pose for every particle, by RELION, or those that are there."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.errors import InputError, ProgramError, UsageError
+from alphacryo4d.job import Deadline, start_job
+from alphacryo4d.mrc import read_volume
+from alphacryo4d.particles import ParticleSet, read_particles
+from alphacryo4d.program import command_lines
+from alphacryo4d.progress import show_progress
+from alphacryo4d.relion.commands import (
+    Alignment,
+    consensus_command,
+    continue_consensus_command,
+)
+from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
+from alphacryo4d.relion.outputs import last_optimiser, with_suffix
+from alphacryo4d.relion.preflight import check_map, check_particles, image_root, name_from
+from alphacryo4d.relion.running import Runner
+from alphacryo4d.relion.version import installed_version
+
+logger = logging.getLogger(__name__)
+
+CONSENSUS_STAR = "particles.star"
+
+
+@dataclass(frozen=True)
+class ConsensusResources:
+    """What the alignment may use; none of it changes the result."""
+
+    threads: int = 1
+    gpu: str | None = None
+    deadline: Deadline | None = None
+
+
+def choose_ranks(consensus: ConsensusOptions, options: RelionOptions) -> int:
+    """MPI ranks: three for auto-refinement, which needs a leader and two half-sets.
+
+    Raises
+    ------
+    UsageError
+        Fewer are asked for.
+    """
+    ranks = options.ranks or (3 if consensus.models == 1 else 1)
+    if consensus.models == 1 and ranks < 3:
+        raise UsageError(
+            f"--ranks {ranks}: auto-refinement with half-sets needs 3 MPI ranks or more"
+        )
+    return ranks
+
+
+def run_consensus(
+    table: Path,
+    output: Path,
+    *,
+    consensus: ConsensusOptions,
+    relion: RelionOptions,
+    resources: ConsensusResources | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Align all particles to one consensus model, or to several coarse ones.
+
+    Parameters
+    ----------
+    table : Path
+        Particle table; poses are needed only where no reference is given.
+    output : Path
+        Output folder: ``particles.star`` with the poses, the maps, RELION's own files.
+    consensus, relion : dataclasses
+        The alignment, and how RELION is run.
+    resources : ConsensusResources, optional
+        Threads of every rank, GPUs, time limit.
+    seed : int
+        Random seed.
+    overwrite, resume : bool
+        ``--overwrite`` and ``--continue``.
+
+    Returns
+    -------
+    list of Path
+        ``particles.star`` and the maps.
+    """
+    resources = resources or ConsensusResources()
+    inputs = [path for path in (table, relion.reference, consensus.mask) if path is not None]
+    with start_job(
+        output,
+        stage="consensus",
+        options={"consensus": asdict(consensus), "relion": asdict(relion)},
+        inputs=inputs,
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+    ) as job:
+        if job.finished:
+            return job.outputs
+        if consensus.keep_poses:
+            outputs = _keep(table, output)
+        else:
+            outputs = _align(table, output, consensus, relion, resources, seed, resume=resume)
+        job.add_outputs(outputs)
+        return outputs
+
+
+def _keep(table: Path, output: Path) -> list[Path]:
+    """Accept the poses that are there after a check."""
+    particles = read_particles(table)
+    if not np.any(particles.angles):
+        raise InputError(f"{table}: every pose is 0; align the particles without --keep-poses")
+    rows = np.ones(len(particles), bool)
+    return [particles.table.write_rows(output / CONSENSUS_STAR, rows)]
+
+
+def _align(
+    table: Path,
+    output: Path,
+    consensus: ConsensusOptions,
+    relion: RelionOptions,
+    resources: ConsensusResources,
+    seed: int,
+    *,
+    resume: bool,
+) -> list[Path]:
+    version = installed_version()
+    with show_progress("check images") as progress:
+        particles = check_particles(
+            table, version=version, need_poses=relion.reference is None, progress=progress
+        )
+    for path, what in ((relion.reference, "reference"), (consensus.mask, "mask")):
+        if path is not None:
+            check_map(path, particles, what=what, is_mask=what == "mask")
+    ranks = choose_ranks(consensus, relion)
+    runner = Runner(
+        options=relion,
+        version=version,
+        ranks=ranks,
+        root=image_root(particles),
+        watch=resources.deadline.check if resources.deadline is not None else None,
+    )
+    reference = relion.reference or runner.reconstruct(table, output / "reference.mrc")
+    run = Alignment(
+        table=runner.named(table),
+        root=runner.named(output / "run"),
+        reference=runner.named(reference),
+        ranks=ranks,
+        threads=resources.threads,
+        gpu=resources.gpu,
+        seed=seed,
+    )
+    optimiser = last_optimiser(output / "run") if resume else None
+    if optimiser is not None:
+        logger.info("going on after %s", optimiser)
+        command = continue_consensus_command(
+            run, relion, runner.named(optimiser), as_root=runner.as_root
+        )
+    else:
+        for old in output.glob("run_*"):
+            old.unlink()
+        command = consensus_command(run, consensus, relion, version=version, as_root=runner.as_root)
+    runner.start(command, log=output / "run.log")
+    return _results(particles, output, consensus)
+
+
+def _results(particles: ParticleSet, output: Path, consensus: ConsensusOptions) -> list[Path]:
+    """Check what RELION wrote: every particle once, finite poses, finite maps."""
+    start = output / "run"
+    if consensus.models > 1:
+        start = output / f"run_it{consensus.iterations:03d}"
+    maps = [with_suffix(start, f"_class{k:03d}.mrc") for k in range(1, consensus.models + 1)]
+    if consensus.models == 1:
+        maps += [with_suffix(start, f"_half{half}_class001_unfil.mrc") for half in (1, 2)]
+    try:
+        found = read_particles(with_suffix(start, "_data.star"), need_images=False)
+        for path in maps:
+            read_volume(path)
+    except InputError as error:
+        raise ProgramError(
+            f"RELION ended with exit code 0, but its output is no use: {error}"
+        ) from error
+    if len(found) != len(particles):
+        raise ProgramError(f"{found.path}: holds {len(found)} of {len(particles)} particles")
+    table = output / CONSENSUS_STAR
+    with files.atomic_path(table) as temporary:
+        temporary.write_bytes(found.path.read_bytes())
+    return [table, *maps]
+
+
+def plan_consensus(
+    table: Path,
+    output: Path,
+    *,
+    consensus: ConsensusOptions,
+    relion: RelionOptions,
+    resources: ConsensusResources,
+    seed: int,
+) -> str:
+    """Commands of the alignment as text for ``--dry-run``."""
+    from alphacryo4d.relion.commands import reconstruct_command
+
+    root, as_root = Path.cwd(), os.geteuid() == 0
+    ranks = choose_ranks(consensus, relion)
+    commands = []
+    reference = relion.reference
+    if reference is None:
+        reference = output / "reference.mrc"
+        commands.append(
+            reconstruct_command(
+                table,
+                reference,
+                symmetry=relion.symmetry,
+                ranks=ranks,
+                launcher=relion.mpi_launcher,
+                as_root=as_root,
+            )
+        )
+    run = Alignment(
+        table=name_from(root, table),
+        root=name_from(root, output / "run"),
+        reference=name_from(root, reference),
+        ranks=ranks,
+        threads=resources.threads,
+        gpu=resources.gpu,
+        seed=seed,
+    )
+    version = installed_version()
+    commands.append(consensus_command(run, consensus, relion, version=version, as_root=as_root))
+    return command_lines(commands)

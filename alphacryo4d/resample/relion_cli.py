@@ -1,0 +1,183 @@
+"""``alphacryo4d resample consensus``, ``align`` and ``collect``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alphacryo4d.options import (
+    CONTEXT,
+    PATH,
+    build_settings,
+    gpu_option,
+    input_option,
+    job_options,
+    max_time_option,
+    output_option,
+    settings_options,
+    threads_option,
+)
+from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
+from alphacryo4d.resample.align_options import AlignOptions
+
+logger = logging.getLogger(__name__)
+
+
+def _answer(results: list[Path], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"results": [str(path) for path in results]}))
+    else:
+        for path in results:
+            click.echo(path)
+
+
+@click.command("consensus", context_settings=CONTEXT)
+@input_option("Particle table.")
+@output_option("Folder for particles.star with poses, and the consensus maps.")
+@settings_options(ConsensusOptions)
+@settings_options(RelionOptions, leave_out=("initial_lowpass",))
+@threads_option
+@gpu_option
+@max_time_option
+@job_options
+def consensus_command(
+    input_path: Path,
+    output_path: Path,
+    threads: int | None,
+    gpu: str | None,
+    max_time: float | None,
+    seed: int,
+    overwrite: bool,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """One pose for every particle, by RELION's 3D auto-refinement.
+
+    With --models 2 or more, a coarse classification with alignment to several consensus models.
+    With --keep-poses, the poses of the table are checked and taken.
+    """
+    from alphacryo4d.job import Deadline
+    from alphacryo4d.resample.consensus_stage import (
+        ConsensusResources,
+        plan_consensus,
+        run_consensus,
+    )
+
+    consensus = build_settings(ConsensusOptions, values)
+    relion = build_settings(RelionOptions, values)
+    resources = ConsensusResources(threads or 1, gpu, Deadline(max_time))
+    if dry_run:
+        text = plan_consensus(
+            input_path,
+            output_path,
+            consensus=consensus,
+            relion=relion,
+            resources=resources,
+            seed=seed,
+        )
+        click.echo(text, nl=False)
+        return
+    results = run_consensus(
+        input_path,
+        output_path,
+        consensus=consensus,
+        relion=relion,
+        resources=resources,
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    _answer(results, as_json=as_json)
+
+
+@click.command("align", context_settings=CONTEXT)
+@click.argument("maps", nargs=-1, type=PATH)
+@click.option("--i", "--input", "input_path", type=PATH, help="Folder of maps, instead of MAPS.")
+@output_option("Folder for the aligned maps and motions.csv.")
+@click.option("--reference", type=PATH, help="Map that gives the frame; by default their mean.")
+@settings_options(AlignOptions)
+@threads_option
+@job_options
+def align_command(
+    maps: tuple[Path, ...],
+    input_path: Path | None,
+    output_path: Path,
+    reference: Path | None,
+    threads: int | None,
+    seed: int,
+    overwrite: bool,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Bring maps into one frame: rotation and translation, to a reference or to their mean.
+
+    Maps that are aligned already stay as they are.
+    """
+    del seed
+    from alphacryo4d.errors import InputError, UsageError
+    from alphacryo4d.resample.align_stage import run_align
+
+    chosen = list(maps)
+    if input_path is not None:
+        found = sorted(input_path.glob("*.mrc")) if input_path.is_dir() else [input_path]
+        if not found:
+            raise InputError(f"{input_path}: holds no maps (*.mrc)")
+        chosen += found
+    if not chosen:
+        raise UsageError("give maps, or a folder of maps with --i")
+    options = build_settings(AlignOptions, values)
+    if dry_run:
+        logger.info("would align %d maps to %s", len(chosen), reference or "their mean")
+        return
+    results = run_align(
+        chosen,
+        output_path,
+        options=options,
+        reference=reference,
+        threads=threads,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    _answer(results, as_json=as_json)
+
+
+@click.command("collect", context_settings=CONTEXT)
+@input_option("Table of all particles.")
+@output_option("Folder of the stage.")
+@click.option(
+    "--maps", "maps", type=PATH, required=True,
+    help="Folder of maps with a STAR file each, named like u123_b1_c001.mrc and .star.",
+)  # fmt: skip
+@click.option("--box", type=click.IntRange(min=8), help="Common box in pixels.")
+@job_options
+def collect_command(
+    input_path: Path,
+    output_path: Path,
+    maps: Path,
+    box: int | None,
+    seed: int,
+    overwrite: bool,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Take maps from elsewhere: volumes.star, volumes.npy and assignments.npy."""
+    del seed
+    from alphacryo4d.resample.collect_stage import find_maps, run_collect
+
+    if dry_run:
+        for one in find_maps(maps):
+            click.echo(one.path)
+        return
+    results = run_collect(
+        input_path, maps, output_path, box=box, overwrite=overwrite, resume=resume
+    )
+    _answer(results, as_json=as_json)
