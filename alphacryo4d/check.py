@@ -114,6 +114,9 @@ def examine(
         return Report(path, [_as_fault(path, error)], {})
     faults = list(structure.faults)
     table = ParticleTable(path, structure, block)
+    others = [other for other in structure.blocks if other is not block]
+    if any(other.bad_rows for other in others):
+        return Report(path, faults, {"particles": block.rows})
     if not block.bad_rows:
         report = _examine_table(table, None, full, need_poses, given, progress)
     elif len(block.bad_rows) == block.rows:
@@ -166,7 +169,10 @@ def _examine_table(
     except InputError as error:
         return Report(table.path, [_as_fault(table.path, error)], {"particles": len(rows)})
     faults = missing_columns(table, given, need_poses=need_poses)
-    faults += unmodelled_faults(table)
+    try:
+        faults += unmodelled_faults(table)
+    except InputError as error:
+        faults.append(_as_fault(table.path, error))
     numbers, texts, more = _read_values(table, rows)
     faults += more
     if need_poses:

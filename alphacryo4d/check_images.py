@@ -296,8 +296,9 @@ def _stack_pixels(
     faults = []
     for first in range(0, len(numbers), size):
         images = pixels[numbers[first : first + size] - 1]
-        if np.isfinite(images.sum(dtype=np.float64)):
-            continue
+        with np.errstate(invalid="ignore", over="ignore"):
+            if np.isfinite(images.sum(dtype=np.float64)):
+                continue
         for image, number, row in zip(images, numbers[first:], rows[first:], strict=False):
             bad = np.argwhere(~np.isfinite(image))
             if len(bad):

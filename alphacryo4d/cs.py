@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import warnings
 import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 _NEEDED = ("uid", "blob/path", "blob/idx", "blob/psize_A", "blob/shape")
 _CTF = ("accel_kv", "cs_mm", "amp_contrast", "df1_A", "df2_A", "df_angle_rad", "phase_shift_rad")
 _ABERRATIONS = ("ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A", "ctf/shift_A", "ctf/anisomag")
+_UNREADABLE = (ValueError, TypeError, OverflowError, OSError, EOFError, SyntaxError, TokenError)
 _ROWS_AT_ONCE = 100_000
 
 
@@ -54,9 +57,12 @@ def read_cs(path: Path) -> Array:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
-        raise InputError(f"{path}: not a readable .cs file ({error})") from error
+        with warnings.catch_warnings():  # numpy grumbles over files of cryoSPARC on Python 2
+            warnings.simplefilter("ignore", UserWarning)
+            array = np.lib.format.open_memmap(path, mode="r")
+    except _UNREADABLE as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(f"{path}: not a readable .cs file ({reason}); restore it") from error
     if not isinstance(array, np.ndarray) or array.dtype.names is None or array.ndim != 1:
         raise InputError(f"{path}: holds no particles (no table of named fields)")
     if "uid" not in array.dtype.names:

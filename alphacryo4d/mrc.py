@@ -308,8 +308,9 @@ class StackWriter:
             raise ValueError(f"images of {images.shape[1:]} in a stack of {self.size}")
         if not images.size:
             return
-        self.total += float(images.sum(dtype=np.float64))
-        self.squares += float(np.square(images, dtype=np.float64).sum())
+        with np.errstate(invalid="ignore", over="ignore"):
+            self.total += float(images.sum(dtype=np.float64))
+            self.squares += float(np.square(images, dtype=np.float64).sum())
         self.low, self.high = min(self.low, images.min()), max(self.high, images.max())
         if not np.isfinite(self.total):
             raise InputError(f"{self.stream.name}: an image to be written is not finite")

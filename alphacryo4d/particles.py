@@ -162,7 +162,9 @@ class ParticleSet:
             images[places] = stack[slices]
         if self.image_sign is not None:
             images *= self.image_sign[rows][:, None, None]
-        if not np.isfinite(images.sum(dtype=np.float64)):
+        with np.errstate(invalid="ignore", over="ignore"):
+            finite = bool(np.isfinite(images.sum(dtype=np.float64)))
+        if not finite:
             self._refuse_not_finite(images, rows)
         return images
 

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from small_tables import OPTICS, make_images, modern_table, numbered, old_table
 
 from alphacryo4d.check import examine, find_faults, require_sound
 from alphacryo4d.errors import InputError
+from alphacryo4d.particles import read_particles
+from alphacryo4d.star import read_tables
 
 
 @pytest.fixture
@@ -325,6 +329,55 @@ def test_the_command_sums_up_a_sound_table(folder: Path) -> None:
         "opticsGroup1: 6 particles, 1.5 A a pixel, 300 kV, 2.7 mm, 0.1 amplitude contrast",
         "no fault found",
     ]
+
+
+DAMAGE = st.lists(
+    st.tuples(
+        st.floats(0, 1, exclude_max=True),
+        st.sampled_from([0, 1, 3, 40]),
+        st.sampled_from(
+            [b"", b"\n", b"\r\n", b" ", b"#", b"'", b'"', b"nan", b"1e999", b"@", b"\0", b"\xff"]
+            + [b"data_x\n", b"loop_\n", b"_rlnX #1\n", b"9" * 30, b"0", b"_", b"\n\n", b"-"]
+        ),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def damage(raw: bytes, changes: list[tuple[float, int, bytes]]) -> bytes:
+    damaged = bytearray(raw)
+    for place, length, piece in changes:
+        start = int(place * len(damaged))
+        damaged[start : start + length] = piece
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("name", ["relion31.star", "relion31.v2.star", "relion5.star"])
+@given(changes=DAMAGE)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_damage_gives_faults_and_never_a_crash(
+    shared_data: Path, tmp_path: Path, name: str, changes: list[tuple[float, int, bytes]]
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(damage((shared_data / "formats" / name).read_bytes(), changes))
+    report = examine(path)
+    try:
+        read_particles(path, need_images=False, need_poses=False)
+        read_tables(path)
+    except InputError:
+        assert report.faults
+
+
+@given(changes=DAMAGE)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_damaged_cs_files_never_crash(
+    shared_data: Path, tmp_path: Path, changes: list[tuple[float, int, bytes]]
+) -> None:
+    path = tmp_path / "p.cs"
+    raw = (shared_data / "formats/empiar_10076_7.cs").read_bytes()
+    path.write_bytes(damage(raw, changes))
+    examine(path)
 
 
 def test_real_fixtures(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,9 +138,10 @@ def scan_rows(
             elif sort == 4:
                 break
             else:
+                quoted = buffer[position] == 34 or buffer[position] == 39
+                tokens += 1 if quoted else 0
                 position, kind, number = _odd_token(buffer, position, kind, number)
-                tokens += 1
-        if kind == 0 and tokens != columns:
+        if (kind == 0 or kind == CRLF) and tokens != columns:
             kind, number = (SHORT if tokens < columns else LONG), tokens
         if kind != 0:
             if found < len(faults):

@@ -221,6 +221,13 @@ class _Scanner:
         while text and (not text.strip() or text.strip()[:1] in (b"_", b"#")):
             if text.strip()[:1] == b"_":
                 name = text.split()[0].split(b"#")[0][1:].decode("utf-8", "surrogateescape")
+                if not (name.isascii() and name.isprintable()):
+                    self.fault(
+                        f"line {self.line}",
+                        f"the name of column {len(block.columns) + 1} is damaged",
+                        "restore the header",
+                        "column-name",
+                    )
                 if name in block.columns:
                     self.fault(
                         f"line {self.line}",

@@ -106,12 +106,15 @@ def read_tables(path: Path) -> dict[str, Any]:
 
     structure = scan(Path(path))
     structure.require_sound()
-    return {
-        block.name: pandas.DataFrame(
-            {name: typed(name, values) for name, values in read_block(structure, block).items()}
+    tables = {}
+    for block in structure.blocks:
+        columns = {
+            name: typed(name, values) for name, values in read_block(structure, block).items()
+        }
+        tables[block.name] = pandas.DataFrame(
+            {name: pandas.Series(column, dtype=column.dtype) for name, column in columns.items()}
         )
-        for block in structure.blocks
-    }
+    return tables
 
 
 def quote(value: str) -> str:

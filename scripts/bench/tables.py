@@ -172,11 +172,12 @@ def measure(task: str, path: Path, out: Path) -> dict[str, float]:
 
 def run_task(task: str, path: Path, out: Path) -> None:
     """Body of the process of one task."""
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     rows = TASKS[task](path, out)
-    seconds = time.perf_counter() - begun
+    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"rows": rows, "seconds": round(seconds, 2), "peak_mb": round(peak)}))
+    result = {"rows": rows, "seconds": seconds, "cpu": cpu, "peak_mb": round(peak)}
+    print(json.dumps(result))
 
 
 def main() -> None:
@@ -210,7 +211,8 @@ def compare(rows: int, fewer: int, folder: Path) -> None:
         for task in tasks:
             result = results[count, task] = measure(task, path, folder / "out.star")
             print(
-                f"{task:16} {count:>9,} rows {size:7,.0f} MB: {result['seconds']:7.2f} s, "
+                f"{task:16} {count:>9,} rows {size:7,.0f} MB: {result['seconds']:7.2f} s "
+                f"({result['cpu']:.2f} s of CPU), "
                 f"{result['peak_mb']:6,.0f} MB peak",
                 flush=True,
             )
@@ -220,6 +222,7 @@ def compare(rows: int, fewer: int, folder: Path) -> None:
             a, b = results[fewer, ours], results[fewer, theirs]
             print(
                 f"{theirs} / {ours} at {fewer:,} rows: {b['seconds'] / a['seconds']:.1f} x time, "
+                f"{b['cpu'] / a['cpu']:.1f} x CPU, "
                 f"{b['peak_mb'] / a['peak_mb']:.1f} x memory"
             )
 
