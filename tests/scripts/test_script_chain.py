@@ -48,7 +48,7 @@ def test_scripts_and_commands_give_the_same_states(project, tmp_path):
          "--centers", "path", "--along", "spaced", "--states", CENTERS, "--radius", RADIUS,
          "--start", x0, y0, "--end", x1, y1, "--stepsize", 0.1]
     )  # fmt: skip
-    _call(["vote", "--i", project, "--landscape", land, "--o", vote, "--no-reconstruct"])
+    _call(["vote", "count", "--i", project, "--landscape", land, "--o", vote])
     np.testing.assert_allclose(
         np.load(work / "centers_k.npy"), np.load(land / "centers.npy"), atol=0.05
     )
