@@ -1,9 +1,14 @@
 """Small data sets for tests: a stack and a table in either dialect of RELION."""
 
+import logging
+import signal
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pytest
 
+from alphacryo4d import cli
 from alphacryo4d.mrc import write_stack
 
 COLUMNS = {
@@ -88,3 +93,30 @@ def old_table(path: Path, names: list[str], **changes: str) -> Path:
 def numbered(stack: str, count: int = 6) -> list[str]:
     """Image names of a stack."""
     return [f"{i:06d}@{stack}" for i in range(1, count + 1)]
+
+
+class Done(NamedTuple):
+    """What a command gave back."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_command(capsys: pytest.CaptureFixture[str], *arguments: str) -> Done:
+    """Run a command of the program in this process."""
+    package = logging.getLogger("alphacryo4d")
+    kept = package.handlers[:], package.propagate, package.level
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    capsys.readouterr()
+    code = 0
+    try:
+        cli.main(arguments)
+    except SystemExit as done:
+        code = int(done.code or 0)
+    finally:
+        package.handlers[:], package.propagate, _ = kept
+        package.setLevel(kept[2])
+        signal.signal(signal.SIGTERM, on_terminate)
+    captured = capsys.readouterr()
+    return Done(code, captured.out, captured.err)

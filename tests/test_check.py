@@ -1,8 +1,6 @@
 """check: every fault in one list, with its place, and nothing written."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_tables import OPTICS, make_images, modern_table, numbered, old_table
+from small_tables import OPTICS, make_images, modern_table, numbered, old_table, run_command
 
 from alphacryo4d.check import examine, find_faults, require_sound
 from alphacryo4d.errors import InputError
@@ -23,11 +21,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     make_images(tmp_path / "a.mrcs")
     return tmp_path
-
-
-def run_check(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "alphacryo4d", "check", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def names() -> list[str]:
@@ -301,16 +294,18 @@ def test_the_error_holds_the_whole_list(folder: Path) -> None:
     assert "row 7" in str(error.value)
 
 
-def test_the_command_lists_faults_and_writes_nothing(folder: Path) -> None:
+def test_the_command_lists_faults_and_writes_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = modern_table(folder / "p.star", [*names(), "7@a.mrcs", "1@gone.mrcs"])
     before = sorted(folder.iterdir())
-    done = run_check("--i", str(path))
+    done = run_command(capsys, "check", "--i", str(path))
     assert done.returncode == 3
     assert done.stdout == ""
     assert "2 faults" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(folder.iterdir()) == before
-    done = run_check("--i", str(path), "--json")
+    done = run_command(capsys, "check", "--i", str(path), "--json")
     assert done.returncode == 3
     answer = json.loads(done.stdout)
     assert not answer["sound"]
@@ -320,8 +315,10 @@ def test_the_command_lists_faults_and_writes_nothing(folder: Path) -> None:
     ]
 
 
-def test_the_command_sums_up_a_sound_table(folder: Path) -> None:
-    done = run_check("--i", str(table()), "--full")
+def test_the_command_sums_up_a_sound_table(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = run_command(capsys, "check", "--i", str(table()), "--full")
     assert done.returncode == 0
     assert "error" not in done.stderr
     assert done.stdout.splitlines() == [

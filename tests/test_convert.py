@@ -1,14 +1,12 @@
 """convert: STAR to .cs and back, with nothing lost and conventions shown by projection."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from small_tables import OPTICS, make_images, modern_table, numbered, old_table
+from small_tables import OPTICS, make_images, modern_table, numbered, old_table, run_command
 
 from alphacryo4d.convert import convert, new_uids
 from alphacryo4d.cs import read_cs
@@ -221,26 +219,23 @@ def test_hostile_stack_names_survive(folder: Path, name: str) -> None:
     assert not Path("hacked").exists()
 
 
-def run_convert(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "alphacryo4d", "convert", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_the_command_names_its_result(folder: Path) -> None:
+def test_the_command_names_its_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     modern_table(folder / "p.star", numbered("a.mrcs"))
-    done = run_convert("--i", "p.star", "--o", "p.cs")
+    done = run_command(capsys, "convert", "--i", "p.star", "--o", "p.cs")
     assert (done.returncode, done.stdout) == (0, "p.cs\n")
-    done = run_convert("--i", "p.star", "--o", "p.cs")
+    done = run_command(capsys, "convert", "--i", "p.star", "--o", "p.cs")
     assert done.returncode == 2
     assert "--overwrite" in done.stderr
-    done = run_convert("--i", "p.star", "--o", "p.cs", "--overwrite", "--json")
+    done = run_command(capsys, "convert", "--i", "p.star", "--o", "p.cs", "--overwrite", "--json")
     assert json.loads(done.stdout) == {"results": ["p.cs"], "particles": 6}
 
 
-def test_the_command_fails_without_a_trace(folder: Path) -> None:
+def test_the_command_fails_without_a_trace(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = modern_table(folder / "p.star", numbered("a.mrcs"))
     path.write_text(path.read_text().replace("80.25", "x", 1))
-    done = run_convert("--i", "p.star", "--o", "p.cs")
+    done = run_command(capsys, "convert", "--i", "p.star", "--o", "p.cs")
     assert done.returncode == 3
     assert "row 1: rlnAngleTilt is 'x'" in done.stderr
     assert "Traceback" not in done.stderr
