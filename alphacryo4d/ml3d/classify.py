@@ -12,7 +12,7 @@ import numpy as np
 from alphacryo4d.ml3d.components import Components, data_power, fit_components, sphere_mask
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.kernels_linear import thread_count
-from alphacryo4d.ml3d.mixture import LatentMixture, fit_mixture
+from alphacryo4d.ml3d.mixture import LatentParticles, fit_mixture
 from alphacryo4d.ml3d.model import Grid, resize_cubes, resize_mask, solve_volumes
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.sums import View, expect, project_back
@@ -157,10 +157,16 @@ class _Run:
         """Classes from principal components, or from random labels."""
         options = self.options
         radius = self.radius_of(options.limit_resolution)
-        count = options.components if options.seeds == "components" else 1
+        finest = self.radius_of(options.sharpen_to) if options.sharpen_to else radius
+        count, finer = 1, None
+        if options.seeds == "components":
+            count = min(options.components, 7)
+            if finest > radius:
+                finer = (options.components, options.finer_iterations, finest)
         parts = fit_components(
             self.images, self.rows, count, options.component_iterations, radius, self.rng,
-            mask_diameter=options.mask_diameter, workers=self.workers,
+            finer=finer, mask_diameter=options.mask_diameter, workers=self.workers,
+            check=self.check,
         )  # fmt: skip
         if options.seeds == "components":
             posteriors = self._latent_classes(parts)
@@ -170,9 +176,9 @@ class _Run:
         return self.from_posteriors(parts.grid, parts.mask, parts.noise, posteriors)
 
     def _latent_classes(self, parts: Components) -> Array:
-        mixture = LatentMixture(parts.information, parts.projected, self.workers)
-        points = fit_mixture(mixture, parts.coordinates, self.total, self.rng)
-        return mixture.posteriors(points)
+        particles = LatentParticles(parts.information, parts.projected, self.workers)
+        mixture = fit_mixture(particles, parts.coordinates, self.total, self.rng)
+        return particles.posteriors(mixture.points)
 
     def started(self, start: Array) -> _Model:
         """Classes from given volumes (K, box, box, box) or soft labels (n, K)."""

@@ -7,6 +7,7 @@ and the covariance of its coordinates. Nothing is classified here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from alphacryo4d.ml3d.images import PreparedImages
-from alphacryo4d.ml3d.model import Grid, solve_volumes
+from alphacryo4d.ml3d.model import Grid, resize_cubes, resize_mask, solve_volumes
 from alphacryo4d.ml3d.sums import View, component_products, expect, project_back
 from alphacryo4d.progress import Progress, no_progress
 
@@ -110,12 +111,15 @@ def fit_components(
     radius: int,
     rng: np.random.Generator,
     *,
+    finer: tuple[int, int, int] | None = None,
     mask_diameter: float | None = None,
-    solvent: bool = True,
     workers: int = 1,
     progress: Progress = no_progress,
+    check: Callable[[], None] | None = None,
 ) -> Components:
     """Probabilistic principal components of some particles.
+
+    The solvent mask narrows, on the way, to what the mean and the components fill.
 
     Parameters
     ----------
@@ -130,56 +134,123 @@ def fit_components(
         Last Fourier shell (pixels).
     rng : Generator
         Random start.
+    finer : (count, iterations, radius), optional
+        Go on with more components and more Fourier shells.
     mask_diameter : float, optional
         Spherical solvent mask (A).
-    solvent : bool
-        Narrow the mask, on the way, to what the mean and the components fill.
     workers : int
-        Threads of the Fourier transforms.
+        Threads.
     progress : Progress
+    check : callable, optional
+        Called before every iteration; stops the work by raising.
     """
     grid = Grid(radius, workers)
     view = View(images, images.sorted_rows(rows), grid)
-    mask = sphere = sphere_mask(grid, images, mask_diameter)
-    voxel = images.box * images.pixel_size / grid.cube
-    noise = data_power(view)
-    noise[:, 0] = noise[:, 1]
-    mean, spectrum, noise = solve_mean(view, noise, mask)
-    fields = np.concatenate([mean, _random_fields(grid, count, 0.1 * spectrum, rng)])
-    variance = np.tile(0.1 * spectrum, (count, 1))
-    means = np.zeros((len(view.rows), count + 1), np.float32)
-    means[:, 0] = 1
-    second = means[:, :, None] * means[:, None, :]
-    for iteration in range(iterations):
-        progress(iteration, iterations, "components")
-        means, second, _, _, left = latent_moments(view, fields * mask, noise, means, second)
-        if iteration:
-            noise = left
-        right, weights = project_back(view, 1.0 / noise, means, packed(second))
-        precision = np.zeros((radius + 1, count + 1, count + 1), np.float32)
-        every = np.arange(count + 1)
-        precision[:, every, every] = 1.0 / np.vstack([spectrum, variance]).T
-        solution = solve_volumes(
-            grid, right, weights, precision, mask=mask, start=fields, steps=4, packed=True
+    fit = _Fit(view, sphere_mask(grid, images, mask_diameter), rng)
+    fit.add_components(count)
+    total = iterations + (finer[1] if finer else 0)
+    for iteration in range(total):
+        if check is not None:
+            check()
+        progress(iteration, total, "components")
+        if finer and iteration == iterations:
+            fit.sharpen(finer[2])
+            fit.add_components(finer[0] - count)
+        fit.iterate()
+        if iteration in (iterations // 3, 2 * iterations // 3):
+            fit.narrow_mask()
+    progress(total, total, "components")
+    return fit.outcome()
+
+
+class _Fit:
+    """State of the EM for the components."""
+
+    def __init__(self, view: View, mask: Array, rng: np.random.Generator) -> None:
+        self.view, self.mask, self.sphere, self.rng = view, mask, mask, rng
+        noise = data_power(view)
+        noise[:, 0] = noise[:, 1]
+        self.fields, self.spectrum, self.noise = solve_mean(view, noise, mask)
+        self.variance = np.empty((0, view.grid.radius + 1))
+        self.means = np.ones((len(view.rows), 1), np.float32)
+        self.second = np.ones((len(view.rows), 1, 1), np.float32)
+
+    @property
+    def grid(self) -> Grid:
+        return self.view.grid
+
+    def add_components(self, count: int) -> None:
+        """More components: weak random volumes."""
+        if count <= 0:
+            return
+        fields = _random_fields(self.grid, count, 0.1 * self.spectrum, self.rng)
+        self.fields = np.concatenate([self.fields, fields])
+        self.variance = np.vstack([self.variance, np.tile(0.1 * self.spectrum, (count, 1))])
+        n, old = self.means.shape
+        self.means = np.concatenate([self.means, np.zeros((n, count), np.float32)], axis=1)
+        second = np.zeros((n, old + count, old + count), np.float32)
+        second[:, :old, :old] = self.second
+        self.second = second
+
+    def sharpen(self, radius: int) -> None:
+        """More Fourier shells."""
+        old = self.grid.radius
+        if radius <= old:
+            return
+        grid = Grid(radius, self.grid.workers)
+        self.view = View(self.view.images, self.view.rows, grid)
+        self.fields = resize_cubes(self.fields, grid.cube)
+        self.mask = resize_mask(self.mask, grid.cube)
+        self.sphere = resize_mask(self.sphere, grid.cube)
+        power = data_power(self.view)
+        power[:, : old + 1] = self.noise
+        self.noise = power
+        more = radius - old
+        self.spectrum = np.concatenate([self.spectrum, np.repeat(self.spectrum[-1:], more)])
+        tail = np.repeat(self.variance[:, -1:], more, axis=1)
+        self.variance = np.concatenate([self.variance, tail], axis=1)
+
+    def iterate(self) -> None:
+        """One expectation and maximisation."""
+        grid, count = self.grid, len(self.fields) - 1
+        self.means, self.second, _, _, self.noise = latent_moments(
+            self.view, self.fields * self.mask, self.noise, self.means, self.second
         )
-        fields, turn = whitened(solution.fields, means, second)
-        means = means @ turn.T
-        second = np.einsum("ab,nbc,dc->nad", turn, second, turn, optimize=True)
-        if solvent and iteration in (iterations // 3, 2 * iterations // 3):
-            narrow = solvent_mask(fields * mask, sphere, voxel)
-            fields = fields * mask * (narrow > 0.01)
-            mask = narrow
-        power = grid.shell_means(np.abs(grid.transform(fields[1:] * mask)) ** 2)
-        power /= float(np.mean(mask**2))
-        spread = np.stack([solution.variance[:, a, a] for a in range(1, count + 1)])
-        variance = np.maximum(power + spread, 1e-6 * spectrum)
-    means, _, information, projected, noise = latent_moments(
-        view, fields * mask, noise, means, second
-    )
-    progress(iterations, iterations, "components")
-    return Components(
-        view.rows, fields * mask, means[:, 1:], information, projected, noise, grid, mask
-    )
+        right, weights = project_back(self.view, 1.0 / self.noise, self.means, packed(self.second))
+        precision = np.zeros((grid.radius + 1, count + 1, count + 1), np.float32)
+        every = np.arange(count + 1)
+        precision[:, every, every] = 1.0 / np.vstack([self.spectrum, self.variance]).T
+        solution = solve_volumes(
+            grid, right, weights, precision, mask=self.mask, start=self.fields, steps=4,
+            packed=True,
+        )  # fmt: skip
+        self.fields, turn = whitened(solution.fields, self.means, self.second)
+        self.means = self.means @ turn.T
+        self.second = np.einsum("ab,nbc,dc->nad", turn, self.second, turn, optimize=True)
+        power = grid.shell_means(np.abs(grid.transform(self.fields * self.mask)) ** 2)
+        power /= float(np.mean(self.mask**2))
+        spread = np.diagonal(solution.variance, axis1=1, axis2=2).T
+        self.spectrum = np.maximum(power[0] + spread[0], 1e-12)
+        self.variance = np.maximum(power[1:] + spread[1:], 1e-6 * self.spectrum)
+
+    def narrow_mask(self) -> None:
+        """Fit the mask to what the mean and the components fill."""
+        images = self.view.images
+        voxel = images.box * images.pixel_size / self.grid.cube
+        mask = solvent_mask(self.fields * self.mask, self.sphere, voxel)
+        self.fields = self.fields * self.mask * (mask > 0.01)
+        self.mask = mask
+
+    def outcome(self) -> Components:
+        """Components with the coordinates of the particles."""
+        cubes = self.fields * self.mask
+        means, _, information, projected, noise = latent_moments(
+            self.view, cubes, self.noise, self.means, self.second
+        )
+        return Components(
+            self.view.rows, cubes, means[:, 1:], information, projected, noise, self.grid,
+            self.mask,
+        )  # fmt: skip
 
 
 def sphere_mask(grid: Grid, images: PreparedImages, diameter: float | None) -> Array:

@@ -250,9 +250,9 @@ def prepare_images(
         spectra = scipy.fft.rfft2(images, workers=workers)
         _refuse_bad_pixels(spectra, part.start)
         in_ranges(
-            take_samples, len(spectra), 8, workers, spectra, kx, ky, box, shifts[part] / pixel_size, defocus[part],
-            phase_shift[part], wavelength[part], cs[part], amplitude[part], sizes[part],
-            data[part], ctf[part],
+            take_samples, len(spectra), 8, workers, spectra, kx, ky, box,
+            shifts[part] / pixel_size, defocus[part], phase_shift[part], wavelength[part],
+            cs[part], amplitude[part], sizes[part], data[part], ctf[part],
         )  # fmt: skip
         progress(part.stop, count)
     rotations = euler_matrices(angles)

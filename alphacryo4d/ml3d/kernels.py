@@ -270,19 +270,21 @@ def expect_components(  # type: ignore[no-untyped-def]
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
 def backproject(  # type: ignore[no-untyped-def]
     begin, end, data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise,
-    coefficients, products, size, sums, weights,
+    coefficients, products, size, sums,
 ):  # fmt: skip
-    """Add particles to grids (maximisation).
+    """Add particles to a grid (maximisation).
 
-    Every voxel near a sample gets ``w c y / noise`` times ``coefficients`` (n, q) in ``sums``
-    (voxels, 2 q) and ``w c^2 / noise`` times ``products`` (n, r) in ``weights`` (voxels, r).
+    Every voxel near a sample gets, in its row of ``sums`` (voxels, 2 q + r), ``w c y / noise``
+    times ``coefficients`` (n, q), real parts then imaginary parts, and ``w c^2 / noise`` times
+    ``products`` (n, r). Other arguments as in :func:`expect_classes`.
     """
     q = coefficients.shape[1]
     r = products.shape[1]
     index = np.empty(8, np.int64)
     weight = np.empty(8, np.float32)
+    width = 2 * q + r
+    share = np.empty(width, np.float32)
     sums[:] = 0
-    weights[:] = 0
     for i in range(begin, end):
         p = rows[i]
         g = group[p]
@@ -299,17 +301,16 @@ def backproject(  # type: ignore[no-untyped-def]
             a = f * c * data[p, s, 0]
             d = f * c * data[p, s, 1] * sign
             c2 = f * c * c
+            for k in range(q):
+                share[k] = a * mean[k]
+                share[q + k] = d * mean[k]
+            for k in range(r):
+                share[2 * q + k] = c2 * second[k]
             for j in range(8):
                 row = sums[index[j]]
-                wa = weight[j] * a
-                wd = weight[j] * d
-                for k in range(q):
-                    row[k] += wa * mean[k]
-                    row[q + k] += wd * mean[k]
-                line = weights[index[j]]
-                w2 = weight[j] * c2
-                for k in range(r):
-                    line[k] += w2 * second[k]
+                w = weight[j]
+                for k in range(width):
+                    row[k] += w * share[k]
 
 
 @numba.njit(inline="always")
@@ -326,42 +327,37 @@ def _turned(re, im, quarters):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def fold_blocks(begin, end, sums, weights, size, total, weighted):  # type: ignore[no-untyped-def]
+def fold_blocks(begin, end, sums, size, total, weighted):  # type: ignore[no-untyped-def]
     """Add the blocks in fixed order, apply Friedel symmetry at x = 0, and turn columns outward.
 
     Fills ``total`` (q, N, N, N // 2 + 1) complex64, with the origin moved from N // 4 to
     the first voxel, and ``weighted`` (N * N * (N // 2 + 1), r) float32.
     """
-    blocks, _, double = sums.shape
-    q = double // 2
-    r = weights.shape[2]
+    blocks, _, width = sums.shape
+    q = total.shape[0]
     half = size // 2 + 1
+    row = np.empty(width, np.float32)
     for z in range(begin, end):
-        re = np.empty(double, np.float32)
-        second = np.empty(r, np.float32)
         for y in range(size):
             for x in range(half):
                 v = (z * size + y) * half + x
-                re[:] = 0
-                second[:] = 0
+                row[:] = 0
                 for b in range(blocks):
-                    for k in range(double):
-                        re[k] += sums[b, v, k]
-                    for k in range(r):
-                        second[k] += weights[b, v, k]
+                    for k in range(width):
+                        row[k] += sums[b, v, k]
                 if x == 0:
                     mate = ((size - z) % size * size + (size - y) % size) * half
                     for b in range(blocks):
                         for k in range(q):
-                            re[k] += sums[b, mate, k]
-                            re[q + k] -= sums[b, mate, q + k]
-                        for k in range(r):
-                            second[k] += weights[b, mate, k]
+                            row[k] += sums[b, mate, k]
+                            row[q + k] -= sums[b, mate, q + k]
+                        for k in range(2 * q, width):
+                            row[k] += sums[b, mate, k]
                 turn = (x + y + z) % 4
                 for k in range(q):
-                    total[k, z, y, x] = _turned(re[k], re[q + k], 4 - turn)
-                for k in range(r):
-                    weighted[v, k] = second[k]
+                    total[k, z, y, x] = _turned(row[k], row[q + k], 4 - turn)
+                for k in range(2 * q, width):
+                    weighted[v, k - 2 * q] = row[k]
 
 
 @numba.njit(cache=True, nogil=True)

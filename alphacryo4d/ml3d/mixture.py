@@ -1,50 +1,115 @@
-"""Mixture of points in the space of the principal components: seeds of the classes.
+"""Mixture in the space of the principal components: the classes before any volume is made.
 
-A class is a point of the latent space, that is a volume of the subspace. The likelihood of a
-particle given a point is a small quadratic form, so that many starts and iterations cost little.
+A class is a point of the latent space, that is a volume of the subspace. Particles of a class
+scatter about its point with one covariance that all classes share: components also carry what
+differs from particle to particle within a state, such as the errors of the poses (to first order
+three rotations and three shifts are components of their own), and without this scatter they
+would be taken for classes. The likelihood of a particle given a point is a small quadratic form,
+so that many starts and iterations cost little.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from alphacryo4d.ml3d.kernels_linear import in_ranges, mixture_sums
+from alphacryo4d.ml3d.kernels_latent import marginal_features, mixture_sums, scatter_sums
+from alphacryo4d.ml3d.kernels_linear import in_ranges
 
 Array = np.ndarray[Any, Any]
 _PARTS = 8
 
 
-class LatentMixture:
-    """Equally likely points that explain the coordinates of particles, fitted by EM.
+@dataclass
+class Mixture:
+    """Points of the latent space, and the scatter of particles about them.
+
+    Attributes
+    ----------
+    points : (K, q) float64
+    scatter : (q, q) float64
+        Covariance of the coordinates within a class.
+    value : float
+        Mean log-likelihood of the particles.
+    """
+
+    points: Array
+    scatter: Array
+    value: float
+
+
+class LatentParticles:
+    """What the data say about the coordinates of every particle.
 
     Parameters
     ----------
     information : (n, q, q) array
     projected : (n, q) array
-        The log-likelihood of point z is ``projected . z - z . information . z / 2``.
+        The log-likelihood of coordinates z is ``projected . z - z . information . z / 2``.
     workers : int
         Threads.
     """
 
     def __init__(self, information: Array, projected: Array, workers: int = 1) -> None:
+        self.information = np.ascontiguousarray(information, dtype=np.float32)
+        self.projected = np.ascontiguousarray(projected, dtype=np.float32)
         self.count = projected.shape[1]
         self.workers = workers
         self.row, self.column = np.triu_indices(self.count)
         self.half = np.where(self.row == self.column, 0.5, 1.0)
-        packed = -information[:, self.row, self.column] * self.half
-        self.features = np.concatenate([projected, packed], axis=1).astype(np.float32)
+        self.features = np.empty((len(projected), self.count + len(self.row)), np.float32)
+        self.constant = 0.0
+        self.set_scatter(np.eye(self.count))
+
+    def _ranges(self) -> list[tuple[int, int]]:
+        n = len(self.projected)
+        return [(p * n // _PARTS, (p + 1) * n // _PARTS) for p in range(_PARTS)]
+
+    def set_scatter(self, scatter: Array) -> None:
+        """Let particles scatter about their points with a covariance (q, q)."""
+        self.precision = np.linalg.inv(scatter)
+        values = np.zeros((_PARTS, 1))
+        ranges = self._ranges()
+
+        def work(begin: int, end: int) -> None:
+            for p in range(begin, end):
+                marginal_features(
+                    *ranges[p], self.information, self.projected, self.precision, self.features,
+                    values[p],
+                )  # fmt: skip
+
+        in_ranges(work, _PARTS, _PARTS, self.workers)
+        size = max(1, len(self.projected))
+        self.constant = float(values.sum()) / size - 0.5 * float(np.linalg.slogdet(scatter)[1])
+
+    def _sums(self, points: Array, temperature: float, soft: Array) -> tuple[Array, float]:
+        square = points[:, self.row] * points[:, self.column]
+        lines = np.ascontiguousarray(np.concatenate([points, square], axis=1).T, dtype=np.float32)
+        sums = np.zeros((_PARTS, *lines.shape), np.float32)
+        values = np.zeros((_PARTS, 1))
+        ranges, inverse = self._ranges(), np.float32(1.0 / temperature)
+
+        def work(begin: int, end: int) -> None:
+            for p in range(begin, end):
+                mixture_sums(*ranges[p], self.features, lines, inverse, soft, sums[p], values[p])
+
+        in_ranges(work, _PARTS, _PARTS, self.workers)
+        mean = float(values.sum()) / max(1, len(self.features))
+        return sums.sum(axis=0, dtype=np.float64).T, mean - float(np.log(len(points)))
 
     def step(self, points: Array, temperature: float = 1.0) -> tuple[Array, float]:
         """One EM iteration: new points (K, q) and the mean log-likelihood of the old ones."""
-        sums, value = self._sums(points, temperature, np.empty((0, len(points)), np.float32))
+        nothing = np.empty((0, len(points)), np.float32)
+        sums, value = self._sums(points, temperature, nothing)
         matrices = np.zeros((len(points), self.count, self.count))
         packed = -sums[:, self.count :] / self.half
         matrices[:, self.row, self.column] = packed
         matrices[:, self.column, self.row] = packed
         matrices += np.eye(self.count)
-        return np.linalg.solve(matrices, sums[:, : self.count, None])[..., 0], value
+        moved = np.linalg.solve(matrices, sums[:, : self.count, None])[..., 0]
+        return moved, value + self.constant
 
     def posteriors(self, points: Array) -> Array:
         """Posteriors of the points, (n, K) float32."""
@@ -52,25 +117,25 @@ class LatentMixture:
         self._sums(points, 1.0, soft)
         return soft
 
-    def _sums(self, points: Array, temperature: float, soft: Array) -> tuple[Array, float]:
-        square = points[:, self.row] * points[:, self.column]
-        lines = np.concatenate([points, square], axis=1).T
-        lines = np.ascontiguousarray(lines, dtype=np.float32)
-        n = len(self.features)
-        sums = np.zeros((_PARTS, *lines.shape), np.float32)
-        values = np.zeros((_PARTS, 1))
-        inverse = np.float32(1.0 / temperature)
+    def scatter_about(self, points: Array) -> Array:
+        """Maximum-likelihood scatter of the particles about their points, (q, q)."""
+        soft = self.posteriors(points)
+        first = soft @ points.astype(np.float32)
+        pairs = (points[:, :, None] * points[:, None, :]).reshape(len(points), -1)
+        second = (soft @ pairs.astype(np.float32)).reshape(-1, self.count, self.count)
+        sums = np.zeros((_PARTS, self.count, self.count))
+        ranges = self._ranges()
 
         def work(begin: int, end: int) -> None:
             for p in range(begin, end):
-                mixture_sums(
-                    p * n // _PARTS, (p + 1) * n // _PARTS, self.features, lines, inverse, soft,
-                    sums[p], values[p],
+                scatter_sums(
+                    *ranges[p], self.information, self.projected, self.precision, first, second,
+                    sums[p],
                 )  # fmt: skip
 
         in_ranges(work, _PARTS, _PARTS, self.workers)
-        total = sums.sum(axis=0, dtype=np.float64).T
-        return total, float(values.sum()) / n - float(np.log(len(points)))
+        mean: Array = sums.sum(axis=0) / max(1, len(soft))
+        return 0.5 * (mean + mean.T)
 
 
 def spread_points(coordinates: Array, count: int, rng: np.random.Generator) -> Array:
@@ -78,53 +143,77 @@ def spread_points(coordinates: Array, count: int, rng: np.random.Generator) -> A
     points = [coordinates[rng.integers(len(coordinates))]]
     square = np.sum((coordinates - points[0]) ** 2, axis=1, dtype=np.float64)
     for _ in range(count - 1):
-        chosen = rng.choice(len(coordinates), p=square / square.sum())
+        total = square.sum()
+        chances = square / total if total > 0 else None
+        chosen = rng.choice(len(coordinates), p=chances)
         points.append(coordinates[chosen])
         new = np.sum((coordinates - points[-1]) ** 2, axis=1, dtype=np.float64)
         square = np.minimum(square, new)
     return np.array(points, dtype=np.float64)
 
 
+def _further(before: Array, after: Array, factor: float = 1.8) -> Array:
+    """Covariance ``factor`` times as far (in its logarithm) from ``before`` as ``after`` is."""
+    root = np.linalg.cholesky(before)
+    inner = np.linalg.solve(root, np.linalg.solve(root, after).T)
+    values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))
+    half = root @ vectors * np.maximum(values, 1e-6) ** (0.5 * factor)
+    moved: Array = half @ half.T
+    return moved
+
+
+def refine_mixture(particles: LatentParticles, points: Array, rounds: int, steps: int) -> Mixture:
+    """Rounds of ``steps`` EM iterations of the points, then one of the scatter."""
+    value = -np.inf
+    for _ in range(rounds):
+        for _ in range(steps):
+            points, value = particles.step(points)
+        before = np.linalg.inv(particles.precision)
+        particles.set_scatter(_further(before, particles.scatter_about(points)))
+    return Mixture(points, np.linalg.inv(particles.precision), value)
+
+
 def fit_mixture(
-    mixture: LatentMixture,
+    particles: LatentParticles,
     coordinates: Array,
     count: int,
     rng: np.random.Generator,
     *,
     starts: int = 8,
     steps: int = 20,
-    final_steps: int = 30,
-    temperature: float = 8.0,
-) -> Array:
-    """Points of the mixture with the best likelihood of several annealed starts.
+    rounds: int = 10,
+    temperature: float = 6.0,
+) -> Mixture:
+    """Mixture of the best likelihood of several annealed starts.
+
+    The scatter starts wide (all variance) and is found together with the points of a first
+    start; then points start anew under this scatter, and the best is refined.
 
     Parameters
     ----------
-    mixture : LatentMixture
+    particles : LatentParticles
     coordinates : (n, q) array
         Posterior means of the particles, from which starts are drawn.
     count : int
         Points.
     rng : Generator
-    starts, steps, final_steps : int
-        Starts of ``steps`` iterations each; the best gets ``final_steps`` more.
+    starts, steps : int
+        Starts of ``steps`` iterations each under a fixed scatter.
+    rounds : int
+        Rounds of refinement before and after the starts.
     temperature : float
         At which a start begins; it cools to 1.
-
-    Returns
-    -------
-    (count, q) float64 array
     """
     cooling = np.geomspace(temperature, 1.0, max(1, steps - steps // 4))
     schedule = np.concatenate([cooling, np.ones(steps - len(cooling))])
-    best, best_value = np.empty(0), -np.inf
+    particles.set_scatter(np.eye(particles.count))
+    best = refine_mixture(particles, spread_points(coordinates, count, rng), rounds, 3)
+    best.value = -np.inf
     for _ in range(starts):
         points = spread_points(coordinates, count, rng)
         value = -np.inf
         for hot in schedule:
-            points, value = mixture.step(points, float(hot))
-        if value > best_value:
-            best, best_value = points, value
-    for _ in range(final_steps):
-        best, _ = mixture.step(best)
-    return best
+            points, value = particles.step(points, float(hot))
+        if value > best.value:
+            best = Mixture(points, best.scatter, value)
+    return refine_mixture(particles, best.points, rounds, 3)

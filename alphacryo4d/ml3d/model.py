@@ -27,8 +27,8 @@ Array = np.ndarray[Any, Any]
 
 
 def padded_columns(count: int) -> int:
-    """Number of columns rounded up to whole vectors of eight numbers."""
-    return -(-count // 8) * 8
+    """Number of columns rounded up to whole vectors of four numbers."""
+    return -(-count // 4) * 4
 
 
 @dataclass(frozen=True)

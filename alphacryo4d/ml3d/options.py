@@ -30,15 +30,20 @@ class ClassifyOptions:
 
     classes: str = setting("5x8", "Classes: a number, or a hierarchy such as 5x8.")
     iterations: int = setting(
-        25, "Iterations of expectation and maximisation.", flags=("--iterations", "--iter")
+        6, "Iterations of expectation and maximisation.", flags=("--iterations", "--iter")
     )
     limit_resolution: float = setting(15.0, "Resolution at which classification starts (A).")
     sharpen_to: float = setting(
-        8.0, "Finest resolution (A) that measured signal may open; 0 stays at the limit."
+        10.5, "Resolution (A) to which components and classes are sharpened; 0 stays at the limit."
     )
     seeds: str = setting("components", "Start of the classes.", choices=("components", "random"))
-    components: int = setting(10, "Principal components of the particles that seed the classes.")
-    component_iterations: int = setting(12, "Iterations for the principal components.")
+    components: int = setting(11, "Principal components of the particles that seed the classes.")
+    component_iterations: int = setting(
+        10, "Iterations for the principal components at the starting resolution."
+    )
+    finer_iterations: int = setting(
+        5, "Iterations for the principal components at the finest resolution."
+    )
     prior: str = setting(
         "shared", "Prior spectrum of the class volumes.", choices=("shared", "class")
     )
@@ -59,6 +64,7 @@ class ClassifyOptions:
         require_setting(self.sharpen_to >= 0, "sharpen-to must be positive or 0 (A)")
         require_setting(self.components >= 1, "components must be at least 1")
         require_setting(self.component_iterations >= 1, "component-iterations must be at least 1")
+        require_setting(self.finer_iterations >= 1, "finer-iterations must be at least 1")
         require_setting(self.tau2_fudge > 0, "tau2-fudge must be positive")
         require_setting(self.temperature >= 1, "temperature must be at least 1")
         require_setting(0 <= self.minimum_share < 1, "minimum-share must be in [0, 1)")

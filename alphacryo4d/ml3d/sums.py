@@ -210,30 +210,27 @@ def project_back(
     weights : (voxels, r) float32
     """
     images, grid = view.images, view.grid
-    q, r = coefficients.shape[1], products.shape[1]
-    wide, tall = padded_columns(q), padded_columns(r)
-    mean = np.zeros((len(view.rows), wide), np.float32)
-    mean[:, :q] = coefficients
-    second = np.zeros((len(view.rows), tall), np.float32)
+    count, q = coefficients.shape
+    r = products.shape[1]
+    width = padded_columns(2 * q + r)
+    second = np.zeros((count, width - 2 * q), np.float32)
     second[:, :r] = products
-    size = grid.voxels * (2 * wide + tall) * 4
-    blocks = int(np.clip(_BUFFER // size, 2, 8))
-    sums = np.empty((blocks, grid.voxels, 2 * wide), np.float32)
-    weighted = np.empty((blocks, grid.voxels, tall), np.float32)
+    mean = np.ascontiguousarray(coefficients, dtype=np.float32)
+    blocks = int(np.clip(_BUFFER // (grid.voxels * width * 4), 2, 8))
+    sums = np.empty((blocks, grid.voxels, width), np.float32)
     inverse = inverse_noise.astype(np.float32)
-    count = len(view.rows)
 
     def work(begin: int, end: int) -> None:
         for block in range(begin, end):
             backproject(
                 block * count // blocks, (block + 1) * count // blocks, images.data, images.ctf,
                 view.matrices, view.rows, images.kx, images.ky, images.shell, 0, view.last,
-                images.group, inverse, mean, second, grid.padded, sums[block], weighted[block],
+                images.group, inverse, mean, second, grid.padded, sums[block],
             )  # fmt: skip
 
     in_ranges(work, blocks, blocks, grid.workers)
     size = grid.padded
-    right = np.empty((wide, size, size, size // 2 + 1), np.complex64)
-    weights = np.empty((grid.voxels, tall), np.float32)
-    in_ranges(fold_blocks, size, 16, grid.workers, sums, weighted, size, right, weights)
-    return right[:q], weights[:, :r]
+    right = np.empty((q, size, size, size // 2 + 1), np.complex64)
+    weights = np.empty((grid.voxels, width - 2 * q), np.float32)
+    in_ranges(fold_blocks, size, 16, grid.workers, sums, size, right, weights)
+    return right, weights
