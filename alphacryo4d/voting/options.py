@@ -148,7 +148,9 @@ class ReclassifyOptions:
     )
     merge: bool = setting(True, "Give up states that held-out particles do not support.")
     refine_poses: bool = setting(
-        False, "Refine poses locally between rounds, against volumes that have not seen them."
+        False,
+        "Refine poses locally after the first round, against volumes that have not seen the "
+        "particle (takes about as long as a round; the tables keep the consensus poses).",
     )
     angle_error: float = setting(1.0, "Expected error of each pose angle (degrees).")
     shift_error: float = setting(0.5, "Expected error of each shift (A).")
@@ -164,6 +166,10 @@ class ReclassifyOptions:
         require_setting(self.rounds >= 1, "--rounds must be at least 1")
         require_setting(self.iterations >= 1, "--iterations must be at least 1")
         require_setting(self.steps >= 1, "--steps must be at least 1")
+        require_setting(
+            self.rounds >= 2 or not self.refine_poses,
+            "--refine-poses: refined poses serve from the second round on; take --rounds 2",
+        )
         require_setting(0 <= self.stable < 1, "--stable must be in [0, 1)")
         require_setting(0 <= self.minimum_posterior < 1, "--minimum-posterior must be in [0, 1)")
         require_setting(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from alphacryo4d.job import Deadline, Job
 from alphacryo4d.particles import ParticleSet
 from alphacryo4d.progress import show_progress
 from alphacryo4d.voting.images_stage import prepare_rows
+from alphacryo4d.voting.merging import merged_states, renumbered, say, unsupported
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.reclassify import (
     FoldStates,
@@ -26,8 +26,6 @@ from alphacryo4d.voting.votes import LEFT_OUT, Election, count_votes, require_he
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.images import PreparedImages
-
-logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
 
@@ -250,45 +248,40 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
         What happened and why.
     """
     rounds = Rounds(job, setting)
-    numbers = np.unique(states[states > 0])
-    states, kept = renumbered(states, numbers), numbers
+    kept = np.unique(states[states > 0])
+    states = renumbered(states, kept)
     log: list[str] = []
+    best: Round | None = None
     for turn in range(1, setting.options.rounds + 1):
         found = rounds.play(turn, states, len(kept))
         votes = np.empty((len(states), len(kept)), np.uint8)
         _, election = elect(setting, found, len(kept), votes)
         changed = changed_share(states, election.states)
-        assert found.support is not None
+        support = found.support
+        assert support is not None
         say(
             log,
             f"round {turn}: {len(kept)} states, {election.kept} of {len(states)} particles voted, "
-            f"{100 * changed:.1f}% changed; gain {found.support.gain:.3f} +- "
-            f"{found.support.error:.3f} nats a left-out particle",
+            f"{100 * changed:.1f}% changed; gain {support.gain:.3f} +- {support.error:.3f} nats a "
+            "left-out particle",
         )
         log += found.log
+        if best is not None and best.support is not None and support.gain <= best.support.gain:
+            say(log, f"round {turn}: left-out particles gain no more; the round before stays")
+            return best, kept, log
+        best = found
         rounds.take_poses(found)
         states = election.states
-        last = turn == setting.options.rounds
-        if setting.options.merge and found.support.real and not last:
-            weakest = unsupported(found.support)
-            for k in weakest:
-                say(
-                    log,
-                    f"round {turn}: state {kept[k]} is merged into state "
-                    f"{kept[found.support.partner[k]]}: left-out particles lose only "
-                    f"{found.support.state_gain[k]:.5f} +- {found.support.state_error[k]:.5f} "
-                    "nats each",
-                )
-            if len(weakest):
-                stay = np.setdiff1d(np.arange(len(kept)), weakest)
-                merged = np.arange(len(kept) + 1)
-                merged[weakest + 1] = found.support.partner[weakest] + 1
-                states, kept = renumbered(merged[states], stay + 1), kept[stay]
-                continue
-        if changed <= setting.options.stable:
+        leaving = unsupported(support)
+        merge = setting.options.merge and support.real and leaving.size > 0
+        if merge and turn < setting.options.rounds:
+            states, kept = merged_states(log, turn, support, states, kept, leaving)
+            best = None
+        elif changed <= setting.options.stable:
             say(log, f"round {turn}: the states are stable")
             break
-    return found, kept, log
+    assert best is not None
+    return best, kept, log
 
 
 def as_assignments(setting: Setting, found: Round, count: int) -> tuple[Array, Array, Array]:
@@ -313,25 +306,3 @@ def elect(setting: Setting, found: Round, count: int, votes: Array) -> tuple[Ele
     if not setting.options.require_heldout:
         return first, first
     return first, require_heldout(first, found.heldout + 1)
-
-
-def unsupported(support: Support) -> Array:
-    """States to merge into their partners, the least needed first; partners stay."""
-    leaving: list[int] = []
-    for k in np.argsort(support.state_gain).tolist():
-        if not support.supported[k] and int(support.partner[k]) not in leaving:
-            leaving.append(k)
-    return np.array(sorted(leaving), np.int64)
-
-
-def renumbered(states: Array, kept: Array) -> Array:
-    """States with the kept numbers counted from 1, all others voted out."""
-    table = np.zeros(int(max(states.max(), kept.max())) + 1, np.int32)
-    table[kept] = np.arange(1, len(kept) + 1)
-    return table[states]
-
-
-def say(log: list[str], line: str) -> None:
-    """Log a line and keep it for the report."""
-    logger.info("%s", line)
-    log.append(line)
