@@ -122,7 +122,25 @@ def all_minima_along(energies: Array, *, depth: float = 0.1) -> Array:
     """
     from scipy.signal import find_peaks
 
-    padded = np.concatenate([[energies.max() + 1], energies, [energies.max() + 1]])
-    found = find_peaks(-padded, prominence=depth, plateau_size=1)[0] - 1
-    rows: Array = np.clip(found, 0, len(energies) - 1)
-    return rows if len(rows) else np.array([int(energies.argmin())])
+    wall = energies.max() + 1.0
+    padded = np.concatenate([[wall], energies, [wall]])
+    rows: Array = find_peaks(-padded)[0] - 1
+    kept = _deep_enough(energies, rows, depth)
+    return kept if len(kept) else np.array([int(energies.argmin())])
+
+
+def _deep_enough(energies: Array, rows: Array, depth: float) -> Array:
+    """Minima left after the shallowest pass between neighbours is removed until all are deep."""
+    kept = rows.tolist()
+    while len(kept) > 1:
+        tops = [energies[a : b + 1].max() for a, b in zip(kept[:-1], kept[1:], strict=True)]
+        depths = [
+            top - max(energies[a], energies[b])
+            for top, a, b in zip(tops, kept[:-1], kept[1:], strict=True)
+        ]
+        shallow = int(np.argmin(depths))
+        if depths[shallow] >= depth:
+            break
+        higher = kept[shallow] if energies[kept[shallow]] > energies[kept[shallow + 1]] else None
+        kept.remove(kept[shallow + 1] if higher is None else higher)
+    return np.array(kept, int)

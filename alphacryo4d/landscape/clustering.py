@@ -1,9 +1,12 @@
 """Volumes grouped into states by what is known of them in the full space and from the folds.
 
 Two kinds of evidence: distances between volumes, and particles that volumes of different folds
-share. Distances give the starts (k-means of the principal coordinates, a volume weighing by its
-particles since its noise falls with them); the shared particles choose and refine
-(:mod:`alphacryo4d.landscape.latent_classes`). Without assignments the distances alone decide.
+share. K-means gives candidate groupings, from the plane and from the principal coordinates, plain
+and with every volume drawn towards the volumes of other folds that hold its particles. Chosen is
+the grouping whose states the folds agree on best: the largest mutual information between the
+states that two folds give a particle. The number of states is that of the latent classes with the
+least information criterion (:mod:`alphacryo4d.landscape.latent_classes`). Without assignments the
+distances alone decide.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from alphacryo4d.progress import Progress, no_progress
 Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
 DIMENSIONS = (6, 10, 15)
+DRAWN = (0.0, 0.4, 0.7)
 
 
 @dataclass(frozen=True)
@@ -31,19 +35,21 @@ class Grouping:
     ----------
     labels : (V,) int array
         From 0, without gaps.
-    shares : (V, K) array or None
-        Expected particles of each volume in each state, where assignments were there.
+    agreement : float
+        Mutual information of the states that two folds give a particle, in nats; NaN without
+        assignments.
     tried : tuple of (int, float)
         Numbers of states that were tried, and the criterion of each (lower is better).
     """
 
     labels: Array
-    shares: Array | None
+    agreement: float
     tried: tuple[tuple[int, float], ...]
 
 
 def group_volumes(
     distances: Array,
+    embedding: Array,
     counts: Array,
     folds: Array,
     *,
@@ -58,13 +64,15 @@ def group_volumes(
     ----------
     distances : (V, V) array
         Squared distances of the standardised volumes.
+    embedding : (V, 2) array
+        The plane of the landscape.
     counts : (V,) array
-        Particles per volume.
+        Particles per volume: the weight of a volume, since its noise falls with them.
     folds : (V,) int array
         Fold of each volume (a number for every fold of every batch), from 0.
     states : int, optional
-        Number of states. None finds it: with assignments the number of least Bayesian
-        information criterion of the latent classes, without them the largest silhouette.
+        Number of states. None finds it: with assignments the number of least information
+        criterion of the latent classes, without them the largest silhouette.
     assignments : (P, M + 1) int array, optional
         Volume row of every particle in every fold.
     seed : int
@@ -74,32 +82,73 @@ def group_volumes(
     if assignments is None or folds.max() == 0:
         return _group_by_distance(coordinates, counts, states, seed)
     table = LabelTable(assignments, folds)
+    tried: tuple[tuple[int, float], ...] = ()
+    if states is None:
+        states, tried = _number_of_states(table, coordinates, counts, folds, seed, progress)
+    found = candidates(
+        coordinates, embedding, counts, table.flow(), min(states, len(counts)), seed=seed
+    )
+    best = max(found, key=table.agreement)
+    labels = np.unique(best, return_inverse=True)[1]
+    return Grouping(labels, table.agreement(labels), tried)
 
+
+def _number_of_states(
+    table: LabelTable,
+    coordinates: Array,
+    counts: Array,
+    folds: Array,
+    seed: int,
+    progress: Progress,
+) -> tuple[int, tuple[tuple[int, float], ...]]:
     def fit(number: int) -> LatentClasses:
-        begun = starts(coordinates, counts, number, seed=seed)
-        return best_of_starts(table, begun, number)
+        return best_of_starts(table, starts(coordinates, counts, number, seed=seed), number)
 
-    if states is not None:
-        return _grouping(fit(min(states, len(counts))), ())
     most = max(2, min(len(counts), 3 * int(np.bincount(folds).max()) // 2))
     found, tried = least_criterion(
         fit, lambda mixture: mixture.information_criterion, most, progress=progress
     )
+    number = int(found.shares.shape[1])
     logger.info(
         "states: %d have the least information criterion of %s",
-        found.shares.shape[1],
+        number,
         ", ".join(str(number) for number, _ in tried),
     )
-    return _grouping(found, tried)
+    return number, tried
 
 
-def _grouping(mixture: LatentClasses, tried: tuple[tuple[int, float], ...]) -> Grouping:
-    used, labels = np.unique(mixture.labels, return_inverse=True)
-    if len(used) < mixture.shares.shape[1]:
-        logger.warning(
-            "states: %d of %d have a volume of their own", len(used), mixture.shares.shape[1]
-        )
-    return Grouping(labels, mixture.shares[:, used], tried)
+def candidates(
+    coordinates: Array,
+    embedding: Array,
+    counts: Array,
+    flow: Array,
+    states: int,
+    *,
+    seed: int,
+) -> list[Array]:
+    """Groupings (V,) of the volumes from several views of them.
+
+    Parameters
+    ----------
+    coordinates : (V, D) array
+        Principal coordinates.
+    embedding : (V, 2) array
+        The plane.
+    flow : (V, V) array
+        Share of each volume's particles in the volumes of other folds.
+    """
+    found = [
+        _kmeans(embedding, counts if run % 2 else None, states, seed=8 * seed + run, runs=3)
+        for run in range(8)
+    ]
+    for dimensions in dict.fromkeys(min(d, coordinates.shape[1]) for d in DIMENSIONS):
+        plain = coordinates[:, :dimensions]
+        for drawn in DRAWN:
+            view = (1 - drawn) * plain + drawn * (flow @ plain)
+            found += [
+                _kmeans(view, counts, states, seed=8 * seed + run, runs=3) for run in range(2)
+            ]
+    return found
 
 
 def starts(
@@ -113,7 +162,9 @@ def starts(
     ]
 
 
-def _kmeans(coordinates: Array, counts: Array, states: int, *, seed: int, runs: int) -> Array:
+def _kmeans(
+    coordinates: Array, counts: Array | None, states: int, *, seed: int, runs: int
+) -> Array:
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
@@ -181,11 +232,11 @@ def _group_by_distance(
     kept = coordinates[:, : DIMENSIONS[1]]
     if states is not None:
         labels = _kmeans(kept, counts, min(states, len(counts)), seed=seed, runs=20)
-        return Grouping(np.unique(labels, return_inverse=True)[1], None, ())
+        return Grouping(np.unique(labels, return_inverse=True)[1], np.nan, ())
     most = min(40, len(counts) - 1)
     fits, tried = {}, []
     for number in range(2, most + 1):
         fits[number] = _kmeans(kept, counts, number, seed=seed, runs=10)
         tried.append((number, -float(silhouette_score(kept, fits[number]))))
     best = min(tried, key=lambda entry: entry[1])[0]
-    return Grouping(fits[best], None, tuple(tried))
+    return Grouping(fits[best], np.nan, tuple(tried))

@@ -160,5 +160,5 @@ def low_pass_coefficients(volumes: Array, voxel_size: float, resolution: float) 
     result = np.empty((len(volumes), 2 * int(kept.sum())), np.float32)
     for row, volume in enumerate(volumes):
         coefficients = fft.rfftn(np.asarray(volume, np.float32), norm="ortho")[kept] * factors
-        result[row] = coefficients.view(np.float32)
+        result[row] = coefficients.astype(np.complex64).view(np.float32)
     return result

@@ -149,6 +149,7 @@ def _from_volumes(
     with show_progress("states") as progress:
         grouping = group_volumes(
             evidence.distances,
+            landscape.embedding,
             landscape.counts,
             landscape.folds,
             states=options.number,

@@ -46,8 +46,12 @@ class LatentClasses:
 
     @property
     def information_criterion(self) -> float:
-        """Bayesian information criterion: -2 log L + parameters * log(particles)."""
-        return -2 * self.log_likelihood + self.parameters * float(np.log(self.particles))
+        """Adjusted Bayesian information criterion: -2 log L + parameters * log((P + 2) / 24).
+
+        The sample-size adjustment (Sclove 1987) is the usual choice for latent classes; without
+        it the number of classes comes out low where classes are hard to tell apart (Yang 2006).
+        """
+        return -2 * self.log_likelihood + self.parameters * float(np.log((self.particles + 2) / 24))
 
 
 class LabelTable:
@@ -71,6 +75,7 @@ class LabelTable:
         shape = (len(patterns), len(folds))
         ones = np.ones(len(row))
         self.incidence = csr_matrix((ones, (row, patterns[row, column])), shape=shape)
+        self.patterns = patterns
         self.weights = weights.astype(np.float64)
         self.weighted = self.incidence.T.multiply(self.weights[None]).tocsr()
         self.folds = np.asarray(folds)
@@ -81,6 +86,44 @@ class LabelTable:
         """Free parameters of a mixture with so many states."""
         classes = np.bincount(self.folds)
         return states - 1 + states * int((classes - 1).sum())
+
+    def agreement(self, labels: Array) -> float:
+        """Mutual information of the states that two folds give a particle, in nats.
+
+        Parameters
+        ----------
+        labels : (V,) int array
+            State of each volume, from 0.
+
+        Returns
+        -------
+        float
+            Mean over all pairs of folds. It grows with the number of states and with how well
+            the folds agree on them; for one number of states it ranks groupings of volumes.
+        """
+        states = int(labels.max()) + 1
+        given = np.where(self.patterns >= 0, labels[self.patterns], -1)
+        found = []
+        for first in range(given.shape[1]):
+            for second in range(first):
+                both = (given[:, first] >= 0) & (given[:, second] >= 0)
+                pairs = given[both, first] * states + given[both, second]
+                table = np.bincount(pairs, self.weights[both], minlength=states**2)
+                joint = table.reshape(states, states) / max(table.sum(), 1e-300)
+                expected = joint.sum(1)[:, None] * joint.sum(0)[None]
+                kept = joint > 0
+                found.append(float((joint[kept] * np.log(joint[kept] / expected[kept])).sum()))
+        return float(np.mean(found))
+
+    def flow(self) -> Array:
+        """Share (V, V) of each volume's particles that are in each volume of another fold."""
+        shared = (self.incidence.T @ self.incidence.multiply(self.weights[:, None])).toarray()
+        shared[self.folds[:, None] == self.folds[None]] = 0.0
+        totals = shared.sum(1, keepdims=True)
+        alone = totals[:, 0] == 0
+        result: Array = shared / np.where(totals == 0, 1.0, totals)
+        result[alone, alone] = 1.0
+        return result
 
     def start(self, labels: Array, states: int) -> Array:
         """Posteriors (patterns, K) from a state of each volume: the share of its votes."""

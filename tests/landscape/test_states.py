@@ -1,0 +1,89 @@
+"""States on the plane, basins, and minima along a path."""
+
+import numpy as np
+import pytest
+
+from alphacryo4d.landscape.basins import all_minima_along, basins, minima_along
+from alphacryo4d.landscape.states import (
+    assign_volumes,
+    centers_of_groups,
+    fitted_radii,
+    ordered_along,
+    recommended_radii,
+    state_energies,
+)
+
+CENTERS = np.array([[0.0, 0.0], [4.0, 0.0]])
+
+
+def test_a_volume_belongs_to_the_nearest_center_that_it_is_strictly_inside():
+    points = np.array([[1.0, 0], [3.0, 0], [2.1, 0], [-3.0, 0], [-2.9, 0]])
+    np.testing.assert_array_equal(
+        assign_volumes(points, CENTERS, np.array([3.0, 3.0])), [1, 2, 2, 0, 1]
+    )
+
+
+def test_the_nearest_center_does_not_take_what_is_outside_its_radius():
+    assert assign_volumes(np.array([[1.5, 0]]), CENTERS, np.array([1.0, 3.0])) == [2]
+
+
+def test_fitted_radii_give_separate_groups_back():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 30)
+    points = CENTERS[labels] + rng.normal(size=(60, 2)) * 0.5
+    centers = centers_of_groups(points, np.ones(60), labels)
+    radii = fitted_radii(points, centers, labels)
+    np.testing.assert_array_equal(assign_volumes(points, centers, radii), labels + 1)
+
+
+def test_recommended_radius_is_the_distance_to_the_next_center():
+    np.testing.assert_allclose(recommended_radii(CENTERS, CENTERS), [4, 4])
+
+
+def test_state_energy_is_minus_log_of_its_share_of_all_votes():
+    volumes, counts = np.array([1, 2, 0, 1, 2, 0]), np.array([30, 10, 60, 30, 10, 60.0])
+    energies, errors = state_energies(volumes, counts, np.array([0, 0, 0, 1, 1, 1]), 2)
+    np.testing.assert_allclose(energies, [-np.log(0.3), -np.log(0.1)])
+    np.testing.assert_allclose(errors, 1 / np.sqrt([60, 20]), rtol=1e-9)
+
+
+def test_centers_are_numbered_along_the_path_also_beyond_its_ends():
+    images = np.stack([np.linspace(0, 1, 11), np.zeros(11)], 1)
+    centers = np.array([[0.5, 1], [3, 0], [-2, 0], [2, 0], [-1, 0]], float)
+    np.testing.assert_array_equal(ordered_along(centers, images), [2, 4, 0, 3, 1])
+
+
+def three_wells():
+    axis = np.linspace(-1, 1, 21)
+    points = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    points += np.random.default_rng(0).normal(size=points.shape) * 1e-3
+    wells = np.array([[-0.6, -0.5], [0.6, -0.5], [0.0, 0.6]])
+    depths = np.array([3.0, 2.0, 1.2])
+    squared = ((points[:, None] - wells[None]) ** 2).sum(2)
+    return points, -(depths * np.exp(-squared / 0.08)).sum(1), wells
+
+
+@pytest.mark.parametrize(("states", "found"), [(None, 3), (2, 2), (3, 3)])
+def test_basins_are_found_at_the_minima(states, found):
+    points, energies, wells = three_wells()
+    labels, minima = basins(points, energies, states=states)
+    assert len(minima) == found == labels.max() + 1
+    apart = np.linalg.norm(points[minima, None] - wells[None, :found], axis=2)
+    assert (apart.min(1) < 0.1).all()
+    for well in range(found):
+        near = np.linalg.norm(points - wells[well], axis=1) < 0.2
+        assert len(np.unique(labels[near])) == 1
+
+
+def test_minima_along_a_path_are_moved_from_equal_places():
+    energies = np.cos(np.linspace(0, 6 * np.pi, 301) + 0.6)
+    rows = minima_along(energies, 3)
+    assert rows.tolist() == [0 + int(energies[:61].argmin()), *rows[1:]]
+    for row in rows[1:]:
+        assert energies[row] <= energies[max(0, row - 5) : row + 6].min() + 1e-12
+
+
+def test_every_deep_minimum_along_a_path_is_found():
+    energies = 1 - np.cos(np.linspace(0, 4 * np.pi, 201))
+    assert all_minima_along(energies).tolist() == [0, 100, 200]
+    assert len(all_minima_along(energies * 0.01)) == 1
