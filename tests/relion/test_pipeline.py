@@ -1,0 +1,129 @@
+"""The whole method with RELION's classes on 2,000 particles: the same files as with our own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alphacryo4d.mrc import read_volume
+from alphacryo4d.star import open_table, read_tables
+
+pytestmark = [pytest.mark.relion, pytest.mark.slow]
+OPTIONS = ["--classes", "5", "--iter", "5", "--states", "4", "--epochs", "4", "--j", "2"]
+OWN = ("class_volumes.npy", "_half1_unfil.mrc", "_half2_unfil.mrc", "_fsc.csv", "relion", "log")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2,000 particles (64 px of 3 A) of four states, with their truth."""
+    from alphacryo4d.assessment.conformers import Atoms
+    from alphacryo4d.assessment.options import SimulateOptions
+    from alphacryo4d.assessment.stage import write_simulation
+
+    rng = np.random.default_rng(7)
+    body = rng.normal(scale=(9, 14, 22), size=(300, 3))
+    conformers = []
+    for place in ((30, 0, 0), (0, 34, 10), (-20, -20, 20), (5, 10, -45)):
+        arm = rng.normal(scale=6.0, size=(150, 3)) + place
+        conformers.append(Atoms(np.vstack([body, arm]), np.full(450, 6.0)))
+    folder = tmp_path_factory.mktemp("data")
+    options = SimulateOptions(
+        particles_per_state=500, box=64, pixel_size=3.0, snr=0.2, snr_box=64, atom_sigma=3.0
+    )
+    write_simulation(conformers, folder, options=options, seed=3)
+    return folder
+
+
+def run(data: Path, project: Path, engine: str) -> Path:
+    done = subprocess.run(
+        [sys.executable, "-m", "alphacryo4d", "run", "--i", str(data / "particles.star"),
+         "--o", str(project), "--engine", engine, *OPTIONS],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return project
+
+
+@pytest.fixture(scope="module")
+def projects(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("run")
+    return {engine: run(data, folder / engine, engine) for engine in ("relion", "native")}
+
+
+def names(project: Path) -> set[str]:
+    """Final files, without those of single classes, whose number the data decide."""
+    found = set()
+    for path in project.rglob("*"):
+        name = str(path.relative_to(project))
+        if path.is_file() and not any(part in name for part in OWN) and "_class0" not in name:
+            found.add(name)
+    return found
+
+
+def test_both_engines_give_the_same_files(projects: dict[str, Path]) -> None:
+    assert names(projects["relion"]) == names(projects["native"])
+
+
+def test_tables_have_the_same_columns(projects: dict[str, Path]) -> None:
+    relion, native = projects["relion"], projects["native"]
+    for name in ("resample/batch1/u123/run_it005_data.star", "vote/particles.star"):
+        assert open_table(relion / name).columns == open_table(native / name).columns
+    for name in ("resample/volumes.star", "landscape/states.star"):
+        tables = [read_tables(project / name) for project in (relion, native)]
+        assert [{table: list(content.columns) for table, content in one.items()} for one in tables][
+            0
+        ] == {table: list(content.columns) for table, content in tables[1].items()}
+
+
+def test_arrays_have_the_same_shapes(projects: dict[str, Path]) -> None:
+    shapes = {}
+    for engine, project in projects.items():
+        arrays = {
+            name: np.load(project / name, mmap_mode="r")
+            for name in ("resample/volumes.npy", "resample/assignments.npy",
+                         "resample/heldout.npy", "resample/groups.npy", "vote/votes.npy")
+        }  # fmt: skip
+        shapes[engine] = {
+            name: (a.shape[1:] if "volumes" in name else a.shape, a.dtype)
+            for name, a in arrays.items()
+        }
+    assert shapes["relion"] == shapes["native"]
+
+
+def test_relions_states_are_the_true_ones(projects: dict[str, Path], data: Path) -> None:
+    table = open_table(projects["relion"] / "vote/particles.star")
+    states = table.read(["rlnClassNumber"])["rlnClassNumber"]
+    truth = np.load(data / "truth.npy")
+    confusion = np.zeros((5, 5), int)
+    np.add.at(confusion, (states, truth), 1)
+    assert confusion[1:].max(axis=1).sum() / confusion[1:].sum() > 0.75
+
+
+def test_a_voted_state_reconstructs_as_ours_by_relion(
+    projects: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    vote = projects["native"] / "vote"
+    ours, voxel_size = read_volume(vote / "class001.mrc")
+    subprocess.run(
+        ["relion_reconstruct", "--i", str(vote / "class001.star"), "--o", "theirs.mrc", "--ctf"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    theirs, _ = read_volume(tmp_path / "theirs.mrc")
+    curve = fourier_shell_correlation(ours, theirs)
+    assert voxel_size == pytest.approx(3.0)
+    assert curve[1 : int(0.8 * 32)].min() > 0.99
+
+
+def fourier_shell_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    n = one.shape[0]
+    a, b = (np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(v))) for v in (one, other))
+    axis = np.arange(n) - n // 2
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    shell = np.round(np.sqrt(z**2 + y**2 + x**2)).astype(int).ravel()
+    cross, power_a, power_b = (
+        np.bincount(shell, weights.ravel(), n)[: n // 2]
+        for weights in ((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)
+    )
+    return cross / np.sqrt(power_a * power_b)
