@@ -73,7 +73,7 @@ def column_name(table: ParticleTable, name: str) -> list[tuple[str, ...]]:
 def missing_groups(table: ParticleTable, group: Array, rows: Array) -> list[Fault]:
     """One fault for every optics group of the particles that ``data_optics`` does not list."""
     columns = table.optics_columns or {}
-    listed = {int(n) for n in columns.get("rlnOpticsGroup", []) if isinstance(n, (int, np.integer))}
+    listed = set(columns["rlnOpticsGroup"].tolist()) if "rlnOpticsGroup" in columns else set()
     faults = []
     for number in np.unique(group[np.isfinite(group)]).tolist():
         if number not in listed:

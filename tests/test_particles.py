@@ -107,6 +107,13 @@ def test_several_optics_groups(folder: Path) -> None:
     assert particles.optics.names == ["two", "opticsGroup1"]
 
 
+def test_group_numbers_may_be_written_as_decimals(folder: Path) -> None:
+    make_images(folder / "a.mrcs")
+    optics = [OPTICS | {"rlnOpticsGroup": "1.000000"}]
+    path = modern_table(folder / "p.star", numbered("a.mrcs"), optics=optics)
+    assert read_particles(path).optics_group.tolist() == [0] * 6
+
+
 def test_values_of_options_fill_and_replace(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_images(folder / "a.mrcs", pixel_size=1.0)
     path = old_table(folder / "p.star", numbered("a.mrcs"))
