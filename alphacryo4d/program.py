@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -120,7 +120,7 @@ def run_program(
     *,
     log: Path,
     folder: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    without: tuple[str, ...] = (),
     watch: Callable[[], None] | None = None,
 ) -> None:
     """Run a program to its end; its output goes to a log that grows as it runs.
@@ -136,8 +136,8 @@ def run_program(
         File that the command line and the output are appended to.
     folder : Path, optional
         Working directory.
-    environment : mapping, optional
-        Variables set in addition to those of this process.
+    without : tuple of str
+        Variables of the environment whose names begin so are kept from the program.
     watch : callable, optional
         Called once a second; an exception that it raises ends the program (``--max-time``).
 
@@ -162,7 +162,11 @@ def run_program(
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env={**os.environ, **(environment or {})},
+                env={
+                    name: value
+                    for name, value in os.environ.items()
+                    if not (without and name.startswith(without))
+                },
                 start_new_session=True,
             )
         except (FileNotFoundError, PermissionError) as error:

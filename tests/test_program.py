@@ -162,3 +162,13 @@ def test_the_log_is_named_when_a_program_starts(
     with caplog.at_level(logging.INFO, logger="alphacryo4d.program"):
         run_program([sys.executable, "-c", ""], log=tmp_path / "run.log")
     assert str(tmp_path / "run.log") in caplog.text
+
+
+def test_variables_can_be_kept_from_a_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PMIX_RANK", "7")
+    monkeypatch.setenv("KEPT", "8")
+    code = "import os; print(os.environ.get('PMIX_RANK'), os.environ.get('KEPT'))"
+    run_program([sys.executable, "-c", code], log=tmp_path / "run.log", without=("PMIX_",))
+    assert (tmp_path / "run.log").read_text().endswith("None 8\n")

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 LOG = "run.log"
 _STARTED, _DONE = "started", "done"
+_OUTER_MPI = ("OMPI_COMM_WORLD", "OMPI_UNIVERSE", "PMIX_", "PMI_")
+"""What srun or an outer mpirun sets for us; RELION's own ranks would take it for theirs."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Runner:
             command,
             log=log.absolute(),
             folder=self.root,
+            without=_OUTER_MPI,
             watch=self.watch,
         )
 
