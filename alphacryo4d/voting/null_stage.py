@@ -84,5 +84,5 @@ def run_null(
         "heldout_chance": number(float((chance * members).sum()) / total),
         "gain_per_particle": number(gain),
         "error": number(error),
-        "states_are_real": bool(gain > 4 * error),
+        "states_are_real": bool(gain > 2 * error and gain * len(rows) > 20),
     }

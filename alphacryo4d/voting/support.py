@@ -20,8 +20,14 @@ from alphacryo4d.ml3d.sums import View, expect
 
 Array = np.ndarray[Any, Any]
 
-SIGNIFICANT = 4.0
+SIGNIFICANT = 2.0
 """Standard errors by which a gain must exceed zero."""
+LEAST_TOTAL = 20.0
+"""Nats that all left-out particles together must gain.
+
+If a state were not needed, a gain of c nats would have a probability of at most exp(-c), since the
+likelihood ratio of particles that the volumes have not seen has the mean 1 (Markov's inequality).
+"""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Support:
         Standard errors.
     partner : (K,) int
         That other state.
+    particles : int
+        Held-out particles.
     """
 
     gain: float
@@ -47,17 +55,20 @@ class Support:
     state_gain: Array
     state_error: Array
     partner: Array
+    particles: int
 
     @property
     def real(self) -> bool:
         """Whether there are states at all: the gain is positive beyond doubt."""
-        return bool(self.gain > SIGNIFICANT * self.error)
+        total = self.gain * self.particles
+        return bool(self.gain > SIGNIFICANT * self.error and total > LEAST_TOTAL)
 
     @property
     def supported(self) -> Array:
         """Which states held-out particles need, (K,) bool."""
-        supported: Array = (self.state_gain > SIGNIFICANT * self.state_error) & self.real
-        return supported
+        enough = self.state_gain * self.particles > LEAST_TOTAL
+        supported: Array = enough & (self.state_gain > SIGNIFICANT * self.state_error)
+        return supported & self.real
 
 
 def measure_support(
@@ -100,7 +111,7 @@ def measure_support(
             if lost.mean() < best:
                 best = lost.mean()
                 loss[k], error[k], partner[k] = best, lost.std() / root, j
-    return Support(float(gains.mean()), float(gains.std() / root), loss, error, partner)
+    return Support(float(gains.mean()), float(gains.std() / root), loss, error, partner, count)
 
 
 def heldout_evidence(

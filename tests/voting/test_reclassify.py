@@ -199,3 +199,20 @@ def test_killed_and_continued_gives_the_same_files(project, tmp_path, monkeypatc
     for name in ("particles.star", "votes.npy", "assignments.npy", "heldout.npy", "report.json"):
         again, first = (path / name for path in (tmp_path / "again", folder / "reclassify"))
         assert again.read_bytes() == first.read_bytes()
+
+
+def test_a_rare_composition_keeps_its_particles(tmp_path):
+    """Four compositions, one of them with 3% of the particles."""
+    rng = np.random.default_rng(9)
+    count = 2400
+    truth = rng.choice(4, count, p=[0.37, 0.3, 0.3, 0.03]) + 1
+    table, _ = simulated.simulate(tmp_path, truth % 4, 0.3, rng)
+    first = np.where(rng.random(count) < 0.2, rng.integers(0, 5, count), truth)
+    simulated.write_project(tmp_path, table, first, rng)
+    run_reclassify(tmp_path, tmp_path / "reclassify", options=QUICK)
+    found = states_of(tmp_path / "reclassify")
+    report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
+    assert report["states"] == 4
+    assert (truth[found == 4] == 4).mean() > 0.8
+    assert (found[truth == 4] == 4).mean() > 0.5
+    assert report["per_state"][3]["supported"]
