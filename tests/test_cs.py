@@ -1,5 +1,6 @@
 """cryoSPARC files: fields, identities, subsets, and conventions shown by reconstruction."""
 
+import gc
 import subprocess
 from pathlib import Path
 
@@ -157,6 +158,24 @@ def test_relion_reconstructs_the_object_from_the_converted_table(
     assert voxel_size == pytest.approx(PIXEL)
     assert correlation(volume, truth()) > 0.98
     assert correlation(volume[::-1, ::-1, ::-1], truth()) < 0.8
+
+
+def test_rows_of_cs_go_out_as_star_and_the_copy_is_removed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    whole = read_particles(project / "J1/particles.cs")
+    rows = np.array([3, 50, 51, 399])
+    out = whole.table.write_rows(tmp_path / "fold.star", rows)
+    monkeypatch.chdir(project)
+    fold = read_particles(out)
+    assert (fold.angles == whole.angles[rows]).all()
+    assert (fold.images(range(4)) == whole.images(rows)).all()
+    assert len(list((tmp_path / "temporary").iterdir())) == 1
+    del whole
+    gc.collect()
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_images_come_with_positive_contrast(project: Path) -> None:
