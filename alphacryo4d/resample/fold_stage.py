@@ -18,6 +18,9 @@ HELDOUT = "heldout_class.npy"
 """Class, from 1, that each particle of the left-out group fits best (-1: none is left)."""
 
 
+CHECKPOINT = "checkpoint.npz"
+"""State of a classification that is running (native engine)."""
+
 CLASS_VOLUMES = "class_volumes.npy"
 """Class volumes of the classification itself, low-passed to its resolution: float32, in the order
 of the classes of the model table, at the smallest box that holds them (native engine). Without it

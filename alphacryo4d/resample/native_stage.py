@@ -18,6 +18,7 @@ from alphacryo4d.particles import ParticleSet
 from alphacryo4d.progress import Progress, show_progress
 from alphacryo4d.resample.engines_stage import IndexArray, Plan
 from alphacryo4d.resample.fold_stage import (
+    CHECKPOINT,
     CLASS_VOLUMES,
     HELDOUT,
     FoldClass,
@@ -129,7 +130,7 @@ class NativeEngine:
         options = self.plan.classify
         images = self.images(batch)
         local = np.searchsorted(batch, rows)
-        checkpoint = FoldCheckpoint(folder / "checkpoint.npz")
+        checkpoint = FoldCheckpoint(folder / CHECKPOINT)
         result = classify(
             images,
             local,

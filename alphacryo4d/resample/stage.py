@@ -18,6 +18,7 @@ from alphacryo4d.particles import ParticleSet, read_particles
 from alphacryo4d.progress import show_progress
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.engines_stage import Engine, make_engine
+from alphacryo4d.resample.fold_stage import CHECKPOINT
 from alphacryo4d.resample.gather_stage import gather_folds
 from alphacryo4d.resample.options import ResampleOptions, analysis_box
 from alphacryo4d.resample.subsets import assign_groups, fold_rows, group_rows
@@ -140,8 +141,9 @@ def run_resample(
 
 def forget_folds(output: Path) -> None:
     """Make every fold start again (``--overwrite``)."""
-    for record in output.glob("batch*/u*/job.json"):
-        record.unlink()
+    for folder in output.glob("batch*/u*"):
+        for name in (files.JOB_JSON, CHECKPOINT):
+            (folder / name).unlink(missing_ok=True)
 
 
 def split(job: Job, particles: ParticleSet, plan: ResamplePlan) -> IntArray:

@@ -15,6 +15,7 @@ from alphacryo4d.particles import read_particles
 from alphacryo4d.progress import show_progress
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.engines_stage import make_engine
+from alphacryo4d.resample.fold_stage import CHECKPOINT
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.stage import ResamplePlan, split
 from alphacryo4d.resample.subsets import split_evenly
@@ -122,6 +123,8 @@ def run_classify(
         resume=resume,
     ) as job:
         if not job.finished:
+            if overwrite:
+                (output / CHECKPOINT).unlink(missing_ok=True)
             everyone = np.arange(len(particles))
             engine = make_engine(
                 options.engine,
