@@ -51,9 +51,9 @@ class Classified:
 
     Attributes
     ----------
-    labels : (P,) int32 array
-        Class number of every row of the table.
-    probabilities : (P,) float64 array
+    labels : (n,) int32 array
+        Class number of every row that was classified.
+    probabilities : (n,) float64 array
         Probability of that class (of the last level).
     classes : tuple of FoundClass
         Classes that hold particles.
@@ -73,6 +73,7 @@ def classify_with_relion(
     request: Request,
     options: RelionOptions,
     *,
+    rows: Array | None = None,
     threads: int | None = None,
     gpu: str | None = None,
     resume: bool = False,
@@ -89,6 +90,8 @@ def classify_with_relion(
         Output folder.
     request, options : Request, RelionOptions
         What is asked for, and how RELION is to do it.
+    rows : (n,) int array, optional
+        Ascending rows of the table to classify; all by default.
     threads : int, optional
         Workers; gives the MPI ranks where the options do not say.
     gpu : str, optional
@@ -117,14 +120,16 @@ def classify_with_relion(
     """
     refuse_gpu_without_alignment(gpu)
     version = installed_version()
-    particles = check_particles(table, version=version)
+    particles = check_particles(table, version=version, rows=rows)
+    rows = np.arange(len(particles)) if rows is None else np.asarray(rows)
+    request = replace(request, mask=request.mask or options.mask)
     root = image_root(particles)
     for path, what in ((options.reference, "reference"), (request.mask, "mask")):
         if path is not None:
             check_map(path, particles, what=what, is_mask=what == "mask")
-    if len(particles) < request.levels[0] * SMALLEST_CLASS:
+    if len(rows) < request.levels[0] * SMALLEST_CLASS:
         raise UsageError(
-            f"{table}: {len(particles)} particles are too few for {request.levels[0]} classes of "
+            f"{table}: {len(rows)} particles are too few for {request.levels[0]} classes of "
             f"at least {SMALLEST_CLASS}; ask for fewer classes"
         )
     work = folder / "relion"
@@ -140,7 +145,7 @@ def classify_with_relion(
     )
     name_from(root, folder)
     tree = _Tree(particles.table, work, request, runner, progress)
-    return _publish(particles.table, folder, request.iterations, tree.classify())
+    return _publish(particles.table, rows, folder, request.iterations, tree.classify(rows))
 
 
 @dataclass
@@ -180,10 +185,10 @@ class _Tree:
 
         return report
 
-    def classify(self) -> Found:
-        """Labels, probabilities and classes of all rows of the table."""
-        rows = np.arange(self.table.rows)
-        found = Found(np.zeros(len(rows), np.int32), np.zeros(len(rows)), [])
+    def classify(self, rows: Array) -> Found:
+        """Labels and probabilities (0 for other rows of the table), and the classes."""
+        size = self.table.rows
+        found = Found(np.zeros(size, np.int32), np.zeros(size), [])
         self._write_table(self.work, rows)
         reference = self.runner.options.reference or self._reference()
         self._descend(self.work, reference, rows, level=0, first=1, found=found)
@@ -231,7 +236,9 @@ class _Tree:
         return result
 
 
-def _publish(table: ParticleTable, folder: Path, iterations: int, found: Found) -> Classified:
+def _publish(
+    table: ParticleTable, rows: Array, folder: Path, iterations: int, found: Found
+) -> Classified:
     """Write the results under the names that both engines share."""
     placed = []
     for one in found.classes:
@@ -239,19 +246,21 @@ def _publish(table: ParticleTable, folder: Path, iterations: int, found: Found) 
         with files.atomic_path(target) as temporary:
             shutil.copyfile(one.map, temporary)
         placed.append(replace(one, map=target))
+    labels, probabilities = found.labels[rows], found.probabilities[rows]
     data = table.write_with_columns(
         files.data_table(folder, iterations),
-        {"rlnClassNumber": found.labels, "rlnMaxValueProbDistribution": found.probabilities},
+        {"rlnClassNumber": labels, "rlnMaxValueProbDistribution": probabilities.round(6)},
+        rows=rows,
     )
     resolutions = [one.resolution if math.isfinite(one.resolution) else 999.0 for one in placed]
     columns = {
         "rlnReferenceImage": [one.map.name for one in placed],
         "rlnClassNumber": [one.number for one in placed],
-        "rlnClassDistribution": [one.particles / table.rows for one in placed],
+        "rlnClassDistribution": [one.particles / len(rows) for one in placed],
         "rlnEstimatedResolution": resolutions,
         "ac4dParentClass": [one.parent for one in placed],
         "ac4dParticleCount": [one.particles for one in placed],
     }
     model = write_tables(folder / f"run_it{iterations:03d}_model.star", {"model_classes": columns})
     outputs = (data, model, *(one.map for one in placed))
-    return Classified(found.labels, found.probabilities, tuple(placed), outputs)
+    return Classified(labels, probabilities, tuple(placed), outputs)

@@ -54,6 +54,12 @@ class RelionOptions:
     mpi_launcher: str = setting(
         "mpirun", "Program that starts MPI ranks, with its arguments, such as 'srun --mpi=pmix'."
     )
+    mask: Path | None = setting(
+        None,
+        "Soft mask of the region to classify by (focused classification), values from 0 to 1; "
+        "with --engine relion.",
+        type=Path,
+    )
     relion_scratch: Path | None = setting(
         None, "Local disk that RELION copies the stacks to.", type=Path
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alphacryo4d import files
@@ -55,6 +55,7 @@ def plan_commands(
     How many classes of a first level can be split is known only afterwards: all are shown.
     """
     version = installed_version()
+    request = replace(request, mask=request.mask or options.mask)
     as_root = os.geteuid() == 0
     work = folder / "relion"
     commands = []

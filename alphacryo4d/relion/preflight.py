@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from alphacryo4d.progress import Progress, no_progress
 from alphacryo4d.relion.version import Version
 from alphacryo4d.star import IMAGE_COLUMN
 
+Array = np.ndarray[Any, Any]
+
 _CHUNK = 512
 
 
@@ -22,10 +25,22 @@ def check_particles(
     path: Path,
     *,
     version: Version,
+    rows: Array | None = None,
     need_poses: bool = True,
     progress: Progress = no_progress,
 ) -> ParticleSet:
     """Read a particle table and every image of it once; refuse what RELION would not notice.
+
+    Parameters
+    ----------
+    path : Path
+        Particle table.
+    version : Version
+        RELION that is to read it.
+    rows : (n,) int array, optional
+        Rows whose images are used; all by default.
+    need_poses : bool
+        Refuse a table without poses.
 
     Raises
     ------
@@ -48,11 +63,11 @@ def check_particles(
         )
     for stack in stack_names(particles):
         refuse_unsafe_name(stack_file(stack), program="RELION")
-    total = len(particles)
-    for first in range(0, total, _CHUNK):
-        rows = np.arange(first, min(first + _CHUNK, total))
-        particles.images(rows)
-        progress(rows[-1] + 1, total, "checking images")
+    used = np.arange(len(particles)) if rows is None else rows
+    for first in range(0, len(used), _CHUNK):
+        part = used[first : first + _CHUNK]
+        particles.images(part)
+        progress(first + len(part), len(used), "checking images")
     return particles
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from alphacryo4d.errors import UsageError
 from alphacryo4d.job import Deadline
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles import ParticleSet
@@ -115,6 +116,8 @@ def make_engine(
         return RelionEngine(particles, plan, threads)
     if gpu:
         logger.info("classification without alignment runs on the CPU; --gpu serves the training")
+    if plan.relion.mask is not None:
+        raise UsageError("--mask is for --engine relion; the native engine takes --mask-diameter")
     from alphacryo4d.resample.native_stage import NativeEngine
 
     return NativeEngine(particles, plan, threads, memory=memory, scratch=scratch)

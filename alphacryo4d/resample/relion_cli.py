@@ -39,7 +39,7 @@ def _answer(results: list[Path], *, as_json: bool) -> None:
 @input_option("Particle table.")
 @output_option("Folder for particles.star with poses, and the consensus maps.")
 @settings_options(ConsensusOptions)
-@settings_options(RelionOptions, leave_out=("initial_lowpass",))
+@settings_options(RelionOptions, leave_out=("initial_lowpass", "mask"))
 @threads_option
 @gpu_option
 @max_time_option

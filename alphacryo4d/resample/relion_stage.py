@@ -57,15 +57,16 @@ class RelionEngine:
         progress: Progress,
     ) -> list[Path]:
         """Run RELION on the fold's table and judge the held-out particles."""
-        del rows, batch
+        del batch, table
         from alphacryo4d.relion.classify import classify_with_relion
 
         options = self.plan.classify
         found = classify_with_relion(
-            table,
+            self.particles.path,
             folder,
             relion_request(options, self.plan.seed, stream),
             self.plan.relion,
+            rows=rows,
             threads=self.threads,
             resume=True,
             deadline=deadline,

@@ -115,6 +115,18 @@ def test_a_dry_run_prints_every_command_and_writes_nothing(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+def test_some_rows_of_a_table_can_be_classified(two_states: Path, tmp_path: Path) -> None:
+    rows = np.flatnonzero(np.arange(240) % 4 != 0)
+    request = Request(levels=(2,), iterations=1, limit_resolution=12.0)
+    result = classify_with_relion(
+        two_states / "particles.star", tmp_path, request, OPTIONS, rows=rows
+    )
+    names = open_table(tmp_path / "run_it001_data.star").read(["rlnImageName"])["rlnImageName"]
+    assert [int(name.split("@")[0]) - 1 for name in names] == rows.tolist()
+    assert len(result.labels) == 180
+    assert set(result.labels) <= {1, 2}
+
+
 def test_a_gpu_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="skip_align"):
         classify_with_relion(tmp_path / "gone.star", tmp_path, DIRECT, OPTIONS, gpu="0")
