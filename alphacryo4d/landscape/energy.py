@@ -40,11 +40,17 @@ def free_energy(particle_counts: Array) -> Array:
     return energies
 
 
-def neighbourhood_scale(embedding: Array, neighbours: int) -> Array:
-    """Distance (V,) of each volume to its k-th nearest neighbour in the embedding."""
+def neighbourhood_scale(embedding: Array, neighbours: int | None = None) -> Array:
+    """Distance (V,) of each volume to its k-th nearest neighbour in the embedding.
+
+    Parameters
+    ----------
+    neighbours : int, optional
+        k; by default 8, and fewer (down to 3) where there are fewer than 80 volumes.
+    """
     from scipy.spatial import cKDTree
 
-    k = min(neighbours, len(embedding) - 1)
+    k = min(neighbours or max(3, min(8, len(embedding) // 10)), len(embedding) - 1)
     distances = cKDTree(embedding).query(embedding, k=k + 1)[0][:, -1]
     positive = distances[distances > 0]
     floor = 1e-3 * (np.median(positive) if len(positive) else 1.0)
@@ -80,7 +86,7 @@ def population_density(points: Array, embedding: Array, counts: Array, width: Ar
     return result
 
 
-def density_energy(embedding: Array, counts: Array, *, neighbours: int = 8) -> Array:
+def density_energy(embedding: Array, counts: Array, *, neighbours: int | None = None) -> Array:
     """Energy of each volume from the population density around it, in kT.
 
     One state that the classification cut into many small classes looks high by eq. 6, since each
@@ -110,7 +116,9 @@ def jackknife_error(replicates: Array) -> Array:
     return result
 
 
-def energy_error(embedding: Array, counts: Array, folds: Array, *, neighbours: int = 8) -> Array:
+def energy_error(
+    embedding: Array, counts: Array, folds: Array, *, neighbours: int | None = None
+) -> Array:
     """Standard error of each volume's energy in kT.
 
     Two parts in quadrature. Reproducibility: the population around a volume is estimated from

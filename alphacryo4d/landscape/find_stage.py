@@ -113,7 +113,11 @@ def find_states(
         centers = _along_path(path, options)
     elif options.centers == "minima":
         smooth = density_energy(embedding, counts)
-        labels, _ = basins.basins(embedding, smooth, states=options.number)
+        labels, minima = basins.basins(embedding, smooth, states=options.number)
+        if options.number is not None and len(minima) < options.number:
+            logger.warning(
+                "states: the surface has %d basins, fewer than %d", len(minima), options.number
+            )
         centers = states.centers_of_groups(embedding, counts, labels)
     elif options.centers == "volumes":
         labels = _from_volumes(landscape, options, evidence, seed)

@@ -62,7 +62,9 @@ class KernelSurface:
         return self.hull.bring_back(points)
 
 
-def kernel_surface(embedding: Array, counts: Array, *, neighbours: int = 8) -> KernelSurface:
+def kernel_surface(
+    embedding: Array, counts: Array, *, neighbours: int | None = None
+) -> KernelSurface:
     """Surface from the density of particles over the embedding.
 
     Parameters
@@ -71,8 +73,9 @@ def kernel_surface(embedding: Array, counts: Array, *, neighbours: int = 8) -> K
         Volumes.
     counts : (V,) array
         Particles per volume.
-    neighbours : int
-        A Gaussian is as wide as the distance to this neighbour.
+    neighbours : int, optional
+        A Gaussian is as wide as the distance to this neighbour (8, or fewer where volumes are
+        few).
     """
     embedding = np.asarray(embedding, np.float64)
     counts = np.asarray(counts, np.float64)

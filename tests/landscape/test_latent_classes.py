@@ -1,0 +1,126 @@
+"""Latent classes and the grouping of volumes on data with known states."""
+
+import numpy as np
+import pytest
+from folders import known_states
+
+from alphacryo4d.landscape.clustering import group_volumes, least_criterion
+from alphacryo4d.landscape.distances import squared_distances
+from alphacryo4d.landscape.embedding import classical_scaling
+from alphacryo4d.landscape.homogeneity import assess_homogeneity
+from alphacryo4d.landscape.latent_classes import LabelTable, best_of_starts
+from alphacryo4d.landscape.zoom_stage import particles_inside
+
+FOLDS = np.repeat(np.arange(4), 6)
+
+
+def same_partition(first, second):
+    """Whether two labellings are the same but for names."""
+    pairs = len(set(zip(first.tolist(), second.tolist(), strict=True)))
+    return pairs == len(set(first.tolist())) == len(set(second.tolist()))
+
+
+@pytest.fixture(scope="module")
+def known():
+    return known_states(np.random.default_rng(7))
+
+
+def test_likelihood_is_that_of_the_formula(known):
+    _, assignments, _, _, truth = known
+    table = LabelTable(assignments, FOLDS)
+    mixture, posteriors = table.fit(table.start(truth, 3), iterations=200, tolerance=1e-12)
+    shares = table.weighted @ posteriors + table.pseudo
+    totals = np.array([shares[f == FOLDS].sum(0) for f in range(4)])
+    prior = table.weights @ posteriors + 1
+    prior = prior / prior.sum()
+    expected = 0.0
+    for row in assignments:
+        terms = prior.copy()
+        for volume in row[row >= 0]:
+            terms = terms * shares[volume] / totals[FOLDS[volume]]
+        expected += np.log(terms.sum())
+    assert mixture.log_likelihood == pytest.approx(expected, rel=1e-5)
+
+
+def test_states_are_found_from_shared_particles_alone(known):
+    _, assignments, _, _, truth = known
+    table = LabelTable(assignments, FOLDS)
+    rng = np.random.default_rng(0)
+    starts = [rng.integers(0, 3, 24) for _ in range(20)]
+    assert same_partition(best_of_starts(table, starts, 3).labels, truth)
+
+
+def test_the_likelihood_never_falls(known):
+    _, assignments, _, _, _ = known
+    table = LabelTable(assignments, FOLDS)
+    posteriors = table.start(np.random.default_rng(1).integers(0, 3, 24), 3)
+    values = []
+    for _ in range(25):
+        mixture, posteriors = table.fit(posteriors, iterations=1)
+        values.append(mixture.log_likelihood)
+    assert (np.diff(values) > -0.5).all()  # the pseudo counts are a weak prior
+
+
+def test_folds_agree_most_on_the_true_states(known):
+    _, assignments, _, _, truth = known
+    table = LabelTable(assignments, FOLDS)
+    shuffled = truth.copy()
+    shuffled[[0, 8]] = shuffled[[8, 0]]
+    assert table.agreement(truth) > table.agreement(shuffled)
+
+
+@pytest.mark.parametrize("states", [2, 3, 5])
+def test_the_number_of_states_is_found(states):
+    volumes, assignments, _, _, truth = known_states(
+        np.random.default_rng(states), states=states, classes=2 * states, particles=3000
+    )
+    folds = np.repeat(np.arange(4), 2 * states)
+    counts = np.bincount(assignments[assignments >= 0], minlength=len(folds))
+    distances = squared_distances([volumes])
+    grouping = group_volumes(
+        distances,
+        classical_scaling(distances, 2),
+        counts,
+        folds,
+        states=None,
+        assignments=assignments,
+    )
+    assert grouping.labels.max() + 1 == states
+    assert same_partition(grouping.labels, truth)
+    assert min(grouping.tried, key=lambda entry: entry[1])[0] == states
+
+
+def test_without_assignments_distances_find_the_states(known):
+    volumes, assignments, _, _, truth = known
+    counts = np.bincount(assignments[assignments >= 0])
+    distances = squared_distances([volumes])
+    grouping = group_volumes(distances, classical_scaling(distances, 2), counts, FOLDS, states=None)
+    assert same_partition(grouping.labels, truth)
+
+
+@pytest.mark.parametrize("bottom", [1, 2, 7, 30, 45])
+def test_the_search_over_numbers_ends_at_the_minimum(bottom):
+    found, tried = least_criterion(lambda number: number, lambda n: (n - bottom) ** 2, 45)
+    assert found == bottom
+    assert len(tried) < 25
+
+
+def test_a_state_of_one_conformation_is_homogeneous(known):
+    _, assignments, heldout, _, truth = known
+    result = assess_homogeneity(assignments, heldout, truth + 1, 2, rng=np.random.default_rng(0))
+    assert result.particles > 500
+    assert result.homogeneous
+
+
+def test_two_conformations_in_one_state_are_told(known):
+    _, assignments, heldout, _, truth = known
+    merged = np.where(truth == 2, 1, 2)
+    result = assess_homogeneity(assignments, heldout, merged, 2, rng=np.random.default_rng(0))
+    assert not result.homogeneous
+    assert result.information > 0.2
+
+
+def test_particles_inside_have_most_of_their_votes_there():
+    assignments = np.array([[0, 2, 4, -1], [0, 3, 4, -1], [-1, 2, -2, 6], [1, -1, 5, 7]])
+    inside = np.isin(np.arange(8), [0, 2, 6])
+    np.testing.assert_array_equal(particles_inside(assignments, inside), [True, False, True, False])
