@@ -17,6 +17,7 @@ from alphacryo4d.star import open_table
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.output_stage import input_table_path
 from alphacryo4d.voting.reclassify import describe_changes, resolution_steps
+from alphacryo4d.voting.reconstruct_stage import remove_scratch
 from alphacryo4d.voting.report import add_heldout, add_support, make_report, number, write_report
 from alphacryo4d.voting.rounds_stage import Round, Setting, as_assignments, elect, run_rounds
 from alphacryo4d.voting.stage import first_resolution, main_outputs, read_groups, write_election
@@ -107,6 +108,7 @@ def _reclassify(
     shown = ", ".join(f"{resolution:.1f}" for resolution in setting.resolutions)
     logger.info("reclassification of %d states at %s A", states.max(), shown)
     found, kept, log = run_rounds(job, setting, states)
+    remove_scratch(job.folder / ".scratch")
     _write(job, setting, found, kept, states, log)
 
 

@@ -169,7 +169,7 @@ def _one_state(
     )
     found = next(iter(reconstruct(images, np.zeros(len(rows), np.int32), halves=halves)))
     del images
-    _remove_scratch(output / ".scratch")
+    remove_scratch(output / ".scratch")
     curves = correlate_halves(found.halves[0], found.halves[1], voxel, mask=mask)
     paths = [
         write_volume(state_table(output, state, ".mrc"), found.volume, voxel),
@@ -195,7 +195,8 @@ def _rounded(value: float) -> float | None:
     return round(value, 2) if np.isfinite(value) else None
 
 
-def _remove_scratch(folder: Path) -> None:
+def remove_scratch(folder: Path) -> None:
+    """Remove the samples that did not fit into memory."""
     for path in folder.glob("*.npy"):
         path.unlink()
     if folder.is_dir():
