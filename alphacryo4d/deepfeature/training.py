@@ -149,26 +149,22 @@ def mean_volume(
 
 
 def _dataset(read: ReadVolumes, rows: NDArray[np.intp], batch_size: int, box: int) -> Any:
-    """One epoch for Keras: pairs (volumes, volumes), whole batches in the given order."""
+    """One epoch of volumes (k, n, n, n, 1) for TensorFlow: whole batches in the given order."""
     import tensorflow as tf
 
     size = min(batch_size, len(rows))
-    signature = tf.TensorSpec((size, box, box, box, 1), tf.float32)
 
     def generate() -> Iterator[Floats]:
         for part in batches(rows, batch_size):
             yield read(part)[..., None]
 
-    # paired here, not in the generator: two tensors over the same numpy memory, each taken for
-    # its only owner, would be overwritten in place
-    data = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    data = data.map(lambda volumes: (volumes, volumes))
+    data = tf.data.Dataset.from_generator(
+        generate, output_signature=tf.TensorSpec((size, box, box, box, 1), tf.float32)
+    )
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     options.deterministic = True
-    steps = -(-len(rows) // size)
-    counted = data.apply(tf.data.experimental.assert_cardinality(steps))
-    return counted.with_options(options).prefetch(1)
+    return data.with_options(options).prefetch(1)
 
 
 def _inference(model: Any) -> Callable[[Floats], Floats]:
@@ -203,14 +199,36 @@ class _Trainer:
         import keras
 
         keras.utils.set_random_seed(seed)
+        self.strategy = strategy
         with strategy.scope():
             self.model, _ = build_network(box, network, l2=options.regularization)
             self.optimizer = keras.optimizers.Adam(options.learning_rate)
-            self.model.compile(
-                optimizer=self.optimizer, loss="mse", metrics=["mse"], jit_compile=False
-            )
             self.optimizer.build(self.model.trainable_variables)
         self.infer = _inference(self.model)
+        self.step = self._compiled_step()
+
+    def _compiled_step(self) -> Any:
+        """One training step over all devices: volumes in, loss (eq. 2) and error out."""
+        import tensorflow as tf
+
+        strategy, model, optimizer = self.strategy, self.model, self.optimizer
+        replicas = strategy.num_replicas_in_sync
+
+        def on_device(volumes: Any) -> Any:
+            with tf.GradientTape() as tape:
+                error = tf.reduce_mean(tf.square(model(volumes, training=True) - volumes))
+                loss = error + (tf.add_n(model.losses) if model.losses else 0.0)
+                shared = loss / replicas  # the optimizer adds up the gradients of all devices
+            variables = model.trainable_variables
+            gradients = tape.gradient(shared, variables)
+            optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            return tf.stack([loss, error])
+
+        def step(volumes: Any) -> Any:
+            both = strategy.run(on_device, args=(volumes,))
+            return strategy.reduce(tf.distribute.ReduceOp.MEAN, both, axis=None)
+
+        return tf.function(step, autograph=False)
 
     def changing_weights(self) -> dict[str, Floats]:
         """Weights without the reference volumes, which never change."""
@@ -234,10 +252,12 @@ class _Trainer:
             variable.assign(array)
 
     def epoch(self, data: Any, rate: float) -> tuple[float, float]:
-        """Train once over the data; loss and mean squared error."""
+        """Train once over the data; mean loss and mean squared error."""
         self.optimizer.learning_rate = rate
-        result = self.model.fit(data, epochs=1, verbose=0, shuffle=False).history
-        return float(result["loss"][0]), float(result["mse"][0])
+        distributed = self.strategy.experimental_distribute_dataset(data)
+        steps = [np.asarray(self.step(volumes), np.float64) for volumes in distributed]
+        loss, error = np.mean(steps, axis=0)
+        return float(loss), float(error)
 
 
 def train_autoencoder(
