@@ -207,7 +207,7 @@ def write_rows(
     ):
         out.write(header)
         done = 0
-        for first, after in pieces(block):
+        for first, after in pieces(block, BLOCK_BYTES // 4 if added else BLOCK_BYTES):
             kept = mask[first:after]
             if not kept.any():
                 continue
