@@ -46,7 +46,14 @@ def classical_scaling(distances: Array, dimensions: int) -> Array:
     return result
 
 
-def embed(distances: Array, options: EmbedOptions, *, seed: int = 0, dimensions: int = 2) -> Array:
+def embed(
+    distances: Array,
+    options: EmbedOptions,
+    *,
+    seed: int = 0,
+    dimensions: int = 2,
+    jitter: np.random.Generator | None = None,
+) -> Array:
     """Coordinates RC1, RC2 of every volume.
 
     Parameters
@@ -59,6 +66,8 @@ def embed(distances: Array, options: EmbedOptions, *, seed: int = 0, dimensions:
         Random seed.
     dimensions : int
         2 for the landscape, 3 for looking.
+    jitter : numpy.random.Generator, optional
+        Move the start of t-SNE by a tenth of its spread, to see what the start matters.
 
     Returns
     -------
@@ -78,6 +87,8 @@ def embed(distances: Array, options: EmbedOptions, *, seed: int = 0, dimensions:
     start = classical_scaling(distances, dimensions)
     if options.embedding_method == "pca":
         return start.astype(np.float32)
+    if jitter is not None:
+        start = start + 0.1 * start.std(0) * jitter.normal(size=start.shape)
     if options.embedding_method == "tsne":
         return oriented(_tsne(distances, start, options, seed)).astype(np.float32)
     return oriented(_compared(distances, options, seed, dimensions)).astype(np.float32)

@@ -34,6 +34,9 @@ class EmbedOptions:
     low_pass: float | None = setting(
         None, "Low-pass the volumes to this resolution in Angstrom instead of the z-score."
     )
+    stability: bool = setting(
+        False, "Embed with other seeds and perplexities, too, and draw how much changes."
+    )
     memory: float = setting(1.0, "Memory for blocks of volumes, in GB.")
 
     def __post_init__(self) -> None:

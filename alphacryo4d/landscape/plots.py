@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.files import atomic_path
+from alphacryo4d.landscape.stability import Variant
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
 from alphacryo4d.landscape.surface import Surface
@@ -262,4 +263,35 @@ def draw_path(
         axes.set_ylabel(r"Energy ($k_\mathrm{B}T$)")
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
+        return _save(figure, paths)
+
+
+def draw_stability(
+    paths: Sequence[Path], reference: Array, variants: Sequence[Variant]
+) -> list[Path]:
+    """Each volume's place in the reference joined to its place in every other embedding."""
+    from matplotlib.collections import LineCollection
+
+    spread = np.vstack([reference, *(variant.embedding for variant in variants)])
+    limits = figure_limits(spread, None)
+    across = min(3, len(variants))
+    down = -(-len(variants) // across)
+    height = 16 + _height(48, limits)
+    with _figure(62 * across, height * down, nrows=down, ncols=across, squeeze=False) as (
+        figure,
+        grid,
+    ):
+        for axes in grid.flat[len(variants) :]:
+            axes.set_visible(False)
+        for axes, variant in zip(grid.flat, variants, strict=False):
+            lines = np.stack([reference, variant.embedding], axis=1)
+            axes.add_collection(LineCollection(list(lines), colors="0.7", linewidths=0.4))
+            axes.scatter(*reference.T, s=4, color=_COLOURS[0], linewidths=0)
+            axes.scatter(*variant.embedding.T, s=4, color=_COLOURS[1], linewidths=0)
+            axes.set_title(
+                f"seed {variant.seed}, perplexity {variant.perplexity:.3g}: "
+                f"disparity {variant.disparity:.2f}, neighbours {variant.kept_neighbours:.2f}",
+                fontsize=6,
+            )
+            _decorate(axes, limits, words="")
         return _save(figure, paths)

@@ -34,6 +34,7 @@ from alphacryo4d.landscape.options import (
     StatesOptions,
 )
 from alphacryo4d.landscape.path_stage import FoundPath, path_step
+from alphacryo4d.landscape.stability import stability
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.tables_stage import write_csv
 from alphacryo4d.progress import show_progress
@@ -93,6 +94,8 @@ def run_landscape(
     ) as job:
         if not job.finished:
             distances, embedding = embed_step(job, inputs, options.embed, seed, threads)
+            if options.embed.stability:
+                stability_step(job, distances, embedding, options.embed)
             landscape = energy_step(job, embedding, inputs.table, options.energy)
             evidence = Evidence(distances, inputs.assignments)
             finish(job, landscape, options, evidence, inputs.table, seed)
@@ -129,6 +132,23 @@ def embed_step(
     files.save_array(paths[1], embedding)
     job.complete("embed", paths)
     return distances, embedding
+
+
+def stability_step(job: Job, distances: Array, embedding: Array, options: EmbedOptions) -> None:
+    """Embeddings with other seeds and perplexities: figure and numbers."""
+    reference = np.asarray(embedding, np.float64)
+    with show_progress("stability") as progress:
+        variants = stability(distances, reference, options, progress=progress)
+    figure = plots.draw_stability(
+        [job.folder / "stability.png", job.folder / "stability.pdf"], reference, variants
+    )
+    columns = {
+        "seed": np.array([v.seed for v in variants]),
+        "perplexity": np.array([v.perplexity for v in variants]),
+        "procrustes_disparity": np.array([v.disparity for v in variants]),
+        "kept_neighbours": np.array([v.kept_neighbours for v in variants]),
+    }
+    job.complete("stability", [*figure, write_csv(job.folder / "stability.csv", columns)])
 
 
 def energy_step(

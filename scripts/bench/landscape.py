@@ -60,7 +60,9 @@ def distances(arguments: argparse.Namespace) -> None:
             found = squared_distances([mapped, features])
             print(f"distances: {time.perf_counter() - begun:.1f} s")
             embed(found, EmbedOptions())
-        print(f"in all: {time.perf_counter() - begun:.1f} s, peak {peak_gigabytes():.2f} GB")
+        seconds = time.perf_counter() - begun
+        print(f"in all: {seconds:.1f} s ({time.process_time():.1f} s of CPU with making the data)")
+        print(f"peak {peak_gigabytes():.2f} GB")
 
 
 def memory(arguments: argparse.Namespace) -> None:
