@@ -12,8 +12,8 @@ import numpy as np
 from alphacryo4d.ml3d.components import Components, data_power, fit_components, sphere_mask
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.kernels_linear import thread_count
-from alphacryo4d.ml3d.mixture import LatentParticles, fit_mixture
-from alphacryo4d.ml3d.model import Grid, resize_cubes, resize_mask, solve_volumes
+from alphacryo4d.ml3d.mixture import LatentParticles, fit_mixture, grouped_points
+from alphacryo4d.ml3d.model import Grid, resize_cubes, solve_volumes
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.sums import View, expect, project_back
 from alphacryo4d.progress import Progress, no_progress
@@ -76,7 +76,7 @@ class _Model:
     noise: Array
     covariance: Array
     posteriors: Array
-    uncertainty: Array | None = None
+    uncertainty: Array
     """(shells, K) posterior variance of the Fourier components of the masked volumes."""
 
 
@@ -124,6 +124,20 @@ def classify(
     return run.outcome(model, rows)
 
 
+def _state(model: _Model, iteration: int) -> dict[str, Array]:
+    """What :meth:`_Run.restored` needs to go on after some iterations."""
+    return {
+        "radius": np.array(model.grid.radius),
+        "iteration": np.array(iteration),
+        "fields": model.fields,
+        "mask": model.mask,
+        "noise": model.noise,
+        "covariance": model.covariance,
+        "posteriors": model.posteriors,
+        "uncertainty": model.uncertainty,
+    }
+
+
 class _Run:
     """One classification: what its steps share."""
 
@@ -143,6 +157,7 @@ class _Run:
         self.given = rows
         self.log: list[str] = []
         self.total = int(np.prod(options.levels))
+        self.reseeding = False
 
     def radius_of(self, resolution: float) -> int:
         """Fourier shell of a resolution, within what the images hold."""
@@ -155,6 +170,7 @@ class _Run:
 
     def seeded(self) -> _Model:
         """Classes from principal components, or from random labels."""
+        self.reseeding = True
         options = self.options
         radius = self.radius_of(options.limit_resolution)
         finest = self.radius_of(options.sharpen_to) if options.sharpen_to else radius
@@ -178,7 +194,7 @@ class _Run:
     def _latent_classes(self, parts: Components) -> Array:
         particles = LatentParticles(parts.information, parts.projected, self.workers)
         mixture = fit_mixture(particles, parts.coordinates, self.total, self.rng)
-        return particles.posteriors(mixture.points)
+        return particles.posteriors(grouped_points(mixture.points, self.options.levels))
 
     def started(self, start: Array) -> _Model:
         """Classes from given volumes (K, box, box, box) or soft labels (n, K)."""
@@ -204,6 +220,7 @@ class _Run:
         model = _Model(
             grid, np.zeros((classes, *mask.shape), np.float32), mask, noise,
             np.zeros((grid.radius + 1, classes, classes)), soft,
+            np.zeros((grid.radius + 1, classes)),
         )  # fmt: skip
         power = data_power(self.view(grid)).mean(axis=0)
         model.covariance[:] = np.eye(classes) * (1e3 * power[:, None, None])
@@ -241,24 +258,21 @@ class _Run:
     def restored(self, saved: dict[str, Array]) -> tuple[_Model, int]:
         """Model and next iteration of a saved state."""
         grid = Grid(int(saved["radius"]), self.workers)
-        mask = sphere_mask(grid, self.images, self.options.mask_diameter)
-        parts = (saved[name] for name in ("noise", "covariance", "posteriors"))
-        return _Model(grid, saved["fields"], mask, *parts), int(saved["iteration"])
+        names = ("fields", "mask", "noise", "covariance", "posteriors", "uncertainty")
+        return _Model(grid, *(saved[name] for name in names)), int(saved["iteration"])
 
-    def sharpened(self, model: _Model, radius: int) -> _Model:
-        """The same classes with more Fourier shells."""
-        grid = Grid(radius, self.workers)
-        old = model.grid.radius
-        scale = np.float32(1.0)
-        fields = resize_cubes(model.fields, grid.cube) * scale
-        noise = data_power(self.view(grid))
-        noise[:, : old + 1] = model.noise
-        last = model.covariance[-1:] * 0.5
-        covariance = np.concatenate([model.covariance, np.repeat(last, radius - old, axis=0)])
-        mask = resize_mask(model.mask, grid.cube)
-        sharp = _Model(grid, fields, mask, noise, covariance, model.posteriors)
-        self.maximise(sharp, steps=5)
-        return sharp
+    def _reseed_small(self, model: _Model) -> None:
+        """Give classes that starve half of the particles of the largest one."""
+        soft = model.posteriors
+        share = soft.mean(axis=0, dtype=np.float64)
+        for weak in np.flatnonzero(share < self.options.minimum_share / len(share)):
+            large = int(share.argmax())
+            half = self.rng.random(len(soft)) < 0.5
+            soft[half, weak] += soft[half, large]
+            soft[half, large] = 0
+            model.fields[weak] = model.fields[large]
+            share = soft.mean(axis=0, dtype=np.float64)
+            self.log.append(f"class {weak + 1} was starving and was re-seeded from {large + 1}")
 
     def iterate(self, model: _Model, first: int, checkpoint: Checkpoint | None) -> _Model:
         """Expectation and maximisation from an iteration on."""
@@ -277,21 +291,24 @@ class _Run:
                 view, references, 1 / model.noise, weights, cooled,
                 before=model.posteriors, uncertainty=model.uncertainty,
             )  # fmt: skip
+            changed = np.mean(outcome.posteriors.argmax(axis=1) != model.posteriors.argmax(axis=1))
             model.posteriors = outcome.posteriors
             model.noise = outcome.noise
             model.noise[:, 0] = model.noise[:, 1]
+            if self.reseeding:
+                self._reseed_small(model)
             self.maximise(model)
-            if checkpoint is not None:
-                checkpoint.save(
-                    {
-                        "radius": np.array(model.grid.radius),
-                        "iteration": np.array(iteration + 1),
-                        "noise": model.noise,
-                        "covariance": model.covariance,
-                        "posteriors": model.posteriors,
-                        "fields": model.fields,
-                    }
+            done = iteration + 1
+            if changed < options.converged and cooled <= 1:
+                self.log.append(
+                    f"converged after {done} iterations: {100 * changed:.1f}% of the particles "
+                    "changed their class"
                 )
+                done = options.iterations
+            if checkpoint is not None:
+                checkpoint.save(_state(model, done))
+            if done == options.iterations:
+                break
         self.progress(options.iterations, options.iterations)
         return model
 

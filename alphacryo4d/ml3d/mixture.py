@@ -173,6 +173,27 @@ def refine_mixture(particles: LatentParticles, points: Array, rounds: int, steps
     return Mixture(points, np.linalg.inv(particles.precision), value)
 
 
+def grouped_points(points: Array, levels: tuple[int, ...]) -> Array:
+    """Points in the order of a hierarchy: children of one parent are neighbours.
+
+    Every level cuts its points into equal parts along the direction in which they differ most.
+
+    Parameters
+    ----------
+    points : (K, q) array
+    levels : tuple of int
+        Numbers of parts, level by level; their product is K.
+    """
+    if len(levels) < 2 or len(points) < 2:
+        return points
+    centred = points - points.mean(axis=0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    axis = axes[0] * np.sign(axes[0][np.abs(axes[0]).argmax()])
+    ranked = points[np.argsort(centred @ axis, kind="stable")]
+    parts = ranked.reshape(levels[0], -1, points.shape[1])
+    return np.concatenate([grouped_points(part, levels[1:]) for part in parts])
+
+
 def fit_mixture(
     particles: LatentParticles,
     coordinates: Array,

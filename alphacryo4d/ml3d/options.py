@@ -30,11 +30,16 @@ class ClassifyOptions:
 
     classes: str = setting("5x8", "Classes: a number, or a hierarchy such as 5x8.")
     iterations: int = setting(
-        6, "Iterations of expectation and maximisation.", flags=("--iterations", "--iter")
+        25,
+        "Most iterations of expectation and maximisation of the classes.",
+        flags=("--iterations", "--iter"),
     )
     limit_resolution: float = setting(15.0, "Resolution at which classification starts (A).")
     sharpen_to: float = setting(
         10.5, "Resolution (A) to which components and classes are sharpened; 0 stays at the limit."
+    )
+    converged: float = setting(
+        0.01, "Stop when fewer than this part of the particles change their class."
     )
     seeds: str = setting("components", "Start of the classes.", choices=("components", "random"))
     components: int = setting(11, "Principal components of the particles that seed the classes.")
@@ -60,6 +65,7 @@ class ClassifyOptions:
     def __post_init__(self) -> None:
         class_levels(self.classes)
         require_setting(self.iterations >= 1, "iterations must be at least 1")
+        require_setting(0 <= self.converged < 1, "converged must be in [0, 1)")
         require_setting(self.limit_resolution > 0, "limit-resolution must be positive (A)")
         require_setting(self.sharpen_to >= 0, "sharpen-to must be positive or 0 (A)")
         require_setting(self.components >= 1, "components must be at least 1")

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from blobs import make_blobs, random_states, transform_of
+
+from alphacryo4d.errors import InputError, ResourceError
+from alphacryo4d.ml3d.images import euler_matrices, half_plane, viewing_order
+
+
+def test_samples_are_the_slice_of_the_volume_times_the_ctf():
+    states = random_states(1)
+    blobs = make_blobs(states, 6, noise=0.0)
+    images = blobs.prepared()
+    step = 1 / (images.box * images.pixel_size)
+    for i in range(6):
+        k = images.kx[:, None] * images.matrices[i, 0] + images.ky[:, None] * images.matrices[i, 1]
+        truth = transform_of(states[0], k.astype(float) * step, 5.0) / images.box
+        found = images.data[i, :, 0] + 1j * images.data[i, :, 1]
+        assert np.abs(found - images.ctf[i] * truth).max() < 1e-4 * np.abs(truth).max()
+
+
+def test_a_resolution_limit_keeps_a_prefix_of_the_samples():
+    blobs = make_blobs(random_states(1), 3, noise=1.0)
+    whole, part = blobs.prepared(), blobs.prepared(limit_resolution=16.0)
+    assert np.array_equal(whole.data[:, : len(part.kx)], part.data)
+    assert whole.samples_within(part.radius) == len(part.kx)
+
+
+def test_half_plane_holds_one_of_each_friedel_pair():
+    kx, ky, _ = half_plane(32, 15)
+    seen = set(zip(kx.tolist(), ky.tolist(), strict=True))
+    assert all((-x, -y) not in seen for x, y in seen if (x, y) != (0, 0))
+    assert 2 * len(seen) - 1 == sum(
+        x * x + y * y <= 225 for x in range(-15, 16) for y in range(-15, 16)
+    )
+
+
+def test_a_pixel_that_is_not_finite_is_named_by_its_row():
+    blobs = make_blobs(random_states(1), 4, noise=1.0)
+    blobs.images[2, 5, 7] = np.nan
+    with pytest.raises(InputError, match="row 3"):
+        blobs.prepared()
+
+
+def test_samples_beyond_the_memory_are_refused_or_go_to_scratch(tmp_path):
+    blobs = make_blobs(random_states(1), 4, noise=1.0)
+    with pytest.raises(ResourceError, match="memory"):
+        blobs.prepared(memory=1e-6)
+    kept = blobs.prepared(memory=1e-6, scratch=tmp_path)
+    assert np.array_equal(kept.data, blobs.prepared().data)
+    assert (tmp_path / "samples.npy").exists()
+
+
+def test_neighbours_in_viewing_order_look_from_similar_directions():
+    rng = np.random.default_rng(0)
+    angles = np.degrees(np.stack([rng.uniform(-3, 3, 4000), np.arccos(rng.uniform(-1, 1, 4000)),
+                                  rng.uniform(-3, 3, 4000)], axis=1))  # fmt: skip
+    axes = euler_matrices(angles)[:, 2]
+    walked = axes[viewing_order(axes)]
+    cosine = np.abs((walked[1:] * walked[:-1]).sum(axis=1))
+    assert np.median(np.degrees(np.arccos(np.clip(cosine, -1, 1)))) < 3

@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+from blobs import make_blobs, random_states
+
+from alphacryo4d.ml3d.components import data_power
+from alphacryo4d.ml3d.model import Grid, solve_volumes
+from alphacryo4d.ml3d.sums import View, component_products, expect, project_back
+
+
+@pytest.fixture(scope="module")
+def view():
+    blobs = make_blobs(random_states(2), 40, noise=0.05)
+    images = blobs.prepared()
+    return View(images, images.sorted_rows(np.arange(40)), Grid(9, 2))
+
+
+@pytest.fixture(scope="module")
+def cubes(view):
+    rng = np.random.default_rng(1)
+    return rng.standard_normal((3, *[view.grid.cube] * 3)).astype(np.float32)
+
+
+def full_grid(view, cubes):
+    """Padded transform of every cube with all its voxels, in float64."""
+    n, m = view.grid.padded, view.grid.cube
+    padded = np.zeros((len(cubes), n, n, n))
+    cut = slice(n // 2 - m // 2, n // 2 + m // 2)
+    padded[:, cut, cut, cut] = cubes.astype(float) / view.grid.kernel_transform
+    return np.fft.fftn(np.fft.ifftshift(padded, axes=(1, 2, 3)), axes=(1, 2, 3))
+
+
+def corners(point, n):
+    """Voxels around a point and their trilinear weights, plainly."""
+    base = np.floor(point).astype(int)
+    part = point - base
+    for step in np.ndindex(2, 2, 2):
+        weight = np.prod(np.where(step, part, 1 - part))
+        yield tuple((base + step)[::-1] % n), weight
+
+
+def slices(view, grids, row):
+    """Samples of the columns in the plane of a particle, by brute force."""
+    m = view.matrices[row].astype(float)
+    images = view.images
+    out = np.zeros((len(grids), view.last), complex)
+    for s in range(view.last):
+        point = images.kx[s] * m[0] + images.ky[s] * m[1]
+        for voxel, weight in corners(point, view.grid.padded):
+            out[:, s] += weight * grids[(slice(None), *voxel)]
+    return out
+
+
+def test_expectation_agrees_with_brute_force(view, cubes):
+    noise = data_power(view) + 1
+    weights = np.array([0.2, 0.5, 0.3])
+    found = expect(view, view.grid.references(cubes), 1 / noise, weights)
+    grids = full_grid(view, cubes)
+    images = view.images
+    for i, row in enumerate(view.rows[:8]):
+        data = images.data[row, : view.last].astype(float) @ [1, 1j]
+        model = images.ctf[row, : view.last] * slices(view, grids, row)
+        power = (np.abs(data) ** 2 - np.abs(data - model) ** 2) / noise[
+            0, images.shell[: view.last]
+        ]
+        score = power[:, 1:].sum(axis=1) + np.log(weights)
+        top = score.max()
+        expected = np.exp(score - top) / np.exp(score - top).sum()
+        assert found.evidence[i] == pytest.approx(top + np.log(np.exp(score - top).sum()), rel=1e-5)
+        assert np.abs(found.posteriors[i] - expected).max() < 2e-4
+
+
+def test_noise_is_the_expected_power_that_remains(view, cubes):
+    one = cubes[:1] * 0.01
+    found = expect(view, view.grid.references(one), 1 / (data_power(view) + 1), np.ones(1))
+    grids = full_grid(view, one)
+    images, power = view.images, np.zeros(view.grid.radius + 1)
+    for row in view.rows:
+        data = images.data[row, : view.last].astype(float) @ [1, 1j]
+        model = images.ctf[row, : view.last] * slices(view, grids, row)[0]
+        np.add.at(power, images.shell[: view.last], np.abs(data - model) ** 2)
+    expected = power / view.samples_per_shell()[0]
+    assert np.allclose(found.noise[0, 1:], expected[1:], rtol=1e-5)
+
+
+def test_maximisation_agrees_with_brute_force(view):
+    rng = np.random.default_rng(2)
+    shares = rng.random((40, 2)).astype(np.float32)
+    noise = data_power(view) + 1
+    right, weights = project_back(view, 1 / noise, shares, shares)
+    n, images = view.grid.padded, view.images
+    sums, norms = np.zeros((2, n, n, n), complex), np.zeros((2, n, n, n))
+    for i, row in enumerate(view.rows):
+        m = view.matrices[row].astype(float)
+        for s in range(view.last):
+            point = images.kx[s] * m[0] + images.ky[s] * m[1]
+            value = images.data[row, s].astype(float) @ [1, 1j]
+            ctf, power = images.ctf[row, s], noise[0, images.shell[s]]
+            for side, datum in ((1, value), (-1, np.conj(value))):
+                for voxel, w in corners(side * point, n):
+                    for k in range(2):
+                        sums[(k, *voxel)] += w * shares[i, k] * ctf * datum / power
+                        norms[(k, *voxel)] += w * shares[i, k] * ctf**2 / power
+    g = np.arange(n)
+    turn = (-1j) ** (g[:, None, None] + g[:, None] + g[: n // 2 + 1])
+    half = sums[..., : n // 2 + 1] * turn
+    found = weights.reshape(n, n, n // 2 + 1, -1)
+    assert np.abs(right - half)[..., 1:].max() < 1e-5 * np.abs(half).max()
+    assert np.abs(right - half)[..., 0].max() < 1e-5 * np.abs(half).max()
+    for k in range(2):
+        error = np.abs(found[..., k] - norms[k, ..., : n // 2 + 1]).max()
+        assert error < 1e-5 * norms.max()
+
+
+def test_products_of_components_agree_with_the_expectation(view, cubes):
+    noise = data_power(view) + 1
+    references = view.grid.references(cubes)
+    means = np.tile(np.float32([1, 0.5, -1]), (40, 1))
+    second = means[:, :, None] * means[:, None, :]
+    cross, gram, left = component_products(view, references, 1 / noise, means, second)
+    mixed = np.tensordot(means[0], cubes, 1)[None]
+    direct = expect(view, view.grid.references(mixed), 1 / noise, np.ones(1))
+    score = 2 * cross @ means[0] - np.einsum("nab,a,b->n", gram, means[0], means[0])
+    assert np.allclose(score, direct.evidence, rtol=1e-3, atol=1e-3 * np.abs(score).max())
+    assert np.allclose(left[:, 1:], direct.noise[:, 1:], rtol=1e-4)
+
+
+def test_results_do_not_depend_on_the_number_of_threads(view, cubes):
+    single = View(view.images, view.rows, Grid(view.grid.radius, 1))
+    noise = data_power(view) + 1
+    a = expect(view, view.grid.references(cubes), 1 / noise, np.ones(3) / 3)
+    b = expect(single, single.grid.references(cubes), 1 / noise, np.ones(3) / 3)
+    assert np.array_equal(a.posteriors, b.posteriors)
+    assert np.array_equal(a.noise, b.noise)
+    shares = a.posteriors
+    for x, y in zip(project_back(view, 1 / noise, shares, shares),
+                    project_back(single, 1 / noise, shares, shares), strict=True):  # fmt: skip
+        assert np.array_equal(x, y)
+
+
+def test_conjugate_gradients_solve_the_normal_equations(view):
+    """The gradient of the penalised likelihood vanishes at the solution (finite differences)."""
+    grid = view.grid
+    ones = np.ones((40, 1), np.float32)
+    noise = data_power(view)
+    noise[:, 0] = noise[:, 1]
+    mask = np.ones([grid.cube] * 3, np.float32)
+    spectrum = np.full(grid.radius + 1, 50.0)
+    precision = (1 / spectrum)[:, None, None].astype(np.float32)
+    start = np.zeros((1, *mask.shape), np.float32)
+    values = []
+    for steps in (1, 4, 30):
+        right, weights = project_back(view, 1 / noise, ones, ones)
+        found = solve_volumes(grid, right, weights, precision, mask=mask, start=start, steps=steps)
+        values.append(penalised(view, found.fields, noise, spectrum))
+    assert values[0] < values[1] < values[2]
+    better = found.fields.copy()
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        move = rng.standard_normal(better.shape)
+        spectra = grid.transform(move.astype(np.float32))
+        spectra[:, grid.shell_map < 0] = 0
+        move = grid.inverse(spectra) * np.abs(better).max() * 0.01
+        assert penalised(view, better + move, noise, spectrum) < values[2]
+        assert penalised(view, better - move, noise, spectrum) < values[2]
+
+
+def penalised(view, fields, noise, spectrum):
+    grid = view.grid
+    value = expect(view, grid.references(fields), 1 / noise, np.ones(1)).evidence.sum()
+    spectra = np.fft.fftn(fields[0].astype(float))
+    k = np.fft.fftfreq(grid.cube, 1 / grid.cube)
+    radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)
+    inside = radius <= grid.radius + 0.5
+    shell = np.minimum(np.rint(radius).astype(int), grid.radius)
+    return value - 0.5 * np.sum((np.abs(spectra) ** 2 / spectrum[shell])[inside])

@@ -1,0 +1,60 @@
+import numpy as np
+from scipy.stats import multivariate_normal
+
+from alphacryo4d.ml3d.mixture import LatentParticles, fit_mixture, grouped_points
+
+
+def latent_data(count, points, scatter, precision, seed=0):
+    rng = np.random.default_rng(seed)
+    q = points.shape[1]
+    state = rng.integers(0, len(points), count)
+    z = points[state] + rng.multivariate_normal(np.zeros(q), scatter, count)
+    root = rng.normal(size=(count, q, q)) * 0.2 + np.eye(q) * np.sqrt(precision)
+    information = root @ root.transpose(0, 2, 1)
+    noise = np.einsum("nab,nb->na", root, rng.normal(size=(count, q)))
+    return state, information, np.einsum("nab,nb->na", information, z) + noise
+
+
+def test_likelihood_of_points_is_that_of_scattered_coordinates():
+    points = np.array([[0.0, 1.0], [2.0, -1.0], [0.5, 0.5]])
+    scatter = np.array([[0.5, 0.2], [0.2, 0.9]])
+    _, information, projected = latent_data(50, points, scatter, 3.0)
+    particles = LatentParticles(information, projected)
+    particles.set_scatter(scatter)
+    soft = particles.posteriors(points)
+    for i in range(50):
+        covariance = np.linalg.inv(information[i]) + scatter
+        best = np.linalg.solve(information[i], projected[i])
+        likelihood = [multivariate_normal(point, covariance).pdf(best) for point in points]
+        assert np.allclose(soft[i], likelihood / np.sum(likelihood), atol=1e-4)
+
+
+def test_scatter_is_recovered():
+    points = np.array([[0.0, 3.0], [3.0, -3.0], [-3.0, 0.0]])
+    scatter = np.diag([0.05, 1.5])
+    _, information, projected = latent_data(6000, points, scatter, 4.0)
+    particles = LatentParticles(information, projected, 2)
+    for _ in range(60):
+        particles.set_scatter(particles.scatter_about(points))
+    assert np.allclose(np.linalg.inv(particles.precision), scatter, atol=0.1)
+
+
+def test_classes_are_found_although_a_nuisance_varies_as_much():
+    line = np.linspace(-2, 2, 5)
+    points = np.stack([line, line**2 - 2, np.zeros(5), np.zeros(5)], axis=1)
+    scatter = np.diag([0.01, 0.01, 1.5, 1.5])
+    state, information, projected = latent_data(4000, points, scatter, 25.0)
+    particles = LatentParticles(information, projected, 2)
+    coordinates = np.linalg.solve(information + np.eye(4), projected[..., None])[..., 0]
+    found = fit_mixture(particles, coordinates, 5, np.random.default_rng(1), starts=3)
+    labels = particles.posteriors(found.points).argmax(axis=1)
+    purity = sum(np.bincount(state[labels == k]).max() for k in np.unique(labels)) / 4000
+    assert purity > 0.95
+
+
+def test_children_of_one_parent_are_neighbours():
+    rng = np.random.default_rng(0)
+    centers = np.array([[-10.0, 0], [0, 0], [10, 0]])
+    points = rng.permutation(np.repeat(centers, 2, axis=0) + rng.normal(size=(6, 2)))
+    parents = grouped_points(points, (3, 2)).reshape(3, 2, 2)[..., 0].round(-1)
+    assert parents.tolist() == [[-10, -10], [0, 0], [10, 10]]
