@@ -114,6 +114,7 @@ def classify(
     rows = np.asarray(rows, dtype=np.int64)
     workers = thread_count(threads)
     run = _Run(images, rows, options, rng, workers, progress, check or (lambda: None))
+    run.reseeding = start is None
     saved = None if checkpoint is None else checkpoint.load()
     first = 0
     if saved is not None:
@@ -170,7 +171,6 @@ class _Run:
 
     def seeded(self) -> _Model:
         """Classes from principal components, or from random labels."""
-        self.reseeding = True
         options = self.options
         radius = self.radius_of(options.limit_resolution)
         finest = self.radius_of(options.sharpen_to) if options.sharpen_to else radius
@@ -261,13 +261,13 @@ class _Run:
         names = ("fields", "mask", "noise", "covariance", "posteriors", "uncertainty")
         return _Model(grid, *(saved[name] for name in names)), int(saved["iteration"])
 
-    def _reseed_small(self, model: _Model) -> None:
+    def _reseed_small(self, model: _Model, rng: np.random.Generator) -> None:
         """Give classes that starve half of the particles of the largest one."""
         soft = model.posteriors
         share = soft.mean(axis=0, dtype=np.float64)
         for weak in np.flatnonzero(share < self.options.minimum_share / len(share)):
             large = int(share.argmax())
-            half = self.rng.random(len(soft)) < 0.5
+            half = rng.random(len(soft)) < 0.5
             soft[half, weak] += soft[half, large]
             soft[half, large] = 0
             model.fields[weak] = model.fields[large]
@@ -277,16 +277,19 @@ class _Run:
     def iterate(self, model: _Model, first: int, checkpoint: Checkpoint | None) -> _Model:
         """Expectation and maximisation from an iteration on."""
         options = self.options
+        most = options.iterations
+        if self.reseeding and options.seeds == "components":
+            most = min(most, options.settle_iterations)
         classes = model.posteriors.shape[1]
-        for iteration in range(first, options.iterations):
+        for iteration in range(first, most):
             self.check()
-            self.progress(iteration, options.iterations, f"iteration {iteration + 1}")
+            self.progress(iteration, most, f"iteration {iteration + 1}")
             view = self.view(model.grid)
             weights = np.full(classes, 1 / classes)
             if not options.equal_weights:
                 weights = np.maximum(model.posteriors.mean(axis=0), 1e-6)
             references = model.grid.references(model.fields * model.mask)
-            cooled = 1 + (options.temperature - 1) * max(0, 1 - 2 * iteration / options.iterations)
+            cooled = 1 + (options.temperature - 1) * max(0, 1 - 2 * iteration / most)
             outcome = expect(
                 view, references, 1 / model.noise, weights, cooled,
                 before=model.posteriors, uncertainty=model.uncertainty,
@@ -295,8 +298,8 @@ class _Run:
             model.posteriors = outcome.posteriors
             model.noise = outcome.noise
             model.noise[:, 0] = model.noise[:, 1]
-            if self.reseeding:
-                self._reseed_small(model)
+            if self.reseeding and iteration + 2 < most:
+                self._reseed_small(model, np.random.default_rng(iteration))
             self.maximise(model)
             done = iteration + 1
             if changed < options.converged and cooled <= 1:
@@ -304,12 +307,12 @@ class _Run:
                     f"converged after {done} iterations: {100 * changed:.1f}% of the particles "
                     "changed their class"
                 )
-                done = options.iterations
+                done = most
             if checkpoint is not None:
                 checkpoint.save(_state(model, done))
-            if done == options.iterations:
+            if done == most:
                 break
-        self.progress(options.iterations, options.iterations)
+        self.progress(most, most)
         return model
 
     def outcome(self, model: _Model, rows: Array) -> Classification:

@@ -38,6 +38,9 @@ class ClassifyOptions:
     sharpen_to: float = setting(
         10.5, "Resolution (A) to which components and classes are sharpened; 0 stays at the limit."
     )
+    settle_iterations: int = setting(
+        6, "Most of these iterations when the classes start from principal components."
+    )
     converged: float = setting(
         0.01, "Stop when fewer than this part of the particles change their class."
     )
@@ -65,6 +68,7 @@ class ClassifyOptions:
     def __post_init__(self) -> None:
         class_levels(self.classes)
         require_setting(self.iterations >= 1, "iterations must be at least 1")
+        require_setting(self.settle_iterations >= 1, "settle-iterations must be at least 1")
         require_setting(0 <= self.converged < 1, "converged must be in [0, 1)")
         require_setting(self.limit_resolution > 0, "limit-resolution must be positive (A)")
         require_setting(self.sharpen_to >= 0, "sharpen-to must be positive or 0 (A)")
