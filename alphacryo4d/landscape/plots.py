@@ -276,7 +276,7 @@ def draw_stability(
     limits = figure_limits(spread, None)
     across = min(3, len(variants))
     down = -(-len(variants) // across)
-    height = 16 + _height(48, limits)
+    height = 20 + _height(48, limits)
     with _figure(62 * across, height * down, nrows=down, ncols=across, squeeze=False) as (
         figure,
         grid,
@@ -289,7 +289,7 @@ def draw_stability(
             axes.scatter(*reference.T, s=4, color=_COLOURS[0], linewidths=0)
             axes.scatter(*variant.embedding.T, s=4, color=_COLOURS[1], linewidths=0)
             axes.set_title(
-                f"seed {variant.seed}, perplexity {variant.perplexity:.3g}: "
+                f"seed {variant.seed}, perplexity {variant.perplexity:.3g}\n"
                 f"disparity {variant.disparity:.2f}, neighbours {variant.kept_neighbours:.2f}",
                 fontsize=6,
             )
