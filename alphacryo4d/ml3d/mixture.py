@@ -200,7 +200,7 @@ def fit_mixture(
     count: int,
     rng: np.random.Generator,
     *,
-    starts: int = 8,
+    starts: int = 12,
     steps: int = 20,
     rounds: int = 10,
     temperature: float = 6.0,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.ml3d.images import PreparedImages
-from alphacryo4d.ml3d.kernels import add_images, normalise_sums
+from alphacryo4d.ml3d.kernels_final import add_images, normalise_sums
 from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.ml3d.model import Grid
 from alphacryo4d.progress import Progress, no_progress

@@ -1,0 +1,80 @@
+"""Compiled loops of the final volumes: one class at a time on a grid of its own."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+from alphacryo4d.ml3d.kernels import FAST, _corners, _turned
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def add_images(data, ctf, matrices, rows, kx, ky, size, sums):  # type: ignore[no-untyped-def]
+    """Add the particles of one class to a grid twice finer than the image's transform.
+
+    Every voxel of ``sums`` (voxels, 4) gets the weighted data (real, imaginary) and squared CTF.
+    """
+    index = np.empty(8, np.int64)
+    weight = np.empty(8, np.float32)
+    two = np.float32(2.0)
+    for i in range(rows.shape[0]):
+        p = rows[i]
+        m = matrices[p]
+        for s in range(kx.shape[0]):
+            x = two * (kx[s] * m[0, 0] + ky[s] * m[1, 0])
+            y = two * (kx[s] * m[0, 1] + ky[s] * m[1, 1])
+            z = two * (kx[s] * m[0, 2] + ky[s] * m[1, 2])
+            sign = _corners(x, y, z, size, index, weight)
+            c = ctf[p, s]
+            a = c * data[p, s, 0]
+            d = c * data[p, s, 1] * sign
+            for j in range(8):
+                row = sums[index[j]]
+                row[0] += weight[j] * a
+                row[1] += weight[j] * d
+                row[2] += weight[j] * c * c
+
+
+@numba.njit(cache=True, nogil=True)
+def normalise_sums(sums, size, radius, signal, spectrum):  # type: ignore[no-untyped-def]
+    """Weighted data over weight plus the shell's mean weight over ``signal``, with Friedel x = 0.
+
+    Fills ``spectrum`` (1, N, N, N // 2 + 1) with the origin moved to the first voxel; zero beyond
+    the radius (pixels of the unpadded transform).
+    """
+    half = size // 2 + 1
+    shells = np.zeros(radius + 1, np.float64)
+    counts = np.zeros(radius + 1, np.float64)
+    for step in range(2):
+        for z in range(size):
+            dz = z if z < half else z - size
+            for y in range(size):
+                dy = y if y < half else y - size
+                for x in range(half):
+                    distance = 0.5 * math.sqrt(x * x + dy * dy + dz * dz)
+                    shell = int(distance + 0.5)
+                    v = (z * size + y) * half + x
+                    if shell > radius:
+                        if step == 1:
+                            spectrum[0, z, y, x] = 0
+                        continue
+                    re = sums[v, 0]
+                    im = sums[v, 1]
+                    weight = sums[v, 2]
+                    if x == 0:
+                        mate = ((size - z) % size * size + (size - y) % size) * half
+                        re += sums[mate, 0]
+                        im -= sums[mate, 1]
+                        weight += sums[mate, 2]
+                    if step == 0:
+                        shells[shell] += weight
+                        counts[shell] += 1
+                    else:
+                        floor = shells[shell] / max(counts[shell], 1.0) / signal[shell]
+                        total = weight + floor
+                        if total > 0:
+                            re /= total
+                            im /= total
+                        spectrum[0, z, y, x] = _turned(re, im, 4 - (x + y + z) % 4)
