@@ -67,7 +67,7 @@ def squared_distances(
             deviation = np.full(count, np.sqrt((deviation**2).mean()))
         done += voxels[number]
         progress(done, total)
-        block = max(1024, int(memory * 1e9 / (8 * count)))
+        block = max(1024, int(memory * 1e9 / (16 * count)))
         for columns in _column_blocks(flat, block):
             scaled = np.subtract(columns, mean[:, None], dtype=np.float32)
             scaled /= deviation[:, None].astype(np.float32)
@@ -92,7 +92,7 @@ def _row_statistics(flat: Array, number: int, memory: float) -> tuple[Array, Arr
     """Mean and deviation of every row, in float64."""
     count, voxels = flat.shape
     mean, deviation = np.empty(count), np.empty(count)
-    rows = max(1, int(memory * 1e9 / (16 * voxels)))
+    rows = max(1, int(memory * 1e9 / (64 * voxels)))
     for begin in range(0, count, rows):
         block = np.asarray(flat[begin : begin + rows])
         mean[begin : begin + rows] = block.mean(1, dtype=np.float64)
