@@ -39,7 +39,7 @@ class ClassifyOptions:
         10.5, "Resolution (A) to which components and classes are sharpened; 0 stays at the limit."
     )
     settle_iterations: int = setting(
-        6, "Most of these iterations when the classes start from principal components."
+        4, "Most of these iterations when the classes start from principal components."
     )
     converged: float = setting(
         0.01, "Stop when fewer than this part of the particles change their class."
