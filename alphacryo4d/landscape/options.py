@@ -74,6 +74,11 @@ class EnergyOptions:
 class PathOptions:
     """Minimum-energy path by the simplified string method (sections 4.6 and 4.7)."""
 
+    path: bool = setting(
+        True,
+        "Find the minimum-energy path; without ends it joins the two volumes farthest apart in the "
+        "half of lowest energy.",
+    )
     start: tuple[float, float] | None = setting(
         None, "Start of the path (RC1 RC2).", nargs=2, type=float
     )
@@ -111,12 +116,6 @@ class PathOptions:
             self.end is None or self.end_volume is None,
             "--end and --end-volume exclude each other",
         )
-
-    @property
-    def wanted(self) -> bool:
-        """Whether the options name a path."""
-        ends = (self.start, self.end, self.start_volume, self.end_volume)
-        return bool(self.via) or any(end is not None for end in ends)
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ def finish(
 ) -> None:
     """Path, states and figures."""
     found_path = None
-    if options.path.wanted or options.states.centers == "path":
+    if options.path.path or options.states.centers == "path":
         names = None if table is None else table.names
         found_path = path_step(job, landscape, options.path, names, seed)
     path = None if found_path is None else found_path.path
