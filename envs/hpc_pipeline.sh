@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The four stages as four Slurm jobs, each waiting for the one before (sbatch --dependency).
-# Run in CI on a one-node Slurm with small data; GPU nodes (TRAIN_SBATCH) could not be run there.
+# Tested on a one-node Slurm with small data where Slurm is installed; GPU nodes (TRAIN_SBATCH) could not be run there.
 #
 #   bash envs/hpc_pipeline.sh PARTICLES PROJECT
 #
