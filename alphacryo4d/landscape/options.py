@@ -57,7 +57,7 @@ class EnergyOptions:
     """Energy of the volumes (eq. 6) and the surface through them."""
 
     interpolate: str = setting(
-        "linear",
+        "kernel",
         "Surface between the volumes: linear, cubic (Clough-Tocher) or kernel (smooth density).",
         choices=("linear", "cubic", "kernel"),
     )

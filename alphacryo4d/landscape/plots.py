@@ -57,13 +57,13 @@ def figure_limits(embedding: Array, extent: float | None) -> tuple[float, float,
     """Lowest and highest RC1, lowest and highest RC2 of a figure.
 
     A frame around the points, or a square of half width ``extent``; a narrow embedding gets a
-    frame of at least 0.6 of the other side.
+    frame of at least 0.08 of the other side.
     """
     if extent is not None:
         return -extent, extent, -extent, extent
     low, high = embedding.min(0), embedding.max(0)
     half = 0.54 * (high - low)
-    half = np.maximum(half, 0.6 * half.max() + 1e-9) + 0.02 * half.max()
+    half = np.maximum(1.15 * half, 0.08 * half.max() + 1e-9) + 0.02 * half.max()
     middle = (low + high) / 2
     return (
         float(middle[0] - half[0]),
@@ -74,8 +74,14 @@ def figure_limits(embedding: Array, extent: float | None) -> tuple[float, float,
 
 
 def _height(width: float, limits: tuple[float, float, float, float]) -> float:
-    """Height of axes of equal scale for their width, in millimetres."""
-    return width * (limits[3] - limits[2]) / (limits[1] - limits[0])
+    """Height of axes for their width, in millimetres; see :func:`_is_narrow`."""
+    ratio = (limits[3] - limits[2]) / (limits[1] - limits[0])
+    return width * (0.6 if _is_narrow(limits) else ratio)
+
+
+def _is_narrow(limits: tuple[float, float, float, float]) -> bool:
+    """Whether RC2 spans so little that its scale is stretched (boundaries become ellipses)."""
+    return (limits[3] - limits[2]) < 0.4 * (limits[1] - limits[0])
 
 
 def _decorate(
@@ -83,9 +89,10 @@ def _decorate(
 ) -> None:
     axes.set_xlim(*limits[:2])
     axes.set_ylim(*limits[2:])
-    axes.set_aspect("equal")
+    stretched = _is_narrow(limits)
+    axes.set_aspect("auto" if stretched else "equal")
     axes.set_xlabel(f"{words}RC1")
-    axes.set_ylabel(f"{words}RC2")
+    axes.set_ylabel("RC2 (stretched)" if stretched else f"{words}RC2")
 
 
 def surface_grid(
