@@ -183,7 +183,7 @@ def test_align_writes_maps_and_motions(tmp_path: Path) -> None:
         "--reference", str(tmp_path / "ref.mrc"), "--fine-resolution", "15",
     ]  # fmt: skip
     done = CliRunner().invoke(align_command, arguments, catch_exceptions=False)
-    assert done.output.splitlines()[-1] == str(tmp_path / "o/motions.csv")
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "o/motions.csv")
     same, _ = read_volume(tmp_path / "o/same.mrc")
     assert np.array_equal(same, 2 * blobs())
     moved, voxel_size = read_volume(tmp_path / "o/moved.mrc")

@@ -16,7 +16,8 @@ bash "$scripts/enumerate.sh"
 # the two ends of the embedding along its longest axis
 read -r x0 y0 x1 y1 < <("$python" -c 'import numpy as np
 p = np.load("output.npy"); print(*p[p[:, 0].argmin()], *p[p[:, 0].argmax()])')
-"$python" "$scripts/string_method.py" --start "$x0" "$y0" --end "$x1" "$y1" --kcenters "$centers"
+"$python" "$scripts/string_method.py" --start "$x0" "$y0" --end "$x1" "$y1" --kcenters "$centers" \
+  --interpolate cubic --stepmax 2000
 "$python" "$scripts/clustering.py" --radius "$radius"
 for state in $(seq 1 "$centers"); do
   test -s "c$state/c$state" || continue
