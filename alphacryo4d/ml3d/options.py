@@ -52,9 +52,6 @@ class ClassifyOptions:
     finer_iterations: int = setting(
         5, "Iterations for the principal components at the finest resolution."
     )
-    prior: str = setting(
-        "shared", "Prior spectrum of the class volumes.", choices=("shared", "class")
-    )
     tau2_fudge: float = setting(1.0, "Factor on the prior's power.")
     equal_weights: bool = setting(True, "Give all classes the same prior probability.")
     temperature: float = setting(1.0, "Temperature of the posteriors at the start; cools to 1.")
