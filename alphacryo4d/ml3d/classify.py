@@ -9,13 +9,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from alphacryo4d.ml3d.class_volumes import class_sums, solve_classes
 from alphacryo4d.ml3d.components import Components, data_power, fit_components, sphere_mask
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.ml3d.mixture import LatentParticles, fit_mixture, grouped_points
-from alphacryo4d.ml3d.model import Grid, resize_cubes, solve_volumes
+from alphacryo4d.ml3d.model import Grid, resize_cubes
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.ml3d.sums import View, expect, project_back
+from alphacryo4d.ml3d.sums import View, expect
 from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
@@ -74,7 +75,10 @@ class _Model:
     fields: Array
     mask: Array
     noise: Array
-    covariance: Array
+    own: Array
+    """(shells, K) prior variance of the deviations of the classes from their mean."""
+    common: Array
+    """(shells,) prior variance of their mean."""
     posteriors: Array
     uncertainty: Array
     """(shells, K) posterior variance of the Fourier components of the masked volumes."""
@@ -133,7 +137,8 @@ def _state(model: _Model, iteration: int) -> dict[str, Array]:
         "fields": model.fields,
         "mask": model.mask,
         "noise": model.noise,
-        "covariance": model.covariance,
+        "own": model.own,
+        "common": model.common,
         "posteriors": model.posteriors,
         "uncertainty": model.uncertainty,
     }
@@ -216,49 +221,43 @@ class _Run:
 
     def from_posteriors(self, grid: Grid, mask: Array, noise: Array, soft: Array) -> _Model:
         """Volumes of soft labels under a weak prior, and the prior that they suggest."""
-        classes = soft.shape[1]
+        classes, shells = soft.shape[1], grid.radius + 1
+        power = data_power(self.view(grid)).mean(axis=0)
         model = _Model(
             grid, np.zeros((classes, *mask.shape), np.float32), mask, noise,
-            np.zeros((grid.radius + 1, classes, classes)), soft,
-            np.zeros((grid.radius + 1, classes)),
+            np.tile(1e3 * power[:, None], classes), np.zeros(shells), soft, np.zeros((shells, classes)),
         )  # fmt: skip
-        power = data_power(self.view(grid)).mean(axis=0)
-        model.covariance[:] = np.eye(classes) * (1e3 * power[:, None, None])
         self.maximise(model, steps=6)
         return model
 
     def maximise(self, model: _Model, steps: int = 3) -> None:
         """Volumes and prior from the posteriors."""
-        grid, view = model.grid, self.view(model.grid)
-        right, weights = project_back(view, 1 / model.noise, model.posteriors, model.posteriors)
-        precision = np.linalg.inv(model.covariance).astype(np.float32)
-        solution = solve_volumes(
-            grid, right, weights, precision, mask=model.mask, start=model.fields, steps=steps
+        grid = model.grid
+        sums = class_sums(self.view(grid), 1 / model.noise, model.posteriors)
+        solution = solve_classes(
+            grid, sums, model.own, model.common, mask=model.mask, start=model.fields, steps=steps
         )
         model.fields = solution.fields
-        filled = float(np.mean(model.mask**2))
-        model.uncertainty = filled * np.diagonal(solution.variance, axis1=1, axis2=2)
-        model.covariance = self._prior(model, solution.variance)
+        model.uncertainty = float(np.mean(model.mask**2)) * solution.variance
+        self._set_prior(model, solution.apart)
 
-    def _prior(self, model: _Model, variance: Array) -> Array:
-        """Covariance of the classes by shell: one spectrum for all deviations from their mean."""
+    def _set_prior(self, model: _Model, variance: Array) -> None:
+        """Spectrum of the deviations of the classes from their mean: one for all, or each its own."""
         grid, classes = model.grid, len(model.fields)
         spectra = grid.transform(model.fields * model.mask)
         filled = float(np.mean(model.mask**2))
         mean = spectra.mean(axis=0)
-        common = grid.shell_means(np.abs(mean[None]) ** 2)[0] / filled
-        apart = grid.shell_means(np.abs(spectra - mean) ** 2).sum(axis=0) / filled
-        spread = np.trace(variance, axis1=1, axis2=2) - variance.sum(axis=(1, 2)) / classes
-        own = (apart + spread) / max(classes - 1, 1) * self.options.tau2_fudge
-        own = np.maximum(own, 1e-6 * common + 1e-20)
-        shared = np.ones((classes, classes))
-        prior: Array = own[:, None, None] * np.eye(classes) + common[:, None, None] * shared
-        return prior
+        model.common = grid.shell_means(np.abs(mean[None]) ** 2)[0] / filled
+        own = grid.shell_means(np.abs(spectra - mean) ** 2).T / filled + variance
+        own *= self.options.tau2_fudge * classes / max(classes - 1, 1)
+        if self.options.prior == "shared":
+            own[:] = own.mean(axis=1, keepdims=True)
+        model.own = np.maximum(own, 1e-6 * model.common[:, None] + 1e-20)
 
     def restored(self, saved: dict[str, Array]) -> tuple[_Model, int]:
         """Model and next iteration of a saved state."""
         grid = Grid(int(saved["radius"]), self.workers)
-        names = ("fields", "mask", "noise", "covariance", "posteriors", "uncertainty")
+        names = ("fields", "mask", "noise", "own", "common", "posteriors", "uncertainty")
         return _Model(grid, *(saved[name] for name in names)), int(saved["iteration"])
 
     def _reseed_small(self, model: _Model, rng: np.random.Generator) -> None:

@@ -15,15 +15,27 @@ from typing import Any
 import numba
 import numpy as np
 
+from alphacryo4d.ml3d.kernels_vector import (
+    LANES,
+    add8,
+    add8_pair,
+    add8_square,
+    gather8,
+    scatter8,
+)
+
 Array = np.ndarray[Any, Any]
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 
 @numba.njit(inline="always", fastmath=FAST)
 def _corners(  # type: ignore[no-untyped-def]
-    x, y, z, size, index, weight
+    x, y, z, size, width, index, weight
 ):
-    """Fill the eight neighbours of a point and their trilinear weights; -1 if it was flipped."""
+    """Fill the eight neighbours of a point and their trilinear weights; -1 if it was flipped.
+
+    A neighbour is given by the place of its first column in a flat grid of ``width`` columns.
+    """
     sign = np.float32(1.0)
     if x < 0:
         x = -x
@@ -48,22 +60,22 @@ def _corners(  # type: ignore[no-untyped-def]
         z1 = 0
     half = size // 2 + 1
     one = np.float32(1.0)
-    i00 = (z0 * size + y0) * half + x0
-    i01 = (z0 * size + y1) * half + x0
-    i10 = (z1 * size + y0) * half + x0
-    i11 = (z1 * size + y1) * half + x0
+    i00 = ((z0 * size + y0) * half + x0) * width
+    i01 = ((z0 * size + y1) * half + x0) * width
+    i10 = ((z1 * size + y0) * half + x0) * width
+    i11 = ((z1 * size + y1) * half + x0) * width
     w00 = (one - fz) * (one - fy)
     w01 = (one - fz) * fy
     w10 = fz * (one - fy)
     w11 = fz * fy
     index[0] = i00
-    index[1] = i00 + 1
+    index[1] = i00 + width
     index[2] = i01
-    index[3] = i01 + 1
+    index[3] = i01 + width
     index[4] = i10
-    index[5] = i10 + 1
+    index[5] = i10 + width
     index[6] = i11
-    index[7] = i11 + 1
+    index[7] = i11 + width
     weight[0] = w00 * (one - fx)
     weight[1] = w00 * fx
     weight[2] = w01 * (one - fx)
@@ -75,23 +87,14 @@ def _corners(  # type: ignore[no-untyped-def]
     return sign
 
 
-@numba.njit(inline="always", fastmath=FAST)
-def _gather(grid, index, weight, out):  # type: ignore[no-untyped-def]
-    """Interpolate all columns of a voxel (real parts, then imaginary parts)."""
-    g0 = grid[index[0]]
-    g1 = grid[index[1]]
-    g2 = grid[index[2]]
-    g3 = grid[index[3]]
-    g4 = grid[index[4]]
-    g5 = grid[index[5]]
-    g6 = grid[index[6]]
-    g7 = grid[index[7]]
-    w0, w1, w2, w3 = weight[0], weight[1], weight[2], weight[3]
-    w4, w5, w6, w7 = weight[4], weight[5], weight[6], weight[7]
-    for k in range(out.shape[0]):
-        out[k] = (w0 * g0[k] + w1 * g1[k] + w2 * g2[k] + w3 * g3[k]) + (
-            w4 * g4[k] + w5 * g5[k] + w6 * g6[k] + w7 * g7[k]
-        )
+@numba.njit(inline="always")
+def nearest(weight):  # type: ignore[no-untyped-def]
+    """Which of the eight neighbours is the nearest: the one of the largest weight."""
+    best = 0
+    for j in range(1, 8):
+        if weight[j] > weight[best]:
+            best = j
+    return best
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
@@ -113,8 +116,8 @@ def expect_classes(  # type: ignore[no-untyped-def]
         Position (pixels) and shell of the samples; ``first:last`` are used.
     group, inverse_noise : (P,), (G, shells)
         Optics group and inverse noise power of its shells.
-    grid : (N * N * (N // 2 + 1), 2 K) float32
-        References, columns padded to a multiple of 8.
+    grid : (N * N * (N // 2 + 1) * 2 K,) float32
+        References: the real parts, then the imaginary parts of a voxel; K is a multiple of 8.
     log_weights : (K,) float32
         Log of the prior probability; -inf closes a column.
     before, uncertainty : (n, K) or (0, K), (shells, K) float32
@@ -133,8 +136,10 @@ def expect_classes(  # type: ignore[no-untyped-def]
     index = np.empty(8, np.int64)
     weight = np.empty(8, np.float32)
     value = np.empty(2 * columns, np.float32)
-    cross = np.empty((shells, columns), np.float32)
-    norm = np.empty((shells, columns), np.float32)
+    flat_cross = np.empty(shells * columns, np.float32)
+    flat_norm = np.empty(shells * columns, np.float32)
+    cross = flat_cross.reshape(shells, columns)
+    norm = flat_norm.reshape(shells, columns)
     power = np.empty(shells, np.float64)
     transfer = np.empty(shells, np.float64)
     score = np.empty(columns, np.float64)
@@ -150,8 +155,7 @@ def expect_classes(  # type: ignore[no-untyped-def]
             x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
             y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
             z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
-            sign = _corners(x, y, z, size, index, weight)
-            _gather(grid, index, weight, value)
+            sign = _corners(x, y, z, size, 2 * columns, index, weight)
             re = data[p, s, 0]
             im = data[p, s, 1]
             c = ctf[p, s]
@@ -160,13 +164,12 @@ def expect_classes(  # type: ignore[no-untyped-def]
             d = c * im * sign
             c2 = c * c
             transfer[shell[s]] += c2
-            cross_s = cross[shell[s]]
-            norm_s = norm[shell[s]]
-            for k in range(columns):
-                vr = value[k]
-                vi = value[columns + k]
-                cross_s[k] += a * vr + d * vi
-                norm_s[k] += c2 * (vr * vr + vi * vi)
+            row = shell[s] * columns
+            for k in range(0, columns, LANES):
+                gather8(grid, index, weight, k, value, k)
+                gather8(grid, index, weight, columns + k, value, columns + k)
+                add8_pair(flat_cross, row + k, a, k, d, columns + k, value)
+                add8_square(flat_norm, row + k, c2, value, k, columns + k)
         top = -np.inf
         for k in range(columns):
             score[k] = 0.0
@@ -208,11 +211,11 @@ def expect_classes(  # type: ignore[no-untyped-def]
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
 def expect_components(  # type: ignore[no-untyped-def]
     begin, end, data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise, grid,
-    size, means, second, cross, gram, residual,
+    size, used, means, second, cross, gram, residual,
 ):  # fmt: skip
     """Inner products of data with the columns of a grid, and of the columns with each other.
 
-    ``cross`` (n, q) and ``gram`` (n, q, q) float32 are weighted by the inverse noise power;
+    The first ``used`` columns count; ``cross`` (n, q) and ``gram`` (n, q, q) float32 are weighted by the inverse noise power;
     ``residual`` (G, shells) gets the expected power of data minus model for coordinates with the
     moments ``means`` (n, q) and ``second`` (n, q, q); others as in :func:`expect_classes`.
     """
@@ -220,7 +223,8 @@ def expect_components(  # type: ignore[no-untyped-def]
     index = np.empty(8, np.int64)
     weight = np.empty(8, np.float32)
     value = np.empty(2 * columns, np.float32)
-    square = np.empty((columns, columns), np.float32)
+    flat = np.empty(columns * columns, np.float32)
+    square = flat.reshape(columns, columns)
     inner = np.empty(columns, np.float32)
     for i in range(begin, end):
         p = rows[i]
@@ -228,15 +232,14 @@ def expect_components(  # type: ignore[no-untyped-def]
         m = matrices[p]
         gram[i] = 0
         cross[i] = 0
-        square[:] = 0
+        flat[:] = 0
         inner[:] = 0
         power = 0.0
         for s in range(first, last):
             x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
             y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
             z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
-            sign = _corners(x, y, z, size, index, weight)
-            _gather(grid, index, weight, value)
+            sign = _corners(x, y, z, size, 2 * columns, index, weight)
             c = ctf[p, s]
             re = data[p, s, 0]
             im = data[p, s, 1]
@@ -244,58 +247,64 @@ def expect_components(  # type: ignore[no-untyped-def]
             a = c * re
             d = c * im * sign
             c2 = c * c
-            for k in range(columns):
-                inner[k] += a * value[k] + d * value[columns + k]
-            for j in range(columns):
+            for k in range(0, columns, LANES):
+                gather8(grid, index, weight, k, value, k)
+                gather8(grid, index, weight, columns + k, value, columns + k)
+                add8_pair(inner, k, a, k, d, columns + k, value)
+            for j in range(used):
                 vr = c2 * value[j]
                 vi = c2 * value[columns + j]
-                row = square[j]
-                for k in range(columns):
-                    row[k] += vr * value[k] + vi * value[columns + k]
+                for k in range(j - j % LANES, columns, LANES):
+                    add8_pair(flat, j * columns + k, vr, k, vi, columns + k, value)
             h = shell[s]
             if s + 1 == last or shell[s + 1] != h:
                 f = inverse_noise[g, h]
-                for j in range(columns):
+                for j in range(used):
                     power -= 2.0 * means[i, j] * inner[j]
                     cross[i, j] += f * inner[j]
-                    inner[j] = 0
-                    for k in range(columns):
-                        power += second[i, j, k] * square[j, k]
+                    for k in range(j, used):
+                        twice = 1.0 if k == j else 2.0
+                        power += twice * second[i, j, k] * square[j, k]
                         gram[i, j, k] += f * square[j, k]
-                        square[j, k] = 0
+                flat[:] = 0
+                inner[:] = 0
                 residual[g, h] += power
                 power = 0.0
+        for j in range(used):
+            for k in range(j):
+                gram[i, j, k] = gram[i, k, j]
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
 def backproject(  # type: ignore[no-untyped-def]
     begin, end, data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise,
-    coefficients, products, size, sums,
+    coefficients, products, size, sums, weights,
 ):  # fmt: skip
     """Add particles to a grid (maximisation).
 
-    Every voxel near a sample gets, in its row of ``sums`` (voxels, 2 q + r), ``w c y / noise``
-    times ``coefficients`` (n, q), real parts then imaginary parts, and ``w c^2 / noise`` times
-    ``products`` (n, r). Other arguments as in :func:`expect_classes`.
+    Every voxel near a sample gets, in its row of ``sums`` (voxels * 2 q,), ``w c y / noise`` times
+    ``coefficients`` (n, q), real parts then imaginary parts; the nearest one gets, in its row of
+    ``weights`` (voxels * r,), ``c^2 / noise`` times ``products`` (n, r), which only enter a
+    convolution of the width of the molecule. Other arguments as in :func:`expect_classes`.
     """
     q = coefficients.shape[1]
     r = products.shape[1]
     index = np.empty(8, np.int64)
     weight = np.empty(8, np.float32)
-    width = 2 * q + r
-    share = np.empty(width, np.float32)
+    share = np.empty(2 * q, np.float32)
+    flat = products.ravel()
     sums[:] = 0
+    weights[:] = 0
     for i in range(begin, end):
         p = rows[i]
         g = group[p]
         m = matrices[p]
         mean = coefficients[i]
-        second = products[i]
         for s in range(first, last):
             x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
             y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
             z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
-            sign = _corners(x, y, z, size, index, weight)
+            sign = _corners(x, y, z, size, 2 * q, index, weight)
             f = inverse_noise[g, shell[s]]
             c = ctf[p, s]
             a = f * c * data[p, s, 0]
@@ -304,13 +313,11 @@ def backproject(  # type: ignore[no-untyped-def]
             for k in range(q):
                 share[k] = a * mean[k]
                 share[q + k] = d * mean[k]
-            for k in range(r):
-                share[2 * q + k] = c2 * second[k]
-            for j in range(8):
-                row = sums[index[j]]
-                w = weight[j]
-                for k in range(width):
-                    row[k] += w * share[k]
+            for k in range(0, 2 * q, LANES):
+                scatter8(sums, index, weight, k, share, k)
+            near = index[nearest(weight)] // (2 * q) * r
+            for k in range(0, r, LANES):
+                add8(weights, near + k, c2, flat, i * r + k)
 
 
 @numba.njit(inline="always")
@@ -327,37 +334,40 @@ def _turned(re, im, quarters):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def fold_blocks(begin, end, sums, size, total, weighted):  # type: ignore[no-untyped-def]
+def fold_blocks(begin, end, sums, weights, size, total, weighted):  # type: ignore[no-untyped-def]
     """Add the blocks in fixed order, apply Friedel symmetry at x = 0, and turn columns outward.
 
-    Fills ``total`` (q, N, N, N // 2 + 1) complex64, with the origin moved from N // 4 to
-    the first voxel, and ``weighted`` (N * N * (N // 2 + 1), r) float32.
+    ``sums`` (blocks, voxels, 2 q) and ``weights`` (blocks, voxels, r) as of :func:`backproject`.
+    Fills ``total`` (q, N, N, N // 2 + 1) complex64, with the origin moved from N // 4 to the
+    first voxel, and ``weighted`` (N * N * (N // 2 + 1), r) float32.
     """
-    blocks, _, width = sums.shape
+    blocks = sums.shape[0]
+    r = weights.shape[2]
     q = total.shape[0]
     half = size // 2 + 1
-    row = np.empty(width, np.float32)
+    row = np.empty(2 * q, np.float32)
     for z in range(begin, end):
         for y in range(size):
             for x in range(half):
                 v = (z * size + y) * half + x
                 row[:] = 0
+                weighted[v] = 0
                 for b in range(blocks):
-                    for k in range(width):
+                    for k in range(2 * q):
                         row[k] += sums[b, v, k]
+                    for k in range(r):
+                        weighted[v, k] += weights[b, v, k]
                 if x == 0:
                     mate = ((size - z) % size * size + (size - y) % size) * half
                     for b in range(blocks):
                         for k in range(q):
                             row[k] += sums[b, mate, k]
                             row[q + k] -= sums[b, mate, q + k]
-                        for k in range(2 * q, width):
-                            row[k] += sums[b, mate, k]
+                        for k in range(r):
+                            weighted[v, k] += weights[b, mate, k]
                 turn = (x + y + z) % 4
                 for k in range(q):
                     total[k, z, y, x] = _turned(row[k], row[q + k], 4 - turn)
-                for k in range(2 * q, width):
-                    weighted[v, k - 2 * q] = row[k]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,6 +25,17 @@ def in_ranges(
         return
     with ThreadPoolExecutor(workers) as pool:
         for future in [pool.submit(function, a, b, *arguments) for a, b in ranges]:
+            future.result()
+
+
+def in_tasks(function: Callable[[int], None], tasks: Iterable[int], workers: int) -> None:
+    """Call ``function`` for every task in threads, in the order given."""
+    if workers <= 1:
+        for task in tasks:
+            function(int(task))
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        for future in [pool.submit(function, int(task)) for task in tasks]:
             future.result()
 
 

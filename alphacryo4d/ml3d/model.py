@@ -22,13 +22,9 @@ from alphacryo4d.ml3d.kernels_linear import (
     in_ranges,
     invert_precision,
 )
+from alphacryo4d.ml3d.kernels_vector import whole_vectors
 
 Array = np.ndarray[Any, Any]
-
-
-def padded_columns(count: int) -> int:
-    """Number of columns rounded up to whole vectors of four numbers."""
-    return -(-count // 4) * 4
 
 
 @dataclass(frozen=True)
@@ -106,8 +102,8 @@ class Grid:
         return 8.0 * np.ascontiguousarray(scipy.fft.irfft(part, n=n, axis=3, workers=w)[..., :m])
 
     def references(self, cubes: Array, out: Array | None = None) -> Array:
-        """Columns of the kernels' grid from cubes (q, n, n, n), origin at n // 2."""
-        columns = padded_columns(len(cubes))
+        """Columns of the kernels' grid from cubes (q, n, n, n), origin at n // 2: (voxels, 2 K)."""
+        columns = whole_vectors(len(cubes))
         grid = np.zeros((self.voxels, 2 * columns), np.float32) if out is None else out
         spectra = self.pad_transform(cubes / self.kernel_transform)
         in_ranges(columns_inward, self.padded, 16, self.workers, spectra, self.padded, grid)
@@ -233,11 +229,11 @@ def solve_volumes(
         return grid.inverse(spectra)
 
     def normal(fields: Array) -> Array:
-        spectra = grid.pad_transform(fields * shape)
+        spectra = grid.pad_transform(fields * mask)
         in_ranges(
             apply_weights, grid.voxels, 32, grid.workers, weights, packed, spectra.reshape(q, -1)
         )
-        result = grid.crop_inverse(spectra) * shape
+        result = grid.crop_inverse(spectra) * mask
         prior = grid.transform(fields)
         in_ranges(
             apply_voxel_matrices, voxels, 16, grid.workers, precision, grid.shell_map, True,

@@ -53,6 +53,12 @@ class ClassifyOptions:
         5, "Iterations for the principal components at the finest resolution."
     )
     tau2_fudge: float = setting(1.0, "Factor on the prior's power.")
+    prior: str = setting(
+        "shared",
+        "Prior of the classes: one spectrum that they share, or one for each class. With its own, "
+        "a class with few particles is damped more and loses more.",
+        choices=("shared", "class"),
+    )
     equal_weights: bool = setting(True, "Give all classes the same prior probability.")
     temperature: float = setting(1.0, "Temperature of the posteriors at the start; cools to 1.")
     minimum_share: float = setting(

@@ -11,7 +11,8 @@ import numpy as np
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.kernels import backproject, expect_classes, expect_components, fold_blocks
 from alphacryo4d.ml3d.kernels_linear import in_ranges
-from alphacryo4d.ml3d.model import Grid, padded_columns
+from alphacryo4d.ml3d.kernels_vector import whole_vectors
+from alphacryo4d.ml3d.model import Grid
 
 Array = np.ndarray[Any, Any]
 _CLOSED = -1e30
@@ -70,6 +71,14 @@ class Expectation:
     """(G,) intensity of the references that fits best."""
 
 
+def aligned(shape: tuple[int, ...]) -> Array:
+    """Uninitialised float32 array that starts at a cache line (a row of 16 numbers fills one)."""
+    size = int(np.prod(shape))
+    raw = np.empty(size + 16, np.float32)
+    start = (-raw.ctypes.data % 64) // 4
+    return raw[start : start + size].reshape(shape)
+
+
 def expect(
     view: View,
     references: Array,
@@ -116,7 +125,7 @@ def expect(
     def work(begin: int, end: int, part: Array) -> None:
         expect_classes(
             begin, end, images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky,
-            images.shell, 1, view.last, images.group, inverse, references, grid.padded, logs,
+            images.shell, 1, view.last, images.group, inverse, references.ravel(), grid.padded, logs,
             float(temperature), own, variance, posteriors, evidence, part, moments,
         )  # fmt: skip
 
@@ -167,8 +176,8 @@ def component_products(
     def work(begin: int, end: int, part: Array) -> None:
         expect_components(
             begin, end, images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky,
-            images.shell, 1, view.last, images.group, inverse, references, grid.padded, first,
-            pairs, cross, gram, part,
+            images.shell, 1, view.last, images.group, inverse, references.ravel(), grid.padded,
+            columns, first, pairs, cross, gram, part,
         )  # fmt: skip
 
     residual = sum_over_parts(work, n, (view.groups, grid.radius + 1), grid.workers)
@@ -212,25 +221,28 @@ def project_back(
     images, grid = view.images, view.grid
     count, q = coefficients.shape
     r = products.shape[1]
-    width = padded_columns(2 * q + r)
-    second = np.zeros((count, width - 2 * q), np.float32)
+    even, wide = -(-q // 4) * 4, whole_vectors(r)
+    second = np.zeros((count, wide), np.float32)
     second[:, :r] = products
-    mean = np.ascontiguousarray(coefficients, dtype=np.float32)
-    blocks = int(np.clip(_BUFFER // (grid.voxels * width * 4), 2, 8))
-    sums = np.empty((blocks, grid.voxels, width), np.float32)
-    inverse = inverse_noise.astype(np.float32)
+    mean = np.zeros((count, even), np.float32)
+    mean[:, :q] = coefficients
+    blocks = int(np.clip(_BUFFER // (grid.voxels * (2 * even + wide) * 4), 2, 8))
+    sums = aligned((blocks, grid.voxels, 2 * even))
+    norms = aligned((blocks, grid.voxels, wide))
+    inverse, matrices, last = inverse_noise.astype(np.float32), view.matrices, view.last
 
     def work(begin: int, end: int) -> None:
         for block in range(begin, end):
             backproject(
                 block * count // blocks, (block + 1) * count // blocks, images.data, images.ctf,
-                view.matrices, view.rows, images.kx, images.ky, images.shell, 0, view.last,
-                images.group, inverse, mean, second, grid.padded, sums[block],
+                matrices, view.rows, images.kx, images.ky, images.shell, 0, last,
+                images.group, inverse, mean, second, grid.padded, sums[block].reshape(-1),
+                norms[block].reshape(-1),
             )  # fmt: skip
 
     in_ranges(work, blocks, blocks, grid.workers)
     size = grid.padded
-    right = np.empty((q, size, size, size // 2 + 1), np.complex64)
-    weights = np.empty((grid.voxels, width - 2 * q), np.float32)
-    in_ranges(fold_blocks, size, 16, grid.workers, sums, size, right, weights)
-    return right, weights
+    right = np.empty((even, size, size, size // 2 + 1), np.complex64)
+    weights = np.empty((grid.voxels, wide), np.float32)
+    in_ranges(fold_blocks, size, 16, grid.workers, sums, norms, size, right, weights)
+    return right[:q], weights

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from blobs import make_blobs, random_states
 
+from alphacryo4d.ml3d.class_volumes import class_sums, solve_classes
 from alphacryo4d.ml3d.components import data_power
+from alphacryo4d.ml3d.kernels_classes import apply_prior, cell_variances, solve_cells
 from alphacryo4d.ml3d.model import Grid, solve_volumes
 from alphacryo4d.ml3d.sums import View, component_products, expect, project_back
 
@@ -82,33 +84,96 @@ def test_noise_is_the_expected_power_that_remains(view, cubes):
     assert np.allclose(found.noise[0, 1:], expected[1:], rtol=1e-5)
 
 
-def test_maximisation_agrees_with_brute_force(view):
-    rng = np.random.default_rng(2)
-    shares = rng.random((40, 2)).astype(np.float32)
-    noise = data_power(view) + 1
-    right, weights = project_back(view, 1 / noise, shares, shares)
-    n, images = view.grid.padded, view.images
-    sums, norms = np.zeros((2, n, n, n), complex), np.zeros((2, n, n, n))
+def plain_sums(view, shares, noise):
+    """Sums of the maximisation, by brute force in float64: data (K, N, N, H), weights alike."""
+    n, images, count = view.grid.padded, view.images, shares.shape[1]
+    sums, norms = np.zeros((count, n, n, n), complex), np.zeros((count, n, n, n))
     for i, row in enumerate(view.rows):
-        m = view.matrices[row].astype(float)
+        m = view.matrices[row]
         for s in range(view.last):
             point = images.kx[s] * m[0] + images.ky[s] * m[1]
             value = images.data[row, s].astype(float) @ [1, 1j]
             ctf, power = images.ctf[row, s], noise[0, images.shell[s]]
             for side, datum in ((1, value), (-1, np.conj(value))):
-                for voxel, w in corners(side * point, n):
-                    for k in range(2):
-                        sums[(k, *voxel)] += w * shares[i, k] * ctf * datum / power
-                        norms[(k, *voxel)] += w * shares[i, k] * ctf**2 / power
+                near = tuple(np.rint(side * point).astype(int)[::-1] % n)
+                norms[(slice(None), *near)] += shares[i] * ctf**2 / power
+                for voxel, w in corners((side * point).astype(float), n):
+                    sums[(slice(None), *voxel)] += w * shares[i] * ctf * datum / power
     g = np.arange(n)
     turn = (-1j) ** (g[:, None, None] + g[:, None] + g[: n // 2 + 1])
-    half = sums[..., : n // 2 + 1] * turn
-    found = weights.reshape(n, n, n // 2 + 1, -1)
-    assert np.abs(right - half)[..., 1:].max() < 1e-5 * np.abs(half).max()
-    assert np.abs(right - half)[..., 0].max() < 1e-5 * np.abs(half).max()
-    for k in range(2):
-        error = np.abs(found[..., k] - norms[k, ..., : n // 2 + 1]).max()
-        assert error < 1e-5 * norms.max()
+    return sums[..., : n // 2 + 1] * turn, norms[..., : n // 2 + 1]
+
+
+def test_maximisation_agrees_with_brute_force(view):
+    shares = np.random.default_rng(2).random((40, 2)).astype(np.float32)
+    noise = data_power(view) + 1
+    data, norms = plain_sums(view, shares, noise)
+    right, weights = project_back(view, 1 / noise, shares, shares)
+    found = np.moveaxis(weights[:, :2].reshape(*norms.shape[1:], 2), -1, 0)
+    assert np.abs(right - data).max() < 1e-5 * np.abs(data).max()
+    assert np.abs(found - norms).max() < 1e-5 * norms.max()
+
+
+def test_maximisation_of_classes_agrees_with_brute_force(view):
+    rng = np.random.default_rng(2)
+    shares = rng.random((40, 3)).astype(np.float32)
+    shares[rng.random((40, 3)) < 0.4] = 0
+    shares[:, 0] += 0.1
+    noise = data_power(view) + 1
+    data, norms = plain_sums(view, shares, noise)
+    found = class_sums(view, 1 / noise, shares)
+    assert np.abs(found.right - data).max() < 1e-5 * np.abs(data).max()
+    assert np.abs(found.weights - norms).max() < 1e-5 * norms.max()
+
+
+def test_posteriors_that_are_too_small_go_to_the_other_classes(view):
+    soft = np.tile(np.float32([0.999, 0.001]), (40, 1))
+    noise = data_power(view) + 1
+    found = class_sums(view, 1 / noise, soft)
+    whole = class_sums(view, 1 / noise, np.ones((40, 1), np.float32))
+    assert not found.weights[1].any()
+    assert np.allclose(found.right[0], whole.right[0], rtol=1e-5)
+
+
+def test_shared_prior_of_the_classes_is_inverted_exactly():
+    rng = np.random.default_rng(4)
+    own, common = rng.random((2, 5)) + 0.1, np.array([0.7, 2.0])
+    shell = np.array([0, 1, 1, -1], np.int32)
+    cells = rng.random((5, 4)).astype(np.float32)
+    spectra = (rng.random((5, 4)) + 1j * rng.random((5, 4))).astype(np.complex64)
+    solved, applied = spectra.copy(), spectra.copy()
+    solve_cells(0, 4, cells, 1 / own, common, shell, solved)
+    apply_prior(0, 4, 1 / own, common, shell, applied)
+    diagonal, apart = np.zeros((2, 5)), np.zeros((2, 5))
+    cell_variances(cells, 1 / own, common, shell, diagonal, apart)
+    less = np.eye(5) - 1 / 5
+    expected, deviations = np.zeros((2, 5)), np.zeros((2, 5))
+    for v in range(3):
+        prior = np.linalg.inv(np.diag(own[shell[v]]) + common[shell[v]])
+        covariance = np.linalg.inv(np.diag(cells[:, v]) + prior)
+        assert np.allclose(solved[:, v], covariance @ spectra[:, v], rtol=1e-5)
+        assert np.allclose(applied[:, v], prior @ spectra[:, v], rtol=1e-5, atol=1e-6)
+        expected[shell[v]] += np.diag(covariance)
+        deviations[shell[v]] += np.diag(less @ covariance @ less)
+    assert np.allclose(diagonal, expected, rtol=1e-6)
+    assert np.allclose(apart, deviations, rtol=1e-6)
+    assert not solved[:, 3].any()
+
+
+def test_classes_without_data_stay_at_their_mean(view):
+    """The prior draws an empty class to the mean of the others, not to zero."""
+    grid, noise = view.grid, data_power(view)
+    noise[:, 0] = noise[:, 1]
+    soft = np.zeros((40, 3), np.float32)
+    soft[:20, 0] = soft[20:, 1] = 1
+    shells, mask = grid.radius + 1, np.ones([grid.cube] * 3, np.float32)
+    found = solve_classes(
+        grid, class_sums(view, 1 / noise, soft), np.full((shells, 3), 10.0), np.full(shells, 1e3),
+        mask=mask, start=np.zeros((3, *mask.shape), np.float32), steps=20,
+    ).fields  # fmt: skip
+    mean = found[:2].mean(axis=0)
+    assert np.abs(found[2] - mean).max() < 0.03 * np.abs(mean).max()
+    assert np.all(np.abs(found[0] - found[1]).max() > 0.1 * np.abs(mean).max())
 
 
 def test_products_of_components_agree_with_the_expectation(view, cubes):
@@ -132,6 +197,9 @@ def test_results_do_not_depend_on_the_number_of_threads(view, cubes):
     assert np.array_equal(a.posteriors, b.posteriors)
     assert np.array_equal(a.noise, b.noise)
     shares = a.posteriors
+    one, two = (class_sums(v, 1 / noise, shares) for v in (view, single))
+    assert np.array_equal(one.right, two.right)
+    assert np.array_equal(one.weights, two.weights)
     for x, y in zip(project_back(view, 1 / noise, shares, shares),
                     project_back(single, 1 / noise, shares, shares), strict=True):  # fmt: skip
         assert np.array_equal(x, y)

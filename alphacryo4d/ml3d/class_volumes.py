@@ -1,0 +1,202 @@
+"""Maximisation of the classes: their back-projections, and the volumes under one shared prior.
+
+The prior says that classes deviate from their mean: covariance ``diag(own[h]) + common[h] 1 1'``
+for the Fourier components of shell h of the K classes, where ``own`` is as a rule the same for
+all. A class with few particles is then drawn to the mean, not to zero. A particle is only added to classes
+to which it may belong, so that the cost grows with the particles, not with particles times classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.ml3d.kernels_classes import (
+    apply_prior,
+    backproject_class,
+    cell_variances,
+    cell_weights,
+    fold_class,
+    significant,
+    solve_cells,
+)
+from alphacryo4d.ml3d.kernels_linear import in_ranges, in_tasks
+from alphacryo4d.ml3d.model import Grid
+from alphacryo4d.ml3d.sums import View
+
+Array = np.ndarray[Any, Any]
+
+LEAST = 2e-3
+"""Posterior below which a particle does not add to a class."""
+
+_BLOCKS = 8
+
+
+@dataclass
+class ClassSums:
+    """Sums of the maximisation on the padded grid, class by class."""
+
+    right: Array
+    """(K, N, N, N // 2 + 1) complex64: data times CTF over noise, origin at the first voxel."""
+    weights: Array
+    """(K, N, N, N // 2 + 1) float32: squared CTF over noise."""
+
+
+def class_sums(view: View, inverse_noise: Array, posteriors: Array) -> ClassSums:
+    """Back-project the particles of every class with their posteriors.
+
+    Parameters
+    ----------
+    view : View
+    inverse_noise : (G, shells) array
+    posteriors : (n, K) float32
+        In the order of the view's rows.
+
+    Returns
+    -------
+    ClassSums
+        The same to the last bit, whatever the number of threads.
+    """
+    images, grid, size = view.images, view.grid, view.grid.padded
+    classes = posteriors.shape[1]
+    counts = np.count_nonzero(posteriors >= LEAST, axis=0)
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    members = np.empty(ends[-1], np.int64)
+    shares = np.empty(ends[-1], np.float32)
+    significant(posteriors, np.float32(LEAST), ends[:-1].copy(), members, shares)
+    right = np.empty((classes, size, size, size // 2 + 1), np.complex64)
+    weights = np.empty((classes, size, size, size // 2 + 1), np.float32)
+    inverse, matrices, last = inverse_noise.astype(np.float32), view.matrices, view.last
+    block = max(1, -(-int(ends[-1]) // _BLOCKS))
+
+    def spread(begin: int, end: int) -> tuple[Array, Array]:
+        sums, norms = np.zeros(2 * grid.voxels, np.float32), np.zeros(grid.voxels, np.float32)
+        backproject_class(
+            members[begin:end], shares[begin:end], images.data, images.ctf, matrices, view.rows,
+            images.kx, images.ky, images.shell, last, images.group, inverse, size, sums, norms,
+        )  # fmt: skip
+        return sums, norms
+
+    def one(k: int) -> None:
+        parts = range(ends[k], ends[k + 1], block)
+        sums, norms = spread(ends[k], min(ends[k] + block, ends[k + 1]))
+        for begin in parts[1:]:
+            more = spread(begin, min(begin + block, ends[k + 1]))
+            sums += more[0]
+            norms += more[1]
+        fold_class(sums, norms, size, right[k], weights[k])
+
+    in_tasks(one, np.argsort(-counts, kind="stable"), grid.workers)
+    return ClassSums(right, weights)
+
+
+@dataclass
+class ClassSolution:
+    """Class volumes that maximise the posterior, and how well the data fix them."""
+
+    fields: Array
+    """(K, n, n, n) float32: the volumes before the mask."""
+    variance: Array
+    """(shells, K): mean posterior variance of the Fourier components of a shell."""
+    apart: Array
+    """(shells, K): mean posterior variance of the deviations from the mean of the classes."""
+
+
+def solve_classes(
+    grid: Grid,
+    sums: ClassSums,
+    own: Array,
+    common: Array,
+    *,
+    mask: Array,
+    start: Array,
+    steps: int,
+) -> ClassSolution:
+    """Regularised volumes of all classes by preconditioned conjugate gradients.
+
+    Minimises ``sum |y - c P M w|^2 / noise + w' inverse(diag(own) + common 1 1') w`` over the fields
+    ``w``, where M is the solvent mask. The data term is a convolution: it is applied as a product
+    on the padded Fourier grid, which is exact for volumes of the size of the cube.
+
+    Parameters
+    ----------
+    grid : Grid
+    sums : ClassSums
+        Its ``right`` is overwritten.
+    own : (shells, K) array
+        Prior variance of the deviations from the mean.
+    common : (shells,) array
+        Prior variance of the mean.
+    mask : (n, n, n) float32
+        Soft solvent mask.
+    start : (K, n, n, n) float32
+        Fields to start from.
+    steps : int
+        Conjugate gradient steps.
+    """
+    count, voxels = len(start), len(grid.shell_map)
+    every = np.arange(count)
+    inverse_own = 1.0 / own
+    cells = np.empty((count, voxels), np.float32)
+    fields = start.astype(np.float32)
+    residual = np.empty_like(fields)
+    single = Grid(grid.radius, 1)
+    shape = (mask / grid.kernel_transform).astype(np.float32)
+
+    def begin(k: int) -> None:
+        cell_weights(sums.weights[k].ravel(), grid.cube, grid.padded, grid.shell_map, cells[k])
+        residual[k] = single.crop_inverse(sums.right[k : k + 1])[0] * shape
+
+    in_tasks(begin, every, grid.workers)
+
+    def in_fourier(function: Any, values: Array, *arguments: Any) -> Array:
+        spectra = np.empty((count, voxels), np.complex64)
+
+        def forward(k: int) -> None:
+            spectra[k] = single.transform(values[k : k + 1])[0]
+
+        def backward(k: int) -> None:
+            result[k] = single.inverse(spectra[k : k + 1])[0]
+
+        result = np.empty_like(values)
+        in_tasks(forward, every, grid.workers)
+        in_ranges(function, voxels, 16, grid.workers, *arguments, grid.shell_map, spectra)
+        in_tasks(backward, every, grid.workers)
+        return result
+
+    def normal(values: Array) -> Array:
+        result = in_fourier(apply_prior, values, inverse_own, common)
+
+        def one(k: int) -> None:
+            spectra = single.pad_transform((values[k] * mask)[None])
+            spectra *= sums.weights[k]
+            result[k] += single.crop_inverse(spectra)[0] * mask
+
+        in_tasks(one, every, grid.workers)
+        return result
+
+    def precondition(values: Array) -> Array:
+        return in_fourier(solve_cells, values, cells, inverse_own, common)
+
+    if fields.any():
+        residual -= normal(fields)
+    search = direction = precondition(residual)
+    old = float(np.vdot(residual, direction))
+    for step in range(steps):
+        moved = normal(search)
+        length = old / max(float(np.vdot(search, moved)), 1e-30)
+        fields += np.float32(length) * search
+        if step + 1 == steps:
+            break
+        residual -= np.float32(length) * moved
+        direction = precondition(residual)
+        new = float(np.vdot(residual, direction))
+        search = direction + np.float32(new / max(old, 1e-30)) * search
+        old = new
+    diagonal = np.zeros((grid.radius + 1, count))
+    apart = np.zeros((grid.radius + 1, count))
+    cell_variances(cells, inverse_own, common, grid.shell_map, diagonal, apart)
+    sizes = grid.shell_sizes[:, None]
+    return ClassSolution(fields, diagonal / sizes, apart / sizes)

@@ -1,0 +1,196 @@
+"""Vectors of eight numbers for the compiled loops.
+
+The columns of a voxel (classes or components) lie side by side and their number is a multiple of
+eight. The operations here load, multiply, add and store eight of them at once, with the code
+generator told so; loops over columns are not left to its guess, which costs a factor of three.
+All arrays are flat (one dimension) and float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+LANES = 8
+_FAST = ("contract", "reassoc", "nsz", "arcp")
+
+
+def whole_vectors(count: int) -> int:
+    """A number of columns rounded up to whole vectors."""
+    return -(-count // LANES) * LANES
+
+
+class _Code:
+    """Pieces of code that the operations share."""
+
+    def __init__(self, context: Any, builder: Any, signature: Any, values: Any) -> None:
+        self.context, self.builder = context, builder
+        self.types, self.values = signature.args, values
+        self.vector = ir.VectorType(ir.FloatType(), LANES)
+
+    def pointer(self, argument: int, offset: Any = None) -> Any:
+        array = self.context.make_array(self.types[argument])(
+            self.context, self.builder, self.values[argument]
+        )
+        return array.data if offset is None else self.builder.gep(array.data, [offset])
+
+    def place(self, pointer: Any) -> Any:
+        return self.builder.bitcast(pointer, self.vector.as_pointer())
+
+    def load(self, pointer: Any) -> Any:
+        return self.builder.load(self.place(pointer), align=4)
+
+    def store(self, value: Any, pointer: Any) -> None:
+        self.builder.store(value, self.place(pointer), align=4)
+
+    def add(self, a: Any, b: Any) -> Any:
+        return self.builder.fadd(a, b, flags=_FAST)
+
+    def times(self, a: Any, b: Any) -> Any:
+        return self.builder.fmul(a, b, flags=_FAST)
+
+    def spread(self, value: Any) -> Any:
+        """A number in all lanes."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        one = self.builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return self.builder.shuffle_vector(one, undefined, mask)
+
+    def scalar(self, argument: int) -> Any:
+        return self.context.cast(
+            self.builder, self.values[argument], self.types[argument], types.float32
+        )
+
+    def whole(self, argument: int) -> Any:
+        return self.context.cast(
+            self.builder, self.values[argument], self.types[argument], types.intp
+        )
+
+    def element(self, argument: int, number: int) -> Any:
+        place = self.pointer(argument, ir.Constant(ir.IntType(64), number))
+        return self.builder.load(place)
+
+    def corner(self, argument: int, index: int, number: int, offset: Any) -> Any:
+        """Place in a grid of the vector at one of eight neighbours."""
+        start = self.builder.add(self.element(index, number), offset)
+        return self.pointer(argument, start)
+
+
+@intrinsic  # type: ignore[misc]
+def gather8(typingctx, grid, index, weight, offset, out, at):  # type: ignore[no-untyped-def]
+    """``out[at:at+8] = sum over j of weight[j] * grid[index[j] + offset :][:8]``, j < 8."""
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        code = _Code(context, builder, signature, values)
+        offset = code.whole(3)
+        total = None
+        for j in range(8):
+            part = code.times(
+                code.spread(code.element(2, j)), code.load(code.corner(0, 1, j, offset))
+            )
+            total = part if total is None else code.add(total, part)
+        code.store(total, code.pointer(4, code.whole(5)))
+        return context.get_dummy_value()
+
+    return types.void(grid, index, weight, offset, out, at), generate
+
+
+@intrinsic  # type: ignore[misc]
+def scatter8(typingctx, grid, index, weight, offset, share, at):  # type: ignore[no-untyped-def]
+    """``grid[index[j] + offset :][:8] += weight[j] * share[at:at+8]`` for every j < 8."""
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        code = _Code(context, builder, signature, values)
+        offset = code.whole(3)
+        share = code.load(code.pointer(4, code.whole(5)))
+        for j in range(8):
+            place = code.corner(0, 1, j, offset)
+            part = code.times(code.spread(code.element(2, j)), share)
+            code.store(code.add(code.load(place), part), place)
+        return context.get_dummy_value()
+
+    return types.void(grid, index, weight, offset, share, at), generate
+
+
+@intrinsic  # type: ignore[misc]
+def add8(typingctx, target, at, factor, source, begin):  # type: ignore[no-untyped-def]
+    """``target[at:at+8] += factor * source[begin:begin+8]``."""
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        code = _Code(context, builder, signature, values)
+        place = code.pointer(0, code.whole(1))
+        part = code.times(
+            code.spread(code.scalar(2)), code.load(code.pointer(3, code.whole(4)))
+        )
+        code.store(code.add(code.load(place), part), place)
+        return context.get_dummy_value()
+
+    return types.void(target, at, factor, source, begin), generate
+
+
+@intrinsic  # type: ignore[misc]
+def add8_pair(typingctx, target, at, factor, begin, other, second, source):  # type: ignore[no-untyped-def]
+    """``target[at:][:8] += factor * source[begin:][:8] + other * source[second:][:8]``."""
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        code = _Code(context, builder, signature, values)
+        place = code.pointer(0, code.whole(1))
+        total = code.load(place)
+        for factor, begin in ((2, 3), (4, 5)):
+            source = code.load(code.pointer(6, code.whole(begin)))
+            total = code.add(total, code.times(code.spread(code.scalar(factor)), source))
+        code.store(total, place)
+        return context.get_dummy_value()
+
+    return types.void(target, at, factor, begin, other, second, source), generate
+
+
+@intrinsic  # type: ignore[misc]
+def add8_square(typingctx, target, at, factor, source, begin, second):  # type: ignore[no-untyped-def]
+    """``target[at:][:8] += factor * (source[begin:][:8] ** 2 + source[second:][:8] ** 2)``."""
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        code = _Code(context, builder, signature, values)
+        place = code.pointer(0, code.whole(1))
+        first = code.load(code.pointer(3, code.whole(4)))
+        other = code.load(code.pointer(3, code.whole(5)))
+        square = code.add(code.times(first, first), code.times(other, other))
+        part = code.times(code.spread(code.scalar(2)), square)
+        code.store(code.add(code.load(place), part), place)
+        return context.get_dummy_value()
+
+    return types.void(target, at, factor, source, begin, second), generate
+
+
+@intrinsic  # type: ignore[misc]
+def scatter_complex(typingctx, grid, index, weight, re, im):  # type: ignore[no-untyped-def]
+    """Add ``weight[j] * (re, im)`` at ``grid[2 * index[j]]`` for every j < 8.
+
+    Neighbours come in pairs that follow each other along x: four numbers are added at once.
+    """
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        code = _Code(context, builder, signature, values)
+        code.vector = four = ir.VectorType(ir.FloatType(), 4)
+        integer = ir.IntType(32)
+        undefined = ir.Constant(four, ir.Undefined)
+        datum = undefined
+        for lane, number in enumerate((3, 4, 3, 4)):
+            datum = builder.insert_element(
+                datum, code.scalar(number), ir.Constant(integer, lane)
+            )
+        two = ir.Constant(ir.IntType(64), 2)
+        for j in (0, 2, 4, 6):
+            factor = undefined
+            for lane, corner in enumerate((j, j, j + 1, j + 1)):
+                factor = builder.insert_element(
+                    factor, code.element(2, corner), ir.Constant(integer, lane)
+                )
+            place = code.pointer(0, builder.mul(code.element(1, j), two))
+            code.store(code.add(code.load(place), code.times(factor, datum)), place)
+        return context.get_dummy_value()
+
+    return types.void(grid, index, weight, re, im), generate
