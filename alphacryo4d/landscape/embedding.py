@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
 import numpy as np
 
-from alphacryo4d.errors import InputError, UsageError
+from alphacryo4d.errors import InputError, MissingProgramError
 from alphacryo4d.landscape.options import EmbedOptions
 
 Array = np.ndarray[Any, Any]
@@ -78,7 +79,7 @@ def embed(
     ------
     InputError
         Fewer than four volumes.
-    UsageError
+    MissingProgramError
         The method's package is not installed.
     """
     count = len(distances)
@@ -146,6 +147,8 @@ def _tsne(distances: Array, start: Array, options: EmbedOptions, seed: int) -> A
         metric="precomputed",
         init=begin.astype(np.float32),
         method="barnes_hut" if options.tsne == "barnes-hut" else "exact",
+        # In space the usual least rate of 50 tears a few dozen points apart.
+        learning_rate="auto" if start.shape[1] == 2 else max(count / 48, 5.0),
         random_state=seed,
         n_jobs=1,
     )
@@ -160,9 +163,9 @@ def _open_tsne(
     try:
         from openTSNE import TSNE
     except ImportError as error:
-        raise UsageError(
-            "--tsne opentsne: openTSNE is not installed; `pip install openTSNE`, or leave the "
-            "option out"
+        raise MissingProgramError(
+            "--tsne opentsne: openTSNE is not installed; `pip install openTSNE` (or "
+            "`alphacryo4d[embeddings]`), or leave the option out"
         ) from error
     model = TSNE(
         n_components=begin.shape[1],
@@ -202,15 +205,28 @@ def _compared(distances: Array, options: EmbedOptions, seed: int, dimensions: in
         )
         result = model.fit_transform(data)
     else:
-        try:
-            from umap import UMAP
-        except ImportError as error:
-            raise UsageError(
-                "--embedding-method umap: umap-learn is not installed; `pip install umap-learn`, "
-                "or take another method"
-            ) from error
-        model = UMAP(
-            n_neighbors=near, n_components=dimensions, metric="precomputed", random_state=seed
-        )
-        result = model.fit_transform(metric)
+        result = _umap(metric, near, dimensions, seed)
     return np.asarray(result, np.float32)
+
+
+def _umap(metric: Array, neighbours: int, dimensions: int, seed: int) -> Array:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its optional parts
+            from umap import UMAP
+    except ImportError as error:
+        raise MissingProgramError(
+            "--embedding-method umap: umap-learn is not installed; `pip install umap-learn` "
+            "(or `alphacryo4d[embeddings]`), or take another method"
+        ) from error
+    model = UMAP(
+        n_neighbors=neighbours,
+        n_components=dimensions,
+        metric="precomputed",
+        random_state=seed,
+        n_jobs=1,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="using precomputed metric")
+        result: Array = model.fit_transform(metric)
+    return result

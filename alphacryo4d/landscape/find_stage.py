@@ -17,7 +17,7 @@ from alphacryo4d.landscape import basins, states
 from alphacryo4d.landscape.clustering import group_volumes
 from alphacryo4d.landscape.energy import density_energy, energy_error, free_energy
 from alphacryo4d.landscape.inputs_stage import read_centers
-from alphacryo4d.landscape.kernel_surface import kernel_surface
+from alphacryo4d.landscape.kernel_surface import kernel_surface, mean_surface
 from alphacryo4d.landscape.options import EnergyOptions, StatesOptions
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
@@ -42,9 +42,11 @@ class Landscape:
     folds : (V,) array
         Fold of each volume, a number for every fold of every batch.
     energies, errors : (V,) arrays
-        In kT (eq. 6).
-    shown : (V,) array
-        Energy that the surface passes through: the same, or of the population density.
+        In kT: -ln of each volume's own share (eq. 6).
+    density : (V,) array
+        Energy of the population density around each volume, in kT.
+    basis : (V,) array
+        Energies that the surface is made of: of the classes or of the density, in kT.
     surface : Surface
         Energy between the volumes.
     options : EnergyOptions
@@ -56,7 +58,8 @@ class Landscape:
     folds: Array
     energies: Array
     errors: Array
-    shown: Array
+    density: Array
+    basis: Array
     surface: Surface
     options: EnergyOptions
 
@@ -66,10 +69,12 @@ class Landscape:
 
 
 def surface_of(embedding: Array, energies: Array, options: EnergyOptions) -> Surface:
-    """Surface through energies (V,) in kT at the embedding (V, 2)."""
-    if options.interpolate == "kernel":
+    """Surface made of energies (V,) in kT at the embedding (V, 2)."""
+    if options.interpolate != "kernel":
+        return triangulated_surface(embedding, energies, kind=options.interpolate)
+    if options.from_density:
         return kernel_surface(embedding, np.exp(-energies))
-    return triangulated_surface(embedding, energies, kind=options.interpolate)
+    return mean_surface(embedding, energies)
 
 
 def landscape_of(
@@ -78,15 +83,19 @@ def landscape_of(
     """Energies, errors and the surface of an embedding."""
     points = np.asarray(embedding, np.float64)
     energies = free_energy(counts)
-    shown = energies if options.energy_from == "class" else density_energy(points, counts)
+    density = density_energy(points, counts)
+    # The kernel surface is itself the density of the classes' shares.
+    through_density = options.from_density and options.interpolate != "kernel"
+    basis = density if through_density else energies
     return Landscape(
         embedding=points,
         counts=np.asarray(counts, np.float64),
         folds=folds,
         energies=energies,
         errors=energy_error(points, counts, folds),
-        shown=shown,
-        surface=surface_of(points, shown, options),
+        density=density,
+        basis=basis,
+        surface=surface_of(points, basis, options),
         options=options,
     )
 

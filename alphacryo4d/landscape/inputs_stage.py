@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class VolumeTable:
         Particles per volume.
     batch : (V,) int64 array
     fold : (V,) array of str
-        Name of the fold.
+        Name of the fold: the groups that it holds, such as u123.
     resolution : (V,) float64 array
         Estimated resolution in Angstrom; NaN where unknown.
     voxel_size : float
@@ -90,13 +91,21 @@ def read_volume_table(path: Path) -> VolumeTable:
         names=names,
         counts=counts,
         batch=np.asarray(table["ac4dBatch"], np.int64),
-        fold=np.array([str(fold) for fold in table["ac4dFold"]]),
+        fold=_fold_names(names, table["ac4dFold"]),
         resolution=(
             np.asarray(table["rlnEstimatedResolution"], np.float64)
             if known
             else np.full(len(names), np.nan)
         ),
         voxel_size=float(np.asarray(table["rlnPixelSize"], np.float64)[0]),
+    )
+
+
+def _fold_names(names: Array, folds: Array) -> Array:
+    """Name of each volume's fold: ``u123`` of ``u123_b1_c001``; its number in other names."""
+    found = [re.match(r"(u\d+)_b\d+_c\d+$", name) for name in names]
+    return np.array(
+        [str(fold) if match is None else match[1] for match, fold in zip(found, folds, strict=True)]
     )
 
 

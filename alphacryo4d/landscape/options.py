@@ -34,6 +34,11 @@ class EmbedOptions:
     low_pass: float | None = setting(
         None, "Low-pass the volumes to this resolution in Angstrom instead of the z-score."
     )
+    dimensions: int = setting(
+        2,
+        "3 makes an embedding in space, too, with a figure and a page to turn it; the landscape "
+        "stays in the plane.",
+    )
     stability: bool = setting(
         False, "Embed with other seeds and perplexities, too, and draw how much changes."
     )
@@ -50,6 +55,9 @@ class EmbedOptions:
         require_setting(self.neighbours >= 2, "--neighbours must be at least 2")
         require_setting(self.low_pass is None or self.low_pass > 0, "--low-pass must be positive")
         require_setting(self.memory > 0, "--memory must be positive")
+        require_setting(
+            self.dimensions in (2, 3), f"--dimensions {self.dimensions}: 2 or 3 is needed"
+        )
 
 
 @dataclass(frozen=True)
@@ -58,16 +66,24 @@ class EnergyOptions:
 
     interpolate: str = setting(
         "kernel",
-        "Surface between the volumes: linear, cubic (Clough-Tocher) or kernel (smooth density).",
+        "Surface between the volumes: linear, cubic (Clough-Tocher) or kernel (smooth).",
         choices=("linear", "cubic", "kernel"),
     )
     energy_from: str = setting(
-        "class",
-        "Energy of a volume: -ln of its own share (eq. 6), or of the population density around "
-        "it, which does not rise where a state is cut into many small classes.",
+        "auto",
+        "What the surface shows: class, -ln of each volume's own share (eq. 6), or density, of "
+        "the population around it, which does not rise where a state is cut into many small "
+        "classes. auto: density for the kernel surface, class for those through the points.",
         flags=("--energy-from",),
-        choices=("class", "density"),
+        choices=("auto", "class", "density"),
     )
+
+    @property
+    def from_density(self) -> bool:
+        """Whether the surface shows the population density."""
+        if self.energy_from == "auto":
+            return self.interpolate == "kernel"
+        return self.energy_from == "density"
 
 
 @dataclass(frozen=True)

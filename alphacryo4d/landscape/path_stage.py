@@ -12,6 +12,7 @@ from alphacryo4d import files
 from alphacryo4d.errors import InputError
 from alphacryo4d.job import Job
 from alphacryo4d.landscape.barriers import (
+    Barrier,
     Interval,
     arc_lengths,
     barriers_along,
@@ -31,10 +32,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FoundPath:
-    """A path with the standard error of its energy (n,), where a bootstrap was asked for."""
+    """A path, its barriers, and the standard error of its energy (n,) after a bootstrap."""
 
     path: EnergyPath
     error: Array | None
+    barriers: tuple[tuple[Barrier, Interval], ...]
 
 
 def path_ends(landscape: Landscape, options: PathOptions, names: Array | None) -> Array:
@@ -97,7 +99,7 @@ def path_step(
         path.returned,
     )
     written = [files.save_array(job.folder / files.PATH_NPY, path.images)]
-    error = _barriers(job, landscape, options, path, seed)
+    error, barriers = _barriers(job, landscape, options, path, seed)
     columns = {"length": arc_lengths(path.images), "rc1": path.images[:, 0]}
     columns |= {"rc2": path.images[:, 1], "energy_kt": path.energies}
     if error is not None:
@@ -113,13 +115,13 @@ def path_step(
         }
     )
     job.complete("path", [*written, job.folder / "barriers.csv"])
-    return FoundPath(path, error)
+    return FoundPath(path, error, barriers)
 
 
 def _barriers(
     job: Job, landscape: Landscape, options: PathOptions, path: EnergyPath, seed: int
-) -> Array | None:
-    """Write ``barriers.csv``; returns the error of the energy along the path."""
+) -> tuple[Array | None, tuple[tuple[Barrier, Interval], ...]]:
+    """Write ``barriers.csv``; returns the error of the energy along the path, and the barriers."""
     limits = np.array([landscape.embedding.min(0), landscape.embedding.max(0)])
     ends = path.images[0], path.images[-1]
     lowest = lowest_path(landscape.surface, *ends, limits)
@@ -143,7 +145,7 @@ def _barriers(
 
         draws = bootstrap(
             estimate,
-            landscape.shown,
+            landscape.basis,
             landscape.errors,
             replicates=options.bootstrap,
             rng=np.random.default_rng(seed),
@@ -176,4 +178,4 @@ def _barriers(
         highest,
         lowest.forward,
     )
-    return error
+    return error, tuple(zip(found, intervals[:count], strict=True))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.files import atomic_path
-from alphacryo4d.landscape.stability import Variant
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
 from alphacryo4d.landscape.surface import Surface
@@ -33,7 +32,7 @@ PATH_COLOUR = "#ff7f0e"
 
 
 @contextmanager
-def _figure(width: float, height: float, **keywords: Any) -> Iterator[tuple[Any, Any]]:
+def styled_figure(width: float, height: float, **keywords: Any) -> Iterator[tuple[Any, Any]]:
     """Figure and axes in millimetres, closed at the end."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -45,7 +44,8 @@ def _figure(width: float, height: float, **keywords: Any) -> Iterator[tuple[Any,
         yield figure, figure.subplots(**keywords)
 
 
-def _save(figure: Any, paths: Sequence[Path]) -> list[Path]:
+def save_figure(figure: Any, paths: Sequence[Path]) -> list[Path]:
+    """Write a figure as PNG and PDF by the endings of the paths, without dates."""
     for path in paths:
         with atomic_path(path) as temporary:
             metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
@@ -73,7 +73,7 @@ def figure_limits(embedding: Array, extent: float | None) -> tuple[float, float,
     )
 
 
-def _height(width: float, limits: tuple[float, float, float, float]) -> float:
+def axes_height(width: float, limits: tuple[float, float, float, float]) -> float:
     """Height of axes for their width, in millimetres; see :func:`_is_narrow`."""
     ratio = (limits[3] - limits[2]) / (limits[1] - limits[0])
     return width * (0.6 if _is_narrow(limits) else ratio)
@@ -84,9 +84,10 @@ def _is_narrow(limits: tuple[float, float, float, float]) -> bool:
     return (limits[3] - limits[2]) < 0.4 * (limits[1] - limits[0])
 
 
-def _decorate(
+def decorate(
     axes: Any, limits: tuple[float, float, float, float], words: str = "Reaction coordinate "
 ) -> None:
+    """Limits, aspect and labels of axes that show the plane."""
     axes.set_xlim(*limits[:2])
     axes.set_ylim(*limits[2:])
     stretched = _is_narrow(limits)
@@ -115,13 +116,16 @@ def draw_landscape(
     states: States | None = None,
     extent: float | None = None,
 ) -> list[Path]:
-    """Energy landscape with contours, path, states and their boundaries."""
+    """Energy landscape with contours, path, states and their boundaries.
+
+    ``energies`` (V,) in kT set the range of the colours.
+    """
     limits = figure_limits(embedding, extent)
     x, y, values = surface_grid(surface, limits)
     low = np.floor(np.nanmin(energies) * 2) / 2
-    high = np.ceil(np.nanmax(energies) * 2) / 2
+    high = max(np.ceil(np.nanmax(energies) * 2) / 2, low + 0.5)
     levels = np.linspace(low, high, 25)
-    with _figure(110, 14 + _height(78, limits)) as (figure, axes):
+    with styled_figure(110, 14 + axes_height(78, limits)) as (figure, axes):
         shown = axes.contourf(
             x, y, np.clip(values, low, high), levels=levels, cmap="viridis", zorder=1
         )
@@ -135,13 +139,13 @@ def draw_landscape(
             axes.plot(*path.images.T, color=PATH_COLOUR, lw=1.3, zorder=5)
         if states is not None:
             _draw_states(axes, states)
-        _decorate(axes, limits)
+        decorate(axes, limits)
         bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.02)
         bar.set_label(r"Energy ($k_\mathrm{B}T$)")
         bar.outline.set_linewidth(0.6)
         bar.locator = _ticker()
         bar.update_ticks()
-        return _save(figure, paths)
+        return save_figure(figure, paths)
 
 
 def _ticker() -> Any:
@@ -182,30 +186,39 @@ def draw_embedding(
     limits = figure_limits(embedding, extent)
     across = min(3, len(columns))
     down = -(-len(columns) // across)
-    height = 16 + _height(40, limits)
-    with _figure(62 * across, height * down, nrows=down, ncols=across, squeeze=False) as (
+    height = 16 + axes_height(40, limits)
+    with styled_figure(62 * across, height * down, nrows=down, ncols=across, squeeze=False) as (
         figure,
         grid,
     ):
         for axes in grid.flat[len(columns) :]:
             axes.set_visible(False)
         for axes, (title, values, kind) in zip(grid.flat, columns, strict=False):
-            axes.set_title(title, fontsize=8)
-            if kind == "category":
-                _scatter_categories(axes, embedding, values)
-            else:
-                dots = axes.scatter(*embedding.T, s=6, c=values, cmap="viridis", linewidths=0)
-                figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02, aspect=15)
-            _decorate(axes, limits, words="")
-        return _save(figure, paths)
+            scatter_column(axes, embedding, values, kind, key=True)
+            axes.set_title(title, fontsize=8, pad=None if kind == "number" else 14)
+            decorate(axes, limits, words="")
+        return save_figure(figure, paths)
 
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 _MARKERS = "os^DvP*X"
 
 
-def _scatter_categories(axes: Any, embedding: Array, values: Array) -> None:
+def scatter_column(axes: Any, points: Array, values: Array, kind: str, *, key: bool) -> None:
+    """Points (V, 2) coloured by values (V,), with a colour bar or legend where ``key`` is set.
+
+    ``kind`` is ``number`` or ``category``; more than eight categories are named beside the points.
+    """
+    if kind == "category":
+        _scatter_categories(axes, points, values, key)
+        return
+    dots = axes.scatter(*points.T, s=6, c=values, cmap="viridis", linewidths=0)
+    if key:
+        axes.figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02, aspect=15)
+
+
+def _scatter_categories(axes: Any, embedding: Array, values: Array, key: bool) -> None:
     labels = list(dict.fromkeys(values.tolist()))
     labels.sort(key=lambda label: (len(str(label)), str(label)))
     for number, label in enumerate(labels):
@@ -213,92 +226,21 @@ def _scatter_categories(axes: Any, embedding: Array, values: Array) -> None:
         axes.scatter(
             *embedding[inside].T,
             s=7,
-            color=_COLOURS[number % 8],
+            color=COLOURS[number % 8],
             marker=_MARKERS[(number // 8 + number) % 8],
             linewidths=0,
             label=str(label),
         )
-    if len(labels) <= 6:
-        axes.legend(
-            fontsize=6, frameon=False, loc="upper center", ncols=len(labels),
-            handletextpad=0.1, columnspacing=0.6, borderpad=0.1,
-        )  # fmt: skip
+    if len(labels) <= 8:
+        if key:
+            axes.legend(
+                fontsize=6, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 0.98),
+                ncols=min(8, len(labels)), handletextpad=0.1, columnspacing=0.6, borderpad=0.1,
+                markerscale=1.4,
+            )  # fmt: skip
         return
     for label in labels:
         place = np.median(embedding[values == label], axis=0)
         axes.annotate(
             str(label), place, xytext=(0, 5), textcoords="offset points", fontsize=5, ha="center"
         )
-
-
-def draw_path(
-    paths: Sequence[Path],
-    path: EnergyPath,
-    *,
-    error: Array | None = None,
-    states: States | None = None,
-) -> list[Path]:
-    """Energy along the path, with its error band and the states."""
-    steps = np.linalg.norm(np.diff(path.images, axis=0), axis=1)
-    length = np.concatenate([[0.0], np.cumsum(steps)])
-    with _figure(110, 62) as (figure, axes):
-        if error is not None:
-            axes.fill_between(
-                length,
-                path.energies - error,
-                path.energies + error,
-                color=_COLOURS[0],
-                alpha=0.25,
-                lw=0,
-                label="standard error",
-            )
-        axes.plot(length, path.energies, color=_COLOURS[0], lw=1.2)
-        if states is not None:
-            for number, center in enumerate(states.centers, 1):
-                row = int(np.linalg.norm(path.images - center, axis=1).argmin())
-                axes.plot(length[row], path.energies[row], "o", ms=3, color=PATH_COLOUR)
-                axes.annotate(
-                    str(number),
-                    (length[row], path.energies[row]),
-                    textcoords="offset points",
-                    xytext=(0, -9),
-                    ha="center",
-                    fontsize=7,
-                )
-        axes.margins(x=0.01, y=0.12)
-        axes.set_xlabel("Length along the path (units of the embedding)")
-        axes.set_ylabel(r"Energy ($k_\mathrm{B}T$)")
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        return _save(figure, paths)
-
-
-def draw_stability(
-    paths: Sequence[Path], reference: Array, variants: Sequence[Variant]
-) -> list[Path]:
-    """Each volume's place in the reference joined to its place in every other embedding."""
-    from matplotlib.collections import LineCollection
-
-    spread = np.vstack([reference, *(variant.embedding for variant in variants)])
-    limits = figure_limits(spread, None)
-    across = min(3, len(variants))
-    down = -(-len(variants) // across)
-    height = 20 + _height(48, limits)
-    with _figure(62 * across, height * down, nrows=down, ncols=across, squeeze=False) as (
-        figure,
-        grid,
-    ):
-        for axes in grid.flat[len(variants) :]:
-            axes.set_visible(False)
-        for axes, variant in zip(grid.flat, variants, strict=False):
-            lines = np.stack([reference, variant.embedding], axis=1)
-            axes.add_collection(LineCollection(list(lines), colors="0.7", linewidths=0.4))
-            axes.scatter(*reference.T, s=4, color=_COLOURS[0], linewidths=0)
-            axes.scatter(*variant.embedding.T, s=4, color=_COLOURS[1], linewidths=0)
-            axes.set_title(
-                f"seed {variant.seed}, perplexity {variant.perplexity:.3g}\n"
-                f"disparity {variant.disparity:.2f}, neighbours {variant.kept_neighbours:.2f}",
-                fontsize=6,
-            )
-            _decorate(axes, limits, words="")
-        return _save(figure, paths)

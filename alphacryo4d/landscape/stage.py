@@ -11,9 +11,10 @@ import numpy as np
 
 from alphacryo4d import files
 from alphacryo4d.job import Job, start_job
-from alphacryo4d.landscape import plots
+from alphacryo4d.landscape import curves_stage
 from alphacryo4d.landscape.distances import low_pass_coefficients, squared_distances
 from alphacryo4d.landscape.embedding import embed
+from alphacryo4d.landscape.figures_stage import colourings, draw
 from alphacryo4d.landscape.find_stage import (
     Evidence,
     Landscape,
@@ -30,12 +31,11 @@ from alphacryo4d.landscape.options import (
     EmbedOptions,
     EnergyOptions,
     LandscapeOptions,
-    PathOptions,
     StatesOptions,
 )
-from alphacryo4d.landscape.path_stage import FoundPath, path_step
+from alphacryo4d.landscape.path_stage import path_step
+from alphacryo4d.landscape.space_stage import space_step
 from alphacryo4d.landscape.stability import stability
-from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.tables_stage import write_csv
 from alphacryo4d.progress import show_progress
 
@@ -139,7 +139,7 @@ def stability_step(job: Job, distances: Array, embedding: Array, options: EmbedO
     reference = np.asarray(embedding, np.float64)
     with show_progress("stability") as progress:
         variants = stability(distances, reference, options, progress=progress)
-    figure = plots.draw_stability(
+    figure = curves_stage.draw_stability(
         [job.folder / "stability.png", job.folder / "stability.pdf"], reference, variants
     )
     columns = {
@@ -148,7 +148,14 @@ def stability_step(job: Job, distances: Array, embedding: Array, options: EmbedO
         "procrustes_disparity": np.array([v.disparity for v in variants]),
         "kept_neighbours": np.array([v.kept_neighbours for v in variants]),
     }
-    job.complete("stability", [*figure, write_csv(job.folder / "stability.csv", columns)])
+    places = {"rc1": reference[:, 0], "rc2": reference[:, 1]}
+    for number, variant in enumerate(variants, 1):
+        places |= {f"variant{number}_rc{i + 1}": variant.embedding[:, i] for i in (0, 1)}
+    tables = [
+        write_csv(job.folder / "stability.csv", columns),
+        write_csv(job.folder / "stability_embeddings.csv", places),
+    ]
+    job.complete("stability", [*figure, *tables])
 
 
 def energy_step(
@@ -185,80 +192,8 @@ def finish(
     found = find_states(landscape, options.states, path, evidence, seed)
     write_states(job, found)
     draw(job, landscape, options.path, table, found_path, found)
-
-
-def colourings(
-    landscape: Landscape, table: VolumeTable | None, found: States | None
-) -> list[tuple[str, Array, str]]:
-    """What the embedding is coloured by: title, values, kind."""
-    columns: list[tuple[str, Array, str]] = [
-        ("Energy (kT)", landscape.energies, "number"),
-        ("Error of the energy (kT)", landscape.errors, "number"),
-        ("Particles", landscape.counts, "number"),
-    ]
-    if found is not None:
-        columns.insert(0, ("State", found.volumes, "category"))
-    if table is not None:
-        columns.append(("Fold", table.fold, "category"))
-        if len(np.unique(table.batch)) > 1:
-            columns.append(("Batch", table.batch, "category"))
-        if np.isfinite(table.resolution).all():
-            columns.append(("Resolution (\u00c5)", table.resolution, "number"))
-    return columns
-
-
-def draw(
-    job: Job,
-    landscape: Landscape,
-    options: PathOptions,
-    table: VolumeTable | None,
-    found_path: FoundPath | None,
-    found: States | None,
-) -> None:
-    """Figures of the stage, and the data behind each as CSV."""
-    folder, extent = job.folder, options.range
-    path = None if found_path is None else found_path.path
-    drawn = plots.draw_landscape(
-        [folder / "landscape.png", folder / "landscape.pdf"],
-        landscape.embedding,
-        landscape.shown,
-        landscape.surface,
-        path=path,
-        states=found,
-        extent=extent,
-    )
-    columns = colourings(landscape, table, found)
-    drawn += plots.draw_embedding(
-        [folder / "embedding.png", folder / "embedding.pdf"],
-        landscape.embedding,
-        columns,
-        extent=extent,
-    )
-    if found_path is not None:
-        drawn += plots.draw_path(
-            [folder / "path.png", folder / "path.pdf"],
-            found_path.path,
-            error=found_path.error,
-            states=found,
-        )
-    limits = plots.figure_limits(landscape.embedding, extent)
-    x, y, values = plots.surface_grid(landscape.surface, limits, 120)
-    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    shown = np.isfinite(values.ravel())
-    drawn.append(
-        write_csv(
-            folder / "landscape.csv",
-            {"rc1": grid[shown, 0], "rc2": grid[shown, 1], "energy_kt": values.ravel()[shown]},
-        )
-    )
-    drawn.append(write_csv(folder / "embedding.csv", _embedding_table(landscape, table, columns)))
-    job.complete("figures", drawn)
-
-
-def _embedding_table(
-    landscape: Landscape, table: VolumeTable | None, columns: list[tuple[str, Array, str]]
-) -> dict[str, Array]:
-    numbers = np.arange(1, len(landscape.counts) + 1)
-    data = {"volume": numbers if table is None else table.names}
-    data |= {"rc1": landscape.embedding[:, 0], "rc2": landscape.embedding[:, 1]}
-    return data | {title.split(" (")[0].lower().replace(" ", "_"): v for title, v, _ in columns}
+    if options.embed.dimensions == 3 and evidence.distances is not None:
+        count = len(landscape.counts)
+        names = np.arange(1, count + 1) if table is None else table.names
+        columns = colourings(landscape, table, found)
+        space_step(job, evidence.distances, options.embed, seed, names, columns)

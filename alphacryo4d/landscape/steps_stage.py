@@ -14,6 +14,8 @@ from alphacryo4d import files
 from alphacryo4d.errors import InputError, UsageError
 from alphacryo4d.job import Job, start_job
 from alphacryo4d.landscape import stage
+from alphacryo4d.landscape.energy import free_energy
+from alphacryo4d.landscape.figures_stage import draw
 from alphacryo4d.landscape.find_stage import Evidence, landscape_of
 from alphacryo4d.landscape.inputs_stage import (
     VolumeTable,
@@ -23,6 +25,7 @@ from alphacryo4d.landscape.inputs_stage import (
     read_volume_table,
 )
 from alphacryo4d.landscape.options import LandscapeOptions
+from alphacryo4d.landscape.space_stage import space_step
 
 Array = np.ndarray[Any, Any]
 
@@ -57,7 +60,17 @@ def run_embed(
         output, "embed", options.embed, inputs.paths, seed, overwrite=overwrite, resume=resume
     ) as job:
         if not job.finished:
-            stage.embed_step(job, inputs, options.embed, seed, threads)
+            distances, embedding = stage.embed_step(job, inputs, options.embed, seed, threads)
+            if options.embed.stability:
+                stage.stability_step(job, distances, embedding, options.embed)
+            if options.embed.dimensions == 3:
+                table = inputs.table
+                columns = [
+                    ("Energy (kT)", free_energy(table.counts), "number"),
+                    ("Particles", table.counts, "number"),
+                    ("Fold", table.fold, "category"),
+                ]
+                space_step(job, distances, options.embed, seed, table.names, columns)
         return job.outputs
 
 
@@ -115,7 +128,7 @@ def run_energy(
         if not job.finished:
             landscape = landscape_of(points.embedding, points.counts, points.folds, options.energy)
             job.complete("energy", stage.write_energies(job, landscape))
-            stage.draw(job, landscape, options.path, points.table, None, None)
+            draw(job, landscape, options.path, points.table, None, None)
         return job.outputs
 
 

@@ -1,9 +1,11 @@
 """Embeddings: principal coordinates exactly, the others by their outcome."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from alphacryo4d.errors import InputError
+from alphacryo4d.errors import InputError, MissingProgramError
 from alphacryo4d.landscape.embedding import (
     classical_scaling,
     embed,
@@ -32,9 +34,11 @@ def test_classical_scaling_of_distances_is_pca_of_the_data():
     np.testing.assert_allclose(np.abs(found), np.abs(u[:, :2] * s[:2]), atol=1e-9)
 
 
-@pytest.mark.parametrize("method", ["tsne", "pca", "mds", "isomap", "lle"])
+@pytest.mark.parametrize("method", ["tsne", "pca", "mds", "isomap", "lle", "umap"])
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 def test_clumps_stay_together(clumps, method):
+    if method == "umap":
+        pytest.importorskip("umap")
     distances, labels = clumps
     options = EmbedOptions(embedding_method=method, iterations=300, neighbours=14)
     found = embed(distances, options, seed=1)
@@ -67,3 +71,36 @@ def test_orientation_keeps_distances_and_lays_the_longest_axis_along_rc1():
 def test_too_few_volumes_are_refused():
     with pytest.raises(InputError, match="at least four"):
         embed(np.zeros((3, 3)), EmbedOptions())
+
+
+@pytest.mark.parametrize("form", ["exact", "opentsne"])
+def test_other_forms_of_tsne_keep_clumps_together(clumps, form):
+    if form == "opentsne":
+        pytest.importorskip("openTSNE")
+    distances, labels = clumps
+    found = embed(distances, EmbedOptions(tsne=form, iterations=400), seed=1)
+    nearest = np.where(np.eye(48), np.inf, pairwise(found.astype(float))).argmin(1)
+    assert (labels[nearest] == labels).mean() > 0.9
+
+
+@pytest.mark.parametrize("method", ["tsne", "pca", "isomap"])
+def test_an_embedding_in_space_keeps_clumps_together(clumps, method):
+    distances, labels = clumps
+    options = EmbedOptions(embedding_method=method, iterations=300, neighbours=14)
+    found = embed(distances, options, dimensions=3)
+    assert found.shape == (48, 3)
+    nearest = np.where(np.eye(48), np.inf, pairwise(found.astype(float))).argmin(1)
+    assert (labels[nearest] == labels).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "package"),
+    [
+        (EmbedOptions(embedding_method="umap"), "umap"),
+        (EmbedOptions(tsne="opentsne"), "openTSNE"),
+    ],
+)
+def test_a_package_that_is_missing_is_named(clumps, options, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingProgramError, match=f"pip install {package}"):
+        embed(clumps[0], options)

@@ -10,7 +10,9 @@ from alphacryo4d.landscape.energy import (
     free_energy,
     jackknife_error,
 )
-from alphacryo4d.landscape.kernel_surface import kernel_surface
+from alphacryo4d.landscape.find_stage import landscape_of
+from alphacryo4d.landscape.kernel_surface import kernel_surface, mean_surface
+from alphacryo4d.landscape.options import EnergyOptions
 
 
 def test_energy_is_minus_log_of_the_share():
@@ -59,9 +61,10 @@ def test_splitting_a_class_changes_its_energy_but_not_that_of_its_density():
     assert rise[0] - rise[1] < 0.3
 
 
-def test_gradient_of_the_kernel_surface_is_exact():
+@pytest.mark.parametrize("kind", [kernel_surface, mean_surface])
+def test_gradient_of_a_smooth_surface_is_exact(kind):
     rng = np.random.default_rng(0)
-    surface = kernel_surface(rng.normal(size=(80, 2)), rng.uniform(10, 100, 80))
+    surface = kind(rng.normal(size=(80, 2)), rng.uniform(1, 10, 80))
     points = rng.normal(size=(50, 2)) * 0.7
     h = 1e-5
     expected = np.stack(
@@ -72,3 +75,34 @@ def test_gradient_of_the_kernel_surface_is_exact():
         axis=1,
     )
     np.testing.assert_allclose(surface.gradients(points), expected, atol=1e-6)
+
+
+def test_mean_surface_is_the_weighted_mean_of_the_energies():
+    rng = np.random.default_rng(0)
+    points, energies = rng.normal(size=(40, 2)), rng.uniform(2, 6, 40)
+    surface = mean_surface(points, energies)
+    place = np.array([0.1, -0.2])
+    weights = np.exp(-0.5 * ((points - place) ** 2).sum(1) / surface.width**2)
+    expected = (weights * energies).sum() / weights.sum()
+    assert surface.values(place[None])[0] == pytest.approx(expected)
+    assert np.isnan(surface.values(np.array([[50.0, 0.0]]))[0])
+
+
+@pytest.mark.parametrize("interpolate", ["kernel", "cubic", "linear"])
+@pytest.mark.parametrize("energy_from", ["auto", "class", "density"])
+def test_a_state_cut_into_small_classes_looks_high_by_class_alone(interpolate, energy_from):
+    rng = np.random.default_rng(5)
+    points = np.stack(np.meshgrid(np.arange(10.0), np.arange(10.0)), -1).reshape(-1, 2)
+    points += 0.05 * rng.normal(size=points.shape)
+    counts = np.full(100, 100.0)
+    cut = np.flatnonzero(((points - [2, 2]) ** 2).sum(1) < 1.5)
+    pieces = np.repeat(points[cut], 9, axis=0) + 0.2 * rng.normal(size=(9 * len(cut), 2))
+    counts[cut] = 10
+    points, counts = np.vstack([points, pieces]), np.append(counts, np.full(len(pieces), 10.0))
+    options = EnergyOptions(interpolate=interpolate, energy_from=energy_from)
+    surface = landscape_of(points, counts, np.zeros(len(points), int), options).surface
+    rise = surface.values(np.array([[2.0, 2.0]]))[0] - surface.values(np.array([[6.0, 6.0]]))[0]
+    if options.from_density:
+        assert abs(rise) < 1.0
+    else:
+        assert 1.3 < rise < 2.8  # about log(10)

@@ -1,6 +1,7 @@
 """The stage and its commands, from files to files."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,10 +10,15 @@ from folders import known_states, write_resample
 
 from alphacryo4d.errors import InputError, UsageError
 from alphacryo4d.landscape.cli import landscape
-from alphacryo4d.landscape.options import LandscapeOptions, PathOptions, StatesOptions
+from alphacryo4d.landscape.options import EmbedOptions, LandscapeOptions, PathOptions, StatesOptions
 from alphacryo4d.landscape.stage import run_landscape
 from alphacryo4d.landscape.zoom_stage import run_zoom
 from alphacryo4d.star import read_tables, write_tables
+
+OPTIONS = LandscapeOptions(
+    embed=EmbedOptions(dimensions=3, stability=True, iterations=300),
+    path=PathOptions(images=100, bootstrap=5),
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +33,15 @@ def project(tmp_path_factory, known):
     table = folder / "particles.star"
     write_tables(table, {"particles": {"rlnAnglePsi": np.arange(len(truth)) / 7}})
     write_resample(folder / "resample", volumes, assignments, heldout, table=table)
-    run_landscape(folder / "resample", None, folder / "landscape", seed=1)
+    run_landscape(folder / "resample", None, folder / "landscape", options=OPTIONS, seed=1)
     return folder
 
 
 def test_every_file_of_the_contract_is_written(project):
     names = ["embedding.npy", "energy.npy", "energy_error.npy", "centers.npy", "states.star"]
     names += ["volume_states.npy", "landscape.png", "landscape.pdf", "embedding.png"]
+    names += ["energies.png", "energies.pdf", "path.png", "path.pdf", "stability.png"]
+    names += ["barriers.csv", "path.csv", "landscape.csv", "stability_embeddings.csv"]
     for name in names:
         assert (project / "landscape" / name).stat().st_size > 0
     assert np.load(project / "landscape/embedding.npy").dtype == np.float32
@@ -66,10 +74,10 @@ def test_centers_and_radii_show_the_states(project):
 def test_the_same_command_does_nothing_and_other_options_are_refused(project):
     folder = project / "landscape"
     before = (folder / "embedding.npy").stat().st_mtime_ns
-    run_landscape(project / "resample", None, folder, seed=1)
+    run_landscape(project / "resample", None, folder, options=OPTIONS, seed=1)
     assert (folder / "embedding.npy").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match="other work"):
-        run_landscape(project / "resample", None, folder, seed=2)
+        run_landscape(project / "resample", None, folder, options=OPTIONS, seed=2)
 
 
 @pytest.mark.parametrize("centers", ["path", "minima"])
@@ -138,3 +146,61 @@ def test_zoom_writes_the_rows_of_one_state(project, tmp_path, known):
 def test_zoom_into_a_state_that_is_not_there_is_refused(project, tmp_path):
     with pytest.raises(InputError, match="no volume is in state 9"):
         run_zoom(project, tmp_path / "z", state=9)
+
+
+def test_zoom_into_a_polygon_takes_the_volumes_inside(project, tmp_path, known):
+    folder = project / "landscape"
+    embedding, states = np.load(folder / "embedding.npy"), np.load(folder / "volume_states.npy")
+    low, high = embedding[states == 1].min(0) - 1e-3, embedding[states == 1].max(0) + 1e-3
+    corners = np.array([low, [high[0], low[1]], high, [low[0], high[1]]])
+    np.savetxt(tmp_path / "corners.txt", corners)
+    command = ["zoom", "--i", str(project), "--o", str(tmp_path / "z")]
+    command += ["--polygon", str(tmp_path / "corners.txt")]
+    result = CliRunner().invoke(landscape, command, catch_exceptions=False)
+    assert result.stdout.split() == [str(tmp_path / "z/particles.star")]
+    inside = ((embedding > low) & (embedding < high)).all(1)
+    assert inside[states == 1].all()
+    rows = read_tables(tmp_path / "z/particles.star")["particles"]
+    kept = np.rint(np.asarray(rows["rlnAnglePsi"]) * 7).astype(int)
+    votes = np.where(known[1] >= 0, inside[known[1]], False).sum(1)
+    np.testing.assert_array_equal(kept, np.flatnonzero(votes >= 2))
+
+
+@pytest.mark.parametrize(
+    ("corners", "message"),
+    [([[0, 0], [1, 1]], "needs three"), ([[900, 900], [901, 900], [900, 901]], "no volume")],
+)
+def test_a_polygon_without_volumes_is_refused(project, tmp_path, corners, message):
+    np.save(tmp_path / "corners.npy", np.array(corners, float))
+    with pytest.raises(InputError, match=message):
+        run_zoom(project, tmp_path / "z", polygon=tmp_path / "corners.npy")
+
+
+def test_folds_of_the_figure_data_have_their_names(project):
+    lines = (project / "landscape/embedding.csv").read_text().splitlines()
+    names = [line.split(",")[lines[0].split(",").index("fold")] for line in lines[1:]]
+    assert sorted(set(names)) == ["u123", "u124", "u134", "u234"]
+    assert lines[1].split(",")[0].startswith(names[0])
+
+
+def test_the_embedding_in_space_comes_with_a_page_that_names_no_network(project):
+    folder = project / "landscape"
+    points = np.load(folder / "embedding3d.npy")
+    assert points.shape == (24, 3)
+    page = (folder / "embedding3d.html").read_text()
+    data = json.loads(re.search(r"const data = (.*);\n", page)[1])
+    shown = np.array(data["points"])
+    centred = points - points.mean(0)
+    np.testing.assert_allclose(shown, centred / np.linalg.norm(centred, axis=1).max(), atol=1e-4)
+    assert data["columns"][0]["title"] == "State"
+    assert "http" not in page
+    for name in ("embedding3d.png", "embedding3d.pdf", "embedding3d.csv"):
+        assert (folder / name).stat().st_size > 0
+
+
+def test_barriers_of_the_file_hold_their_heights(project):
+    lines = (project / "landscape/barriers.csv").read_text().splitlines()
+    assert lines[0] == "barrier,top_rc1,top_rc2,height_kt,low_kt,high_kt"
+    rows = np.array([line.split(",")[3:] for line in lines[1:]], float)
+    assert lines[-2].startswith("lowest path forward")
+    assert (rows[:, 1] < rows[:, 2]).all()

@@ -1,0 +1,175 @@
+"""Figures of curves and comparisons: energy along the path, class against density, stability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.landscape.barriers import Barrier, Interval, arc_lengths
+from alphacryo4d.landscape.plots import (
+    COLOURS,
+    PATH_COLOUR,
+    axes_height,
+    decorate,
+    figure_limits,
+    save_figure,
+    styled_figure,
+)
+from alphacryo4d.landscape.stability import Variant
+from alphacryo4d.landscape.states import States
+from alphacryo4d.landscape.string_method import EnergyPath
+
+Array = np.ndarray[Any, Any]
+
+
+def draw_path(
+    paths: Sequence[Path],
+    path: EnergyPath,
+    *,
+    error: Array | None = None,
+    barriers: Sequence[tuple[Barrier, Interval]] = (),
+    states: States | None = None,
+) -> list[Path]:
+    """Energy along the path, with its error band, its barriers with intervals, and the states.
+
+    The bar at each barrier is the interval of its height above the minimum before it.
+    """
+    length = arc_lengths(path.images)
+    with styled_figure(130, 70) as (figure, axes):
+        if error is not None:
+            axes.fill_between(
+                length,
+                path.energies - error,
+                path.energies + error,
+                color=COLOURS[0],
+                alpha=0.25,
+                lw=0,
+                label="Standard error",
+            )
+        axes.plot(length, path.energies, color=COLOURS[0], lw=1.2, label="Energy")
+        _draw_barriers(axes, length, path.energies, barriers)
+        if states is not None:
+            _draw_states(axes, path, length, states)
+        axes.margins(x=0.01, y=0.12)
+        axes.set_xlabel("Length along the path (units of the embedding)")
+        axes.set_ylabel(r"Energy ($k_\mathrm{B}T$)")
+        figure.legend(fontsize=6, frameon=False, ncols=4, loc="outside upper center")
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        return save_figure(figure, paths)
+
+
+def _draw_barriers(
+    axes: Any, length: Array, energies: Array, barriers: Sequence[tuple[Barrier, Interval]]
+) -> None:
+    label = "Barrier (95% interval)"
+    for barrier, interval in barriers:
+        foot = float(np.interp(barrier.start, length, energies))
+        top = foot + barrier.forward
+        axes.plot(
+            barrier.top,
+            top,
+            "^",
+            ms=3.5,
+            mfc="white",
+            mec=COLOURS[5],
+            mew=0.8,
+            label=label,
+            zorder=4,
+        )
+        label = "_" + label
+        if np.isfinite(interval.low):
+            ends = [foot + interval.low, foot + interval.high]
+            axes.plot([barrier.top] * 2, ends, color=COLOURS[5], lw=0.8, zorder=3)
+        axes.annotate(
+            f"{barrier.forward:.1f}",
+            (barrier.top, top),
+            textcoords="offset points",
+            xytext=(3, 3),
+            fontsize=6,
+            color=COLOURS[5],
+        )
+
+
+def _draw_states(axes: Any, path: EnergyPath, length: Array, states: States) -> None:
+    label = "State (nearest point)"
+    for number, center in enumerate(states.centers, 1):
+        row = int(np.linalg.norm(path.images - center, axis=1).argmin())
+        axes.plot(length[row], path.energies[row], "o", ms=3, color=PATH_COLOUR, label=label)
+        label = "_" + label
+        axes.annotate(
+            str(number),
+            (length[row], path.energies[row]),
+            textcoords="offset points",
+            xytext=(0, -9),
+            ha="center",
+            fontsize=7,
+        )
+
+
+def draw_energies(
+    paths: Sequence[Path], embedding: Array, by_class: Array, by_density: Array
+) -> list[Path]:
+    """Energy of each volume's own share against that of the population density around it.
+
+    Parameters
+    ----------
+    embedding : (V, 2) array
+    by_class, by_density : (V,) arrays
+        Energies in kT.
+    """
+    limits = figure_limits(embedding, None)
+    low = min(by_class.min(), by_density.min())
+    high = max(by_class.max(), by_density.max())
+    with styled_figure(186, 16 + max(40.0, axes_height(40, limits)), ncols=3) as (figure, grid):
+        titles = ("Share of the class (eq. 6)", "Population density")
+        for axes, values, title in zip(grid, (by_class, by_density), titles, strict=False):
+            dots = axes.scatter(
+                *embedding.T, s=6, c=values, cmap="viridis", linewidths=0, vmin=low, vmax=high
+            )
+            axes.set_title(title, fontsize=8)
+            bar = figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02, aspect=15)
+            bar.set_label(r"Energy ($k_\mathrm{B}T$)", fontsize=7)
+            decorate(axes, limits, words="")
+        axes = grid[2]
+        axes.plot([low, high], [low, high], color="0.6", lw=0.8, zorder=1)
+        axes.scatter(by_class, by_density, s=6, color=COLOURS[0], linewidths=0, zorder=2)
+        axes.set_xlabel(r"Of the class ($k_\mathrm{B}T$)")
+        axes.set_ylabel(r"Of the density ($k_\mathrm{B}T$)")
+        axes.set_title("Line: equal", fontsize=8)
+        axes.set_aspect("equal")
+        return save_figure(figure, paths)
+
+
+def draw_stability(
+    paths: Sequence[Path], reference: Array, variants: Sequence[Variant]
+) -> list[Path]:
+    """Each volume's place in the reference joined to its place in every other embedding."""
+    from matplotlib.collections import LineCollection
+
+    spread = np.vstack([reference, *(variant.embedding for variant in variants)])
+    limits = figure_limits(spread, None)
+    across = min(3, len(variants))
+    down = -(-len(variants) // across)
+    height = 20 + axes_height(48, limits)
+    with styled_figure(62 * across, height * down, nrows=down, ncols=across, squeeze=False) as (
+        figure,
+        grid,
+    ):
+        for axes in grid.flat[len(variants) :]:
+            axes.set_visible(False)
+        for axes, variant in zip(grid.flat, variants, strict=False):
+            lines = np.stack([reference, variant.embedding], axis=1)
+            axes.add_collection(LineCollection(list(lines), colors="0.7", linewidths=0.4))
+            axes.scatter(*reference.T, s=4, color=COLOURS[0], linewidths=0)
+            axes.scatter(*variant.embedding.T, s=4, color=COLOURS[1], linewidths=0)
+            axes.set_title(
+                f"seed {variant.seed}, perplexity {variant.perplexity:.3g}\n"
+                f"disparity {variant.disparity:.2f}, neighbours {variant.kept_neighbours:.2f}",
+                fontsize=6,
+            )
+            decorate(axes, limits, words="")
+        return save_figure(figure, paths)

@@ -1,0 +1,103 @@
+"""Figures of the stage, and the data behind each as CSV."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.job import Job
+from alphacryo4d.landscape import curves_stage, plots
+from alphacryo4d.landscape.find_stage import Landscape
+from alphacryo4d.landscape.inputs_stage import VolumeTable
+from alphacryo4d.landscape.options import PathOptions
+from alphacryo4d.landscape.path_stage import FoundPath
+from alphacryo4d.landscape.states import States
+from alphacryo4d.landscape.tables_stage import write_csv
+
+Array = np.ndarray[Any, Any]
+
+
+def colourings(
+    landscape: Landscape, table: VolumeTable | None, found: States | None
+) -> list[tuple[str, Array, str]]:
+    """What the embedding is coloured by: title, values, kind."""
+    columns: list[tuple[str, Array, str]] = [
+        ("Energy (kT)", landscape.energies, "number"),
+        ("Error of the energy (kT)", landscape.errors, "number"),
+        ("Particles", landscape.counts, "number"),
+    ]
+    if found is not None:
+        columns.insert(0, ("State", found.volumes, "category"))
+    if table is not None:
+        columns.append(("Fold", table.fold, "category"))
+        columns.append(("Batch", table.batch, "category"))
+        if np.isfinite(table.resolution).all():
+            columns.append(("Resolution (\u00c5)", table.resolution, "number"))
+    return columns
+
+
+def draw(
+    job: Job,
+    landscape: Landscape,
+    options: PathOptions,
+    table: VolumeTable | None,
+    found_path: FoundPath | None,
+    found: States | None,
+) -> None:
+    """Figures of the stage, and the data behind each as CSV."""
+    folder, extent = job.folder, options.range
+    path = None if found_path is None else found_path.path
+    drawn = plots.draw_landscape(
+        [folder / "landscape.png", folder / "landscape.pdf"],
+        landscape.embedding,
+        landscape.surface.values(landscape.surface.bring_back(landscape.embedding)[0]),
+        landscape.surface,
+        path=path,
+        states=found,
+        extent=extent,
+    )
+    columns = colourings(landscape, table, found)
+    drawn += plots.draw_embedding(
+        [folder / "embedding.png", folder / "embedding.pdf"],
+        landscape.embedding,
+        columns,
+        extent=extent,
+    )
+    drawn += curves_stage.draw_energies(
+        [folder / "energies.png", folder / "energies.pdf"],
+        landscape.embedding,
+        landscape.energies,
+        landscape.density,
+    )
+    if found_path is not None:
+        drawn += curves_stage.draw_path(
+            [folder / "path.png", folder / "path.pdf"],
+            found_path.path,
+            error=found_path.error,
+            barriers=found_path.barriers,
+            states=found,
+        )
+    limits = plots.figure_limits(landscape.embedding, extent)
+    x, y, values = plots.surface_grid(landscape.surface, limits, 120)
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    shown = np.isfinite(values.ravel())
+    drawn.append(
+        write_csv(
+            folder / "landscape.csv",
+            {"rc1": grid[shown, 0], "rc2": grid[shown, 1], "energy_kt": values.ravel()[shown]},
+        )
+    )
+    drawn.append(write_csv(folder / "embedding.csv", _embedding_table(landscape, table, columns)))
+    job.complete("figures", drawn)
+
+
+def _embedding_table(
+    landscape: Landscape, table: VolumeTable | None, columns: list[tuple[str, Array, str]]
+) -> dict[str, Array]:
+    """Columns of ``embedding.csv``, the data of ``embedding.png`` and ``energies.png``."""
+    numbers = np.arange(1, len(landscape.counts) + 1)
+    data = {"volume": numbers if table is None else table.names}
+    data |= {"rc1": landscape.embedding[:, 0], "rc2": landscape.embedding[:, 1]}
+    data |= {title.split(" (")[0].lower().replace(" ", "_"): v for title, v, _ in columns}
+    return data | {"energy_of_density": landscape.density}
