@@ -9,14 +9,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.fft
 
 from alphacryo4d.ml3d.images import PreparedImages
-from alphacryo4d.ml3d.kernels_final import add_images, normalise_sums
-from alphacryo4d.ml3d.kernels_linear import thread_count
+from alphacryo4d.ml3d.kernels_final import add_images, divide_by_weights, unfold_sums
+from alphacryo4d.ml3d.kernels_linear import invert_precision, thread_count
 from alphacryo4d.ml3d.model import Grid
 from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
+
+_SHARE = 1e-3
+"""Share of a shell's mean weight that is added to the weight of every voxel."""
+_DAMPING = 0.3
+"""The same share in the step towards least squares, which must not overshoot."""
+_RIM = 1
+"""Outermost shells that the step leaves alone."""
+_LEAST = 1e-3
+"""Smallest weight of a shell in the final volume."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class Reconstruction:
     count : int
         Particles.
     volume : (box, box, box) float32
-        Wiener-filtered by the FSC of the halves; contrast positive.
+        Weighted by the FSC of the halves; contrast positive.
     halves : (2, box, box, box) float32
         Unfiltered half maps.
     fsc : (shells,) float64
@@ -146,23 +156,80 @@ def _one_volume(
             images.data, images.ctf, images.matrices, images.sorted_rows(rows[half == side]),
             images.kx, images.ky, grid.padded, sums[side],
         )  # fmt: skip
-    maps = np.stack([_to_map(images, grid, sums[side], None) for side in (0, 1)])
-    fsc = shell_correlation(maps[0], maps[1])
-    whole = np.clip(2 * fsc / (1 + np.clip(fsc, 0, 1)), 0, 0.9999)[: grid.radius + 1]
-    signal = whole / (1 - whole)
-    volume = _to_map(images, grid, sums[0] + sums[1], signal)
+    halves = np.stack([_to_map(images, grid, sums[side]) for side in (0, 1)])
+    fsc = shell_correlation(halves[0], halves[1])
+    sums[0] += sums[1]
+    volume = filter_by_correlation(_to_map(images, grid, sums[0]), fsc)
     resolution = resolution_at(fsc, 0.143, images.box, images.pixel_size)
-    return Reconstruction(fold, label, len(rows), volume, maps, fsc, resolution)
+    return Reconstruction(fold, label, len(rows), volume, halves, fsc, resolution)
 
 
-def _to_map(images: PreparedImages, grid: Grid, sums: Array, signal: Array | None) -> Array:
-    """Divide sums by weights (with the Wiener term of a signal-to-noise ratio) and transform."""
-    size = grid.padded
-    spectrum = np.empty((1, size, size, size // 2 + 1), np.complex64)
-    ratio = np.full(grid.radius + 1, 1e3) if signal is None else np.clip(signal, 1e-4, 1e3)
-    normalise_sums(sums, size, grid.radius, ratio.astype(np.float32), spectrum)
-    cube = grid.crop_inverse(spectrum)[0] / 8 / grid.kernel_transform
-    box, edge = images.box, grid.cube
-    start = (edge - box) // 2
-    part = cube[start : start + box, start : start + box, start : start + box]
-    return np.ascontiguousarray(part * np.float32(box), dtype=np.float32)
+def _to_map(images: PreparedImages, grid: Grid, sums: Array) -> Array:
+    """Map of the particles in some sums, by their weights alone (no prior).
+
+    Data over weight, voxel by voxel, gives every voxel of the padded grid the same say, though
+    some got many samples and their neighbours few, and the box ties neighbours together. One step
+    towards the least-squares solution of all samples mends that: half of the noise power goes.
+    """
+    size, edge = grid.padded, grid.cube
+    right = np.empty((1, size, size, size // 2 + 1), np.complex64)
+    weights = np.empty((grid.voxels, 1), np.float32)
+    unfold_sums(sums, size, right, weights)
+    spectrum = np.empty_like(right)
+    mean = np.empty(grid.radius + 1)
+    divide_by_weights(right, weights, grid.radius, _SHARE, mean, spectrum)
+    cube = grid.crop_inverse(spectrum) / 8 / grid.kernel_transform
+    cube += _least_squares_step(grid, right, weights, mean, cube)
+    start = (edge - images.box) // 2
+    inside = slice(start, start + images.box)
+    return without_corners(cube[0, inside, inside, inside] * np.float32(images.box))
+
+
+def _least_squares_step(
+    grid: Grid, right: Array, weights: Array, mean: Array, cube: Array
+) -> Array:
+    """Residual of the normal equations at a cube over the weights around every voxel."""
+    kernel = grid.kernel_transform
+    spectra = grid.pad_transform(cube / kernel)
+    spectra *= weights.reshape(spectra.shape)
+    np.subtract(right, spectra, out=spectra)
+    residual = grid.crop_inverse(spectra) / kernel
+    precision = (_DAMPING * 8 * mean).astype(np.float32)[:, None, None]
+    inverse = np.zeros((len(grid.shell_map), 1, 1), np.float32)
+    invert_precision(
+        0, grid.cube, precision, weights, grid.cube, grid.padded, grid.shell_map, False, inverse
+    )
+    # the outermost shells lack the samples beyond them: there the quotient is the better answer
+    inverse[grid.shell_map > grid.radius - _RIM] = 0
+    return grid.inverse(grid.transform(residual) * inverse[:, 0, 0])
+
+
+def without_corners(volume: Array, width: float = 3.0) -> Array:
+    """The volume with its mean outside the sphere that the box holds, where images say nothing.
+
+    The projections of the corners of a box lie outside most images: they would hold noise alone,
+    nearly half of all. The edge of the sphere is a cosine of some voxels' width, as in RELION.
+    """
+    box = len(volume)
+    axis = np.arange(box, dtype=np.float32) - box // 2
+    radius = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
+    outside = 0.5 - 0.5 * np.cos(np.pi * np.clip((radius - box / 2) / width, 0, 1))
+    total = float(outside.sum(dtype=np.float64))
+    mean = float((volume * outside).sum(dtype=np.float64)) / total if total > 0 else 0.0
+    return np.asarray(volume + outside * (mean - volume), dtype=np.float32)
+
+
+def filter_by_correlation(volume: Array, fsc: Array) -> Array:
+    """The volume weighted shell by shell with its own signal, as the FSC of its halves tells.
+
+    The FSC of the whole is 2 F / (1 + F) (Rosenthal & Henderson 2003), which is the Wiener weight
+    of a shell. A shell never vanishes, so that its phases stay comparable.
+    """
+    box = len(volume)
+    whole = np.clip(2 * fsc / (1 + np.clip(fsc, 0, 1)), _LEAST, 1).astype(np.float32)
+    k = np.fft.fftfreq(box, 1 / box)
+    square = k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(box // 2 + 1) ** 2
+    shell = np.rint(np.sqrt(square)).astype(np.int32)
+    weights = np.append(whole, np.float32(0))[np.minimum(shell, len(whole))]
+    spectrum = scipy.fft.rfftn(np.asarray(volume, np.float32)) * weights
+    return np.asarray(scipy.fft.irfftn(spectrum, s=volume.shape), dtype=np.float32)
