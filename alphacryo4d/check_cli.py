@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from alphacryo4d.errors import InputError
-from alphacryo4d.options import CONTEXT, input_option, json_option
+from alphacryo4d.options import CONTEXT, input_option, json_option, optics_options
 
 
 @click.command(context_settings=CONTEXT)
@@ -18,18 +18,7 @@ from alphacryo4d.options import CONTEXT, input_option, json_option
 @click.option(
     "--poses/--no-poses", "need_poses", default=True, help="Whether missing poses are a fault."
 )
-@click.option("--pixel-size", type=float, default=None, help="Angstrom, where the table has none.")
-@click.option("--voltage", type=float, default=None, help="kV, where the table has none.")
-@click.option(
-    "--cs",
-    "spherical_aberration",
-    type=float,
-    default=None,
-    help="Spherical aberration in mm, where the table has none.",
-)
-@click.option(
-    "--amplitude-contrast", type=float, default=None, help="Fraction, where the table has none."
-)
+@optics_options
 @json_option
 def check(input_path: Path, full: bool, need_poses: bool, as_json: bool, **given: Any) -> None:
     """Find every fault of a particle table and its images before work starts.

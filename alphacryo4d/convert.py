@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.convert_fill import fill_optics
 from alphacryo4d.cs import add_passthrough, match_uids, read_cs, write_cs, write_star_of_cs
 from alphacryo4d.cs_rotations import rotation_vectors
 from alphacryo4d.errors import InputError, UsageError
@@ -43,6 +44,8 @@ def convert(
 ) -> int:
     """Convert particles between STAR and ``.cs``, by the suffixes of the two files.
 
+    From STAR to STAR, what the table lacks of its optics is filled in.
+
     Parameters
     ----------
     input_path, output_path : Path
@@ -66,24 +69,29 @@ def convert(
         The input lacks what the other format needs, or holds what it cannot say.
     """
     pair = (input_path.suffix.lower(), output_path.suffix.lower())
-    if pair not in ((".cs", ".star"), (".star", ".cs"), (".cs", ".cs")):
+    given = {
+        "pixel_size": pixel_size,
+        "voltage": voltage,
+        "spherical_aberration": spherical_aberration,
+        "amplitude_contrast": amplitude_contrast,
+    }
+    pairs = [(".cs", ".star"), (".star", ".cs"), (".cs", ".cs")]
+    if any(value is not None for value in given.values()):
+        pairs.append((".star", ".star"))
+    if pair not in pairs:
         raise UsageError(
             f"cannot convert {input_path.name} to {output_path.name}; give .star to .cs, .cs to "
-            ".star, or .cs to .cs with --passthrough"
+            ".star, .cs to .cs with --passthrough, or .star to .star with --pixel-size and so on"
         )
     if input_path.resolve() == output_path.resolve():
         raise UsageError(f"{output_path}: input and output are the same file; take another --o")
+    if pair == (".star", ".star"):
+        return fill_optics(input_path, output_path, given)
     if pair[0] == ".star":
         if passthrough:
             particles = rows_of_star(input_path, passthrough)
         else:
-            particles = cs_of_star(
-                input_path,
-                pixel_size=pixel_size,
-                voltage=voltage,
-                spherical_aberration=spherical_aberration,
-                amplitude_contrast=amplitude_contrast,
-            )
+            particles = cs_of_star(input_path, **given)
         write_cs(output_path, particles)
         return len(particles)
     particles = add_passthrough(input_path, read_cs(input_path), passthrough)

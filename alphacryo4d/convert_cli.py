@@ -15,6 +15,7 @@ from alphacryo4d.options import (
     PATH,
     input_option,
     json_option,
+    optics_options,
     output_option,
     overwrite_option,
 )
@@ -32,18 +33,7 @@ logger = logging.getLogger(__name__)
     help="Passthrough .cs file of the same particles (repeatable). With a .star that came from "
     ".cs: the original .cs file, whose rows are written with every field as it was.",
 )
-@click.option("--pixel-size", type=float, default=None, help="Angstrom, where the table has none.")
-@click.option("--voltage", type=float, default=None, help="kV, where the table has none.")
-@click.option(
-    "--cs",
-    "spherical_aberration",
-    type=float,
-    default=None,
-    help="Spherical aberration in mm, where the table has none.",
-)
-@click.option(
-    "--amplitude-contrast", type=float, default=None, help="Fraction, where the table has none."
-)
+@optics_options
 @overwrite_option
 @json_option
 def convert_command(
@@ -58,7 +48,8 @@ def convert_command(
 
     Poses, shifts, CTF, half-sets and classes are converted; images stay where they are. A .star
     that came from .cs keeps the uid of every particle (ac4dUid), so that any selection of its rows
-    goes back to cryoSPARC with --passthrough ORIGINAL.cs.
+    goes back to cryoSPARC with --passthrough ORIGINAL.cs. From .star to .star, --pixel-size,
+    --voltage, --cs and --amplitude-contrast fill in what the table lacks.
     """
     from alphacryo4d.convert import convert
 

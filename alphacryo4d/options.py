@@ -94,6 +94,22 @@ max_time_option = click.option(
     help="Stop cleanly after this many hours (exit code 7); --continue goes on.",
 )
 
+OPTICS = ("pixel_size", "voltage", "spherical_aberration", "amplitude_contrast")
+"""Parameters that :func:`optics_options` gives a command."""
+
+
+def optics_options(command: Command) -> Command:
+    """``--pixel-size --voltage --cs --amplitude-contrast``: what a table may lack."""
+    for flag, name, what in (
+        ("--amplitude-contrast", "amplitude_contrast", "Amplitude contrast (fraction)"),
+        ("--cs", "spherical_aberration", "Spherical aberration in mm"),
+        ("--voltage", "voltage", "Voltage in kV"),
+        ("--pixel-size", "pixel_size", "Pixel size in Angstrom"),
+    ):
+        text = f"{what}, where the table has none."
+        command = click.option(flag, name, type=float, default=None, help=text)(command)
+    return command
+
 
 def job_options(command: Command) -> Command:
     """``--seed --overwrite --continue --dry-run --json``: the options of every job."""

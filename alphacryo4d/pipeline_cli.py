@@ -22,11 +22,13 @@ from alphacryo4d.landscape.options import (
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.options import (
     CONTEXT,
+    OPTICS,
     build_settings,
     gpu_option,
     input_option,
     job_options,
     max_time_option,
+    optics_options,
     output_option,
     settings_options,
     threads_option,
@@ -40,7 +42,8 @@ from alphacryo4d.voting.options import VoteOptions
 logger = logging.getLogger(__name__)
 
 NOT_REPEATED = frozenset(ClusterOptions.__dataclass_fields__) | {
-    "threads", "overwrite", "resume", "dry_run", "as_json", "only", "input_path", "output_path",
+    *OPTICS, "threads", "overwrite", "resume", "dry_run", "as_json", "only",
+    "input_path", "output_path",
 }  # fmt: skip
 """Parameters of `run` that its jobs on a cluster do not get, or get anew."""
 
@@ -56,6 +59,7 @@ NOT_REPEATED = frozenset(ClusterOptions.__dataclass_fields__) | {
 @settings_options(VoteOptions, only=("assign", "threshold"), prefix="vote_")
 @settings_options(RelionOptions)
 @settings_options(ClusterOptions)
+@optics_options
 @click.option("--only", type=click.Choice(PARTS), default=None, hidden=True)
 @threads_option
 @gpu_option
@@ -83,6 +87,7 @@ def run(
     Finer options of a stage: run the stages one by one, `alphacryo4d resample --help` and so on;
     they read and write the same project folder.
     """
+    given = {name: values.pop(name) for name in OPTICS}
     options = PipelineOptions(
         resample=build_settings(ResampleOptions, values),
         classify=build_settings(ClassifyOptions, values),
@@ -105,8 +110,11 @@ def run(
         _answer(results, as_json)
         return
     from alphacryo4d.check import require_sound
+    from alphacryo4d.convert_fill import completed_input
 
-    require_sound(input_path)
+    require_sound(input_path, given=given)
+    if not dry_run:
+        input_path = completed_input(input_path, output_path, given)
     if cluster.submit:
         jobs = submit_run(
             input_path,

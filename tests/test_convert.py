@@ -240,3 +240,57 @@ def test_the_command_fails_without_a_trace(
     assert "row 1: rlnAngleTilt is 'x'" in done.stderr
     assert "Traceback" not in done.stderr
     assert not Path("p.cs").exists()
+
+
+def lacking(folder: Path, *, old: bool) -> Path:
+    """Table without voltage and amplitude contrast, in either dialect."""
+    if old:
+        path = old_table(folder / "old.star", numbered("a.mrcs"))
+        text = path.read_text().replace("_rlnVoltage", "_ac4dOther")
+        path.write_text(text.replace("_rlnAmplitudeContrast", "_ac4dElse"))
+        return path
+    optics = {k: v for k, v in OPTICS.items() if k not in ("rlnVoltage", "rlnAmplitudeContrast")}
+    return modern_table(folder / "new.star", numbered("a.mrcs"), optics=[optics], optics_last=True)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_optics_that_a_table_lacks_are_filled_in(folder: Path, old: bool) -> None:
+    table = lacking(folder, old=old)
+    with pytest.raises(InputError, match="--voltage"):
+        read_particles(table)
+    convert(table, folder / "full.star", voltage=200.0, amplitude_contrast=0.07)
+    particles = read_particles(folder / "full.star")
+    assert particles.optics.voltage.tolist() == [200.0]
+    assert particles.optics.amplitude_contrast.tolist() == [0.07]
+    assert particles.optics.spherical_aberration.tolist() == [2.7]
+    rows = [line for line in table.read_bytes().splitlines() if b"@" in line]
+    found = [line for line in (folder / "full.star").read_bytes().splitlines() if b"@" in line]
+    assert len(found) == 6
+    if old:
+        assert all(line.startswith(row.rstrip()) for line, row in zip(found, rows, strict=True))
+    else:
+        assert found == rows
+
+
+def test_commands_take_optics_that_the_table_lacks(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = lacking(folder, old=False)
+    words = ["resample", "classify", "--i", str(table), "--o", "o", "--classes", "2", "--iter", "1"]
+    refused = run_command(capsys, *words)
+    assert refused.returncode == 3
+    assert "--voltage" in refused.stderr
+    given = ["--voltage", "200", "--amplitude-contrast", "0.1", "--limit-resolution", "8"]
+    assert run_command(capsys, *words, *given, "--dry-run").returncode == 0
+    assert not Path("o").exists()
+    done = run_command(capsys, *words, *given)
+    assert done.returncode == 0, done.stderr
+    assert open_table(Path("o/run_it001_data.star")).rows == 6
+    assert read_particles(Path("o/input.star")).optics.voltage.tolist() == [200.0]
+
+
+def test_what_cannot_be_filled_in_is_refused(folder: Path) -> None:
+    table = lacking(folder, old=False)
+    with pytest.raises(InputError, match="--voltage -1: must be positive"):
+        convert(table, folder / "full.star", voltage=-1.0)
+    assert not (folder / "full.star").exists()

@@ -12,12 +12,14 @@ import click
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.options import (
     CONTEXT,
+    OPTICS,
     build_settings,
     gpu_option,
     input_option,
     job_options,
     max_time_option,
     memory_option,
+    optics_options,
     output_option,
     require_options,
     scratch_option,
@@ -39,6 +41,7 @@ RUN_OPTIONS = ("threads", "gpu", "memory", "scratch", "max_time", "seed")
 @settings_options(ResampleOptions)
 @settings_options(ClassifyOptions)
 @settings_options(RelionOptions)
+@optics_options
 @threads_option
 @gpu_option
 @memory_option
@@ -67,10 +70,9 @@ def resample(
     options = build_settings(ResampleOptions, values)
     classify = build_settings(ClassifyOptions, values)
     relion = build_settings(RelionOptions, values)
-    from alphacryo4d.check import require_sound
-
-    require_sound(input_path)
-    if run.pop("dry_run"):
+    dry_run = run.pop("dry_run")
+    input_path = _sound_input(input_path, output_path, values, write=not dry_run)
+    if dry_run:
         _plan(input_path, output_path, options, classify, relion, run)
         return
     from alphacryo4d.resample.stage import run_resample
@@ -86,6 +88,16 @@ def resample(
         **run,
     )
     _answer(results, as_json=as_json)
+
+
+def _sound_input(table: Path, output: Path, values: dict[str, Any], *, write: bool) -> Path:
+    """Checked input, with the optics that the user gave filled in."""
+    from alphacryo4d.check import require_sound
+    from alphacryo4d.convert_fill import completed_input
+
+    given = {name: values.pop(name) for name in OPTICS}
+    require_sound(table, given=given)
+    return completed_input(table, output, given) if write else table
 
 
 def _take_run_options(values: dict[str, Any]) -> dict[str, Any]:
@@ -207,6 +219,7 @@ def shuffle_command(
 @settings_options(ResampleOptions, only=("engine",))
 @settings_options(ClassifyOptions)
 @settings_options(RelionOptions)
+@optics_options
 @threads_option
 @gpu_option
 @memory_option
@@ -219,10 +232,9 @@ def classify_command(input_path: Path, output_path: Path, **values: Any) -> None
     options = build_settings(ResampleOptions, values)
     classify = build_settings(ClassifyOptions, values)
     relion = build_settings(RelionOptions, values)
-    from alphacryo4d.check import require_sound
-
-    require_sound(input_path)
-    if run.pop("dry_run"):
+    dry_run = run.pop("dry_run")
+    input_path = _sound_input(input_path, output_path, values, write=not dry_run)
+    if dry_run:
         if options.engine == "relion":
             from alphacryo4d.relion.plan import dry_run_text
             from alphacryo4d.resample.relion_stage import relion_request
