@@ -5,8 +5,9 @@ share. K-means gives candidate groupings, from the plane and from the principal 
 and with every volume drawn towards the volumes of other folds that hold its particles. Chosen is
 the grouping whose states the folds agree on best: the largest mutual information between the
 states that two folds give a particle. The number of states is that of the latent classes with the
-least information criterion (:mod:`alphacryo4d.landscape.latent_classes`). Without assignments the
-distances alone decide.
+least information criterion (:mod:`alphacryo4d.landscape.latent_classes`), or the number below it
+from which on states gain much less (:func:`last_elbow`). Without assignments the distances alone
+decide.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def group_volumes(
     folds : (V,) int array
         Fold of each volume (a number for every fold of every batch), from 0.
     states : int, optional
-        Number of states. None finds it: with assignments the number of least information
-        criterion of the latent classes, without them the largest silhouette.
+        Number of states. None finds it: with assignments from latent classes
+        (:func:`last_elbow`), without them by the largest silhouette.
     assignments : (P, M + 1) int array, optional
         Volume row of every particle in every fold.
     seed : int
@@ -101,20 +102,68 @@ def _number_of_states(
     seed: int,
     progress: Progress,
 ) -> tuple[int, tuple[tuple[int, float], ...]]:
-    def fit(number: int) -> LatentClasses:
-        return best_of_starts(table, starts(coordinates, counts, number, seed=seed), number)
+    fits: dict[int, LatentClasses] = {}
 
-    most = max(2, min(len(counts), 3 * int(np.bincount(folds).max()) // 2))
+    def fit(number: int) -> LatentClasses:
+        if number not in fits:
+            tried = starts(coordinates, counts, number, seed=seed)
+            fits[number] = best_of_starts(table, tried, number)
+        return fits[number]
+
+    classes = int(np.bincount(folds).max())
+    most = max(2, min(len(counts), 3 * classes // 2))
     found, tried = least_criterion(
         fit, lambda mixture: mixture.information_criterion, most, progress=progress
     )
-    number = int(found.shares.shape[1])
-    logger.info(
-        "states: %d have the least information criterion of %s",
-        number,
-        ", ".join(str(number) for number, _ in tried),
-    )
+    least = int(found.shares.shape[1])
+    likelihoods = []
+    for number in range(1, least + 3):
+        likelihoods.append(fit(number).log_likelihood)
+        progress(number, least + 2, "where the gain ends")
+    number = last_elbow(np.array(likelihoods), min(least - 1, int(0.85 * classes))) or least
+    logger.info("states: %d have the least information criterion%s", least, (
+        "" if number == least
+        else f"; {number} are taken, since each one more explains much less of the labels"
+    ))  # fmt: skip
     return number, tried
+
+
+def last_elbow(log_likelihoods: Array, most: int, *, sharpness: float = 1.8) -> int | None:
+    """Largest number of states after which the likelihood gains much less a state.
+
+    Every fold sees the same noise of a particle, so that classes finer than the states repeat in
+    all folds: such a split gains little, but with many particles more than any information
+    criterion asks. What tells it from a state is that the gains drop together once all states are
+    there. Of a smooth decline, in which the gain of the k-th state falls like ``k^-1.5``, there is
+    none.
+
+    Parameters
+    ----------
+    log_likelihoods : (K,) array
+        Of mixtures of 1, 2, ... K states.
+    most : int
+        Largest number that may be the answer; two more must be in the array.
+    sharpness : float
+        How many times the mean gain of two states must exceed that of the next two, beyond the
+        smooth decline.
+
+    Returns
+    -------
+    int or None
+        None where there is no such number.
+    """
+    gains = np.maximum(np.diff(log_likelihoods), 1e-12)  # of states 2, 3, ...
+
+    def drop(number: int) -> float:
+        before = gains[number - 3 : number - 1].mean()
+        after = gains[number - 1 : number + 1].mean()
+        smooth = ((number + 1.5) / (number - 0.5)) ** 1.5
+        return float(before / after / smooth)
+
+    for number in range(min(most, len(log_likelihoods) - 2), 2, -1):
+        if drop(number) > sharpness:
+            return number if number == 3 or drop(number) > drop(number - 1) else number - 1
+    return None
 
 
 def candidates(

@@ -5,6 +5,10 @@ a particle out has never seen its noise: which of its classes the particle fits 
 (``heldout.npy``) then says nothing of its own classes. In a state that still holds two
 conformations the two agree. The measure is their mutual information beyond that of shuffled
 particles, as a share of the most there could be.
+
+The two agree a little in any state: both folds see the same image, and where they cut a cloud of
+images along the same direction its noise alone decides on which side a particle falls. So the
+yardstick is what two neighbouring states of the landscape give when they are taken as one.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 SMALLEST_SHARE = 0.02
 SMALLEST_Z = 3.0
+YARDSTICK_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class Homogeneity:
     particles : int
         Pairs of labels that were compared.
     homogeneous : bool
-        Less than 2% or less than 3 standard deviations: nothing is left to separate.
+        Nothing is left to separate: less than 3 standard deviations, less than 2%, or less than
+        0.8 of what two neighbouring states share.
     """
 
     information: float
@@ -50,6 +56,7 @@ def assess_homogeneity(
     *,
     rng: np.random.Generator,
     shuffles: int = 20,
+    yardstick: float = 0.0,
 ) -> Homogeneity:
     """Test whether a state still holds different conformations.
 
@@ -68,6 +75,8 @@ def assess_homogeneity(
         For the shuffled particles.
     shuffles : int
         Number of shuffles.
+    yardstick : float
+        Information of two neighbouring states taken as one (:func:`neighbours_information`).
     """
     pairs = _label_pairs(assignments, heldout, volume_states == state)
     particles = sum(len(own) for own, _ in pairs)
@@ -80,8 +89,52 @@ def assess_homogeneity(
     excess = observed - float(chance.mean())
     share = max(0.0, excess / max(entropy, 1e-12))
     z = excess / max(float(chance.std()), 1e-12)
-    homogeneous = bool(share < SMALLEST_SHARE or z < SMALLEST_Z)
+    least = max(SMALLEST_SHARE, YARDSTICK_SHARE * yardstick)
+    homogeneous = bool(share < least or z < SMALLEST_Z)
     return Homogeneity(share, z, particles, homogeneous)
+
+
+def neighbours_information(
+    assignments: Array,
+    heldout: Array,
+    volume_states: Array,
+    embedding: Array,
+    *,
+    rng: np.random.Generator,
+) -> float:
+    """Median information that a state and the one nearest to it give when they are taken as one.
+
+    Parameters
+    ----------
+    volume_states : (V,) int array
+        State of each volume, from 1; 0 for none.
+    embedding : (V, 2) array
+        Where the nearest state is looked for, by the means of the states' volumes.
+
+    Returns
+    -------
+    float
+        0 where there are fewer than two states.
+    """
+    states = np.unique(volume_states[volume_states > 0])
+    if len(states) < 2:
+        return 0.0
+    middle = np.array([embedding[volume_states == state].mean(0) for state in states])
+    between = ((middle[:, None] - middle[None]) ** 2).sum(2)
+    np.fill_diagonal(between, np.inf)
+    pairs = {tuple(sorted((i, int(j)))) for i, j in enumerate(between.argmin(1))}
+    found = [
+        assess_homogeneity(
+            assignments,
+            heldout,
+            np.isin(volume_states, states[list(pair)]).astype(int),
+            1,
+            rng=rng,
+            shuffles=3,
+        )
+        for pair in sorted(pairs)
+    ]
+    return float(np.median([pair.information for pair in found]))
 
 
 def _label_pairs(assignments: Array, heldout: Array, inside: Array) -> list[tuple[Array, Array]]:

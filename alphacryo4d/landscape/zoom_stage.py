@@ -12,7 +12,11 @@ from alphacryo4d import files
 from alphacryo4d.errors import InputError, UsageError
 from alphacryo4d.job import read_job, start_job
 from alphacryo4d.landscape.find_stage import VOLUME_STATES_NPY
-from alphacryo4d.landscape.homogeneity import Homogeneity, assess_homogeneity
+from alphacryo4d.landscape.homogeneity import (
+    Homogeneity,
+    assess_homogeneity,
+    neighbours_information,
+)
 from alphacryo4d.landscape.inputs_stage import read_embedding
 from alphacryo4d.star import open_table
 
@@ -82,7 +86,7 @@ def run_zoom(
             written,
             output / "project",
         )
-        result = _stop_rule(resample, assignments, inside, seed)
+        result = _stop_rule(project, assignments, inside, seed)
         if result is not None:
             job.note(particles=int(rows.sum()), homogeneity=result)
         return job.outputs
@@ -128,22 +132,33 @@ def _input_table(resample: Path) -> Path:
     return path
 
 
-def _stop_rule(resample: Path, assignments: Array, inside: Array, seed: int) -> Homogeneity | None:
+def _stop_rule(project: Path, assignments: Array, inside: Array, seed: int) -> Homogeneity | None:
     """Say whether zooming in can find anything, by the fold that left each particle out."""
-    path = resample / files.HELDOUT_NPY
+    path = project / files.RESAMPLE / files.HELDOUT_NPY
     if not path.is_file():
         logger.info("%s: not there, so that homogeneity cannot be told", path)
         return None
     heldout = files.load_array(path, dtype=np.integer, ndim=1)
+    rng = np.random.default_rng(seed)
+    landscape = project / files.LANDSCAPE
+    yardstick = neighbours_information(
+        assignments,
+        heldout,
+        files.load_array(landscape / VOLUME_STATES_NPY, dtype=np.integer, ndim=1),
+        read_embedding(landscape / files.EMBEDDING_NPY),
+        rng=rng,
+    )
     result = assess_homogeneity(
-        assignments, heldout, inside.astype(int), 1, rng=np.random.default_rng(seed)
+        assignments, heldout, inside.astype(int), 1, rng=rng, yardstick=yardstick
     )
     logger.info(
-        "%s: own and left-out classes share %.1f%% of their information (%.1f standard deviations)",
+        "%s: own and left-out classes share %.1f%% of their information (%.1f standard "
+        "deviations); two neighbouring states taken as one share %.1f%%",
         "one conformation at the resolution of these data; zooming in would split noise"
         if result.homogeneous
         else "still different conformations; zooming in is worth it",
         100 * result.information,
         result.z,
+        100 * yardstick,
     )
     return result

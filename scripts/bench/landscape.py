@@ -1,11 +1,14 @@
-"""Time and memory of the landscape stage, and how sure its barriers are.
+"""Figures that the landscape stage must show; one subcommand each.
 
-python scripts/bench/landscape.py distances            # 1,500 volumes of 64^3 with features
-python scripts/bench/landscape.py distances --naive    # the same by scikit-learn on raw vectors
-python scripts/bench/landscape.py memory --gigabytes 20 --folder /scratch
-python scripts/bench/landscape.py string --data ../shared/data/proteasome
-python scripts/bench/landscape.py coverage --repetitions 200
-python scripts/bench/landscape.py embeddings --resample project/resample --truth truth.npy
+python scripts/bench/landscape.py distances            # 1,500 volumes of 64^3, against scikit-learn
+python scripts/bench/landscape.py memory --gigabytes 20 --folder /scratch    # 200^3 from a map
+python scripts/bench/landscape.py string --data ../shared/data/proteasome    # against a plain loop
+python scripts/bench/landscape.py analytic             # paths and barriers on known surfaces
+python scripts/bench/landscape.py coverage --repetitions 200    # intervals from noisy points
+python scripts/bench/landscape.py embeddings --resample DIR --truth truth.npy    # t-SNE, PCA, ...
+python scripts/bench/landscape.py states --resample DIR --truth truth.npy [--features DIR]
+python scripts/bench/landscape.py populations --resample DIR --truth truth.npy
+python scripts/bench/landscape.py homogeneity --resample DIR --truth truth.npy
 """
 
 from __future__ import annotations
@@ -46,65 +49,108 @@ def save_volumes(folder: str, count: int, box: int) -> None:
     np.save(Path(folder, "f.npy"), features)
 
 
-def distances(arguments: argparse.Namespace) -> None:
+def alone(function, *arguments: object) -> None:
+    """Run in a process of its own, so that its peak is not another's."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{function.__name__} failed")
+
+
+def ours(folder: str) -> None:
     from alphacryo4d.landscape.distances import squared_distances
     from alphacryo4d.landscape.embedding import embed
     from alphacryo4d.landscape.options import EmbedOptions
 
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        # Made by a process of its own, so that it does not count in the peak of this one.
-        maker = multiprocessing.Process(
-            target=save_volumes, args=(folder, arguments.volumes, arguments.box)
-        )
-        maker.start()
-        maker.join()
-        mapped = np.load(Path(folder, "v.npy"), mmap_mode="r")
-        features = np.load(Path(folder, "f.npy"))
-        begun = time.perf_counter()
-        if arguments.naive:
-            from sklearn.manifold import TSNE
+    mapped = np.load(Path(folder, "v.npy"), mmap_mode="r")
+    features = np.load(Path(folder, "f.npy"), mmap_mode="r")
+    begun, spent = time.perf_counter(), time.process_time()
+    found = squared_distances([mapped, features])
+    between = time.perf_counter() - begun
+    embed(found, EmbedOptions())
+    tell(f"ours (distances {between:.1f} s)", begun, spent)
 
-            rows = [part.reshape(len(part), -1) for part in (mapped, features)]
-            rows = [(r - r.mean(1, keepdims=True)) / r.std(1, keepdims=True) for r in rows]
-            TSNE(random_state=0).fit_transform(np.hstack(rows))
-        else:
-            found = squared_distances([mapped, features])
-            print(f"distances: {time.perf_counter() - begun:.1f} s")
-            embed(found, EmbedOptions())
-        seconds = time.perf_counter() - begun
-        print(f"in all: {seconds:.1f} s ({time.process_time():.1f} s of CPU)")
-        print(f"peak {peak_gigabytes():.2f} GB")
+
+def naive(folder: str) -> None:
+    from sklearn.manifold import TSNE
+
+    begun, spent = time.perf_counter(), time.process_time()
+    rows = [np.load(Path(folder, name)) for name in ("v.npy", "f.npy")]
+    rows = [row.reshape(len(row), -1) for row in rows]
+    rows = [(r - r.mean(1, keepdims=True)) / r.std(1, keepdims=True) for r in rows]
+    TSNE(random_state=0).fit_transform(np.hstack(rows))
+    tell("scikit-learn on the raw vectors", begun, spent)
+
+
+def tell(name: str, begun: float, spent: float) -> None:
+    seconds, cpu = time.perf_counter() - begun, time.process_time() - spent
+    print(
+        f"{name}: {seconds:.1f} s ({cpu:.1f} s of CPU), peak {peak_gigabytes():.2f} GB", flush=True
+    )
+
+
+def distances(arguments: argparse.Namespace) -> None:
+    """Time and memory of distances and t-SNE, ours and by scikit-learn."""
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        alone(save_volumes, folder, arguments.volumes, arguments.box)
+        alone(ours, folder)
+        if not arguments.no_naive:
+            alone(naive, folder)
+
+
+def write_large(path: str, count: int, box: int) -> None:
+    """Volumes of noise around two maps, written one after another; no page is a hole."""
+    rng = np.random.default_rng(0)
+    maps = rng.standard_normal((3, box, box, box), np.float32)
+    with Path(path).open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (count, box, box, box)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for t in np.linspace(0, 3, count):
+            shift = tuple(int(s) for s in rng.integers(0, box, 3))
+            volume = np.float32(np.cos(t)) * maps[0] + np.float32(np.sin(t)) * maps[1]
+            volume += np.roll(maps[2], shift, (0, 1, 2))
+            file.write(volume.tobytes())
+
+
+def read_large(path: str) -> None:
+    from alphacryo4d.landscape.distances import squared_distances
+    from alphacryo4d.landscape.embedding import classical_scaling, embed
+    from alphacryo4d.landscape.options import EmbedOptions
+
+    volumes = np.load(path, mmap_mode="r")
+    begun, spent = time.perf_counter(), time.process_time()
+    found = squared_distances([volumes])
+    count, box = volumes.shape[:2]
+    tell(f"distances of {count} volumes of {box}^3, {volumes.nbytes / 1e9:.1f} GB", begun, spent)
+    embed(found, EmbedOptions())
+    tell("and t-SNE", begun, spent)
+    turned = classical_scaling(found, 2)
+    angle = np.unwrap(np.arctan2(*turned.T))
+    order = abs(np.corrcoef(angle, range(count))[0, 1])
+    print(f"order along the curve: correlation {order:.4f}")
 
 
 def memory(arguments: argparse.Namespace) -> None:
-    """Distances over a sparse memory map: holes but for a part of every volume."""
-    from alphacryo4d.landscape.distances import squared_distances
-
-    box = 200
-    count = int(arguments.gigabytes * 1e9 / (4 * box**3)) + 1
-    rng = np.random.default_rng(0)
+    """Peak memory over a memory map of many gigabytes (deleted at the end)."""
+    count = int(arguments.gigabytes * 1e9 / (4 * 200**3)) + 1
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        path = Path(folder, "v.npy")
-        volumes = np.lib.format.open_memmap(path, "w+", np.float32, (count, box, box, box))
-        for volume in volumes:
-            volume[90:92] = rng.standard_normal((2, box, box), np.float32)
-        volumes.flush()
-        del volumes
-        before = peak_gigabytes()
-        begun = time.perf_counter()
-        squared_distances([np.load(path, mmap_mode="r")], memory=0.5)
-        seconds = time.perf_counter() - begun
-        size = path.stat().st_size / 1e9
-        print(f"{count} volumes of {box}^3, {size:.1f} GB: {seconds:.0f} s")
-        print(f"peak {peak_gigabytes():.2f} GB (before: {before:.2f} GB)")
+        path = str(Path(folder, "v.npy"))
+        alone(write_large, path, count, 200)
+        alone(read_large, path)
 
 
 def string(arguments: argparse.Namespace) -> None:
+    """The authors' centers on their data, and the time of an iteration."""
     from scipy.interpolate import CloughTocher2DInterpolator
 
     from alphacryo4d.landscape.energy import free_energy
     from alphacryo4d.landscape.options import PathOptions
-    from alphacryo4d.landscape.string_method import minimum_energy_path, spaced_centers
+    from alphacryo4d.landscape.string_method import (
+        minimum_energy_path,
+        spaced_centers,
+        straight_line,
+    )
     from alphacryo4d.landscape.surface import triangulated_surface
 
     embedding = np.load(arguments.data / "output_big.npy").astype(float)
@@ -118,14 +164,22 @@ def string(arguments: argparse.Namespace) -> None:
     print(f"{path.iterations} iterations, {1e6 * ours / path.iterations:.1f} us each, {ours:.2f} s")
     off = np.abs(spaced_centers(path.images, 7) - np.load(arguments.data / "centers_k.npy")).max()
     print(f"largest distance from the authors' centers: {off:.1e}")
-    plain = CloughTocher2DInterpolator(embedding, energies)
-    images = path.images.copy()
+    plain, steps = CloughTocher2DInterpolator(embedding, energies), 1000
+    images, grid = straight_line(ends, 500), np.linspace(0, 1, 500)
     begun = time.perf_counter()
-    for _ in range(200):
-        for shift in 1e-5 * np.eye(2):
-            plain(images + shift) - plain(images - shift)
-    each = (time.perf_counter() - begun) / 200
-    print(f"gradients of the plain loop alone: {1e6 * each:.0f} us an iteration")
+    for _ in range(steps):
+        slopes = [(plain(images + d) - plain(images - d)) / 2e-5 for d in 1e-5 * np.eye(2)]
+        moved = images - 0.1 * np.stack(slopes, 1)
+        length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(moved, axis=0).T))])
+        moved = np.stack([np.interp(grid, length / length[-1], column) for column in moved.T], 1)
+        np.linalg.norm(moved - images, axis=0).sum()
+        images = moved
+    each = (time.perf_counter() - begun) / steps
+    ours /= path.iterations
+    print(
+        f"plain loop: {1e6 * each:.0f} us an iteration, {each / ours:.0f} times ours; "
+        f"the recorded 250 us: {250e-6 / ours:.0f} times"
+    )
 
 
 def coverage(arguments: argparse.Namespace) -> None:
@@ -171,73 +225,184 @@ def coverage(arguments: argparse.Namespace) -> None:
         )
 
 
-def embeddings(arguments: argparse.Namespace) -> None:
-    """States by k-means on the plane of each embedding, against those of the default."""
-    from sklearn.cluster import KMeans
+def analytic(_: argparse.Namespace) -> None:
+    """Distance of the path from each saddle, and error of each barrier."""
+    from surfaces import DoubleWell, MuellerBrown, ThreeBasins
 
-    from alphacryo4d.landscape.clustering import group_volumes
-    from alphacryo4d.landscape.distances import squared_distances
-    from alphacryo4d.landscape.embedding import embed
-    from alphacryo4d.landscape.inputs_stage import read_inputs
-    from alphacryo4d.landscape.options import METHODS, EmbedOptions
+    from alphacryo4d.landscape.barriers import barriers_along, lowest_path
+    from alphacryo4d.landscape.options import PathOptions
+    from alphacryo4d.landscape.string_method import minimum_energy_path
 
-    inputs = read_inputs(arguments.resample, None)
-    truth = np.load(arguments.truth)
-    table, assignments = inputs.table, inputs.assignments
-    assert assignments is not None
-    distances = squared_distances([inputs.volumes])
-    number = int(truth.max())
-    shares = np.zeros((len(table.names), number + 1))
-    for column in assignments.T:
-        np.add.at(shares, (column[column >= 0], truth[column >= 0]), 1)
-    report("perfect labels", shares.argmax(1) - 1, assignments, truth)
-    plane = None
-    for method in METHODS:
-        if method == "umap":
-            continue
-        found = embed(distances, EmbedOptions(embedding_method=method))
-        plane = found if plane is None else plane
-        labels = KMeans(number, n_init=20, random_state=0).fit_predict(found)
-        report(f"k-means on {method}", labels, assignments, truth)
-    for states in (number, None):
-        grouping = group_volumes(
-            distances,
-            plane,
-            table.counts,
-            table.fold_numbers,
-            states=states,
-            assignments=assignments,
+    well, brown, ring = DoubleWell(), MuellerBrown(), ThreeBasins()
+    cases = (
+        ("double well", well, well.minima, well.saddle[None], [3.0], [[-2, -1], [2, 3]]),
+        ("Mueller-Brown", brown, brown.minima[[0, 2]], brown.saddles,
+         brown.saddle_heights - brown.heights[:2], [[-1.5, -0.3], [1.1, 2.0]]),
+        ("three basins", ring, ring.minima[:2], ring.saddles[:1], [2.0], [[-1.5] * 2, [1.5] * 2]),
+    )  # fmt: skip
+    for name, surface, ends, saddles, heights, limits in cases:
+        options = PathOptions(images=400, tolerance=1e-8, stepmax=20_000)
+        path = minimum_energy_path(surface, ends, options)
+        found = barriers_along(path.images, path.energies)
+        a, b = path.images[:-1], path.images[1:]
+        apart = []
+        for saddle in saddles:
+            t = np.clip(((saddle - a) * (b - a)).sum(1) / ((b - a) ** 2).sum(1), 0, 1)
+            apart.append(np.linalg.norm(a + t[:, None] * (b - a) - saddle, axis=1).min())
+        off = np.abs(np.array([barrier.forward for barrier in found]) - heights)
+        top = max(surface.values(saddles))
+        lowest = lowest_path(surface, ends[0], ends[1], np.array(limits, float))
+        print(
+            f"{name}: path within {max(apart):.1e} of the saddles, barriers within {off.max():.1e} "
+            f"kT ({path.iterations} steps, converged: {path.converged}); highest point of the "
+            f"lowest path within {abs(lowest.top - top):.1e} kT"
         )
-        found_number = grouping.labels.max() + 1
-        report(f"default, {states or 'auto'} ({found_number})", grouping.labels, assignments, truth)
 
 
-def report(name: str, labels: np.ndarray, assignments: np.ndarray, truth: np.ndarray) -> None:
-    """Precision, recall, states found and share kept by the rules of the benchmark."""
-    states, true = int(labels.max()) + 1, int(truth.max())
-    votes = np.zeros((len(truth), states), int)
+def load_run(arguments: argparse.Namespace):
+    """Table, distances, assignments and truth of a resampling of simulated particles."""
+    from alphacryo4d.landscape.distances import squared_distances
+    from alphacryo4d.landscape.inputs_stage import read_inputs
+
+    inputs = read_inputs(arguments.resample, arguments.features)
+    parts = [inputs.volumes] if inputs.features is None else [inputs.volumes, inputs.features]
+    return inputs.table, squared_distances(parts), inputs.assignments, np.load(arguments.truth)
+
+
+def voted(labels: np.ndarray, assignments: np.ndarray) -> np.ndarray:
+    """State (P,) from 1 by more than half of the votes; 0: voted out. ``labels`` from 0."""
+    votes = np.zeros((len(assignments), int(labels.max()) + 1), int)
     for column in assignments.T:
         rows = np.flatnonzero(column >= 0)
         votes[rows, labels[column[rows]]] += 1
-    kept = 2 * votes.max(1) > assignments.shape[1] - 1
-    table = np.zeros((states, true), int)
-    np.add.at(table, (votes.argmax(1)[kept], truth[kept] - 1), 1)
-    sizes = np.bincount(truth - 1, minlength=true)
-    precision, recall = np.zeros(true), np.zeros(true)
-    for state in range(true):
-        rows = np.flatnonzero((table.argmax(1) == state) & (table.sum(1) > 0))
-        if not len(rows):
-            continue
-        best = rows[table[rows, state].argmax()]
-        if table[best, state] >= 0.1 * sizes[state]:
-            precision[state] = table[best, state] / table[best].sum()
-            recall[state] = table[best, state] / sizes[state]
-    found = int((precision > 0).sum())
+    return np.where(2 * votes.max(1) > assignments.shape[1] - 1, votes.argmax(1) + 1, 0)
+
+
+def report(name: str, labels: np.ndarray, assignments: np.ndarray, truth: np.ndarray) -> float:
+    """Precision, recall, states found and share kept by the rules of the benchmark."""
+    from alphacryo4d.assessment.score import score_classes
+
+    score = score_classes(voted(labels, assignments), truth)
     print(
-        f"{name:24s} precision {precision.mean():.3f}  recall {recall.mean():.3f}  "
-        f"states {found}  kept {kept.mean():.3f}",
+        f"{name:26s} precision {score.mean_precision:.3f}  recall {score.mean_recall:.3f}  "
+        f"states {score.states_found} of {len(score.states)}  kept {score.kept:.3f}",
         flush=True,
     )
+    return score.mean_precision
+
+
+def grouped(table, distances, plane, assignments, states: int | None, seed: int = 0):
+    from alphacryo4d.landscape.clustering import group_volumes
+
+    return group_volumes(
+        distances, plane, table.counts, table.fold_numbers,
+        states=states, assignments=assignments, seed=seed,
+    )  # fmt: skip
+
+
+def embeddings(arguments: argparse.Namespace) -> None:
+    """States by k-means on the plane of each embedding, all with the true number (the control)."""
+    from sklearn.cluster import KMeans
+
+    from alphacryo4d.landscape.embedding import embed
+    from alphacryo4d.landscape.options import METHODS, EmbedOptions
+
+    table, between, assignments, truth = load_run(arguments)
+    number = int(truth.max())
+    forms = [(f"{method}", EmbedOptions(embedding_method=method)) for method in METHODS]
+    forms.insert(1, ("tsne exact", EmbedOptions(tsne="exact")))
+    forms.insert(2, ("openTSNE", EmbedOptions(tsne="opentsne")))
+    plane = None
+    for name, options in forms:
+        found = embed(between, options)
+        plane = found if plane is None else plane
+        labels = KMeans(number, n_init=20, random_state=0).fit_predict(found)
+        report(f"k-means on {name}", labels, assignments, truth)
+    labels = grouped(table, between, plane, assignments, number).labels
+    report("default (full space)", labels, assignments, truth)
+
+
+def states(arguments: argparse.Namespace) -> None:
+    """Perfect labels of the volumes, the true number of states given, and the number found."""
+    from alphacryo4d.assessment.score import volume_labels
+    from alphacryo4d.landscape.embedding import embed
+    from alphacryo4d.landscape.options import EmbedOptions
+
+    table, between, assignments, truth = load_run(arguments)
+    plane = embed(between, EmbedOptions())
+    perfect, purity = volume_labels(assignments, truth)
+    print(f"{len(perfect)} volumes, purity {purity:.3f}")
+    best = report("true majority labels", perfect - 1, assignments, truth)
+    number = len(np.unique(truth))
+    for seed in range(arguments.seeds):
+        given = grouped(table, between, plane, assignments, number, seed)
+        first = report(f"seed {seed}: {number} given", given.labels, assignments, truth)
+        auto = grouped(table, between, plane, assignments, None, seed)
+        found = auto.labels.max() + 1
+        second = report(f"seed {seed}: auto ({found})", auto.labels, assignments, truth)
+        print(f"loss to the given number {best - first:+.3f}, to auto {best - second:+.3f}")
+        print("criterion:", " ".join(f"{k}: {value:.0f}" for k, value in auto.tried))
+
+
+def populations(arguments: argparse.Namespace) -> None:
+    """Correlation of recovered with true populations; a state not found has none."""
+    from alphacryo4d.assessment.score import confusion, score_classes
+    from alphacryo4d.landscape.embedding import embed
+    from alphacryo4d.landscape.options import EmbedOptions
+
+    table, between, assignments, truth = load_run(arguments)
+    plane = embed(between, EmbedOptions())
+    number = len(np.unique(truth))
+    for states in (number, None):
+        grouping = grouped(table, between, plane, assignments, states)
+        name = f"{states} given" if states else f"auto ({grouping.labels.max() + 1})"
+        report(name, grouping.labels, assignments, truth)
+        labels = voted(grouping.labels, assignments)
+        score = score_classes(labels, truth)
+        classes, _, counts = confusion(labels, truth)
+        sizes = dict(zip(classes.tolist(), counts.sum(1).tolist(), strict=True))
+        one = np.array([sizes.get(c, 0) if f else 0 for c, f in
+                        zip(score.classes.tolist(), score.found, strict=True)])  # fmt: skip
+        every = np.bincount(counts.argmax(1), weights=counts.sum(1), minlength=number)
+        true = score.particles / score.particles.sum()
+        for what, sizes_found in (("its class", one), ("all classes of a state", every)):
+            share = sizes_found / max(sizes_found.sum(), 1)
+            print(f"correlation with the true populations, {what}: "
+                  f"{np.corrcoef(share, true)[0, 1]:.3f}")  # fmt: skip
+        print("true %", *(f"{100 * s:.1f}" for s in true))
+        print("found %", *(f"{100 * s:.1f}" for s in one / max(one.sum(), 1)))
+
+
+def homogeneity(arguments: argparse.Namespace) -> None:
+    """The stop rule of zooming in: volumes of one true state, and of two neighbours."""
+    from alphacryo4d.assessment.score import volume_labels
+    from alphacryo4d.landscape.embedding import embed
+    from alphacryo4d.landscape.homogeneity import assess_homogeneity, neighbours_information
+    from alphacryo4d.landscape.options import EmbedOptions
+
+    table, between, assignments, truth = load_run(arguments)
+    heldout = np.load(arguments.resample / "heldout.npy")
+    plane = embed(between, EmbedOptions())
+    labels, _ = volume_labels(assignments, truth)
+    states = grouped(table, between, plane, assignments, None).labels + 1
+    rng = np.random.default_rng(0)
+    yardstick = neighbours_information(assignments, heldout, states, plane, rng=rng)
+    print(f"yardstick, from the {states.max()} states found: {yardstick:.3f}")
+    number = int(truth.max())
+    for apart in (0, 1, 2, 5):
+        chosen = [np.isin(labels, (s, s + apart)) for s in range(1, number - apart + 1)]
+        found = [
+            assess_homogeneity(
+                assignments, heldout, c.astype(int), 1, rng=rng, shuffles=5, yardstick=yardstick
+            )
+            for c in chosen
+        ]
+        name = f"states {apart} apart, taken as one" if apart else "volumes of one state"
+        shares = [f.information for f in found]
+        print(
+            f"{name}: {sum(f.homogeneous for f in found)} of {len(found)} called homogeneous; "
+            f"information {np.median(shares):.3f} ({min(shares):.3f} to {max(shares):.3f})"
+        )
 
 
 def main() -> None:
@@ -246,21 +411,25 @@ def main() -> None:
     one = commands.add_parser("distances")
     one.add_argument("--volumes", type=int, default=1500)
     one.add_argument("--box", type=int, default=64)
-    one.add_argument("--naive", action="store_true")
-    one.add_argument("--folder", type=Path)
+    one.add_argument("--no-naive", action="store_true")
     two = commands.add_parser("memory")
     two.add_argument("--gigabytes", type=float, default=20.0)
-    two.add_argument("--folder", type=Path)
+    for command in (one, two):
+        command.add_argument("--folder", type=Path)
     three = commands.add_parser("string")
     three.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/proteasome")
+    commands.add_parser("analytic")
     four = commands.add_parser("coverage")
     four.add_argument("--repetitions", type=int, default=200)
     four.add_argument("--points", type=int, default=300)
     four.add_argument("--noise", type=float, default=0.1)
     four.add_argument("--draws", type=int, default=40)
-    five = commands.add_parser("embeddings")
-    five.add_argument("--resample", type=Path, required=True)
-    five.add_argument("--truth", type=Path, required=True)
+    for name in ("embeddings", "states", "populations", "homogeneity"):
+        command = commands.add_parser(name)
+        command.add_argument("--resample", type=Path, required=True)
+        command.add_argument("--truth", type=Path, required=True)
+        command.add_argument("--features", type=Path)
+        command.add_argument("--seeds", type=int, default=1, help="seeds of the state finding")
     arguments = parser.parse_args()
     globals()[arguments.command](arguments)
 

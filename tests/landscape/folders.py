@@ -9,11 +9,12 @@ from alphacryo4d.star import write_tables
 FOLDS = ("234", "134", "124", "123")
 
 
-def known_states(rng, *, states=3, particles=2400, classes=6, box=8, confusion=0.1):
+def known_states(rng, *, states=3, particles=2400, classes=6, box=8, confusion=0.1, repeated=0.0):
     """Volumes, assignments, left-out volumes, true state of particles and of volumes.
 
     Every fold cuts every state into ``classes / states`` classes at random; a share of the
-    particles goes to a class of a random state.
+    particles goes to a class of a random state. A share ``repeated`` of the particles takes the
+    same one of a state's classes in every fold: by its noise, which all folds see.
     """
     maps = rng.normal(size=(states, box, box, box))
     truth = rng.integers(0, states, particles)
@@ -21,12 +22,15 @@ def known_states(rng, *, states=3, particles=2400, classes=6, box=8, confusion=0
     assignments = np.full((particles, 4), -1, np.int32)
     heldout = np.full(particles, -1, np.int32)
     per_state = classes // states
+    own = rng.integers(0, per_state, particles)
     volume_truth = np.tile(np.repeat(np.arange(states), per_state), 4)
     for fold in range(4):
         seen = np.where(
             rng.random(particles) < confusion, rng.integers(0, states, particles), truth
         )
-        rows = fold * classes + seen * per_state + rng.integers(0, per_state, particles)
+        piece = rng.integers(0, per_state, particles)
+        piece = np.where(rng.random(particles) < repeated, own, piece)
+        rows = fold * classes + seen * per_state + piece
         inside = group != fold
         assignments[inside, fold] = rows[inside]
         heldout[~inside] = rows[~inside]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from folders import known_states
 
-from alphacryo4d.landscape.clustering import group_volumes, least_criterion
+from alphacryo4d.landscape.clustering import group_volumes, last_elbow, least_criterion
 from alphacryo4d.landscape.distances import squared_distances
 from alphacryo4d.landscape.embedding import classical_scaling
-from alphacryo4d.landscape.homogeneity import assess_homogeneity
+from alphacryo4d.landscape.homogeneity import assess_homogeneity, neighbours_information
 from alphacryo4d.landscape.latent_classes import LabelTable, best_of_starts
 from alphacryo4d.landscape.zoom_stage import particles_inside
 
@@ -90,6 +90,30 @@ def test_the_number_of_states_is_found(states):
     assert min(grouping.tried, key=lambda entry: entry[1])[0] == states
 
 
+@pytest.mark.parametrize("states", [4])
+def test_classes_that_noise_repeats_in_every_fold_are_not_states(states):
+    volumes, assignments, _, _, truth = known_states(
+        np.random.default_rng(states), states=states, classes=3 * states, particles=8000,
+        repeated=0.6,
+    )  # fmt: skip
+    folds = np.repeat(np.arange(4), 3 * states)
+    counts = np.bincount(assignments[assignments >= 0], minlength=len(folds))
+    distances = squared_distances([volumes])
+    grouping = group_volumes(
+        distances, classical_scaling(distances, 2), counts, folds,
+        states=None, assignments=assignments,
+    )  # fmt: skip
+    assert min(grouping.tried, key=lambda entry: entry[1])[0] > states
+    assert same_partition(grouping.labels, truth)
+
+
+def test_a_smooth_decline_has_no_elbow_and_a_drop_has():
+    gains = 1000 * np.arange(2, 30) ** -1.5
+    assert last_elbow(np.append(0, gains).cumsum(), 26) is None
+    gains[12:] *= 0.4
+    assert last_elbow(np.append(0, gains).cumsum(), 26) == 13
+
+
 def test_without_assignments_distances_find_the_states(known):
     volumes, assignments, _, _, truth = known
     counts = np.bincount(assignments[assignments >= 0])
@@ -118,6 +142,21 @@ def test_two_conformations_in_one_state_are_told(known):
     result = assess_homogeneity(assignments, heldout, merged, 2, rng=np.random.default_rng(0))
     assert not result.homogeneous
     assert result.information > 0.2
+
+
+def test_a_split_that_noise_repeats_is_still_one_conformation():
+    rng = np.random.default_rng(3)
+    made = known_states(rng, states=4, classes=12, particles=6000, repeated=0.55)
+    _, assignments, heldout, _, truth = made
+    embedding = np.stack([truth, truth % 2], 1) + 0.1 * rng.normal(size=(48, 2))
+    yardstick = neighbours_information(assignments, heldout, truth + 1, embedding, rng=rng)
+    one, two = truth == 1, np.isin(truth, [1, 2])
+    for chosen, homogeneous in ((one, True), (two, False)):
+        result = assess_homogeneity(
+            assignments, heldout, chosen.astype(int), 1, rng=rng, yardstick=yardstick
+        )
+        assert result.homogeneous is homogeneous
+    assert not assess_homogeneity(assignments, heldout, one.astype(int), 1, rng=rng).homogeneous
 
 
 def test_particles_inside_have_most_of_their_votes_there():
