@@ -79,14 +79,18 @@ def last_optimiser(root: Path, *, before: int | None = None) -> Path | None:
 
 
 def _is_whole(start: Path) -> bool:
-    """Whether an iteration was written to its end and holds finite maps."""
+    """Whether an iteration was written to its end and holds finite maps.
+
+    Auto-refinement writes a model and maps for each half-set.
+    """
+    sides = ("_half1", "_half2") if with_suffix(start, "_half1_model.star").is_file() else ("",)
     try:
         tables = read_tables(with_suffix(start, "_optimiser.star"))
-        model = read_tables(with_suffix(start, "_model.star"))
         open_table(with_suffix(start, "_data.star"))
-        count = len(model["model_classes"])
-        for number in range(1, count + 1):
-            read_volume(with_suffix(start, f"_class{number:03d}.mrc"))
+        for side in sides:
+            model = read_tables(with_suffix(start, f"{side}_model.star"))
+            for number in range(1, len(model["model_classes"]) + 1):
+                read_volume(with_suffix(start, f"{side}_class{number:03d}.mrc"))
     except (AlphaCryo4DError, KeyError, OSError):
         return False
     return "optimiser_general" in tables

@@ -1,5 +1,6 @@
 """An exit code of 0 is not enough: the files of this run must be there and finite."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,25 @@ def test_the_last_whole_iteration_is_found(tmp_path: Path) -> None:
     write_iteration(root, 3, broken="map")
     assert last_optimiser(root) == tmp_path / "run_it002_optimiser.star"
     assert last_optimiser(root, before=2) == tmp_path / "run_it001_optimiser.star"
+
+
+def test_an_auto_refinement_goes_on_from_its_half_sets(tmp_path: Path) -> None:
+    """It has no model of the whole before it ends (as RELION 3.1.3 wrote it here)."""
+    for iteration in (1, 2):
+        write_iteration(tmp_path / "run", iteration)
+        start = f"run_it{iteration:03d}"
+        for half in (1, 2):
+            shutil.copy(
+                tmp_path / f"{start}_model.star", tmp_path / f"{start}_half{half}_model.star"
+            )
+            for number in (1, 2):
+                name = f"class{number:03d}.mrc"
+                shutil.copy(tmp_path / f"{start}_{name}", tmp_path / f"{start}_half{half}_{name}")
+        for path in [*tmp_path.glob(f"{start}_class*"), tmp_path / f"{start}_model.star"]:
+            path.unlink()
+    assert last_optimiser(tmp_path / "run") == tmp_path / "run_it002_optimiser.star"
+    (tmp_path / "run_it002_half2_class001.mrc").unlink()
+    assert last_optimiser(tmp_path / "run") == tmp_path / "run_it001_optimiser.star"
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Maps from elsewhere: every particle finds its volumes again; what cannot be told is refused."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from alphacryo4d.errors import InputError
 from alphacryo4d.mrc import write_volume
 from alphacryo4d.resample.collect_stage import find_maps, run_collect
 from alphacryo4d.resample.relion_cli import collect_command
-from alphacryo4d.star import read_tables, write_tables
+from alphacryo4d.star import open_table, read_tables, write_tables
 
 PARTICLES = 12
 
@@ -144,3 +146,46 @@ def test_maps_without_particles_or_numbers_are_refused(tmp_path: Path) -> None:
     write_map(tmp_path / "a_map.mrc")
     with pytest.raises(InputError, match="no class number"):
         find_maps(tmp_path)
+
+
+def moving_blob(angle: float) -> np.ndarray:
+    z, y, x = np.indices((16, 16, 16)) - 8
+    fixed = np.exp(-(z**2 + (y + 2) ** 2 + x**2) / 5)
+    return fixed + np.exp(-(z**2 + (y - 5 * np.sin(angle)) ** 2 + (x - 5 * np.cos(angle)) ** 2) / 3)
+
+
+def test_maps_from_elsewhere_go_through_landscape_and_vote(tmp_path: Path) -> None:
+    """Two states far apart, five maps of each in every fold: every particle finds its own."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(240) % 2
+    groups = rng.permutation(240) % 4
+    write_images(tmp_path / "all.star", list(range(240)))
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for left_out, name in enumerate(("u234", "u134", "u124", "u123")):
+        for state in (0, 1):
+            members = rng.permutation(np.flatnonzero((truth == state) & (groups != left_out)))
+            for part, rows in enumerate(np.array_split(members, 5)):
+                stem = f"{name}_b1_c{5 * state + part + 1:03d}"
+                volume = moving_blob(3 * state + 0.1 * part) + 0.01 * rng.normal(size=(16,) * 3)
+                write_volume(maps / f"{stem}.mrc", volume, 4.0)
+                write_images(maps / f"{stem}.star", rows.tolist())
+    commands = (
+        ["resample", "collect", "--i", "all.star", "--maps", "maps", "--o", "o/resample"],
+        ["landscape", "--i", "o/resample", "--o", "o/landscape", "--states", "2"],
+        ["vote", "--i", "o/resample", "--landscape", "o/landscape", "--o", "o/vote",
+         "--no-reconstruct", "--no-test"],
+    )  # fmt: skip
+    for words in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "alphacryo4d", *words],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    states = open_table(tmp_path / "o/vote/particles.star").read(["rlnClassNumber"])
+    found = states["rlnClassNumber"]
+    assert (found > 0).mean() > 0.8
+    for state in (1, 2):
+        assert len(set(truth[found == state])) == 1
+        rows = open_table(tmp_path / f"o/vote/class{state:03d}.star").rows
+        assert rows == (found == state).sum()
