@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,13 @@ def _skip_or_fail(reason: str) -> None:
     pytest.skip(reason)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file share what it has made; those with Slurm share its ports."""
+    for item in items:
+        group = "slurm" if item.path.parent.name == "slurm" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder with real data (``ALPHACRYO4D_SHARED``, by default ``../shared``)."""
@@ -25,6 +33,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         _skip_or_fail(f"{folder}: no real data; set ALPHACRYO4D_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session")
+def snakemake() -> str:
+    """The program, from PATH or beside Python."""
+    places = (None, str(Path(sys.executable).parent))
+    found = next(filter(None, (shutil.which("snakemake", path=place) for place in places)), "")
+    if not found:
+        _skip_or_fail("snakemake is not installed (pip install snakemake, in any environment)")
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,9 @@
 
 The prior says that classes deviate from their mean: covariance ``diag(own[h]) + common[h] 1 1'``
 for the Fourier components of shell h of the K classes, where ``own`` is as a rule the same for
-all. A class with few particles is then drawn to the mean, not to zero. A particle is only added to classes
-to which it may belong, so that the cost grows with the particles, not with particles times classes.
+all. A class with few particles is then drawn to the mean, not to zero. A particle is only added
+to classes to which it may belong, so that the cost grows with the particles, not with particles
+times classes.
 """
 
 from __future__ import annotations
@@ -116,9 +117,9 @@ def solve_classes(
 ) -> ClassSolution:
     """Regularised volumes of all classes by preconditioned conjugate gradients.
 
-    Minimises ``sum |y - c P M w|^2 / noise + w' inverse(diag(own) + common 1 1') w`` over the fields
-    ``w``, where M is the solvent mask. The data term is a convolution: it is applied as a product
-    on the padded Fourier grid, which is exact for volumes of the size of the cube.
+    Minimises ``sum |y - c P M w|^2 / noise + w' inverse(diag(own) + common 1 1') w`` over the
+    fields ``w``, where M is the solvent mask. The data term is a convolution: it is applied as a
+    product on the padded Fourier grid, which is exact for volumes of the size of the cube.
 
     Parameters
     ----------

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from alphacryo4d.ml3d.class_volumes import class_sums, solve_classes
-from alphacryo4d.ml3d.components import Components, data_power, fit_components, sphere_mask
+from alphacryo4d.ml3d.components import Components, data_power, fit_components
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.kernels_linear import thread_count
+from alphacryo4d.ml3d.masks import sphere_mask
 from alphacryo4d.ml3d.mixture import LatentParticles, fit_mixture, grouped_points
 from alphacryo4d.ml3d.model import Grid, resize_cubes
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -225,7 +226,8 @@ class _Run:
         power = data_power(self.view(grid)).mean(axis=0)
         model = _Model(
             grid, np.zeros((classes, *mask.shape), np.float32), mask, noise,
-            np.tile(1e3 * power[:, None], classes), np.zeros(shells), soft, np.zeros((shells, classes)),
+            np.tile(1e3 * power[:, None], classes), np.zeros(shells), soft,
+            np.zeros((shells, classes)),
         )  # fmt: skip
         self.maximise(model, steps=6)
         return model
@@ -242,7 +244,7 @@ class _Run:
         self._set_prior(model, solution.apart)
 
     def _set_prior(self, model: _Model, variance: Array) -> None:
-        """Spectrum of the deviations of the classes from their mean: one for all, or each its own."""
+        """Spectrum of the deviations of the classes from their mean: shared, or each its own."""
         grid, classes = model.grid, len(model.fields)
         spectra = grid.transform(model.fields * model.mask)
         filled = float(np.mean(model.mask**2))

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from alphacryo4d.ml3d.images import PreparedImages
-from alphacryo4d.ml3d.model import Grid, resize_cubes, resize_mask, solve_volumes
+from alphacryo4d.ml3d.masks import resize_mask, solvent_mask, sphere_mask
+from alphacryo4d.ml3d.model import Grid, resize_cubes, solve_volumes
 from alphacryo4d.ml3d.sums import View, component_products, expect, project_back
 from alphacryo4d.progress import Progress, no_progress
 
@@ -156,6 +156,8 @@ def fit_components(
         if finer and iteration == iterations:
             fit.sharpen(finer[2])
             fit.add_components(finer[0] - count)
+        share = share_of_particles(iteration, iterations, total)
+        fit.use(int(np.clip(share * len(rows), LEAST_PARTICLES, MOST_PARTICLES)))
         fit.iterate()
         if iteration in (iterations // 3, 2 * iterations // 3):
             fit.narrow_mask()
@@ -163,11 +165,29 @@ def fit_components(
     return fit.outcome()
 
 
+LEAST_PARTICLES = 5_000
+MOST_PARTICLES = 200_000
+"""Particles that an iteration of the components uses: some are enough at first, and for good
+where there are very many."""
+
+
+def share_of_particles(iteration: int, coarse: int, total: int) -> float:
+    """Part of the particles that an iteration uses: the first ones only find the directions.
+
+    A quarter, then half, then all at the starting resolution (``coarse`` iterations); half, then
+    all at the finer one.
+    """
+    if iteration < coarse:
+        return 0.25 if iteration < 0.4 * coarse else 0.5 if iteration < 0.7 * coarse else 1.0
+    return 0.5 if iteration - coarse < 0.6 * (total - coarse) else 1.0
+
+
 class _Fit:
     """State of the EM for the components."""
 
     def __init__(self, view: View, mask: Array, rng: np.random.Generator) -> None:
-        self.view, self.mask, self.sphere, self.rng = view, mask, mask, rng
+        self.all, self.view, self.mask, self.sphere, self.rng = view, view, mask, mask, rng
+        self.fresh = False
         noise = data_power(view)
         noise[:, 0] = noise[:, 1]
         self.fields, self.spectrum, self.noise = solve_mean(view, noise, mask)
@@ -178,6 +198,16 @@ class _Fit:
     @property
     def grid(self) -> Grid:
         return self.view.grid
+
+    def use(self, particles: int) -> None:
+        """Go on with some of the particles, drawn anew when their number changes."""
+        every = self.all.rows
+        particles = min(particles, len(every))
+        if particles == len(self.view.rows):
+            return
+        chosen = np.sort(self.rng.choice(len(every), particles, replace=False))
+        self.view = View(self.view.images, every[chosen], self.grid)
+        self.fresh = True
 
     def add_components(self, count: int) -> None:
         """More components: weak random volumes."""
@@ -199,6 +229,7 @@ class _Fit:
             return
         grid = Grid(radius, self.grid.workers)
         self.view = View(self.view.images, self.view.rows, grid)
+        self.all = View(self.all.images, self.all.rows, grid)
         self.fields = resize_cubes(self.fields, grid.cube)
         self.mask = resize_mask(self.mask, grid.cube)
         self.sphere = resize_mask(self.sphere, grid.cube)
@@ -213,9 +244,7 @@ class _Fit:
     def iterate(self) -> None:
         """One expectation and maximisation."""
         grid, count = self.grid, len(self.fields) - 1
-        self.means, self.second, _, _, self.noise = latent_moments(
-            self.view, self.fields * self.mask, self.noise, self.means, self.second
-        )
+        self.expect()
         right, weights = project_back(self.view, 1.0 / self.noise, self.means, packed(self.second))
         precision = np.zeros((grid.radius + 1, count + 1, count + 1), np.float32)
         every = np.arange(count + 1)
@@ -233,6 +262,20 @@ class _Fit:
         self.spectrum = np.maximum(power[0] + spread[0], 1e-12)
         self.variance = np.maximum(power[1:] + spread[1:], 1e-6 * self.spectrum)
 
+    def expect(self) -> tuple[Array, Array]:
+        """Moments of the coordinates, and the noise that remains."""
+        if self.fresh:
+            n, q = len(self.view.rows), len(self.fields)
+            self.means = np.tile(np.eye(q, dtype=np.float32)[0], (n, 1))
+            self.second = np.tile(np.eye(q, dtype=np.float32), (n, 1, 1))
+        self.means, self.second, information, projected, left = latent_moments(
+            self.view, self.fields * self.mask, self.noise, self.means, self.second
+        )
+        if not self.fresh:
+            self.noise = left
+        self.fresh = False
+        return information, projected
+
     def narrow_mask(self) -> None:
         """Fit the mask to what the mean and the components fill."""
         images = self.view.images
@@ -243,55 +286,12 @@ class _Fit:
 
     def outcome(self) -> Components:
         """Components with the coordinates of the particles."""
-        cubes = self.fields * self.mask
-        means, _, information, projected, noise = latent_moments(
-            self.view, cubes, self.noise, self.means, self.second
-        )
+        self.use(len(self.all.rows))
+        information, projected = self.expect()
         return Components(
-            self.view.rows, cubes, means[:, 1:], information, projected, noise, self.grid,
-            self.mask,
+            self.view.rows, self.fields * self.mask, self.means[:, 1:], information, projected,
+            self.noise, self.grid, self.mask,
         )  # fmt: skip
-
-
-def sphere_mask(grid: Grid, images: PreparedImages, diameter: float | None) -> Array:
-    """Soft spherical mask on the cube of a grid; by default the sphere that fits in the box."""
-    voxel = images.box * images.pixel_size / grid.cube
-    radius = (diameter or images.box * images.pixel_size) / 2 / voxel
-    edge = max(1.0, 5.0 / voxel)
-    line = (np.arange(grid.cube) - grid.cube // 2) ** 2.0
-    distance = np.sqrt(line[:, None, None] + line[:, None] + line)
-    ramp = np.clip((radius - distance) / edge + (0.0 if diameter is None else 1.0), 0, 1)
-    mask: Array = (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(np.float32)
-    return mask
-
-
-def solvent_mask(
-    cubes: Array, sphere: Array, voxel: float, *, dilation: float = 8.0, edge: float = 8.0
-) -> Array:
-    """Soft mask around what the mean or the components fill; at most the sphere.
-
-    Parameters
-    ----------
-    cubes : (q + 1, m, m, m) array
-        Mean and components.
-    sphere : (m, m, m) array
-        Spherical mask within which they were estimated.
-    voxel : float
-        Voxel size (A).
-    dilation, edge : float
-        Margin around the density and width of the soft edge (A).
-    """
-    power = np.square(cubes, dtype=np.float64).sum(axis=0)
-    smooth = np.sqrt(np.maximum(gaussian_filter(power, 5.0 / voxel, mode="wrap"), 0))
-    inside = smooth[sphere > 0.5]
-    floor = np.median(inside)
-    spread = 1.4826 * np.median(np.abs(inside - floor))
-    top = np.quantile(inside, 0.99)
-    threshold = max(floor + 3 * spread, floor + 0.1 * (top - floor))
-    distance = distance_transform_edt(smooth < threshold) * voxel
-    ramp = np.clip((dilation + edge - distance) / edge, 0, 1)
-    mask: Array = (sphere * (0.5 - 0.5 * np.cos(np.pi * ramp))).astype(np.float32)
-    return mask
 
 
 def _random_fields(grid: Grid, count: int, power: Array, rng: np.random.Generator) -> Array:

@@ -215,9 +215,10 @@ def expect_components(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Inner products of data with the columns of a grid, and of the columns with each other.
 
-    The first ``used`` columns count; ``cross`` (n, q) and ``gram`` (n, q, q) float32 are weighted by the inverse noise power;
-    ``residual`` (G, shells) gets the expected power of data minus model for coordinates with the
-    moments ``means`` (n, q) and ``second`` (n, q, q); others as in :func:`expect_classes`.
+    The first ``used`` columns count; ``cross`` (n, q) and ``gram`` (n, q, q) float32 are weighted
+    by the inverse noise power; ``residual`` (G, shells) gets the expected power of data minus
+    model for coordinates with the moments ``means`` (n, q) and ``second`` (n, q, q); others as in
+    :func:`expect_classes`.
     """
     columns = cross.shape[1]
     index = np.empty(8, np.int64)

@@ -5,51 +5,90 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from alphacryo4d.ml3d.kernels_vector import LANES, add8, add8_four
+
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 
+@numba.njit(inline="always", fastmath=FAST)
+def exp_below_zero(values, bits, powers):  # type: ignore[no-untyped-def]
+    """Replace float32 numbers by their exponentials (relative error 3e-7), given none above 0.
+
+    A power of two is put together from the bits of its exponent and a polynomial for the
+    fraction, so that the loop runs in vectors. ``bits`` int32 and ``powers``, the same memory seen
+    as float32, are of the length of ``values``.
+    """
+    for k in range(len(values)):
+        power = max(values[k] * np.float32(1.442695), np.float32(-126)) + np.float32(127)
+        whole = np.int32(power)
+        f = power - np.float32(whole)
+        bits[k] = whole << 23
+        p = np.float32(0.0018775767)
+        p = p * f + np.float32(0.00898934)
+        p = p * f + np.float32(0.055826318)
+        p = p * f + np.float32(0.24015361)
+        p = p * f + np.float32(0.69315308)
+        values[k] = p * f + np.float32(0.99999994)
+    for k in range(len(values)):
+        values[k] *= powers[k]
+
+
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
-def mixture_sums(begin, end, features, points, inverse_temperature, posteriors, sums, value):  # type: ignore[no-untyped-def]
+def mixture_sums(  # type: ignore[no-untyped-def]
+    begin, end, features, points, classes, inverse_temperature, posteriors, sums, value,
+):  # fmt: skip
     """Posteriors of latent points, and the sums of the features weighted by them.
 
     Parameters
     ----------
     features : (n, f) float32
         Sufficient statistics of particles ``begin:end``.
-    points : (f, K) float32
-        Log-likelihood of a particle given a point = features . points.
+    points : (f * columns,) float32
+        Log-likelihood of a particle given a point = features . points; the number of columns is
+        the number of classes rounded up to whole vectors.
+    classes : int
+        Number of points K.
     posteriors : (n, K) or (0, K) float32
         Filled unless empty.
-    sums : (f, K) float32
-        Filled.
+    sums : (f * columns,) float32
+        Added to.
     value : (1,) float64
         Gets the log-likelihood.
     """
-    count, columns = points.shape
+    count = features.shape[1]
+    columns = len(points) // count
     score = np.empty(columns, np.float32)
+    bits = np.empty(columns, np.int32)
+    powers = bits.view(np.float32)
     total = 0.0
     for i in range(begin, end):
         score[:] = 0
-        for j in range(count):
-            x = features[i, j]
-            for k in range(columns):
-                score[k] += x * points[j, k]
+        row = features[i]
+        for j in range(0, count - count % 4, 4):
+            for k in range(0, columns, LANES):
+                add8_four(score, k, row, j, points, j * columns + k, columns)
+        for j in range(count - count % 4, count):
+            for k in range(0, columns, LANES):
+                add8(score, k, row[j], points, j * columns + k)
         top = score[0]
-        for k in range(columns):
+        for k in range(classes):
             top = max(top, score[k])
-        norm = np.float32(0)
         for k in range(columns):
-            score[k] = np.exp((score[k] - top) * inverse_temperature)
+            score[k] = (score[k] - top) * inverse_temperature if k < classes else -200.0
+        exp_below_zero(score, bits, powers)
+        norm = np.float32(0)
+        for k in range(classes):
             norm += score[k]
         total += top * inverse_temperature + np.log(norm)
+        scale = np.float32(1) / norm
         for k in range(columns):
-            score[k] /= norm
+            score[k] *= scale
         if posteriors.shape[0]:
-            posteriors[i] = score
+            for k in range(classes):
+                posteriors[i, k] = score[k]
         for j in range(count):
-            x = features[i, j]
-            for k in range(columns):
-                sums[j, k] += x * score[k]
+            for k in range(0, columns, LANES):
+                add8(sums, j * columns + k, features[i, j], score, k)
     value[0] = total
 
 
@@ -121,39 +160,27 @@ def marginal_features(begin, end, information, projected, precision, features, v
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
-def scatter_sums(begin, end, information, projected, precision, first, second, sums):  # type: ignore[no-untyped-def]
+def scatter_sums(begin, end, information, projected, precision, points, sums):  # type: ignore[no-untyped-def]
     """Add the expected scatter of coordinates about their points to ``sums`` (q, q).
 
-    ``first`` (n, q) and ``second`` (n, q, q) are the moments of the points under the posteriors
-    of each particle; other arguments as in :func:`marginal_features`.
+    ``points`` (n, q) holds the point of each particle; other arguments as in
+    :func:`marginal_features`.
     """
     q = len(precision)
     matrix = np.empty((q, q))
     inverse = np.empty((q, q))
-    gain = np.empty((q, q))
-    mean = np.empty(q)
+    left = np.empty(q)
     moved = np.empty(q)
     for i in range(begin, end):
         _covariance(information[i], precision, matrix, inverse)
         for a in range(q):
-            mean[a] = 0.0
+            left[a] = projected[i, a]
             for b in range(q):
-                mean[a] += inverse[a, b] * projected[i, b]
-                entry = 0.0
-                for c in range(q):
-                    entry += inverse[a, c] * information[i, c, b]
-                gain[a, b] = entry
+                left[a] -= information[i, a, b] * points[i, b]
         for a in range(q):
             moved[a] = 0.0
             for b in range(q):
-                moved[a] += gain[a, b] * first[i, b]
-                entry = 0.0
-                for c in range(q):
-                    entry += gain[a, c] * second[i, c, b]
-                matrix[a, b] = entry
+                moved[a] += inverse[a, b] * left[b]
         for a in range(q):
             for b in range(q):
-                entry = inverse[a, b] + mean[a] * mean[b] - mean[a] * moved[b] - moved[a] * mean[b]
-                for c in range(q):
-                    entry += matrix[a, c] * gain[b, c]
-                sums[a, b] += entry
+                sums[a, b] += inverse[a, b] + moved[a] * moved[b]

@@ -79,8 +79,8 @@ class _Code:
         return self.pointer(argument, start)
 
 
-@intrinsic  # type: ignore[misc]
-def gather8(typingctx, grid, index, weight, offset, out, at):  # type: ignore[no-untyped-def]
+@intrinsic
+def gather8(typingctx, grid, index, weight, offset, out, at):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """``out[at:at+8] = sum over j of weight[j] * grid[index[j] + offset :][:8]``, j < 8."""
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
@@ -98,8 +98,8 @@ def gather8(typingctx, grid, index, weight, offset, out, at):  # type: ignore[no
     return types.void(grid, index, weight, offset, out, at), generate
 
 
-@intrinsic  # type: ignore[misc]
-def scatter8(typingctx, grid, index, weight, offset, share, at):  # type: ignore[no-untyped-def]
+@intrinsic
+def scatter8(typingctx, grid, index, weight, offset, share, at):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """``grid[index[j] + offset :][:8] += weight[j] * share[at:at+8]`` for every j < 8."""
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
@@ -115,24 +115,43 @@ def scatter8(typingctx, grid, index, weight, offset, share, at):  # type: ignore
     return types.void(grid, index, weight, offset, share, at), generate
 
 
-@intrinsic  # type: ignore[misc]
-def add8(typingctx, target, at, factor, source, begin):  # type: ignore[no-untyped-def]
+@intrinsic
+def add8(typingctx, target, at, factor, source, begin):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """``target[at:at+8] += factor * source[begin:begin+8]``."""
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
         code = _Code(context, builder, signature, values)
         place = code.pointer(0, code.whole(1))
-        part = code.times(
-            code.spread(code.scalar(2)), code.load(code.pointer(3, code.whole(4)))
-        )
+        part = code.times(code.spread(code.scalar(2)), code.load(code.pointer(3, code.whole(4))))
         code.store(code.add(code.load(place), part), place)
         return context.get_dummy_value()
 
     return types.void(target, at, factor, source, begin), generate
 
 
-@intrinsic  # type: ignore[misc]
-def add8_pair(typingctx, target, at, factor, begin, other, second, source):  # type: ignore[no-untyped-def]
+@intrinsic
+def add8_four(typingctx, target, at, factors, first, source, begin, stride):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """``target[at:][:8]`` gets four rows of ``source``, ``stride`` apart, times ``factors``."""
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        code = _Code(context, builder, signature, values)
+        integer = ir.IntType(64)
+        place = code.pointer(0, code.whole(1))
+        total, row = None, code.whole(5)
+        for j in range(4):
+            number = builder.add(code.whole(3), ir.Constant(integer, j))
+            factor = code.spread(builder.load(code.pointer(2, number)))
+            part = code.times(factor, code.load(code.pointer(4, row)))
+            total = part if total is None else code.add(total, part)
+            row = builder.add(row, code.whole(6))
+        code.store(code.add(code.load(place), total), place)
+        return context.get_dummy_value()
+
+    return types.void(target, at, factors, first, source, begin, stride), generate
+
+
+@intrinsic
+def add8_pair(typingctx, target, at, factor, begin, other, second, source):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """``target[at:][:8] += factor * source[begin:][:8] + other * source[second:][:8]``."""
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
@@ -148,8 +167,8 @@ def add8_pair(typingctx, target, at, factor, begin, other, second, source):  # t
     return types.void(target, at, factor, begin, other, second, source), generate
 
 
-@intrinsic  # type: ignore[misc]
-def add8_square(typingctx, target, at, factor, source, begin, second):  # type: ignore[no-untyped-def]
+@intrinsic
+def add8_square(typingctx, target, at, factor, source, begin, second):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """``target[at:][:8] += factor * (source[begin:][:8] ** 2 + source[second:][:8] ** 2)``."""
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
@@ -165,8 +184,8 @@ def add8_square(typingctx, target, at, factor, source, begin, second):  # type: 
     return types.void(target, at, factor, source, begin, second), generate
 
 
-@intrinsic  # type: ignore[misc]
-def scatter_complex(typingctx, grid, index, weight, re, im):  # type: ignore[no-untyped-def]
+@intrinsic
+def scatter_complex(typingctx, grid, index, weight, re, im):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """Add ``weight[j] * (re, im)`` at ``grid[2 * index[j]]`` for every j < 8.
 
     Neighbours come in pairs that follow each other along x: four numbers are added at once.
@@ -179,9 +198,7 @@ def scatter_complex(typingctx, grid, index, weight, re, im):  # type: ignore[no-
         undefined = ir.Constant(four, ir.Undefined)
         datum = undefined
         for lane, number in enumerate((3, 4, 3, 4)):
-            datum = builder.insert_element(
-                datum, code.scalar(number), ir.Constant(integer, lane)
-            )
+            datum = builder.insert_element(datum, code.scalar(number), ir.Constant(integer, lane))
         two = ir.Constant(ir.IntType(64), 2)
         for j in (0, 2, 4, 6):
             factor = undefined

@@ -17,9 +17,11 @@ import numpy as np
 
 from alphacryo4d.ml3d.kernels_latent import marginal_features, mixture_sums, scatter_sums
 from alphacryo4d.ml3d.kernels_linear import in_ranges
+from alphacryo4d.ml3d.kernels_vector import whole_vectors
 
 Array = np.ndarray[Any, Any]
 _PARTS = 8
+FEW, MANY = 8_000, 20_000
 
 
 @dataclass
@@ -63,6 +65,13 @@ class LatentParticles:
         self.constant = 0.0
         self.set_scatter(np.eye(self.count))
 
+    def some(self, count: int, rng: np.random.Generator) -> LatentParticles:
+        """At most ``count`` of the particles, drawn at random."""
+        if count >= len(self.projected):
+            return self
+        rows = np.sort(rng.choice(len(self.projected), count, replace=False))
+        return LatentParticles(self.information[rows], self.projected[rows], self.workers)
+
     def _ranges(self) -> list[tuple[int, int]]:
         n = len(self.projected)
         return [(p * n // _PARTS, (p + 1) * n // _PARTS) for p in range(_PARTS)]
@@ -86,18 +95,25 @@ class LatentParticles:
 
     def _sums(self, points: Array, temperature: float, soft: Array) -> tuple[Array, float]:
         square = points[:, self.row] * points[:, self.column]
-        lines = np.ascontiguousarray(np.concatenate([points, square], axis=1).T, dtype=np.float32)
-        sums = np.zeros((_PARTS, *lines.shape), np.float32)
+        lines = np.concatenate([points, square], axis=1).T
+        classes, columns = len(points), whole_vectors(len(points))
+        wide = np.zeros((len(lines), columns), np.float32)
+        wide[:, :classes] = lines
+        sums = np.zeros((_PARTS, wide.size), np.float32)
         values = np.zeros((_PARTS, 1))
         ranges, inverse = self._ranges(), np.float32(1.0 / temperature)
 
         def work(begin: int, end: int) -> None:
             for p in range(begin, end):
-                mixture_sums(*ranges[p], self.features, lines, inverse, soft, sums[p], values[p])
+                mixture_sums(
+                    *ranges[p], self.features, wide.ravel(), classes, inverse, soft, sums[p],
+                    values[p],
+                )  # fmt: skip
 
         in_ranges(work, _PARTS, _PARTS, self.workers)
         mean = float(values.sum()) / max(1, len(self.features))
-        return sums.sum(axis=0, dtype=np.float64).T, mean - float(np.log(len(points)))
+        total = sums.sum(axis=0, dtype=np.float64).reshape(wide.shape)[:, :classes]
+        return total.T, mean - float(np.log(classes))
 
     def step(self, points: Array, temperature: float = 1.0) -> tuple[Array, float]:
         """One EM iteration: new points (K, q) and the mean log-likelihood of the old ones."""
@@ -118,23 +134,25 @@ class LatentParticles:
         return soft
 
     def scatter_about(self, points: Array) -> Array:
-        """Maximum-likelihood scatter of the particles about their points, (q, q)."""
-        soft = self.posteriors(points)
-        first = soft @ points.astype(np.float32)
-        pairs = (points[:, :, None] * points[:, None, :]).reshape(len(points), -1)
-        second = (soft @ pairs.astype(np.float32)).reshape(-1, self.count, self.count)
+        """Maximum-likelihood scatter of the particles about their points, (q, q).
+
+        The point of a particle is drawn from its posteriors, which leaves the expectation as it
+        is and spares the moments over all points. The draws are the same every time.
+        """
+        ladder = np.cumsum(self.posteriors(points), axis=1)
+        draw = np.random.default_rng(0).random((len(ladder), 1)) * ladder[:, -1:]
+        chosen = points[np.minimum((ladder < draw).sum(axis=1), len(points) - 1)]
         sums = np.zeros((_PARTS, self.count, self.count))
         ranges = self._ranges()
 
         def work(begin: int, end: int) -> None:
             for p in range(begin, end):
                 scatter_sums(
-                    *ranges[p], self.information, self.projected, self.precision, first, second,
-                    sums[p],
-                )  # fmt: skip
+                    *ranges[p], self.information, self.projected, self.precision, chosen, sums[p]
+                )
 
         in_ranges(work, _PARTS, _PARTS, self.workers)
-        mean: Array = sums.sum(axis=0) / max(1, len(soft))
+        mean: Array = sums.sum(axis=0) / max(1, len(chosen))
         return 0.5 * (mean + mean.T)
 
 
@@ -162,15 +180,18 @@ def _further(before: Array, after: Array, factor: float = 1.8) -> Array:
     return moved
 
 
-def refine_mixture(particles: LatentParticles, points: Array, rounds: int, steps: int) -> Mixture:
-    """Rounds of ``steps`` EM iterations of the points, then one of the scatter."""
+def refine_mixture(
+    particles: LatentParticles, fewer: LatentParticles, points: Array, rounds: int, steps: int
+) -> Mixture:
+    """Rounds of ``steps`` EM iterations of the points, then one of the scatter by ``fewer``."""
     value = -np.inf
     for _ in range(rounds):
         for _ in range(steps):
             points, value = particles.step(points)
-        before = np.linalg.inv(particles.precision)
-        particles.set_scatter(_further(before, particles.scatter_about(points)))
-    return Mixture(points, np.linalg.inv(particles.precision), value)
+        before = np.linalg.inv(fewer.precision)
+        fewer.set_scatter(_further(before, fewer.scatter_about(points)))
+        particles.set_scatter(np.linalg.inv(fewer.precision))
+    return Mixture(points, np.linalg.inv(fewer.precision), value)
 
 
 def grouped_points(points: Array, levels: tuple[int, ...]) -> Array:
@@ -194,13 +215,100 @@ def grouped_points(points: Array, levels: tuple[int, ...]) -> Array:
     return np.concatenate([grouped_points(part, levels[1:]) for part in parts])
 
 
+def _split_directions(
+    particles: LatentParticles, points: Array, soft: Array
+) -> tuple[Array, Array]:
+    """How much the particles of a class differ beyond the model, and in which direction.
+
+    For a particle of class m the score ``b - G m`` has covariance G; what is beyond it, relative
+    to the summed G of the class, has a largest eigenvalue and its direction.
+
+    Returns
+    -------
+    excess : (K,) float64
+    steps : (K, q) float64
+        Direction, as long as the particles differ along it (one standard deviation).
+    """
+    q, features = particles.count, particles.features
+    excess, steps = np.zeros(len(points)), np.zeros((len(points), q))
+    for k, point in enumerate(points):
+        rows = np.flatnonzero(soft[:, k] > 0.05)
+        if len(rows) <= q:
+            continue
+        share = soft[rows, k].astype(np.float64)
+        packed = -features[rows, q:].astype(np.float64) / particles.half
+        matrices = np.empty((len(rows), q, q))
+        matrices[:, particles.row, particles.column] = packed
+        matrices[:, particles.column, particles.row] = packed
+        score = features[rows, :q] - matrices @ point
+        known = np.tensordot(share, matrices, 1)
+        beyond = (score * share[:, None]).T @ score - known
+        root = np.linalg.cholesky(known + 1e-6 * np.trace(known) / q * np.eye(q))
+        inner = np.linalg.solve(root, np.linalg.solve(root, beyond).T)
+        values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))
+        excess[k] = values[-1]
+        direction = np.linalg.solve(root.T, vectors[:, -1])
+        information = direction @ known @ direction / share.sum()
+        variance = max(values[-1], 0.05) / max(information, 1e-12)
+        steps[k] = direction / np.linalg.norm(direction)
+        steps[k] *= np.sqrt(variance * np.square(np.linalg.norm(direction)))
+    return excess, steps
+
+
+def split_and_merge(
+    particles: LatentParticles, points: Array, *, trials: int = 20, steps: int = 8
+) -> Array:
+    """Points of a better likelihood: two that overlap become one, one that holds two is split.
+
+    EM ends in the next local maximum, where as a rule one state has two classes and two others
+    share one. Pairs that overlap most and classes whose particles differ most are tried in
+    turn; a trial stays when the likelihood is better after some EM iterations.
+    """
+    failed, limit, candidates = 0, trials, None
+    points, value = _relaxed(particles, points, steps)
+    while failed < limit:
+        if candidates is None:
+            soft = particles.posteriors(points)
+            size = np.linalg.norm(soft, axis=0) + 1e-12
+            overlap = np.triu((soft / size).T @ (soft / size), 1)
+            excess, moves = _split_directions(particles, points, soft)
+            pairs = np.argsort(-overlap, axis=None)[:6]
+            splits = np.argsort(-excess)[:6]
+            ranks = [(i + j, i, j) for i in range(len(pairs)) for j in range(len(splits))]
+            candidates = [
+                (*np.unravel_index(pairs[i], overlap.shape), splits[j]) for _, i, j in sorted(ranks)
+            ]
+            candidates = [c for c in candidates if c[2] not in c[:2]]
+        if not candidates:
+            break
+        first, second, split = candidates.pop(0)
+        trial = points.copy()
+        trial[first] = 0.5 * (points[first] + points[second])
+        trial[second] = points[split] + moves[split]
+        trial[split] = points[split] - moves[split]
+        trial, better = _relaxed(particles, trial, steps)
+        if better > value + 1e-5:
+            points, value, candidates, failed = trial, better, None, 0
+        else:
+            failed += 1
+    return points
+
+
+def _relaxed(particles: LatentParticles, points: Array, steps: int) -> tuple[Array, float]:
+    for _ in range(steps):
+        points, _ = particles.step(points)
+    return points, particles.step(points)[1]
+
+
 def fit_mixture(
     particles: LatentParticles,
     coordinates: Array,
     count: int,
     rng: np.random.Generator,
     *,
-    starts: int = 12,
+    starts: int = 4,
+    trials: int = 20,
+    last: int = 5,
     steps: int = 20,
     rounds: int = 10,
     temperature: float = 6.0,
@@ -208,7 +316,8 @@ def fit_mixture(
     """Mixture of the best likelihood of several annealed starts.
 
     The scatter starts wide (all variance) and is found together with the points of a first
-    start; then points start anew under this scatter, and the best is refined.
+    start; then points start anew under this scatter, with some of the particles, and the best is
+    refined with all.
 
     Parameters
     ----------
@@ -227,14 +336,24 @@ def fit_mixture(
     """
     cooling = np.geomspace(temperature, 1.0, max(1, steps - steps // 4))
     schedule = np.concatenate([cooling, np.ones(steps - len(cooling))])
-    particles.set_scatter(np.eye(particles.count))
-    best = refine_mixture(particles, spread_points(coordinates, count, rng), rounds, 3)
+    fewer = particles.some(FEW, rng)
+    best = refine_mixture(fewer, fewer, spread_points(coordinates, count, rng), rounds, 3)
     best.value = -np.inf
+    few = particles.some(max(FEW, 300 * count), rng)
+    few.set_scatter(best.scatter)
     for _ in range(starts):
         points = spread_points(coordinates, count, rng)
         value = -np.inf
         for hot in schedule:
-            points, value = particles.step(points, float(hot))
+            points, value = few.step(points, float(hot))
         if value > best.value:
             best = Mixture(points, best.scatter, value)
-    return refine_mixture(particles, best.points, rounds, 3)
+    many = particles.some(max(MANY, 1000 * count), rng)
+    many.set_scatter(best.scatter)
+    best = refine_mixture(many, fewer, best.points, 2, 3)
+    points = split_and_merge(many, best.points, trials=trials)
+    best = refine_mixture(many, fewer, points, rounds, 3)
+    particles.set_scatter(best.scatter)
+    for _ in range(last):
+        best.points, best.value = particles.step(best.points)
+    return best

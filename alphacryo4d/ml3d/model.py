@@ -157,14 +157,6 @@ def resize_cubes(cubes: Array, size: int) -> Array:
     return np.ascontiguousarray(scipy.fft.fftshift(real, axes=(1, 2, 3)), dtype=np.float32)
 
 
-def resize_mask(mask: Array, size: int) -> Array:
-    """A soft mask (n, n, n) on another cube of the same physical box."""
-    scale = np.float32((size / len(mask)) ** 3)
-    resized: Array = np.clip(resize_cubes(mask[None], size)[0] * scale, 0, 1)
-    resized[resized < 0.02] = 0
-    return resized
-
-
 @dataclass
 class Solution:
     """Volumes that maximise the posterior, and how well the data fix them."""

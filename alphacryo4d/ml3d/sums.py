@@ -125,8 +125,8 @@ def expect(
     def work(begin: int, end: int, part: Array) -> None:
         expect_classes(
             begin, end, images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky,
-            images.shell, 1, view.last, images.group, inverse, references.ravel(), grid.padded, logs,
-            float(temperature), own, variance, posteriors, evidence, part, moments,
+            images.shell, 1, view.last, images.group, inverse, references.ravel(), grid.padded,
+            logs, float(temperature), own, variance, posteriors, evidence, part, moments,
         )  # fmt: skip
 
     residual = sum_over_parts(work, n, (view.groups, grid.radius + 1), grid.workers)

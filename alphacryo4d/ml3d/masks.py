@@ -1,0 +1,62 @@
+"""Soft masks of the solvent: a sphere, or what the volumes fill."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from alphacryo4d.ml3d.images import PreparedImages
+from alphacryo4d.ml3d.model import Grid, resize_cubes
+
+Array = np.ndarray[Any, Any]
+
+
+def resize_mask(mask: Array, size: int) -> Array:
+    """A soft mask (n, n, n) on another cube of the same physical box."""
+    scale = np.float32((size / len(mask)) ** 3)
+    resized: Array = np.clip(resize_cubes(mask[None], size)[0] * scale, 0, 1)
+    resized[resized < 0.02] = 0
+    return resized
+
+
+def sphere_mask(grid: Grid, images: PreparedImages, diameter: float | None) -> Array:
+    """Soft spherical mask on the cube of a grid; by default the sphere that fits in the box."""
+    voxel = images.box * images.pixel_size / grid.cube
+    radius = (diameter or images.box * images.pixel_size) / 2 / voxel
+    edge = max(1.0, 5.0 / voxel)
+    line = (np.arange(grid.cube) - grid.cube // 2) ** 2.0
+    distance = np.sqrt(line[:, None, None] + line[:, None] + line)
+    ramp = np.clip((radius - distance) / edge + (0.0 if diameter is None else 1.0), 0, 1)
+    mask: Array = (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(np.float32)
+    return mask
+
+
+def solvent_mask(
+    cubes: Array, sphere: Array, voxel: float, *, dilation: float = 8.0, edge: float = 8.0
+) -> Array:
+    """Soft mask around what the mean or the components fill; at most the sphere.
+
+    Parameters
+    ----------
+    cubes : (q + 1, m, m, m) array
+        Mean and components.
+    sphere : (m, m, m) array
+        Spherical mask within which they were estimated.
+    voxel : float
+        Voxel size (A).
+    dilation, edge : float
+        Margin around the density and width of the soft edge (A).
+    """
+    power = np.square(cubes, dtype=np.float64).sum(axis=0)
+    smooth = np.sqrt(np.maximum(gaussian_filter(power, 5.0 / voxel, mode="wrap"), 0))
+    inside = smooth[sphere > 0.5]
+    floor = np.median(inside)
+    spread = 1.4826 * np.median(np.abs(inside - floor))
+    top = np.quantile(inside, 0.99)
+    threshold = max(floor + 3 * spread, floor + 0.1 * (top - floor))
+    distance = distance_transform_edt(smooth < threshold) * voxel
+    ramp = np.clip((dilation + edge - distance) / edge, 0, 1)
+    mask: Array = (sphere * (0.5 - 0.5 * np.cos(np.pi * ramp))).astype(np.float32)
+    return mask
