@@ -1,7 +1,7 @@
 """The shell pipeline and the batch script on a real Slurm, the Snakefile with Snakemake."""
 
+import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -15,18 +15,18 @@ from alphacryo4d.star import open_table
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = Path(sys.executable).with_name("alphacryo4d")
 OPTIONS = {
-    "RESAMPLE": "--classes 6 --iterations 5 --limit-resolution 25 --minimum-class-size 5",
+    "RESAMPLE": "--classes 5 --iter 3 --limit-resolution 25 --minimum-class-size 5",
     "TRAIN": "--epochs 2",
     "LANDSCAPE": "--states 3 --perplexity 5",
     "VOTE": "--no-reconstruct --no-test",
 }
-PARTICLES = 480
+PARTICLES = 320
 
 
 @pytest.fixture(scope="module")
 def particles(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("particles")
-    words = "--i small-hinge --particles-per-state 60 --box 32 --pixel-size 5.25 --snr 1"
+    words = "--i small-hinge --particles-per-state 40 --box 32 --pixel-size 5.25 --snr 1"
     subprocess.run(
         [PROGRAM, "simulate", *words.split(), "--snr-box", "32", "--o", str(folder)], check=True
     )
@@ -58,34 +58,71 @@ def wait_for_jobs(jobs: list[str], logs: Path, minutes: float = 5) -> None:
     pytest.fail(f"jobs did not end: {[path.read_text()[-500:] for path in logs.glob('*.err')]}")
 
 
-@pytest.mark.slurm
-@pytest.mark.slow
-def test_the_shell_pipeline_runs_on_slurm(slurm, particles, tmp_path):
-    project = tmp_path / "project"
+@pytest.fixture(scope="module")
+def projects(slurm, particles, tmp_path_factory) -> dict[str, Path]:
+    """Projects that the shell pipeline and the batch script made, side by side on one node."""
+    folder = tmp_path_factory.mktemp("projects")
+    project = {name: folder / name for name in ("pipeline", "batch")}
+    environment = {**os.environ, **OPTIONS, "ALPHACRYO4D": str(PROGRAM)}
     done = subprocess.run(
-        ["bash", str(ROOT / "envs" / "hpc_pipeline.sh"), str(particles), str(project)],
+        ["bash", str(ROOT / "envs" / "hpc_pipeline.sh"), str(particles), str(project["pipeline"])],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **OPTIONS, "ALPHACRYO4D": str(PROGRAM)},
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     jobs = [line.split()[1] for line in done.stdout.splitlines()]
     assert len(jobs) == 4
-    wait_for_jobs(jobs, project / "logs")
-    assert (project / "vote" / "job.json").is_file(), [
-        path.read_text()[-800:] for path in (project / "logs").glob("*.err")
-    ]
+    words = [word for name in ("RESAMPLE", "TRAIN", "LANDSCAPE") for word in OPTIONS[name].split()]
+    done = subprocess.run(
+        ["sbatch", "--parsable", "--cpus-per-task=1", str(ROOT / "envs" / "slurm.sbatch"),
+         str(particles), str(project["batch"]), *words],
+        cwd=folder, capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    wait_for_jobs([*jobs, done.stdout.strip()], folder)
+    return project
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pipeline", "batch"])
+def test_scripts_run_all_stages_on_slurm(projects, name):
+    project = projects[name]
+    logs = [*project.glob("logs/*.err"), *project.parent.glob("*.err")]
+    record = project / "vote" / "job.json"
+    assert record.is_file(), [path.read_text()[-800:] for path in logs]
+    assert json.loads(record.read_text())["status"] == "done"
     check_project(project)
 
 
-@pytest.mark.slow
-def test_the_snakefile_runs_and_then_has_nothing_to_do(particles, tmp_path):
-    snakemake = shutil.which("snakemake") or shutil.which(
-        "snakemake", path=str(Path(sys.executable).parent)
+@pytest.mark.slurm
+def test_the_batch_script_passes_the_time_limit_on(slurm, tmp_path):
+    """Slurm warns the script before its time is over; the run stops where it can go on."""
+    program = tmp_path / "program"
+    program.write_text(
+        "#!/bin/bash\ntrap 'echo stopped; exit 143' TERM\necho \"$@\"\n"
+        "for i in $(seq 300); do sleep 0.1; done\n"
     )
-    if snakemake is None:
-        pytest.skip("snakemake is not installed; pip install snakemake")
+    program.chmod(0o755)
+    job = subprocess.run(
+        ["sbatch", "--parsable", str(ROOT / "envs" / "slurm.sbatch"), "p.star", "project", "--x"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "ALPHACRYO4D": str(program)},
+    ).stdout.strip()  # fmt: skip
+    out = tmp_path / f"alphacryo4d_{job}.out"
+    until = time.monotonic() + 60
+    while not (out.is_file() and out.read_text()) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert out.read_text() == "run --i p.star --o project --j 2 --continue --x\n"
+    subprocess.run(["scancel", "--batch", "--signal=TERM", job], check=True)
+    wait_for_jobs([job], tmp_path, minutes=0.5)
+    assert out.read_text().endswith("\nstopped\n")
+
+
+@pytest.mark.slow
+def test_the_snakefile_runs_and_then_has_nothing_to_do(snakemake, particles, tmp_path):
     options = {"resample": "RESAMPLE", "train": "TRAIN", "landscape": "LANDSCAPE", "vote": "VOTE"}
     command = [snakemake, "-s", str(ROOT / "envs" / "Snakefile"), "--cores", "2", "--config"]
     command += [f"particles={particles}", "project=project", f"alphacryo4d={PROGRAM}"]

@@ -1,4 +1,4 @@
-"""The whole pipeline on a real Slurm, with a fold that is killed and tried again."""
+"""The whole pipeline on a real Slurm by RELION's template, with a fold killed and tried again."""
 
 import json
 import os
@@ -15,7 +15,9 @@ from alphacryo4d.cluster.slurm import queue, submit
 from alphacryo4d.errors import ProgramError
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
-OPTIONS = ["--classes", "5", "--iter", "6", "--states", "4", "--epochs", "4", "--cores", "1"]
+TEMPLATE = Path(__file__).resolve().parent.parent.parent / "envs" / "relion_qsub.template"
+OPTIONS = ["--classes", "5", "--iter", "4", "--states", "4", "--epochs", "2", "--cores", "1"]
+SITE = ["--qsub-template", str(TEMPLATE), "--queue", "main"]
 
 
 def command(*words: str) -> list[str]:
@@ -46,7 +48,7 @@ def project(slurm: Path, easy_data: Path, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("run") / "project"
     done = subprocess.run(
         command("run", "--i", str(easy_data / "particles.star"), "--o", str(folder),
-                *OPTIONS, "--submit"),
+                *OPTIONS, *SITE, "--submit"),
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     ids = done.stdout.split()
