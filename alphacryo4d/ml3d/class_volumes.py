@@ -69,15 +69,17 @@ def class_sums(view: View, inverse_noise: Array, posteriors: Array) -> ClassSums
     significant(posteriors, np.float32(LEAST), ends[:-1].copy(), members, shares)
     right = np.empty((classes, size, size, size // 2 + 1), np.complex64)
     weights = np.empty((classes, size, size, size // 2 + 1), np.float32)
-    inverse, matrices, last = inverse_noise.astype(np.float32), view.matrices, view.last
+    inverse, turns, last = inverse_noise.astype(np.float32), view.turns, view.last
     block = max(1, -(-int(ends[-1]) // _BLOCKS))
 
     def spread(begin: int, end: int) -> tuple[Array, Array]:
         sums, norms = np.zeros(2 * grid.voxels, np.float32), np.zeros(grid.voxels, np.float32)
-        backproject_class(
-            members[begin:end], shares[begin:end], images.data, images.ctf, matrices, view.rows,
-            images.kx, images.ky, images.shell, last, images.group, inverse, size, sums, norms,
-        )  # fmt: skip
+        for matrices in turns:
+            backproject_class(
+                members[begin:end], shares[begin:end], images.data, images.ctf, matrices,
+                view.rows, images.kx, images.ky, images.shell, last, images.group, inverse, size,
+                sums, norms,
+            )  # fmt: skip
         return sums, norms
 
     def one(k: int) -> None:

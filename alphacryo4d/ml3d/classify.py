@@ -1,27 +1,25 @@
-"""Maximum-likelihood classification with fixed poses: seeds, hierarchy and the EM loop."""
+"""Maximum-likelihood classification with fixed poses: one run, its outcome, and one expectation."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from alphacryo4d.ml3d.class_volumes import class_sums, solve_classes
-from alphacryo4d.ml3d.components import Components, data_power, fit_components
+from alphacryo4d.ml3d.checkpoint import Checkpoint
+from alphacryo4d.ml3d.class_iterations import Model, Run
+from alphacryo4d.ml3d.components import data_power
+from alphacryo4d.ml3d.focus import without_surroundings
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.kernels_linear import thread_count
-from alphacryo4d.ml3d.masks import sphere_mask
-from alphacryo4d.ml3d.mixture import LatentParticles, fit_mixture, grouped_points
 from alphacryo4d.ml3d.model import Grid, resize_cubes
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.sums import View, expect
 from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -58,33 +56,6 @@ class Classification:
     log: list[str] = field(default_factory=list)
 
 
-class Checkpoint(Protocol):
-    """Where a classification keeps its state, so that it can be resumed."""
-
-    def load(self) -> dict[str, Array] | None:
-        """State that was saved last, or None."""
-
-    def save(self, state: dict[str, Array]) -> None:
-        """Keep a state (called after every iteration)."""
-
-
-@dataclass
-class _Model:
-    """Classes in the middle of the iterations."""
-
-    grid: Grid
-    fields: Array
-    mask: Array
-    noise: Array
-    own: Array
-    """(shells, K) prior variance of the deviations of the classes from their mean."""
-    common: Array
-    """(shells,) prior variance of their mean."""
-    posteriors: Array
-    uncertainty: Array
-    """(shells, K) posterior variance of the Fourier components of the masked volumes."""
-
-
 def classify(
     images: PreparedImages,
     rows: Array,
@@ -92,6 +63,8 @@ def classify(
     rng: np.random.Generator,
     *,
     start: Array | None = None,
+    solvent: Array | None = None,
+    focus: Array | None = None,
     threads: int | None = None,
     progress: Progress = no_progress,
     check: Callable[[], None] | None = None,
@@ -108,6 +81,11 @@ def classify(
     rng : Generator
     start : array, optional
         Volumes (K, box, box, box) or soft labels (n, K) to start from instead of seeds.
+    solvent : (box, box, box) array, optional
+        Soft solvent mask; by default a sphere that narrows to what the volumes fill.
+    focus : (box, box, box) array, optional
+        Soft mask of the region that the classes may differ in. What the consensus holds outside is
+        subtracted from the images first, so that it is accounted for, and added to the volumes.
     threads : int, optional
         Threads; by default all. The result does not depend on them.
     progress : Progress
@@ -118,223 +96,46 @@ def classify(
     """
     rows = np.asarray(rows, dtype=np.int64)
     workers = thread_count(threads)
-    run = _Run(images, rows, options, rng, workers, progress, check or (lambda: None))
+    surroundings = None
+    if focus is not None:
+        images, surroundings = without_surroundings(
+            images, rows, options, solvent=solvent, focus=focus, workers=workers
+        )
+        solvent = focus
+    run = Run(images, rows, options, rng, workers, progress, check or (lambda: None), solvent)
     run.reseeding = start is None
     saved = None if checkpoint is None else checkpoint.load()
     first = 0
-    if saved is not None:
+    if saved is not None and str(saved["stage"]) == "classes":
         model, first = run.restored(saved)
+    elif start is None:
+        model = run.seeded(saved, checkpoint)
     else:
-        model = run.seeded() if start is None else run.started(np.asarray(start))
+        model = run.started(np.asarray(start))
     model = run.iterate(model, first, checkpoint)
-    return run.outcome(model, rows)
+    return _outcome(run, model, rows, surroundings)
 
 
-def _state(model: _Model, iteration: int) -> dict[str, Array]:
-    """What :meth:`_Run.restored` needs to go on after some iterations."""
-    return {
-        "radius": np.array(model.grid.radius),
-        "iteration": np.array(iteration),
-        "fields": model.fields,
-        "mask": model.mask,
-        "noise": model.noise,
-        "own": model.own,
-        "common": model.common,
-        "posteriors": model.posteriors,
-        "uncertainty": model.uncertainty,
-    }
-
-
-class _Run:
-    """One classification: what its steps share."""
-
-    def __init__(
-        self,
-        images: PreparedImages,
-        rows: Array,
-        options: ClassifyOptions,
-        rng: np.random.Generator,
-        workers: int,
-        progress: Progress,
-        check: Callable[[], None],
-    ) -> None:
-        self.images, self.options, self.rng = images, options, rng
-        self.workers, self.progress, self.check = workers, progress, check
-        self.rows = images.sorted_rows(rows)
-        self.given = rows
-        self.log: list[str] = []
-        self.total = int(np.prod(options.levels))
-        self.reseeding = False
-
-    def radius_of(self, resolution: float) -> int:
-        """Fourier shell of a resolution, within what the images hold."""
-        shell = shell_of_resolution(resolution, self.images.box, self.images.pixel_size)
-        return min(shell, self.images.radius)
-
-    def view(self, grid: Grid) -> View:
-        """The particles up to the grid's shell."""
-        return View(self.images, self.rows, grid)
-
-    def seeded(self) -> _Model:
-        """Classes from principal components, or from random labels."""
-        options = self.options
-        radius = self.radius_of(options.limit_resolution)
-        finest = self.radius_of(options.sharpen_to) if options.sharpen_to else radius
-        count, finer = 1, None
-        if options.seeds == "components":
-            count = min(options.components, 7)
-            if finest > radius:
-                finer = (options.components, options.finer_iterations, finest)
-        parts = fit_components(
-            self.images, self.rows, count, options.component_iterations, radius, self.rng,
-            finer=finer, mask_diameter=options.mask_diameter, workers=self.workers,
-            check=self.check,
-        )  # fmt: skip
-        if options.seeds == "components":
-            posteriors = self._latent_classes(parts)
-        else:
-            posteriors = self.rng.dirichlet(np.ones(self.total), len(self.rows))
-        posteriors = posteriors.astype(np.float32)
-        return self.from_posteriors(parts.grid, parts.mask, parts.noise, posteriors)
-
-    def _latent_classes(self, parts: Components) -> Array:
-        particles = LatentParticles(parts.information, parts.projected, self.workers)
-        mixture = fit_mixture(particles, parts.coordinates, self.total, self.rng)
-        return particles.posteriors(grouped_points(mixture.points, self.options.levels))
-
-    def started(self, start: Array) -> _Model:
-        """Classes from given volumes (K, box, box, box) or soft labels (n, K)."""
-        grid = Grid(self.radius_of(self.options.limit_resolution), self.workers)
-        mask = sphere_mask(grid, self.images, self.options.mask_diameter)
-        view = self.view(grid)
-        noise = data_power(view)
-        noise[:, 0] = noise[:, 1]
-        if start.ndim == 2:
-            position = np.searchsorted(np.sort(self.given), self.rows)
-            soft = start[np.argsort(self.given)][position].astype(np.float32)
-            soft /= np.maximum(soft.sum(axis=1, keepdims=True), 1e-12)
-            return self.from_posteriors(grid, mask, noise, soft)
-        cubes = resize_cubes(start, grid.cube) * mask / np.float32(start.shape[1])
-        outcome = expect(
-            view, grid.references(cubes), 1 / noise, np.full(len(cubes), 1 / len(cubes))
-        )
-        return self.from_posteriors(grid, mask, noise, outcome.posteriors)
-
-    def from_posteriors(self, grid: Grid, mask: Array, noise: Array, soft: Array) -> _Model:
-        """Volumes of soft labels under a weak prior, and the prior that they suggest."""
-        classes, shells = soft.shape[1], grid.radius + 1
-        power = data_power(self.view(grid)).mean(axis=0)
-        model = _Model(
-            grid, np.zeros((classes, *mask.shape), np.float32), mask, noise,
-            np.tile(1e3 * power[:, None], classes), np.zeros(shells), soft,
-            np.zeros((shells, classes)),
-        )  # fmt: skip
-        self.maximise(model, steps=6)
-        return model
-
-    def maximise(self, model: _Model, steps: int = 3) -> None:
-        """Volumes and prior from the posteriors."""
-        grid = model.grid
-        sums = class_sums(self.view(grid), 1 / model.noise, model.posteriors)
-        solution = solve_classes(
-            grid, sums, model.own, model.common, mask=model.mask, start=model.fields, steps=steps
-        )
-        model.fields = solution.fields
-        model.uncertainty = float(np.mean(model.mask**2)) * solution.variance
-        self._set_prior(model, solution.apart)
-
-    def _set_prior(self, model: _Model, variance: Array) -> None:
-        """Spectrum of the deviations of the classes from their mean: shared, or each its own."""
-        grid, classes = model.grid, len(model.fields)
-        spectra = grid.transform(model.fields * model.mask)
-        filled = float(np.mean(model.mask**2))
-        mean = spectra.mean(axis=0)
-        model.common = grid.shell_means(np.abs(mean[None]) ** 2)[0] / filled
-        own = grid.shell_means(np.abs(spectra - mean) ** 2).T / filled + variance
-        own *= self.options.tau2_fudge * classes / max(classes - 1, 1)
-        if self.options.prior == "shared":
-            own[:] = own.mean(axis=1, keepdims=True)
-        model.own = np.maximum(own, 1e-6 * model.common[:, None] + 1e-20)
-
-    def restored(self, saved: dict[str, Array]) -> tuple[_Model, int]:
-        """Model and next iteration of a saved state."""
-        grid = Grid(int(saved["radius"]), self.workers)
-        names = ("fields", "mask", "noise", "own", "common", "posteriors", "uncertainty")
-        return _Model(grid, *(saved[name] for name in names)), int(saved["iteration"])
-
-    def _reseed_small(self, model: _Model, rng: np.random.Generator) -> None:
-        """Give classes that starve half of the particles of the largest one."""
-        soft = model.posteriors
-        share = soft.mean(axis=0, dtype=np.float64)
-        for weak in np.flatnonzero(share < self.options.minimum_share / len(share)):
-            large = int(share.argmax())
-            half = rng.random(len(soft)) < 0.5
-            soft[half, weak] += soft[half, large]
-            soft[half, large] = 0
-            model.fields[weak] = model.fields[large]
-            share = soft.mean(axis=0, dtype=np.float64)
-            self.log.append(f"class {weak + 1} was starving and was re-seeded from {large + 1}")
-
-    def iterate(self, model: _Model, first: int, checkpoint: Checkpoint | None) -> _Model:
-        """Expectation and maximisation from an iteration on."""
-        options = self.options
-        most = options.iterations
-        if self.reseeding and options.seeds == "components":
-            most = min(most, options.settle_iterations)
-        classes = model.posteriors.shape[1]
-        for iteration in range(first, most):
-            self.check()
-            self.progress(iteration, most, f"iteration {iteration + 1}")
-            view = self.view(model.grid)
-            weights = np.full(classes, 1 / classes)
-            if not options.equal_weights:
-                weights = np.maximum(model.posteriors.mean(axis=0), 1e-6)
-            references = model.grid.references(model.fields * model.mask)
-            cooled = 1 + (options.temperature - 1) * max(0, 1 - 2 * iteration / most)
-            outcome = expect(
-                view, references, 1 / model.noise, weights, cooled,
-                before=model.posteriors, uncertainty=model.uncertainty,
-            )  # fmt: skip
-            changed = np.mean(outcome.posteriors.argmax(axis=1) != model.posteriors.argmax(axis=1))
-            model.posteriors = outcome.posteriors
-            model.noise = outcome.noise
-            model.noise[:, 0] = model.noise[:, 1]
-            if self.reseeding and iteration + 2 < most:
-                self._reseed_small(model, np.random.default_rng(iteration))
-            self.maximise(model)
-            done = iteration + 1
-            if changed < options.converged and cooled <= 1:
-                self.log.append(
-                    f"converged after {done} iterations: {100 * changed:.1f}% of the particles "
-                    "changed their class"
-                )
-                done = most
-            if checkpoint is not None:
-                checkpoint.save(_state(model, done))
-            if done == most:
-                break
-        self.progress(most, most)
-        return model
-
-    def outcome(self, model: _Model, rows: Array) -> Classification:
-        """Labels in the order of the rows given, and volumes at the full box."""
-        position = np.empty(len(self.images), np.int64)
-        position[self.rows] = np.arange(len(self.rows))
-        soft = model.posteriors[position[rows]]
-        classes = soft.shape[1]
-        children = self.options.levels[-1] if len(self.options.levels) > 1 else classes
-        box = self.images.box
-        volumes = resize_cubes(model.fields * model.mask, box) * np.float32(box)
-        return Classification(
-            labels=soft.argmax(axis=1).astype(np.int32),
-            confidence=soft.max(axis=1),
-            weights=model.posteriors.mean(axis=0, dtype=np.float64),
-            parents=(np.arange(classes) // children).astype(np.int32),
-            volumes=volumes,
-            resolution=box * self.images.pixel_size / model.grid.radius,
-            noise=model.noise,
-            log=self.log,
-        )
+def _outcome(run: Run, model: Model, rows: Array, surroundings: Array | None) -> Classification:
+    """Labels in the order of the rows given, and volumes at the full box."""
+    position = np.empty(len(run.images), np.int64)
+    position[run.rows] = np.arange(len(run.rows))
+    soft = model.posteriors[position[rows]]
+    classes, box = soft.shape[1], run.images.box
+    children = run.options.levels[-1] if len(run.options.levels) > 1 else classes
+    volumes = resize_cubes(model.fields * model.mask, box) * np.float32(box)
+    if surroundings is not None:
+        volumes += surroundings
+    return Classification(
+        labels=soft.argmax(axis=1).astype(np.int32),
+        confidence=soft.max(axis=1),
+        weights=model.posteriors.mean(axis=0, dtype=np.float64),
+        parents=(np.arange(classes) // children).astype(np.int32),
+        volumes=volumes,
+        resolution=box * run.images.pixel_size / model.grid.radius,
+        noise=model.noise,
+        log=run.log,
+    )
 
 
 def expectation(

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.ml3d.checkpoint import Checkpoint
 from alphacryo4d.ml3d.images import PreparedImages
-from alphacryo4d.ml3d.masks import resize_mask, solvent_mask, sphere_mask
+from alphacryo4d.ml3d.latent import latent_moments, packed, random_fields, whitened
+from alphacryo4d.ml3d.masks import first_mask, resize_mask, solvent_mask
 from alphacryo4d.ml3d.model import Grid, resize_cubes, solve_volumes
-from alphacryo4d.ml3d.sums import View, component_products, expect, project_back
+from alphacryo4d.ml3d.sums import View, expect, project_back
 from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
@@ -109,13 +111,16 @@ def fit_components(
     count: int,
     iterations: int,
     radius: int,
-    rng: np.random.Generator,
+    seed: int,
     *,
     finer: tuple[int, int, int] | None = None,
     mask_diameter: float | None = None,
+    solvent: Array | None = None,
     workers: int = 1,
     progress: Progress = no_progress,
     check: Callable[[], None] | None = None,
+    saved: dict[str, Array] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Components:
     """Probabilistic principal components of some particles.
 
@@ -132,35 +137,49 @@ def fit_components(
         EM iterations.
     radius : int
         Last Fourier shell (pixels).
-    rng : Generator
-        Random start.
+    seed : int
+        Of the random start and of the choice of particles.
     finer : (count, iterations, radius), optional
         Go on with more components and more Fourier shells.
     mask_diameter : float, optional
         Spherical solvent mask (A).
+    solvent : (box, box, box) array, optional
+        Soft solvent mask in its place, which stays as it is.
     workers : int
         Threads.
     progress : Progress
     check : callable, optional
         Called before every iteration; stops the work by raising.
+    saved : dict, optional
+        State to go on from, as a checkpoint was told it.
+    checkpoint : Checkpoint, optional
+        Told the state after every iteration.
     """
-    grid = Grid(radius, workers)
-    view = View(images, images.sorted_rows(rows), grid)
-    fit = _Fit(view, sphere_mask(grid, images, mask_diameter), rng)
-    fit.add_components(count)
     total = iterations + (finer[1] if finer else 0)
-    for iteration in range(total):
+    if saved is None:
+        grid = Grid(radius, workers)
+        view = View(images, images.sorted_rows(rows), grid)
+        fit = _Fit(view, first_mask(grid, images, mask_diameter, solvent))
+        fit.add_components(count, np.random.default_rng([seed, total]))
+        first = 0
+    else:
+        fit = _Fit.restored(saved, images, images.sorted_rows(rows), workers)
+        first = int(saved["iteration"])
+    for iteration in range(first, total):
         if check is not None:
             check()
         progress(iteration, total, "components")
         if finer and iteration == iterations:
             fit.sharpen(finer[2])
-            fit.add_components(finer[0] - count)
+            fit.add_components(finer[0] - count, np.random.default_rng([seed, total + 1]))
         share = share_of_particles(iteration, iterations, total)
-        fit.use(int(np.clip(share * len(rows), LEAST_PARTICLES, MOST_PARTICLES)))
+        wanted = int(np.clip(share * len(rows), LEAST_PARTICLES, MOST_PARTICLES))
+        fit.use(wanted, np.random.default_rng([seed, iteration]))
         fit.iterate()
-        if iteration in (iterations // 3, 2 * iterations // 3):
+        if solvent is None and iteration in (iterations // 3, 2 * iterations // 3):
             fit.narrow_mask()
+        if checkpoint is not None:
+            checkpoint.save(fit.state(iteration + 1) | {"seed": np.array(seed)})
     progress(total, total, "components")
     return fit.outcome()
 
@@ -182,11 +201,14 @@ def share_of_particles(iteration: int, coarse: int, total: int) -> float:
     return 0.5 if iteration - coarse < 0.6 * (total - coarse) else 1.0
 
 
+_KEPT = ("mask", "sphere", "fields", "spectrum", "noise", "variance", "means", "second")
+
+
 class _Fit:
     """State of the EM for the components."""
 
-    def __init__(self, view: View, mask: Array, rng: np.random.Generator) -> None:
-        self.all, self.view, self.mask, self.sphere, self.rng = view, view, mask, mask, rng
+    def __init__(self, view: View, mask: Array) -> None:
+        self.all, self.view, self.mask, self.sphere = view, view, mask, mask
         self.fresh = False
         noise = data_power(view)
         noise[:, 0] = noise[:, 1]
@@ -199,21 +221,41 @@ class _Fit:
     def grid(self) -> Grid:
         return self.view.grid
 
-    def use(self, particles: int) -> None:
+    def state(self, iteration: int) -> dict[str, Array]:
+        """What :meth:`restored` needs to go on with an iteration."""
+        state = {name: getattr(self, name) for name in _KEPT}
+        state |= {"stage": np.array("components"), "iteration": np.array(iteration)}
+        state |= {"radius": np.array(self.grid.radius), "used": self.view.rows}
+        return state
+
+    @classmethod
+    def restored(
+        cls, saved: dict[str, Array], images: PreparedImages, rows: Array, workers: int
+    ) -> _Fit:
+        """The fit of a saved state."""
+        fit = cls.__new__(cls)
+        grid = Grid(int(saved["radius"]), workers)
+        fit.all, fit.view = View(images, rows, grid), View(images, saved["used"], grid)
+        fit.fresh = False
+        for name in _KEPT:
+            setattr(fit, name, saved[name])
+        return fit
+
+    def use(self, particles: int, rng: np.random.Generator) -> None:
         """Go on with some of the particles, drawn anew when their number changes."""
         every = self.all.rows
         particles = min(particles, len(every))
         if particles == len(self.view.rows):
             return
-        chosen = np.sort(self.rng.choice(len(every), particles, replace=False))
+        chosen = np.sort(rng.choice(len(every), particles, replace=False))
         self.view = View(self.view.images, every[chosen], self.grid)
         self.fresh = True
 
-    def add_components(self, count: int) -> None:
+    def add_components(self, count: int, rng: np.random.Generator) -> None:
         """More components: weak random volumes."""
         if count <= 0:
             return
-        fields = _random_fields(self.grid, count, 0.1 * self.spectrum, self.rng)
+        fields = random_fields(self.grid, count, 0.1 * self.spectrum, rng)
         self.fields = np.concatenate([self.fields, fields])
         self.variance = np.vstack([self.variance, np.tile(0.1 * self.spectrum, (count, 1))])
         n, old = self.means.shape
@@ -286,86 +328,9 @@ class _Fit:
 
     def outcome(self) -> Components:
         """Components with the coordinates of the particles."""
-        self.use(len(self.all.rows))
+        self.use(len(self.all.rows), np.random.default_rng(0))
         information, projected = self.expect()
         return Components(
             self.view.rows, self.fields * self.mask, self.means[:, 1:], information, projected,
             self.noise, self.grid, self.mask,
         )  # fmt: skip
-
-
-def _random_fields(grid: Grid, count: int, power: Array, rng: np.random.Generator) -> Array:
-    """Random fields with a power spectrum, (count, m, m, m)."""
-    noise = rng.standard_normal((count, grid.cube, grid.cube, grid.cube)).astype(np.float32)
-    spectra = grid.transform(noise)
-    shell = grid.shell_map
-    factor = np.where(shell >= 0, np.sqrt(power)[shell], 0) / grid.cube**1.5
-    return grid.inverse((spectra * factor).astype(np.complex64))
-
-
-def packed(second: Array) -> Array:
-    """Upper triangles of symmetric matrices (n, q, q) side by side."""
-    row, column = np.triu_indices(second.shape[1])
-    return np.ascontiguousarray(second[:, row, column], dtype=np.float32)
-
-
-def latent_moments(
-    view: View, cubes: Array, noise: Array, means: Array, second: Array
-) -> tuple[Array, Array, Array, Array, Array]:
-    """Posterior moments of the coordinates of every particle (expectation).
-
-    Parameters
-    ----------
-    view : View
-    cubes : (q + 1, m, m, m) float32
-        Mean and components.
-    noise : (G, shells) array
-    means, second : (n, q + 1), (n, q + 1, q + 1) float32
-        Moments of (1, z) of the last iteration, for the noise that remains.
-
-    Returns
-    -------
-    means, second : arrays as given
-        Moments of (1, z).
-    information, projected : (n, q, q), (n, q) float32
-        The log-likelihood of z: ``projected . z - z . information . z / 2``.
-    noise : (G, shells) float64
-    """
-    references = view.grid.references(cubes)
-    cross, gram, left = component_products(view, references, 1.0 / noise, means, second)
-    information = 2.0 * gram[:, 1:, 1:]
-    projected = 2.0 * (cross[:, 1:] - gram[:, 1:, 0])
-    count = information.shape[1]
-    covariance = np.linalg.inv(information + np.eye(count, dtype=np.float32))
-    coordinates = np.einsum("nab,nb->na", covariance, projected)
-    means = np.concatenate([np.ones((len(coordinates), 1), np.float32), coordinates], axis=1)
-    second = means[:, :, None] * means[:, None, :]
-    second[:, 1:, 1:] += covariance
-    return means, second, information, projected, left
-
-
-def whitened(fields: Array, means: Array, second: Array) -> tuple[Array, Array]:
-    """Mean and components turned so that the coordinates have mean 0 and covariance 1.
-
-    The components come out orthogonal, the strongest first; this speeds up EM, as it moves along
-    the directions in which the likelihood is flat.
-
-    Returns
-    -------
-    fields : (q + 1, m, m, m) float32
-    turn : (q + 1, q + 1) float32
-        Matrix from the old coordinates (1, z) to the new ones.
-    """
-    centre = means[:, 1:].mean(axis=0, dtype=np.float64)
-    spread = second[:, 1:, 1:].mean(axis=0, dtype=np.float64) - np.outer(centre, centre)
-    root = np.linalg.cholesky(spread)
-    flat = fields[1:].reshape(len(centre), -1)
-    mean = fields[0] + np.tensordot(centre, fields[1:], 1)
-    _, vectors = np.linalg.eigh(root.T @ (flat @ flat.T) @ root)
-    mixing = root @ vectors[:, ::-1]
-    turn = np.eye(len(centre) + 1)
-    turn[1:, 1:] = np.linalg.inv(mixing)
-    turn[1:, 0] = -turn[1:, 1:] @ centre
-    components = (mixing.T @ flat).reshape(fields[1:].shape)
-    turned = np.concatenate([mean[None], components]).astype(np.float32)
-    return turned, turn.astype(np.float32)

@@ -8,7 +8,7 @@ prefix. Poses follow RELION (rot, tilt, psi in degrees; shifts in Angstrom that 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import scipy.fft
 
 from alphacryo4d.errors import InputError, ResourceError
 from alphacryo4d.ml3d.kernels_linear import in_ranges, take_samples, thread_count
+from alphacryo4d.ml3d.symmetry import symmetry_rotations
 from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
@@ -100,6 +101,8 @@ class PreparedImages:
     box : int
     pixel_size : float
         In Angstrom.
+    symmetry : (n, 3, 3) float64
+        Rotations of the point group, the identity first.
     """
 
     data: Array
@@ -112,6 +115,7 @@ class PreparedImages:
     order: Array
     box: int
     pixel_size: float
+    symmetry: Array = field(default_factory=lambda: np.eye(3)[None])
 
     def __len__(self) -> int:
         return int(self.data.shape[0])
@@ -158,6 +162,23 @@ def _storage(shape: tuple[int, ...], scratch: Path | None, name: str) -> Array:
     )
 
 
+def _arrays(
+    count: int, samples: int, radius: int, memory: float | None, scratch: Path | None
+) -> tuple[Array, Array]:
+    """Room for the samples and their CTF: in memory, or in scratch files if that is too small."""
+    needed = count * samples * 12 / 2**30
+    if memory is None or needed <= memory:
+        scratch = None
+    elif scratch is None:
+        raise ResourceError(
+            f"the Fourier samples of {count} images to shell {radius} need {needed:.1f} GB, "
+            f"more than {memory:.1f} GB; allow more --memory or a coarser resolution"
+        )
+    return _storage((count, samples, 2), scratch, "samples"), _storage(
+        (count, samples), scratch, "ctf"
+    )
+
+
 def prepare_images(
     read_images: Callable[[Array], Array],
     *,
@@ -170,6 +191,7 @@ def prepare_images(
     box: int,
     pixel_size: float,
     limit_resolution: float | None = None,
+    symmetry: str = "C1",
     threads: int | None = None,
     memory: float | None = None,
     scratch: Path | None = None,
@@ -197,6 +219,8 @@ def prepare_images(
         Pixels (even) and Angstrom.
     limit_resolution : float, optional
         Finest resolution that is kept (A); by default all shells, as final volumes need.
+    symmetry : str
+        Point group of the volumes, in RELION's orientation.
     threads : int, optional
         Threads of the Fourier transforms and kernels; by default all.
     memory : float, optional
@@ -222,17 +246,7 @@ def prepare_images(
     )
     kx, ky, shell = half_plane(box, radius)
     count = len(angles)
-    needed = count * len(kx) * 12 / 2**30
-    if memory is not None and needed > memory:
-        if scratch is None:
-            raise ResourceError(
-                f"the Fourier samples of {count} images to shell {radius} need {needed:.1f} GB, "
-                f"more than {memory:.1f} GB; allow more --memory or a coarser resolution"
-            )
-    else:
-        scratch = None
-    data = _storage((count, len(kx), 2), scratch, "samples")
-    ctf = _storage((count, len(kx)), scratch, "ctf")
+    data, ctf = _arrays(count, len(kx), radius, memory, scratch)
 
     def of_group(name: str) -> Array:
         values = optics[name] if isinstance(optics, Mapping) else getattr(optics, name)
@@ -267,6 +281,7 @@ def prepare_images(
         order=viewing_order(rotations[:, 2]),
         box=box,
         pixel_size=float(pixel_size),
+        symmetry=symmetry_rotations(symmetry),
     )
 
 

@@ -281,7 +281,7 @@ def backproject(  # type: ignore[no-untyped-def]
     begin, end, data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise,
     coefficients, products, size, sums, weights,
 ):  # fmt: skip
-    """Add particles to a grid (maximisation).
+    """Add particles to a grid that holds zeros or other sums (maximisation).
 
     Every voxel near a sample gets, in its row of ``sums`` (voxels * 2 q,), ``w c y / noise`` times
     ``coefficients`` (n, q), real parts then imaginary parts; the nearest one gets, in its row of
@@ -294,8 +294,6 @@ def backproject(  # type: ignore[no-untyped-def]
     weight = np.empty(8, np.float32)
     share = np.empty(2 * q, np.float32)
     flat = products.ravel()
-    sums[:] = 0
-    weights[:] = 0
     for i in range(begin, end):
         p = rows[i]
         g = group[p]

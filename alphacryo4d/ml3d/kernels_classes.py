@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from alphacryo4d.ml3d.kernels import FAST, _corners, _turned, nearest
-from alphacryo4d.ml3d.kernels_vector import scatter_complex
+from alphacryo4d.ml3d.kernels_vector import LANES, gather8, scatter_complex
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
@@ -210,3 +210,25 @@ def significant(soft, least, starts, members, shares):  # type: ignore[no-untype
                 members[starts[k]] = i
                 shares[starts[k]] = soft[i, k] * factor
                 starts[k] += 1
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def subtract_reference(begin, end, data, ctf, matrices, kx, ky, grid, size):  # type: ignore[no-untyped-def]
+    """Take the projection of one volume, times the CTF, off the samples of every particle.
+
+    ``grid`` (voxels * 16,) float32 holds the volume in the first column of its references.
+    """
+    index = np.empty(8, np.int64)
+    weight = np.empty(8, np.float32)
+    value = np.empty(2 * LANES, np.float32)
+    for p in range(begin, end):
+        m = matrices[p]
+        for s in range(kx.shape[0]):
+            x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
+            y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
+            z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
+            sign = _corners(x, y, z, size, 2 * LANES, index, weight)
+            gather8(grid, index, weight, 0, value, 0)
+            gather8(grid, index, weight, LANES, value, LANES)
+            data[p, s, 0] -= ctf[p, s] * value[0]
+            data[p, s, 1] -= ctf[p, s] * value[LANES] * sign

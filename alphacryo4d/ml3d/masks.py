@@ -21,6 +21,15 @@ def resize_mask(mask: Array, size: int) -> Array:
     return resized
 
 
+def first_mask(
+    grid: Grid, images: PreparedImages, diameter: float | None, solvent: Array | None
+) -> Array:
+    """Mask on the cube of a grid: a given one (box, box, box), or a sphere."""
+    if solvent is None:
+        return sphere_mask(grid, images, diameter)
+    return resize_mask(np.asarray(solvent, np.float32), grid.cube)
+
+
 def sphere_mask(grid: Grid, images: PreparedImages, diameter: float | None) -> Array:
     """Soft spherical mask on the cube of a grid; by default the sphere that fits in the box."""
     voxel = images.box * images.pixel_size / grid.cube

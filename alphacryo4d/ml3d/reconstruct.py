@@ -152,10 +152,13 @@ def _one_volume(
 ) -> Reconstruction:
     sums = np.zeros((2, grid.voxels, 4), np.float32)
     for side in (0, 1):
-        add_images(
-            images.data, images.ctf, images.matrices, images.sorted_rows(rows[half == side]),
-            images.kx, images.ky, grid.padded, sums[side],
-        )  # fmt: skip
+        chosen = images.sorted_rows(rows[half == side])
+        for turn in images.symmetry:
+            matrices = (images.matrices @ turn).astype(np.float32)
+            add_images(
+                images.data, images.ctf, matrices, chosen, images.kx, images.ky, grid.padded,
+                sums[side],
+            )  # fmt: skip
     halves = np.stack([_to_map(images, grid, sums[side]) for side in (0, 1)])
     fsc = shell_correlation(halves[0], halves[1])
     sums[0] += sums[1]

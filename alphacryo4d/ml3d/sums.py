@@ -46,6 +46,14 @@ class View:
         return self.images.matrices * np.float32(2.0)
 
     @property
+    def turns(self) -> list[Array]:
+        """These rotations combined with every rotation of the point group."""
+        return [
+            self.matrices if number == 0 else (self.matrices @ turn).astype(np.float32)
+            for number, turn in enumerate(self.images.symmetry)
+        ]
+
+    @property
     def groups(self) -> int:
         """Number of noise groups."""
         return int(self.images.group.max()) + 1 if len(self.images.group) else 1
@@ -229,16 +237,18 @@ def project_back(
     blocks = int(np.clip(_BUFFER // (grid.voxels * (2 * even + wide) * 4), 2, 8))
     sums = aligned((blocks, grid.voxels, 2 * even))
     norms = aligned((blocks, grid.voxels, wide))
-    inverse, matrices, last = inverse_noise.astype(np.float32), view.matrices, view.last
+    inverse, turns, last = inverse_noise.astype(np.float32), view.turns, view.last
 
     def work(begin: int, end: int) -> None:
         for block in range(begin, end):
-            backproject(
-                block * count // blocks, (block + 1) * count // blocks, images.data, images.ctf,
-                matrices, view.rows, images.kx, images.ky, images.shell, 0, last,
-                images.group, inverse, mean, second, grid.padded, sums[block].reshape(-1),
-                norms[block].reshape(-1),
-            )  # fmt: skip
+            sums[block] = norms[block] = 0
+            for matrices in turns:
+                backproject(
+                    block * count // blocks, (block + 1) * count // blocks, images.data,
+                    images.ctf, matrices, view.rows, images.kx, images.ky, images.shell, 0, last,
+                    images.group, inverse, mean, second, grid.padded, sums[block].reshape(-1),
+                    norms[block].reshape(-1),
+                )  # fmt: skip
 
     in_ranges(work, blocks, blocks, grid.workers)
     size = grid.padded

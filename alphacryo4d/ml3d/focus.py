@@ -1,0 +1,74 @@
+"""Focused classification: what lies outside the focus is taken off the images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.ml3d.components import data_power, solve_mean
+from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
+from alphacryo4d.ml3d.kernels_classes import subtract_reference
+from alphacryo4d.ml3d.kernels_linear import in_ranges
+from alphacryo4d.ml3d.masks import first_mask, resize_mask
+from alphacryo4d.ml3d.model import Grid, resize_cubes
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.ml3d.sums import View
+
+Array = np.ndarray[Any, Any]
+
+
+def without_surroundings(
+    images: PreparedImages,
+    rows: Array,
+    options: ClassifyOptions,
+    *,
+    solvent: Array | None,
+    focus: Array,
+    workers: int,
+) -> tuple[PreparedImages, Array]:
+    """Images less the projections of the consensus outside a focus.
+
+    Parameters
+    ----------
+    images : PreparedImages
+    rows : (n,) int array
+        Particles that make the consensus.
+    options : ClassifyOptions
+        Its finest resolution and mask diameter are used.
+    solvent : (box, box, box) array, optional
+        Soft solvent mask of the consensus.
+    focus : (box, box, box) array
+        Soft mask of the region to classify by.
+    workers : int
+        Threads.
+
+    Returns
+    -------
+    PreparedImages
+        All images, up to the finest resolution of the classification.
+    surroundings : (box, box, box) float32
+        What was subtracted, as a volume.
+    """
+    finest = min(options.limit_resolution, options.sharpen_to or np.inf)
+    radius = min(shell_of_resolution(finest, images.box, images.pixel_size), images.radius)
+    grid = Grid(radius, workers)
+    view = View(images, images.sorted_rows(rows), grid)
+    mask = first_mask(grid, images, options.mask_diameter, solvent)
+    noise = data_power(view)
+    noise[:, 0] = noise[:, 1]
+    field, _, _ = solve_mean(view, noise, mask)
+    outside = field * mask * (1 - resize_mask(np.asarray(focus, np.float32), grid.cube))
+    last = view.last
+    data, ctf = images.data[:, :last].copy(), images.ctf[:, :last].copy()
+    references = grid.references(outside).ravel()
+    in_ranges(
+        subtract_reference, len(images), 16 * workers, workers, data, ctf, view.matrices,
+        images.kx[:last], images.ky[:last], references, grid.padded,
+    )  # fmt: skip
+    kept = replace(
+        images, data=data, ctf=ctf, kx=images.kx[:last], ky=images.ky[:last],
+        shell=images.shell[:last],
+    )  # fmt: skip
+    return kept, resize_cubes(outside, images.box)[0] * np.float32(images.box)

@@ -1,0 +1,89 @@
+"""Coordinates of particles in the space of the components: moments, start, whitening."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.ml3d.model import Grid
+from alphacryo4d.ml3d.sums import View, component_products
+
+Array = np.ndarray[Any, Any]
+
+
+def random_fields(grid: Grid, count: int, power: Array, rng: np.random.Generator) -> Array:
+    """Random fields with a power spectrum, (count, m, m, m)."""
+    noise = rng.standard_normal((count, grid.cube, grid.cube, grid.cube)).astype(np.float32)
+    spectra = grid.transform(noise)
+    shell = grid.shell_map
+    factor = np.where(shell >= 0, np.sqrt(power)[shell], 0) / grid.cube**1.5
+    return grid.inverse((spectra * factor).astype(np.complex64))
+
+
+def packed(second: Array) -> Array:
+    """Upper triangles of symmetric matrices (n, q, q) side by side."""
+    row, column = np.triu_indices(second.shape[1])
+    return np.ascontiguousarray(second[:, row, column], dtype=np.float32)
+
+
+def latent_moments(
+    view: View, cubes: Array, noise: Array, means: Array, second: Array
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Posterior moments of the coordinates of every particle (expectation).
+
+    Parameters
+    ----------
+    view : View
+    cubes : (q + 1, m, m, m) float32
+        Mean and components.
+    noise : (G, shells) array
+    means, second : (n, q + 1), (n, q + 1, q + 1) float32
+        Moments of (1, z) of the last iteration, for the noise that remains.
+
+    Returns
+    -------
+    means, second : arrays as given
+        Moments of (1, z).
+    information, projected : (n, q, q), (n, q) float32
+        The log-likelihood of z: ``projected . z - z . information . z / 2``.
+    noise : (G, shells) float64
+    """
+    references = view.grid.references(cubes)
+    cross, gram, left = component_products(view, references, 1.0 / noise, means, second)
+    information = 2.0 * gram[:, 1:, 1:]
+    projected = 2.0 * (cross[:, 1:] - gram[:, 1:, 0])
+    count = information.shape[1]
+    covariance = np.linalg.inv(information + np.eye(count, dtype=np.float32))
+    coordinates = np.einsum("nab,nb->na", covariance, projected)
+    means = np.concatenate([np.ones((len(coordinates), 1), np.float32), coordinates], axis=1)
+    second = means[:, :, None] * means[:, None, :]
+    second[:, 1:, 1:] += covariance
+    return means, second, information, projected, left
+
+
+def whitened(fields: Array, means: Array, second: Array) -> tuple[Array, Array]:
+    """Mean and components turned so that the coordinates have mean 0 and covariance 1.
+
+    The components come out orthogonal, the strongest first; this speeds up EM, as it moves along
+    the directions in which the likelihood is flat.
+
+    Returns
+    -------
+    fields : (q + 1, m, m, m) float32
+    turn : (q + 1, q + 1) float32
+        Matrix from the old coordinates (1, z) to the new ones.
+    """
+    centre = means[:, 1:].mean(axis=0, dtype=np.float64)
+    spread = second[:, 1:, 1:].mean(axis=0, dtype=np.float64) - np.outer(centre, centre)
+    root = np.linalg.cholesky(spread)
+    flat = fields[1:].reshape(len(centre), -1)
+    mean = fields[0] + np.tensordot(centre, fields[1:], 1)
+    _, vectors = np.linalg.eigh(root.T @ (flat @ flat.T) @ root)
+    mixing = root @ vectors[:, ::-1]
+    turn = np.eye(len(centre) + 1)
+    turn[1:, 1:] = np.linalg.inv(mixing)
+    turn[1:, 0] = -turn[1:, 1:] @ centre
+    components = (mixing.T @ flat).reshape(fields[1:].shape)
+    turned = np.concatenate([mean[None], components]).astype(np.float32)
+    return turned, turn.astype(np.float32)
