@@ -21,6 +21,14 @@ p = np.load("output.npy"); print(*p[p[:, 0].argmin()], *p[p[:, 0].argmax()])')
 "$python" "$scripts/clustering.py" --radius "$radius"
 for state in $(seq 1 "$centers"); do
   test -s "c$state/c$state" || continue
-  (cd "c$state" && "$python" "$scripts/Vote.py" --classes "c$state" --relion 3 --threshold 2)
+  (
+    cd "c$state"
+    "$python" "$scripts/Vote.py" --classes "c$state" --relion 3 --threshold 2
+    # the same by single steps
+    mv post_and.star Vote.star
+    rm u*.star
+    bash "$scripts/vote_prepare.sh" "c$state"
+    bash "$scripts/post_and_f.sh" 2
+  )
 done
 echo "$x0 $y0 $x1 $y1"
