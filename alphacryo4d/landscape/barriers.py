@@ -197,14 +197,14 @@ class Interval:
 
 
 def corrected_interval(value: float, replicates: Array, *, deviations: float = 1.96) -> Interval:
-    """Interval from a bootstrap, its shift taken out: 2 value - mean +- 1.96 deviations.
+    """Interval of a barrier: 2 value - mean of the bootstrap +- 1.96 deviations.
 
     Noise roughens a surface and so shifts its barriers; each replicate is roughened once more by
-    about as much, so that the mean of the replicates shows the shift.
+    about as much, so that the mean of the replicates shows the shift. A barrier is never negative.
     """
     middle = 2 * value - float(np.mean(replicates))
     half = deviations * float(np.std(replicates, ddof=1))
-    return Interval(value, middle - half, middle + half)
+    return Interval(value, max(0.0, middle - half), max(0.0, middle + half))
 
 
 def bootstrap(

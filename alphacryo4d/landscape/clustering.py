@@ -6,7 +6,7 @@ and with every volume drawn towards the volumes of other folds that hold its par
 the grouping whose states the folds agree on best: the largest mutual information between the
 states that two folds give a particle. The number of states is that of the latent classes with the
 least information criterion (:mod:`alphacryo4d.landscape.latent_classes`), or the number below it
-from which on states gain much less (:func:`last_elbow`). Without assignments the distances alone
+from which on states gain much less (:func:`elbow`). Without assignments the distances alone
 decide.
 """
 
@@ -73,7 +73,7 @@ def group_volumes(
         Fold of each volume (a number for every fold of every batch), from 0.
     states : int, optional
         Number of states. None finds it: with assignments from latent classes
-        (:func:`last_elbow`), without them by the largest silhouette.
+        (:func:`elbow`), without them by the largest silhouette.
     assignments : (P, M + 1) int array, optional
         Volume row of every particle in every fold.
     seed : int
@@ -120,7 +120,7 @@ def _number_of_states(
     for number in range(1, least + 3):
         likelihoods.append(fit(number).log_likelihood)
         progress(number, least + 2, "where the gain ends")
-    number = last_elbow(np.array(likelihoods), min(least - 1, int(0.85 * classes))) or least
+    number = elbow(np.array(likelihoods), min(least, int(0.85 * classes))) or least
     logger.info("states: %d have the least information criterion%s", least, (
         "" if number == least
         else f"; {number} are taken, since each one more explains much less of the labels"
@@ -128,14 +128,14 @@ def _number_of_states(
     return number, tried
 
 
-def last_elbow(log_likelihoods: Array, most: int, *, sharpness: float = 1.8) -> int | None:
-    """Largest number of states after which the likelihood gains much less a state.
+def elbow(log_likelihoods: Array, most: int, *, sharpness: float = 1.4) -> int | None:
+    """Number of states after which the likelihood gains much less a state.
 
     Every fold sees the same noise of a particle, so that classes finer than the states repeat in
     all folds: such a split gains little, but with many particles more than any information
     criterion asks. What tells it from a state is that the gains drop together once all states are
-    there. Of a smooth decline, in which the gain of the k-th state falls like ``k^-1.5``, there is
-    none.
+    there. A smooth decline, in which the gain of the k-th state falls like ``k^-1.5``, is no drop;
+    gains are made to fall throughout first, since a fit may miss its best.
 
     Parameters
     ----------
@@ -150,20 +150,19 @@ def last_elbow(log_likelihoods: Array, most: int, *, sharpness: float = 1.8) -> 
     Returns
     -------
     int or None
-        None where there is no such number.
+        The number of the sharpest drop; None where there is none.
     """
-    gains = np.maximum(np.diff(log_likelihoods), 1e-12)  # of states 2, 3, ...
+    from sklearn.isotonic import isotonic_regression
 
-    def drop(number: int) -> float:
+    gains = isotonic_regression(np.diff(log_likelihoods), increasing=False)
+    gains = np.maximum(gains, 1e-12)  # of states 2, 3, ...
+    drops = {}
+    for number in range(3, min(most, len(log_likelihoods) - 2) + 1):
         before = gains[number - 3 : number - 1].mean()
         after = gains[number - 1 : number + 1].mean()
-        smooth = ((number + 1.5) / (number - 0.5)) ** 1.5
-        return float(before / after / smooth)
-
-    for number in range(min(most, len(log_likelihoods) - 2), 2, -1):
-        if drop(number) > sharpness:
-            return number if number == 3 or drop(number) > drop(number - 1) else number - 1
-    return None
+        drops[number] = float(before / after / ((number + 1.5) / (number - 0.5)) ** 1.5)
+    best = max(drops, key=lambda number: drops[number], default=None)
+    return best if best is not None and drops[best] > sharpness else None
 
 
 def candidates(

@@ -164,12 +164,19 @@ def draw_stability(
         for axes, variant in zip(grid.flat, variants, strict=False):
             lines = np.stack([reference, variant.embedding], axis=1)
             axes.add_collection(LineCollection(list(lines), colors="0.7", linewidths=0.4))
-            axes.scatter(*reference.T, s=4, color=COLOURS[0], linewidths=0)
-            axes.scatter(*variant.embedding.T, s=4, color=COLOURS[1], linewidths=0)
+            axes.scatter(*reference.T, s=4, color=COLOURS[0], linewidths=0, label="landscape")
+            axes.scatter(
+                *variant.embedding.T, s=4, color=COLOURS[1], linewidths=0, label="variant, aligned"
+            )
             axes.set_title(
                 f"seed {variant.seed}, perplexity {variant.perplexity:.3g}\n"
                 f"disparity {variant.disparity:.2f}, neighbours {variant.kept_neighbours:.2f}",
                 fontsize=6,
             )
             decorate(axes, limits, words="")
+        handles, labels = grid.flat[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, fontsize=6, frameon=False, ncols=2, loc="outside upper center",
+            markerscale=2,
+        )  # fmt: skip
         return save_figure(figure, paths)

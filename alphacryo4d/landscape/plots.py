@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 _STYLE = {
     "font.size": 8,
     "axes.linewidth": 0.6,
-    "axes.labelsize": 9,
+    "axes.labelsize": 8,
     "xtick.direction": "out",
     "ytick.direction": "out",
     "xtick.major.width": 0.6,
@@ -29,6 +29,7 @@ _STYLE = {
     "figure.constrained_layout.use": True,
 }
 PATH_COLOUR = "#ff7f0e"
+MOST_IN_LEGEND = 8
 
 
 @contextmanager
@@ -92,8 +93,8 @@ def decorate(
     axes.set_ylim(*limits[2:])
     stretched = _is_narrow(limits)
     axes.set_aspect("auto" if stretched else "equal")
-    axes.set_xlabel(f"{words}RC1")
-    axes.set_ylabel("RC2 (stretched)" if stretched else f"{words}RC2")
+    axes.set_xlabel(f"{words}RC1 (arb. units)")
+    axes.set_ylabel("RC2 (arb. units, stretched)" if stretched else f"{words}RC2 (arb. units)")
 
 
 def surface_grid(
@@ -195,7 +196,8 @@ def draw_embedding(
             axes.set_visible(False)
         for axes, (title, values, kind) in zip(grid.flat, columns, strict=False):
             scatter_column(axes, embedding, values, kind, key=True)
-            axes.set_title(title, fontsize=8, pad=None if kind == "number" else 14)
+            above = kind == "category" and len(np.unique(values)) <= MOST_IN_LEGEND
+            axes.set_title(title, fontsize=8, pad=14 if above else None)
             decorate(axes, limits, words="")
         return save_figure(figure, paths)
 
@@ -231,7 +233,7 @@ def _scatter_categories(axes: Any, embedding: Array, values: Array, key: bool) -
             linewidths=0,
             label=str(label),
         )
-    if len(labels) <= 8:
+    if len(labels) <= MOST_IN_LEGEND:
         if key:
             axes.legend(
                 fontsize=6, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 0.98),

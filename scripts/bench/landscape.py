@@ -187,8 +187,10 @@ def coverage(arguments: argparse.Namespace) -> None:
     from surfaces import DoubleWell, MuellerBrown, ThreeBasins
 
     from alphacryo4d.landscape.barriers import bootstrap, corrected_interval, lowest_path
-    from alphacryo4d.landscape.surface import triangulated_surface
+    from alphacryo4d.landscape.find_stage import surface_of
+    from alphacryo4d.landscape.options import EnergyOptions
 
+    kind = arguments.interpolate
     cases = {
         "double well": (DoubleWell(), [[-1.4, -0.6], [1.4, 1.6]], 0, 1, 3.0),
         "Mueller-Brown": (MuellerBrown(), [[-1.3, -0.3], [1.0, 1.9]], 0, 2, 10.60347),
@@ -208,7 +210,7 @@ def coverage(arguments: argparse.Namespace) -> None:
             box = np.array([points.min(0), points.max(0)])
 
             def height(rows, values, points=points, box=box, ends=ends):
-                made = triangulated_surface(points[rows], values, kind="cubic")
+                made = surface_of(points[rows], values, EnergyOptions(interpolate=kind))
                 return lowest_path(made, *ends, box, size=40).forward
 
             value = height(np.arange(len(points)), energies)
@@ -424,6 +426,7 @@ def main() -> None:
     four.add_argument("--points", type=int, default=300)
     four.add_argument("--noise", type=float, default=0.1)
     four.add_argument("--draws", type=int, default=40)
+    four.add_argument("--interpolate", default="cubic", choices=("cubic", "linear", "kernel"))
     for name in ("embeddings", "states", "populations", "homogeneity"):
         command = commands.add_parser(name)
         command.add_argument("--resample", type=Path, required=True)

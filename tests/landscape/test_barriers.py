@@ -6,6 +6,8 @@ from surfaces import DoubleWell, MuellerBrown, ThreeBasins
 
 from alphacryo4d.landscape.barriers import (
     barriers_along,
+    bootstrap,
+    corrected_interval,
     lowest_path,
     refine_saddle,
 )
@@ -92,3 +94,34 @@ def test_newton_finds_the_saddle_from_a_grid_point():
     place, energy = refine_saddle(surface, near, 0.0, 0.02)
     np.testing.assert_allclose(place, surface.saddles[1], atol=1e-6)
     assert energy == pytest.approx(surface.saddle_heights[1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("surface", "limits", "last", "barrier"),
+    [
+        (DoubleWell(), [[-1.4, -0.6], [1.4, 1.6]], 1, 3.0),
+        (MuellerBrown(), [[-1.3, -0.3], [1.0, 1.9]], 2, 10.60347),
+        (ThreeBasins(), [[-1.4, -1.4], [1.4, 1.4]], 1, 2.0),
+    ],
+)
+def test_intervals_from_noisy_points_hold_the_barrier(surface, limits, last, barrier):
+    rng = np.random.default_rng(0)
+    ends = surface.minima[0], surface.minima[last]
+    held, repetitions = 0, 6
+    for _ in range(repetitions):
+        points = rng.uniform(*limits, (300, 2))
+        energies = surface.values(points)
+        kept = energies < surface.values(ends[0][None])[0] + barrier + 4
+        points = points[kept]
+        energies = energies[kept] + 0.1 * rng.normal(size=len(points))
+        box = np.array([points.min(0), points.max(0)])
+
+        def height(rows, values, points=points, box=box):
+            made = triangulated_surface(points[rows], values, kind="cubic")
+            return lowest_path(made, *ends, box, size=40).forward
+
+        value = height(np.arange(len(points)), energies)
+        draws = bootstrap(height, energies, np.full(len(points), 0.1), replicates=20, rng=rng)
+        interval = corrected_interval(float(value), draws)
+        held += interval.low <= barrier <= interval.high
+    assert held >= repetitions - 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from folders import known_states
 
-from alphacryo4d.landscape.clustering import group_volumes, last_elbow, least_criterion
+from alphacryo4d.landscape.clustering import elbow, group_volumes, least_criterion
 from alphacryo4d.landscape.distances import squared_distances
 from alphacryo4d.landscape.embedding import classical_scaling
 from alphacryo4d.landscape.homogeneity import assess_homogeneity, neighbours_information
@@ -109,9 +109,9 @@ def test_classes_that_noise_repeats_in_every_fold_are_not_states(states):
 
 def test_a_smooth_decline_has_no_elbow_and_a_drop_has():
     gains = 1000 * np.arange(2, 30) ** -1.5
-    assert last_elbow(np.append(0, gains).cumsum(), 26) is None
+    assert elbow(np.append(0, gains).cumsum(), 26) is None
     gains[12:] *= 0.4
-    assert last_elbow(np.append(0, gains).cumsum(), 26) == 13
+    assert elbow(np.append(0, gains).cumsum(), 26) == 13
 
 
 def test_without_assignments_distances_find_the_states(known):
