@@ -18,7 +18,7 @@ from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.latent import latent_moments, packed, random_fields, whitened
 from alphacryo4d.ml3d.masks import first_mask, resize_mask, solvent_mask
 from alphacryo4d.ml3d.model import Grid, resize_cubes, solve_volumes
-from alphacryo4d.ml3d.sums import View, expect, project_back
+from alphacryo4d.ml3d.sums import View, expect, mean_power, project_back
 from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
@@ -64,8 +64,7 @@ def data_power(view: View) -> Array:
         square = np.square(images.data[rows, : view.last]).sum(axis=2, dtype=np.float32)
         by_shell = np.add.reduceat(square, np.searchsorted(shell, np.arange(shell[-1] + 1)), axis=1)
         np.add.at(power, images.group[rows], by_shell)
-    mean: Array = power / np.maximum(view.samples_per_shell(), 1)
-    return mean
+    return mean_power(power, view)
 
 
 def solve_mean(

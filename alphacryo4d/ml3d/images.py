@@ -93,7 +93,7 @@ class PreparedImages:
     matrices : (P, 2, 3) float32
         First two rows of each rotation matrix.
     group : (P,) int32
-        Noise group (optics group), from 0.
+        Noise group (optics group or micrograph), from 0.
     kx, ky, shell : (S,) int32
         Position and shell of the samples (pixels of the image's Fourier transform).
     order : (P,) int64
@@ -192,6 +192,7 @@ def prepare_images(
     pixel_size: float,
     limit_resolution: float | None = None,
     symmetry: str = "C1",
+    noise_group: Array | None = None,
     threads: int | None = None,
     memory: float | None = None,
     scratch: Path | None = None,
@@ -221,6 +222,9 @@ def prepare_images(
         Finest resolution that is kept (A); by default all shells, as final volumes need.
     symmetry : str
         Point group of the volumes, in RELION's orientation.
+    noise_group : (P,) int array, optional
+        Group, from 0, of the particles that share a noise spectrum and an intensity scale; by
+        default the optics group.
     threads : int, optional
         Threads of the Fourier transforms and kernels; by default all.
     memory : float, optional
@@ -274,7 +278,7 @@ def prepare_images(
         data=data,
         ctf=ctf,
         matrices=np.ascontiguousarray(rotations[:, :2], dtype=np.float32),
-        group=np.asarray(optics_group, dtype=np.int32),
+        group=np.asarray(optics_group if noise_group is None else noise_group, dtype=np.int32),
         kx=kx,
         ky=ky,
         shell=shell,

@@ -279,14 +279,15 @@ def expect_components(  # type: ignore[no-untyped-def]
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
 def backproject(  # type: ignore[no-untyped-def]
     begin, end, data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise,
-    coefficients, products, size, sums, weights,
+    coefficients, products, size, dense, sums, weights,
 ):  # fmt: skip
     """Add particles to a grid that holds zeros or other sums (maximisation).
 
     Every voxel near a sample gets, in its row of ``sums`` (voxels * 2 q,), ``w c y / noise`` times
-    ``coefficients`` (n, q), real parts then imaginary parts; the nearest one gets, in its row of
-    ``weights`` (voxels * r,), ``c^2 / noise`` times ``products`` (n, r), which only enter a
-    convolution of the width of the molecule. Other arguments as in :func:`expect_classes`.
+    ``coefficients`` (n, q), real parts then imaginary parts, and in its row of ``weights``
+    (voxels * r,) ``w c^2 / noise`` times ``products`` (n, r). Where samples are ``dense``, the
+    latter go to the nearest voxel alone: they only enter a convolution of the molecule's width.
+    Other arguments as in :func:`expect_classes`.
     """
     q = coefficients.shape[1]
     r = products.shape[1]
@@ -314,9 +315,15 @@ def backproject(  # type: ignore[no-untyped-def]
                 share[q + k] = d * mean[k]
             for k in range(0, 2 * q, LANES):
                 scatter8(sums, index, weight, k, share, k)
-            near = index[nearest(weight)] // (2 * q) * r
-            for k in range(0, r, LANES):
-                add8(weights, near + k, c2, flat, i * r + k)
+            if dense:
+                near = index[nearest(weight)] // (2 * q) * r
+                for k in range(0, r, LANES):
+                    add8(weights, near + k, c2, flat, i * r + k)
+                continue
+            for j in range(8):
+                near = index[j] // (2 * q) * r
+                for k in range(0, r, LANES):
+                    add8(weights, near + k, weight[j] * c2, flat, i * r + k)
 
 
 @numba.njit(inline="always")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from alphacryo4d.ml3d.kernels import FAST, _corners, _turned, nearest
+from alphacryo4d.ml3d.kernels import FAST, _corners, _turned
 from alphacryo4d.ml3d.kernels_vector import LANES, gather8, scatter_complex
 
 
@@ -14,10 +14,7 @@ def backproject_class(  # type: ignore[no-untyped-def]
     members, shares, data, ctf, matrices, rows, kx, ky, shell, last, group, inverse_noise, size,
     sums, weights,
 ):  # fmt: skip
-    """Add the members of one class to its grid.
-
-    Data are spread over the eight neighbours of a sample; squared CTFs, which only enter a
-    convolution of the width of the molecule, go to the nearest voxel.
+    """Add the members of one class to its grid, each sample to its eight neighbours.
 
     Parameters
     ----------
@@ -45,7 +42,9 @@ def backproject_class(  # type: ignore[no-untyped-def]
             sign = _corners(x, y, z, size, 1, index, weight)
             f = share * inverse_noise[g, shell[s]] * ctf[p, s]
             scatter_complex(sums, index, weight, f * data[p, s, 0], f * data[p, s, 1] * sign)
-            weights[index[nearest(weight)]] += f * ctf[p, s]
+            c2 = f * ctf[p, s]
+            for j in range(8):
+                weights[index[j]] += weight[j] * c2
 
 
 @numba.njit(cache=True, nogil=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from alphacryo4d.errors import UsageError
 from alphacryo4d.settings import require_setting, setting
@@ -63,6 +64,17 @@ class ClassifyOptions:
     temperature: float = setting(1.0, "Temperature of the posteriors at the start; cools to 1.")
     minimum_share: float = setting(
         0.1, "Classes below this part of the even share are re-seeded (never when seeded)."
+    )
+    noise_groups: str = setting(
+        "optics",
+        "Particles that share a noise spectrum and an intensity scale (native engine).",
+        choices=("optics", "micrograph"),
+    )
+    focus_mask: Path | None = setting(
+        None,
+        "Soft mask (MRC, values from 0 to 1) of the region that the classes may differ in; what "
+        "the consensus holds outside is subtracted from the images (native engine).",
+        type=Path,
     )
     mask_diameter: float | None = setting(
         None, "Diameter of the spherical solvent mask (A); by default the box.", type=float

@@ -25,6 +25,8 @@ _DAMPING = 0.3
 """The same share in the step towards least squares, which must not overshoot."""
 _RIM = 1
 """Outermost shells that the step leaves alone."""
+_BLOCK = 4096
+"""Images that are read at once where they are read again."""
 _LEAST = 1e-3
 """Smallest weight of a shell in the final volume."""
 
@@ -98,6 +100,7 @@ def reconstruct(
     labels: Array,
     *,
     halves: Array | None = None,
+    source: Callable[[Array], PreparedImages] | None = None,
     threads: int | None = None,
     progress: Progress = no_progress,
     check: Callable[[], None] | None = None,
@@ -107,11 +110,14 @@ def reconstruct(
     Parameters
     ----------
     images : PreparedImages
-        Prepared without a limit of resolution.
+        Prepared without a limit of resolution (unless there is a ``source``).
     labels : (P,) or (P, F) int array
         Class of every particle of ``images`` in every fold, from 0; negative where it has none.
     halves : (P,) int array, optional
         Half of every particle, 0 or 1; by default a fixed random split.
+    source : callable, optional
+        ``source(rows)`` prepares some of the images with all shells, for when ``images`` holds only
+        those of the classification; images are then read again, class by class.
     threads : int, optional
     progress : Progress
     check : callable, optional
@@ -130,7 +136,8 @@ def reconstruct(
         for label in np.unique(columns[:, fold])
         if label >= 0
     ]
-    grid = Grid(images.radius)
+    grid = Grid(images.radius if source is None else images.box // 2 - 1)
+    every = _Samples(images, source)
     workers = thread_count(threads)
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[Reconstruction]] = deque()
@@ -138,7 +145,7 @@ def reconstruct(
             if check is not None:
                 check()
             rows = np.flatnonzero(columns[:, fold] == label)
-            waiting.append(pool.submit(_one_volume, images, grid, rows, half[rows], fold, label))
+            waiting.append(pool.submit(_one_volume, every, grid, rows, half[rows], fold, label))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
             progress(done, len(work))
@@ -147,18 +154,36 @@ def reconstruct(
         progress(len(work), len(work))
 
 
+@dataclass(frozen=True)
+class _Samples:
+    """All Fourier samples of particles, from memory or read again in blocks."""
+
+    images: PreparedImages
+    source: Callable[[Array], PreparedImages] | None
+
+    def blocks(self, rows: Array) -> Iterator[tuple[PreparedImages, Array]]:
+        """Prepared images, and which of them to use, for some rows."""
+        if self.source is None:
+            yield self.images, self.images.sorted_rows(rows)
+            return
+        for start in range(0, len(rows), _BLOCK):
+            part = self.source(rows[start : start + _BLOCK])
+            yield part, part.order
+
+
 def _one_volume(
-    images: PreparedImages, grid: Grid, rows: Array, half: Array, fold: int, label: int
+    samples: _Samples, grid: Grid, rows: Array, half: Array, fold: int, label: int
 ) -> Reconstruction:
+    images = samples.images
     sums = np.zeros((2, grid.voxels, 4), np.float32)
     for side in (0, 1):
-        chosen = images.sorted_rows(rows[half == side])
-        for turn in images.symmetry:
-            matrices = (images.matrices @ turn).astype(np.float32)
-            add_images(
-                images.data, images.ctf, matrices, chosen, images.kx, images.ky, grid.padded,
-                sums[side],
-            )  # fmt: skip
+        for part, chosen in samples.blocks(rows[half == side]):
+            for turn in images.symmetry:
+                matrices = (part.matrices @ turn).astype(np.float32)
+                add_images(
+                    part.data, part.ctf, matrices, chosen, part.kx, part.ky, grid.padded,
+                    sums[side],
+                )  # fmt: skip
     halves = np.stack([_to_map(images, grid, sums[side]) for side in (0, 1)])
     fsc = shell_correlation(halves[0], halves[1])
     sums[0] += sums[1]

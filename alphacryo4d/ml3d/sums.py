@@ -17,6 +17,8 @@ from alphacryo4d.ml3d.model import Grid
 Array = np.ndarray[Any, Any]
 _CLOSED = -1e30
 _BUFFER = 512 << 20
+_DENSE = 20
+"""Samples per voxel from which squared CTFs go to the nearest voxel."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,28 @@ class Expectation:
     """(G, shells) power of data minus expected reference per sample."""
     scale: Array
     """(G,) intensity of the references that fits best."""
+
+
+def mean_power(power: Array, view: View) -> Array:
+    """Power per sample by group and shell; small groups lean on all others.
+
+    Parameters
+    ----------
+    power : (G, shells) array
+        Sum over the samples of the view's particles.
+    view : View
+
+    Returns
+    -------
+    (G, shells) float64 array
+        As if every group had ten more particles, which have the mean power of all.
+    """
+    samples = view.samples_per_shell()
+    if len(power) == 1:
+        return np.asarray(power / np.maximum(samples, 1))
+    overall = power.sum(axis=0) / np.maximum(samples.sum(axis=0), 1)
+    more = 10.0 * np.bincount(view.images.shell[: view.last], minlength=power.shape[1])
+    return np.asarray((power + more * overall) / np.maximum(samples + more, 1))
 
 
 def aligned(shape: tuple[int, ...]) -> Array:
@@ -141,11 +165,10 @@ def expect(
     group = images.group[view.rows]
     inner = np.bincount(group, moments[:, 0], minlength=view.groups)
     norm = np.bincount(group, moments[:, 1], minlength=view.groups)
-    samples = view.samples_per_shell()
     return Expectation(
         posteriors=posteriors[:, : len(weights)],
         evidence=evidence,
-        noise=residual / np.maximum(samples, 1),
+        noise=mean_power(residual, view),
         scale=np.where(norm > 0, inner / np.maximum(norm, 1e-30), 1.0),
     )
 
@@ -189,7 +212,7 @@ def component_products(
         )  # fmt: skip
 
     residual = sum_over_parts(work, n, (view.groups, grid.radius + 1), grid.workers)
-    noise = residual / np.maximum(view.samples_per_shell(), 1)
+    noise = mean_power(residual, view)
     noise[:, 0] = noise[:, 1]
     return cross[:, :columns], gram[:, :columns, :columns], noise
 
@@ -237,6 +260,7 @@ def project_back(
     blocks = int(np.clip(_BUFFER // (grid.voxels * (2 * even + wide) * 4), 2, 8))
     sums = aligned((blocks, grid.voxels, 2 * even))
     norms = aligned((blocks, grid.voxels, wide))
+    dense = count * view.last > _DENSE * grid.voxels
     inverse, turns, last = inverse_noise.astype(np.float32), view.turns, view.last
 
     def work(begin: int, end: int) -> None:
@@ -246,7 +270,8 @@ def project_back(
                 backproject(
                     block * count // blocks, (block + 1) * count // blocks, images.data,
                     images.ctf, matrices, view.rows, images.kx, images.ky, images.shell, 0, last,
-                    images.group, inverse, mean, second, grid.padded, sums[block].reshape(-1),
+                    images.group, inverse, mean, second, grid.padded, dense,
+                    sums[block].reshape(-1),
                     norms[block].reshape(-1),
                 )  # fmt: skip
 

@@ -45,7 +45,9 @@ class RelionOptions:
     correct_norm: bool = setting(True, "Correct the norm of images and the scale of groups.")
     padding: int = setting(2, "Padding factor of the references.", flags=("--pad",))
     pool: int = setting(100, "Images that a thread takes at once.")
-    symmetry: str = setting("C1", "Point group.", flags=("--sym",))
+    symmetry: str = setting(
+        "C1", "Point group, in RELION's orientation (both engines).", flags=("--sym", "--symmetry")
+    )
     ranks: int | None = setting(
         None,
         "MPI ranks, one of which only leads; by default one more than threads.",
@@ -56,8 +58,8 @@ class RelionOptions:
     )
     mask: Path | None = setting(
         None,
-        "Soft mask of the region to classify by (focused classification), values from 0 to 1; "
-        "with --engine relion.",
+        "Soft solvent mask (MRC, values from 0 to 1) of the classes; by default a sphere, "
+        "which the native engine narrows to what the volumes fill.",
         type=Path,
     )
     relion_scratch: Path | None = setting(

@@ -27,6 +27,7 @@ from alphacryo4d.options import (
     threads_option,
 )
 from alphacryo4d.relion.options import RelionOptions
+from alphacryo4d.resample.components_cli import components_command
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.relion_cli import align_command, collect_command, consensus_command
 
@@ -259,5 +260,5 @@ def classify_command(input_path: Path, output_path: Path, **values: Any) -> None
     _answer(results, as_json=as_json)
 
 
-for command in (consensus_command, align_command, collect_command):
+for command in (components_command, consensus_command, align_command, collect_command):
     resample.add_command(command)

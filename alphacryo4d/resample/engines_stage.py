@@ -113,11 +113,11 @@ def make_engine(
         from alphacryo4d.resample.relion_stage import RelionEngine
 
         refuse_gpu_without_alignment(gpu)
+        if plan.classify.focus_mask is not None:
+            raise UsageError("--focus-mask is for --engine native; RELION takes --mask")
         return RelionEngine(particles, plan, threads)
     if gpu:
         logger.info("classification without alignment runs on the CPU; --gpu serves the training")
-    if plan.relion.mask is not None:
-        raise UsageError("--mask is for --engine relion; the native engine takes --mask-diameter")
     from alphacryo4d.resample.native_stage import NativeEngine
 
     return NativeEngine(particles, plan, threads, memory=memory, scratch=scratch)

@@ -13,9 +13,11 @@ import numpy as np
 
 from alphacryo4d import files
 from alphacryo4d.job import Deadline
-from alphacryo4d.mrc import write_volume
+from alphacryo4d.mrc import read_volume, write_volume
 from alphacryo4d.particles import ParticleSet
+from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.progress import Progress, show_progress
+from alphacryo4d.relion.preflight import check_map
 from alphacryo4d.resample.engines_stage import IndexArray, Plan
 from alphacryo4d.resample.fold_stage import (
     CHECKPOINT,
@@ -38,6 +40,12 @@ logger = logging.getLogger(__name__)
 def half_of_memory() -> float:
     """Half of this machine's memory in GB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**31
+
+
+def samples_memory(particles: ParticleSet, count: int) -> float:
+    """GB that all Fourier samples of some images take, with their CTF."""
+    radius = particles.box // 2 - 1
+    return count * 0.5 * np.pi * radius**2 * 12 / 2**30
 
 
 class FoldCheckpoint:
@@ -87,23 +95,66 @@ class NativeEngine:
         self.scratch = scratch
         self._batch: IndexArray | None = None
         self._images: PreparedImages | None = None
+        self._whole = True
+        self._solvent = self._mask(plan.relion.mask, "mask")
+        self._focus = self._mask(plan.classify.focus_mask, "focus mask")
 
     def images(self, batch: IndexArray) -> PreparedImages:
-        """Fourier samples of a batch, read once."""
+        """Fourier samples of a batch, read once.
+
+        All shells where they fit in memory. Otherwise those of the classification, and the final
+        volumes read the images of their class again.
+        """
         if self._images is None or self._batch is None or not np.array_equal(self._batch, batch):
             self.close()
+            options = self.plan.classify
+            finest = min(options.limit_resolution, options.sharpen_to or np.inf)
+            whole = samples_memory(self.particles, len(batch)) <= self.memory
             with show_progress("read images") as progress:
-                self._images = prepare(
-                    self.particles,
+                self._images = self._prepared(
                     batch,
-                    None,
+                    None if whole else finest,
                     threads=self.threads,
                     memory=self.memory,
                     scratch=self.scratch,
                     progress=progress,
                 )
-            self._batch = batch
+            self._batch, self._whole = batch, whole
+            self._match_groups(self._images, finest)
         return self._images
+
+    def _prepared(self, rows: IndexArray, resolution: float | None, **where: Any) -> PreparedImages:
+        return prepare_rows(
+            self.particles,
+            rows,
+            resolution,
+            symmetry=self.plan.relion.symmetry,
+            noise_groups=self.plan.classify.noise_groups,
+            **where,
+        )
+
+    def _match_groups(self, images: PreparedImages, resolution: float) -> None:
+        """Intensity scales of several noise groups, said and applied."""
+        if images.group.max(initial=0) == 0:
+            return
+        from alphacryo4d.ml3d.groups import apply_group_scales
+        from alphacryo4d.ml3d.images import shell_of_resolution
+
+        radius = shell_of_resolution(resolution, images.box, images.pixel_size)
+        scales = apply_group_scales(images, radius, threads=self.threads)
+        logger.info(
+            "%d noise groups, intensity scales %.3f to %.3f",
+            len(scales),
+            scales.min(),
+            scales.max(),
+        )
+
+    def _mask(self, path: Path | None, what: str) -> np.ndarray[Any, Any] | None:
+        """A mask that fits the particles, from its file."""
+        if path is None:
+            return None
+        check_map(path, self.particles, what=what, is_mask=True)
+        return read_volume(path)[0]
 
     def close(self) -> None:
         """Let go of the images and of the scratch files."""
@@ -136,6 +187,8 @@ class NativeEngine:
             local,
             options,
             np.random.default_rng([self.plan.seed, *stream]),
+            solvent=self._solvent,
+            focus=self._focus,
             threads=self.threads,
             progress=lambda done, total, text="": progress(0.9 * done, total, text),
             check=deadline.check if deadline is not None else None,
@@ -197,7 +250,13 @@ class NativeEngine:
         halves = None if subset is None else subset[batch].astype(np.int32) - 1
         deep = len(self.plan.classify.levels) > 1
         outputs, classes, kept = [], [], []
-        for item in reconstruct(images, labels, halves=halves, threads=self.threads):
+        again = None
+        if not self._whole:
+
+            def again(rows: IndexArray) -> PreparedImages:
+                return self._prepared(batch[rows], None, threads=1)
+
+        for item in reconstruct(images, labels, halves=halves, source=again, threads=self.threads):
             number = item.label + 1
             for half, volume in enumerate((item.volume, *item.halves)):
                 path = files.class_volume(folder, iteration, number, half)
@@ -208,34 +267,3 @@ class NativeEngine:
         small = analysis_box("auto", images.box, voxel_size, result.resolution)
         volumes = np.stack([fourier_resize(result.volumes[label], small) for label in kept])
         return [*outputs, files.save_array(folder / CLASS_VOLUMES, volumes)], classes
-
-
-def prepare(
-    particles: ParticleSet,
-    rows: IndexArray,
-    resolution: float | None,
-    *,
-    threads: int | None,
-    progress: Progress,
-    memory: float | None = None,
-    scratch: Path | None = None,
-) -> PreparedImages:
-    """Fourier samples of some particles up to a resolution (all shells when None)."""
-    from alphacryo4d.ml3d.images import prepare_images
-
-    return prepare_images(
-        lambda local: particles.images(rows[local]),
-        angles=particles.angles[rows],
-        shifts=particles.shifts[rows],
-        defocus=particles.defocus[rows],
-        phase_shift=particles.phase_shift[rows],
-        optics_group=particles.optics_group[rows],
-        optics=particles.optics,
-        box=particles.box,
-        pixel_size=particles.pixel_size,
-        limit_resolution=resolution,
-        threads=threads,
-        memory=memory,
-        scratch=scratch,
-        progress=progress,
-    )

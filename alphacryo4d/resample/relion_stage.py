@@ -81,9 +81,9 @@ class RelionEngine:
         if len(heldout) and kept:
             from alphacryo4d.ml3d.classify import expectation
             from alphacryo4d.mrc import read_volume
-            from alphacryo4d.resample.native_stage import prepare
+            from alphacryo4d.particles_samples import prepare_rows
 
-            images = prepare(
+            images = prepare_rows(
                 self.particles,
                 heldout,
                 options.limit_resolution,

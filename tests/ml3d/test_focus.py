@@ -1,5 +1,7 @@
 """Masks and symmetry of the native engine."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from blobs import make_blobs, random_states
@@ -36,16 +38,17 @@ def soft_ball(box, center, radius, pixel_size):
 
 
 def test_a_focus_mask_decides_which_motion_the_classes_show(blobs):
-    images = blobs.prepared()
+    images, options = blobs.prepared(), replace(OPTIONS, limit_resolution=10.0)
     arm, side = blobs.states // 2, blobs.states % 2
     rows, rng = np.arange(len(images)), np.random.default_rng
-    free = classify(images, rows, OPTIONS, rng(0), threads=2)
+    free = classify(images, rows, options, rng(0), threads=2)
     focus = soft_ball(32, (20.0, 0.0, 6.0), 24.0, 4.0)
-    focused = classify(images, rows, OPTIONS, rng(0), focus=focus, threads=2)
+    focused = classify(images, rows, options, rng(0), focus=focus, threads=2)
     assert adjusted_rand_score(free.labels, side) > 0.9
-    assert adjusted_rand_score(focused.labels, arm) > 0.8
+    assert adjusted_rand_score(focused.labels, arm) > 0.5
+    assert adjusted_rand_score(focused.labels, side) < 0.1
     difference = np.abs(focused.volumes[0] - focused.volumes[1])
-    assert difference[focus == 0].max() < 1e-3 * difference.max()
+    assert difference[focus == 0].max() < 0.05 * difference.max()
     whole = shell_correlation(focused.volumes.mean(axis=0), blobs.volumes.mean(axis=0))
     assert whole[:7].min() > 0.9
 

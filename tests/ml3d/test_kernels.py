@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from blobs import make_blobs, random_states
 
+from alphacryo4d.ml3d import sums
 from alphacryo4d.ml3d.class_volumes import class_sums, solve_classes
 from alphacryo4d.ml3d.components import data_power
 from alphacryo4d.ml3d.kernels_classes import apply_prior, cell_variances, solve_cells
@@ -84,10 +85,10 @@ def test_noise_is_the_expected_power_that_remains(view, cubes):
     assert np.allclose(found.noise[0, 1:], expected[1:], rtol=1e-5)
 
 
-def plain_sums(view, shares, noise):
+def plain_sums(view, shares, noise, nearest=False):
     """Sums of the maximisation, by brute force in float64: data (K, N, N, H), weights alike."""
     n, images, count = view.grid.padded, view.images, shares.shape[1]
-    sums, norms = np.zeros((count, n, n, n), complex), np.zeros((count, n, n, n))
+    data, norms = np.zeros((count, n, n, n), complex), np.zeros((count, n, n, n))
     for i, row in enumerate(view.rows):
         m = view.matrices[row]
         for s in range(view.last):
@@ -95,19 +96,24 @@ def plain_sums(view, shares, noise):
             value = images.data[row, s].astype(float) @ [1, 1j]
             ctf, power = images.ctf[row, s], noise[0, images.shell[s]]
             for side, datum in ((1, value), (-1, np.conj(value))):
-                near = tuple(np.rint(side * point).astype(int)[::-1] % n)
-                norms[(slice(None), *near)] += shares[i] * ctf**2 / power
+                if nearest:
+                    near = tuple(np.rint(side * point).astype(int)[::-1] % n)
+                    norms[(slice(None), *near)] += shares[i] * ctf**2 / power
                 for voxel, w in corners((side * point).astype(float), n):
-                    sums[(slice(None), *voxel)] += w * shares[i] * ctf * datum / power
+                    data[(slice(None), *voxel)] += w * shares[i] * ctf * datum / power
+                    if not nearest:
+                        norms[(slice(None), *voxel)] += w * shares[i] * ctf**2 / power
     g = np.arange(n)
     turn = (-1j) ** (g[:, None, None] + g[:, None] + g[: n // 2 + 1])
-    return sums[..., : n // 2 + 1] * turn, norms[..., : n // 2 + 1]
+    return data[..., : n // 2 + 1] * turn, norms[..., : n // 2 + 1]
 
 
-def test_maximisation_agrees_with_brute_force(view):
+@pytest.mark.parametrize("dense", [False, True])
+def test_maximisation_agrees_with_brute_force(view, dense, monkeypatch):
+    monkeypatch.setattr(sums, "_DENSE", 0 if dense else np.inf)
     shares = np.random.default_rng(2).random((40, 2)).astype(np.float32)
     noise = data_power(view) + 1
-    data, norms = plain_sums(view, shares, noise)
+    data, norms = plain_sums(view, shares, noise, nearest=dense)
     right, weights = project_back(view, 1 / noise, shares, shares)
     found = np.moveaxis(weights[:, :2].reshape(*norms.shape[1:], 2), -1, 0)
     assert np.abs(right - data).max() < 1e-5 * np.abs(data).max()

@@ -12,7 +12,7 @@ from alphacryo4d.assessment.stage import write_simulation
 from alphacryo4d.ml3d.reconstruct import Reconstruction, reconstruct, shell_correlation
 from alphacryo4d.mrc import read_volume
 from alphacryo4d.particles import read_particles
-from alphacryo4d.resample.native_stage import prepare
+from alphacryo4d.particles_samples import prepare_rows
 
 pytestmark = pytest.mark.relion
 BOX, PIXEL, SIGMA, COUNT = 64, 3.0, 1.5, 500
@@ -46,7 +46,7 @@ def both_maps(atoms: Atoms, folder: Path, snr: float) -> tuple[Reconstruction, n
     )  # fmt: skip
     write_simulation([atoms], folder, options=options, seed=3)
     particles = read_particles(folder / "particles.star")
-    images = prepare(particles, np.arange(COUNT), None, threads=2, progress=lambda *_: None)
+    images = prepare_rows(particles, np.arange(COUNT), None, threads=2)
     ours = next(iter(reconstruct(images, np.zeros(COUNT, int), threads=2)))
     subprocess.run(
         ["relion_reconstruct", "--i", "particles.star", "--o", "theirs.mrc", "--ctf"],

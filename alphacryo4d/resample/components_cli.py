@@ -1,0 +1,68 @@
+"""``alphacryo4d resample components``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.options import (
+    CONTEXT,
+    build_settings,
+    input_option,
+    job_options,
+    max_time_option,
+    memory_option,
+    output_option,
+    scratch_option,
+    settings_options,
+    threads_option,
+)
+from alphacryo4d.relion.options import RelionOptions
+
+logger = logging.getLogger(__name__)
+
+
+@click.command("components", context_settings=CONTEXT)
+@input_option("Particle table with poses.")
+@output_option("Folder for the maps and the coordinates.")
+@settings_options(
+    ClassifyOptions,
+    only=(
+        *("limit_resolution", "sharpen_to", "components", "component_iterations"),
+        *("finer_iterations", "noise_groups", "mask_diameter"),
+    ),
+)
+@settings_options(RelionOptions, only=("mask", "symmetry"))
+@threads_option
+@memory_option
+@scratch_option
+@max_time_option
+@job_options
+def components_command(input_path: Path, output_path: Path, **values: Any) -> None:
+    """Principal components of the particles (probabilistic PCA): maps and coordinates."""
+    from alphacryo4d.job import Deadline
+    from alphacryo4d.resample.components_stage import run_components
+
+    classify = build_settings(ClassifyOptions, values)
+    if values["dry_run"]:
+        logger.info("would find %d components of %s", classify.components, input_path)
+        return
+    results = run_components(
+        input_path,
+        output_path,
+        classify=classify,
+        relion=build_settings(RelionOptions, values),
+        deadline=Deadline(values["max_time"]),
+        **{name: values[name] for name in ("seed", "threads", "memory", "scratch")},
+        overwrite=values["overwrite"],
+        resume=values["resume"],
+    )
+    if values["as_json"]:
+        click.echo(json.dumps({"results": [str(path) for path in results]}))
+    else:
+        click.echo("\n".join(map(str, results)))

@@ -1,0 +1,137 @@
+"""``resample components``: principal components of the particles, as volumes and coordinates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import files
+from alphacryo4d.job import Deadline, start_job
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.mrc import read_volume, write_volume
+from alphacryo4d.particles import read_particles
+from alphacryo4d.particles_samples import prepare_rows
+from alphacryo4d.progress import show_progress
+from alphacryo4d.relion.options import RelionOptions
+from alphacryo4d.relion.preflight import check_map
+from alphacryo4d.resample.native_stage import FoldCheckpoint, half_of_memory
+from alphacryo4d.star import write_tables
+
+CHECKPOINT = "checkpoint.npz"
+MEAN = "mean.mrc"
+COORDINATES = "coordinates.npy"
+PRECISION = "coordinates_precision.npy"
+TABLE = "components.star"
+
+
+def run_components(
+    table: Path,
+    output: Path,
+    *,
+    classify: ClassifyOptions,
+    relion: RelionOptions,
+    seed: int = 0,
+    threads: int | None = None,
+    memory: float | None = None,
+    scratch: Path | None = None,
+    deadline: Deadline | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Principal components of the particles by probabilistic PCA.
+
+    Writes the mean and the components as maps at the full box (``mean.mrc``,
+    ``component_001.mrc`` ..., which a particle has with its coordinate as factor), the coordinates
+    of every particle (``coordinates.npy``, (P, q) float32, of variance 1 over the particles), their
+    precision by the data alone (``coordinates_precision.npy``, (P, q) float32), and
+    ``components.star`` with the share of the variance of each component.
+
+    Parameters
+    ----------
+    table : Path
+        Particle table with poses.
+    output : Path
+        Folder of the results.
+    classify : ClassifyOptions
+        Resolutions, number of components and iterations.
+    relion : RelionOptions
+        Its mask and symmetry are used.
+    seed, threads, memory, scratch, deadline, overwrite, resume
+        As for the whole stage.
+    """
+    from alphacryo4d.ml3d.components import fit_components
+    from alphacryo4d.ml3d.images import shell_of_resolution
+    from alphacryo4d.ml3d.kernels_linear import thread_count
+    from alphacryo4d.ml3d.model import resize_cubes
+
+    particles = read_particles(table)
+    mask = None
+    if relion.mask is not None:
+        check_map(relion.mask, particles, what="mask", is_mask=True)
+        mask = read_volume(relion.mask)[0]
+    recorded = {name: getattr(classify, name) for name in _USED} | {"symmetry": relion.symmetry}
+    with start_job(
+        output, stage="components", options=recorded, inputs=[table, *particles.stacks], seed=seed,
+        overwrite=overwrite, resume=resume,
+    ) as job:  # fmt: skip
+        if job.finished:
+            return job.outputs
+        checkpoint = FoldCheckpoint(output / CHECKPOINT)
+        if overwrite:
+            checkpoint.remove()
+        finest = min(classify.limit_resolution, classify.sharpen_to or np.inf)
+        rows = np.arange(len(particles))
+        with show_progress("read images") as progress:
+            images = prepare_rows(
+                particles, rows, finest, symmetry=relion.symmetry,
+                noise_groups=classify.noise_groups, threads=threads,
+                memory=memory or half_of_memory(), scratch=scratch or output / "scratch",
+                progress=progress,
+            )  # fmt: skip
+        box, pixel_size = images.box, images.pixel_size
+        radii = [
+            shell_of_resolution(r, box, pixel_size) for r in (classify.limit_resolution, finest)
+        ]
+        saved = checkpoint.load()
+        with show_progress("components") as progress:
+            found = fit_components(
+                images, rows, min(classify.components, 7), classify.component_iterations, radii[0],
+                seed if saved is None else int(saved["seed"]),
+                finer=(classify.components, classify.finer_iterations, radii[1]),
+                mask_diameter=classify.mask_diameter, solvent=mask,
+                workers=thread_count(threads), progress=progress,
+                check=deadline.check if deadline is not None else None,
+                saved=saved, checkpoint=checkpoint,
+            )  # fmt: skip
+        maps = resize_cubes(found.cubes, box) * np.float32(box)
+        job.add_outputs(_written(output, maps, found, pixel_size))
+        checkpoint.remove()
+        return job.outputs
+
+
+_USED = (
+    *("limit_resolution", "sharpen_to", "components", "component_iterations"),
+    *("finer_iterations", "noise_groups", "mask_diameter"),
+)
+
+
+def _written(output: Path, maps: Any, found: Any, pixel_size: float) -> list[Path]:
+    """Maps, coordinates and the table of the components."""
+    names = [MEAN, *(f"component_{number:03d}.mrc" for number in range(1, len(maps)))]
+    outputs = [
+        write_volume(output / name, volume, pixel_size)
+        for name, volume in zip(names, maps, strict=True)
+    ]
+    back = np.empty(len(found.rows), np.int64)
+    back[found.rows] = np.arange(len(found.rows))
+    precision = np.diagonal(found.information, axis1=1, axis2=2)
+    outputs.append(files.save_array(output / COORDINATES, found.coordinates[back]))
+    outputs.append(files.save_array(output / PRECISION, np.ascontiguousarray(precision[back])))
+    power = np.square(maps[1:], dtype=np.float64).sum(axis=(1, 2, 3))
+    columns = {
+        "rlnReferenceImage": [str(output / name) for name in names[1:]],
+        "ac4dVarianceShare": (power / power.sum()).round(5),
+    }
+    return [*outputs, write_tables(output / TABLE, {"components": columns})]

@@ -1,0 +1,45 @@
+"""Groups of particles: noise spectra and intensities of their own."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from blobs import make_blobs, random_states
+
+from alphacryo4d.ml3d.components import data_power
+from alphacryo4d.ml3d.groups import apply_group_scales
+from alphacryo4d.ml3d.model import Grid
+from alphacryo4d.ml3d.sums import View
+
+
+@pytest.fixture(scope="module")
+def grouped():
+    blobs = make_blobs(random_states(1), 400, noise=0.05)
+    group = np.arange(400) % 4
+    blobs.images *= np.array([0.7, 0.9, 1.1, 1.3], np.float32)[group][:, None, None]
+    return blobs.prepared(noise_group=group)
+
+
+def test_intensity_scales_are_recovered(grouped):
+    images = replace(grouped, ctf=grouped.ctf.copy())
+    scales = apply_group_scales(images, 9, threads=2)
+    assert np.allclose(scales, [0.7, 0.9, 1.1, 1.3], atol=0.04)
+    assert np.allclose(images.ctf, grouped.ctf * scales[grouped.group][:, None], rtol=1e-4)
+
+
+def test_one_group_keeps_its_intensity():
+    images = make_blobs(random_states(1), 50, noise=0.1).prepared()
+    assert apply_group_scales(images, 9).tolist() == [1.0]
+
+
+def test_a_small_group_leans_on_the_noise_of_all(grouped):
+    group = np.zeros(400, np.int32)
+    group[0] = 1
+    images = replace(grouped, group=group)
+    power = data_power(View(images, np.arange(400), Grid(9)))
+    alone = data_power(View(replace(grouped, group=group * 0), np.arange(1), Grid(9)))[0]
+    assert np.allclose(power[1], (alone + 10 * power_of_all(images)) / 11, rtol=1e-3)
+
+
+def power_of_all(images):
+    return data_power(View(replace(images, group=images.group * 0), np.arange(400), Grid(9)))[0]
