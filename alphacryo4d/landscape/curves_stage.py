@@ -65,7 +65,7 @@ def draw_path(
 def _draw_barriers(
     axes: Any, length: Array, energies: Array, barriers: Sequence[tuple[Barrier, Interval]]
 ) -> None:
-    label = "Barrier (95% interval)"
+    label = "Barrier (95% interval, sampling)"
     for barrier, interval in barriers:
         foot = float(np.interp(barrier.start, length, energies))
         top = foot + barrier.forward

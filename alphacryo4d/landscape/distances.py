@@ -1,13 +1,13 @@
 """Exact distances between volumes from a blocked Gram matrix (section 4.5, eq. 4).
 
-The stack is never copied: blocks of voxels are read from the memory map, standardised, and their
-products are added up in float64.
+The stack is never copied: blocks of voxels are read from its file, standardised, and their products
+are added up in float64.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from alphacryo4d.errors import InputError
 from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
+Reader = Callable[[int, int, int, int], Array]
 
 
 def squared_distances(
@@ -60,15 +61,16 @@ def squared_distances(
                 f"part {number + 1} has {len(part)} rows, but there are {count} volumes; run the "
                 "stage before this one again"
             )
-        flat = part.reshape(count, -1)
-        mean, deviation = _row_statistics(flat, number, memory)
+        read = _reader(part)
+        mean, deviation = _row_statistics(read, (count, voxels[number]), number, memory)
         if not standardize:
             mean = np.zeros(count)
             deviation = np.full(count, np.sqrt((deviation**2).mean()))
         done += voxels[number]
         progress(done, total)
         block = max(1024, int(memory * 1e9 / (16 * count)))
-        for columns in _column_blocks(flat, block):
+        for begin in range(0, voxels[number], block):
+            columns = read(0, count, begin, min(begin + block, voxels[number]))
             scaled = np.subtract(columns, mean[:, None], dtype=np.float32)
             scaled /= deviation[:, None].astype(np.float32)
             scaled -= scaled.mean(0, dtype=np.float64).astype(np.float32)
@@ -88,16 +90,17 @@ def _add_products(gram: Array, scaled: Array, width: int = 8192) -> None:
         gram += piece @ piece.T
 
 
-def _row_statistics(flat: Array, number: int, memory: float) -> tuple[Array, Array]:
+def _row_statistics(
+    read: Reader, shape: tuple[int, int], number: int, memory: float
+) -> tuple[Array, Array]:
     """Mean and deviation of every row, in float64."""
-    count, voxels = flat.shape
+    count, voxels = shape
     mean, deviation = np.empty(count), np.empty(count)
     rows = max(1, int(memory * 1e9 / (64 * voxels)))
     for begin in range(0, count, rows):
-        block = np.asarray(flat[begin : begin + rows])
+        block = read(begin, min(begin + rows, count), 0, voxels)
         mean[begin : begin + rows] = block.mean(1, dtype=np.float64)
         deviation[begin : begin + rows] = block.std(1, dtype=np.float64)
-        _release(flat)
     bad = np.flatnonzero(~np.isfinite(mean) | ~np.isfinite(deviation))
     if len(bad):
         raise InputError(
@@ -113,19 +116,40 @@ def _row_statistics(flat: Array, number: int, memory: float) -> tuple[Array, Arr
     return mean, deviation
 
 
-def _column_blocks(flat: Array, block: int) -> Iterator[Array]:
-    for begin in range(0, flat.shape[1], block):
-        yield np.asarray(flat[:, begin : begin + block])
-        _release(flat)
+def _reader(part: Array) -> Reader:
+    """Function that gives rows and columns (first and last of each) of an array (V, ...).
+
+    A memory map is read from its file, not through the map: pages of a map count as used memory,
+    and the system may map far more of them than were asked for.
+    """
+    flat = part.reshape(len(part), -1)
+    name, start = getattr(part, "filename", None), int(getattr(part, "offset", 0))
+    whole_map = isinstance(part.base, mmap.mmap)
+    if name is None or not whole_map or not part.flags.c_contiguous:
+        return lambda first, last, begin, end: np.asarray(flat[first:last, begin:end])
+    width, dtype = flat.shape[1], flat.dtype
+
+    def read(first: int, last: int, begin: int, end: int) -> Array:
+        result: Array = np.empty((last - first, end - begin), dtype)
+        whole = begin == 0 and end == width
+        pieces = result.reshape(1, -1) if whole else result
+        with open(name, "rb", buffering=0) as file:  # noqa: PTH123
+            for row, piece in enumerate(pieces):
+                file.seek(start + ((first + row) * width + begin) * dtype.itemsize)
+                _fill(file, piece.data.cast("B"), name)
+        return result
+
+    return read
 
 
-def _release(array: Array) -> None:
-    """Give the pages of a memory map back, so that it does not count as used memory."""
-    base: Any = array
-    while isinstance(base, np.ndarray) and base.base is not None:
-        base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
+def _fill(file: Any, target: memoryview, name: str) -> None:
+    """Read until a buffer is full; one call gives 2 GB at the most."""
+    done = 0
+    while done < len(target):
+        count = file.readinto(target[done:])
+        if not count:
+            raise InputError(f"{name}: ends too early; run the stage that wrote it again")
+        done += count
 
 
 def low_pass_coefficients(volumes: Array, voxel_size: float, resolution: float) -> Array:

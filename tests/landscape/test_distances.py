@@ -48,7 +48,31 @@ def test_each_volume_is_standardised_by_itself(parts):
 def test_a_memory_map_gives_the_same(parts, tmp_path):
     np.save(tmp_path / "v.npy", parts[0])
     mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
+    for memory in (1.0, 1e-5):
+        np.testing.assert_array_equal(
+            squared_distances([mapped], memory=memory), squared_distances([parts[0]], memory=memory)
+        )
+
+
+def test_a_map_in_another_order_and_a_part_of_a_map_give_the_same(parts, tmp_path):
+    np.save(tmp_path / "v.npy", np.asfortranarray(parts[0]))
+    mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
     np.testing.assert_array_equal(squared_distances([mapped]), squared_distances([parts[0]]))
+    np.save(tmp_path / "w.npy", parts[0])
+    mapped = np.load(tmp_path / "w.npy", mmap_mode="r")
+    for rows in (slice(3, 9), slice(0, 30, 5)):
+        np.testing.assert_array_equal(
+            squared_distances([mapped[rows]]), squared_distances([parts[0][rows]])
+        )
+
+
+def test_a_file_that_became_shorter_is_named(parts, tmp_path):
+    np.save(tmp_path / "v.npy", parts[0])
+    mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
+    with (tmp_path / "v.npy").open("r+b") as file:
+        file.truncate(5000)
+    with pytest.raises(InputError, match=r"v\.npy: ends too early"):
+        squared_distances([mapped])
 
 
 def test_low_pass_distances_are_those_of_filtered_volumes(parts):
