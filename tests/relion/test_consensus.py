@@ -12,6 +12,7 @@ from alphacryo4d.particles import read_particles
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.resample.consensus_stage import choose_ranks, run_consensus
 from alphacryo4d.resample.relion_cli import consensus_command
+from alphacryo4d.star import open_table
 
 
 def angular_errors(found: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -90,3 +91,33 @@ def test_auto_refinement_needs_three_ranks() -> None:
     assert choose_ranks(ConsensusOptions(models=2), RelionOptions()) == 1
     with pytest.raises(UsageError, match="3 MPI ranks"):
         choose_ranks(ConsensusOptions(), RelionOptions(ranks=2))
+
+
+@pytest.mark.relion
+@pytest.mark.slow
+def test_auto_refinement_ends_with_half_maps_and_good_poses(
+    two_states: Path, tmp_path: Path
+) -> None:
+    """Half-sets of very few particles, whose angles are sampled as coarsely as they allow."""
+    everyone = open_table(two_states / "particles.star")
+    few = everyone.write_rows(two_states / "few.star", np.arange(20))
+    consensus = ConsensusOptions(
+        healpix_order=1, offset_range=2, offset_step=2, particle_diameter=110,
+        limit_resolution=30, initial_lowpass=40,
+    )  # fmt: skip
+    relion = RelionOptions(
+        reference=two_states / "state0.mrc", correct_norm=False,
+        relion_args="--auto_ignore_angles --auto_resol_angles",
+    )  # fmt: skip
+    results = run_consensus(few, tmp_path / "o", consensus=consensus, relion=relion)
+    assert [path.name for path in results] == [
+        "particles.star", "run_class001.mrc", "run_half1_class001_unfil.mrc",
+        "run_half2_class001_unfil.mrc",
+    ]  # fmt: skip
+    found = read_particles(results[0], need_images=False)
+    names = found.table.read(["rlnImageName"])["rlnImageName"]
+    order = [int(name.split("@")[0]) - 1 for name in names]
+    assert sorted(order) == list(range(20))
+    true = read_particles(two_states / "particles.star").angles[order]
+    assert np.median(angular_errors(found.angles, true)) < 30  # of 90 by chance
+    assert set(found.random_subset) == {1, 2}

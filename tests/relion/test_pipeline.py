@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alphacryo4d.ml3d.reconstruct import shell_correlation
 from alphacryo4d.mrc import read_volume
 from alphacryo4d.star import open_table, read_tables
 
 pytestmark = [pytest.mark.relion, pytest.mark.slow]
-OPTIONS = ["--classes", "5", "--iter", "5", "--states", "4", "--epochs", "4", "--j", "2"]
+OPTIONS = ["--classes", "5", "--iter", "3", "--limit-resolution", "20", "--states", "4",
+           "--epochs", "2", "--j", "2"]  # fmt: skip
 OWN = ("class_volumes.npy", "_half1_unfil.mrc", "_half2_unfil.mrc", "_fsc.csv", "relion", "log")
 
 
@@ -30,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         conformers.append(Atoms(np.vstack([body, arm]), np.full(450, 6.0)))
     folder = tmp_path_factory.mktemp("data")
     options = SimulateOptions(
-        particles_per_state=500, box=64, pixel_size=3.0, snr=0.2, snr_box=64, atom_sigma=3.0
+        particles_per_state=500, box=64, pixel_size=3.0, snr=5.0, snr_box=64, atom_sigma=1.5
     )
     write_simulation(conformers, folder, options=options, seed=3)
     return folder
@@ -68,7 +70,7 @@ def test_both_engines_give_the_same_files(projects: dict[str, Path]) -> None:
 
 def test_tables_have_the_same_columns(projects: dict[str, Path]) -> None:
     relion, native = projects["relion"], projects["native"]
-    for name in ("resample/batch1/u123/run_it005_data.star", "vote/particles.star"):
+    for name in ("resample/batch1/u123/run_it003_data.star", "vote/particles.star"):
         assert open_table(relion / name).columns == open_table(native / name).columns
     for name in ("resample/volumes.star", "landscape/states.star"):
         tables = [read_tables(project / name) for project in (relion, native)]
@@ -101,9 +103,10 @@ def test_relions_states_are_the_true_ones(projects: dict[str, Path], data: Path)
     assert confusion[1:].max(axis=1).sum() / confusion[1:].sum() > 0.75
 
 
-def test_relion_reconstructs_a_voted_state_alike_at_low_resolution(
+def test_relion_reconstructs_a_voted_state_alike(
     projects: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
+    """To 0.8 of Nyquist; the particles have little noise, so that they determine the map."""
     vote = projects["native"] / "vote"
     ours, voxel_size = read_volume(vote / "class001.mrc")
     subprocess.run(
@@ -111,19 +114,5 @@ def test_relion_reconstructs_a_voted_state_alike_at_low_resolution(
         cwd=tmp_path, check=True, capture_output=True,
     )  # fmt: skip
     theirs, _ = read_volume(tmp_path / "theirs.mrc")
-    curve = fourier_shell_correlation(ours, theirs)
     assert voxel_size == pytest.approx(3.0)
-    assert curve[1:9].min() > 0.98
-
-
-def fourier_shell_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    n = one.shape[0]
-    a, b = (np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(v))) for v in (one, other))
-    axis = np.arange(n) - n // 2
-    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
-    shell = np.round(np.sqrt(z**2 + y**2 + x**2)).astype(int).ravel()
-    cross, power_a, power_b = (
-        np.bincount(shell, weights.ravel(), n)[: n // 2]
-        for weights in ((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)
-    )
-    return cross / np.sqrt(power_a * power_b)
+    assert shell_correlation(ours, theirs)[1 : int(0.8 * 32) + 1].min() > 0.99

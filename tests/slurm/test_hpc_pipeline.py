@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alphacryo4d.convert import convert
+from alphacryo4d.cs import read_cs
 from alphacryo4d.star import open_table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -32,6 +34,7 @@ def particles(tmp_path_factory) -> Path:
     )
     table = folder / "particles.star"
     assert open_table(table).rows == PARTICLES
+    convert(table, folder / "particles.cs")
     return table
 
 
@@ -60,7 +63,10 @@ def wait_for_jobs(jobs: list[str], logs: Path, minutes: float = 5) -> None:
 
 @pytest.fixture(scope="module")
 def projects(slurm, particles, tmp_path_factory) -> dict[str, Path]:
-    """Projects that the shell pipeline and the batch script made, side by side on one node."""
+    """Projects that the shell pipeline and the batch script made, side by side on one node.
+
+    The pipeline starts from a STAR table, the batch script from cryoSPARC's format.
+    """
     folder = tmp_path_factory.mktemp("projects")
     project = {name: folder / name for name in ("pipeline", "batch")}
     environment = {**os.environ, **OPTIONS, "ALPHACRYO4D": str(PROGRAM)}
@@ -77,7 +83,7 @@ def projects(slurm, particles, tmp_path_factory) -> dict[str, Path]:
     words = [word for name in ("RESAMPLE", "TRAIN", "LANDSCAPE") for word in OPTIONS[name].split()]
     done = subprocess.run(
         ["sbatch", "--parsable", "--cpus-per-task=1", str(ROOT / "envs" / "slurm.sbatch"),
-         str(particles), str(project["batch"]), *words],
+         str(particles.with_suffix(".cs")), str(project["batch"]), *words],
         cwd=folder, capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -95,6 +101,21 @@ def test_scripts_run_all_stages_on_slurm(projects, name):
     assert record.is_file(), [path.read_text()[-800:] for path in logs]
     assert json.loads(record.read_text())["status"] == "done"
     check_project(project)
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+def test_cs_particles_come_back_as_cs(projects, particles):
+    """Every field of the voted particles as it was, one file a state and one of all."""
+    vote = projects["batch"] / "vote"
+    before = read_cs(particles.with_suffix(".cs"))
+    states = open_table(vote / "particles.star").read(["rlnClassNumber"])["rlnClassNumber"]
+    assert read_cs(vote / "particles.cs")["uid"].tolist() == before["uid"].tolist()
+    for state in np.unique(states[states > 0]):
+        found = read_cs(vote / f"class{state:03d}.cs")
+        assert found.dtype == before.dtype
+        assert found.tobytes() == before[states == state].tobytes()
+    assert len(list(vote.glob("class*.cs"))) == len(np.unique(states[states > 0]))
 
 
 @pytest.mark.slurm
