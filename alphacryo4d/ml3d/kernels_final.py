@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from alphacryo4d.ml3d.kernels import FAST, _corners, _turned
+from alphacryo4d.ml3d.kernels_vector import scatter_sample
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
@@ -16,6 +17,7 @@ def add_images(data, ctf, matrices, rows, kx, ky, size, sums):  # type: ignore[n
 
     Every voxel of ``sums`` (voxels, 4) gets the weighted data (real, imaginary) and squared CTF.
     """
+    flat = sums.reshape(-1)
     index = np.empty(8, np.int64)
     weight = np.empty(8, np.float32)
     two = np.float32(2.0)
@@ -30,11 +32,7 @@ def add_images(data, ctf, matrices, rows, kx, ky, size, sums):  # type: ignore[n
             c = ctf[p, s]
             a = c * data[p, s, 0]
             d = c * data[p, s, 1] * sign
-            for j in range(8):
-                row = sums[index[j]]
-                row[0] += weight[j] * a
-                row[1] += weight[j] * d
-                row[2] += weight[j] * c * c
+            scatter_sample(flat, index, weight, a, d, c * c)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -12,8 +12,9 @@ import numpy as np
 import scipy.fft
 
 from alphacryo4d.ml3d.images import PreparedImages
+from alphacryo4d.ml3d.kernels_classes import cell_weights
 from alphacryo4d.ml3d.kernels_final import add_images, divide_by_weights, unfold_sums
-from alphacryo4d.ml3d.kernels_linear import invert_precision, thread_count
+from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.ml3d.model import Grid
 from alphacryo4d.progress import Progress, no_progress
 
@@ -222,14 +223,13 @@ def _least_squares_step(
     spectra *= weights.reshape(spectra.shape)
     np.subtract(right, spectra, out=spectra)
     residual = grid.crop_inverse(spectra) / kernel
-    precision = (_DAMPING * 8 * mean).astype(np.float32)[:, None, None]
-    inverse = np.zeros((len(grid.shell_map), 1, 1), np.float32)
-    invert_precision(
-        0, grid.cube, precision, weights, grid.cube, grid.padded, grid.shell_map, False, inverse
-    )
+    around = np.empty(len(grid.shell_map), np.float32)
+    cell_weights(weights[:, 0], grid.cube, grid.padded, grid.shell_map, around)
+    precision = (_DAMPING * 8 * mean).astype(np.float32)[grid.shell_map]
+    inverse = 1 / np.maximum(around + precision, np.float32(1e-30))
     # the outermost shells lack the samples beyond them: there the quotient is the better answer
-    inverse[grid.shell_map > grid.radius - _RIM] = 0
-    return grid.inverse(grid.transform(residual) * inverse[:, 0, 0])
+    inverse[(grid.shell_map > grid.radius - _RIM) | (grid.shell_map < 0)] = 0
+    return grid.inverse(grid.transform(residual) * inverse)
 
 
 def without_corners(volume: Array, width: float = 3.0) -> Array:

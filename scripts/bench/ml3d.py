@@ -1,42 +1,36 @@
-"""Speed and accuracy of the native engine on a simulated data set, against RELION's on the same.
+"""Speed, accuracy and memory of the native engine, and RELION's on the same data in one run.
 
-    python scripts/bench/ml3d.py DATASET [--classes 20] [--relion] [--threads 2] [--json]
+    python scripts/bench/ml3d.py DATASET [--classes 20] [--relion] [--copies 50] [--json]
 
 DATASET is a folder of ``alphacryo4d simulate``: particles.star with its stack, and truth.npy.
 Times are wall-clock; compilation of the kernels is reported apart (a small run comes first).
+With ``--copies n`` the particles are repeated n times, each copy in a stack of its own name, as a
+test of scale: 50 copies of 20,000 are a million particles.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
+import statistics
 import subprocess
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from sklearn.metrics import adjusted_rand_score
 
 from alphacryo4d.ml3d.classify import classify
-from alphacryo4d.ml3d.images import PreparedImages, prepare_images
+from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.reconstruct import reconstruct
 from alphacryo4d.particles import ParticleSet, read_particles
-
-
-def prepared(particles: ParticleSet, rows: np.ndarray, threads: int) -> PreparedImages:
-    return prepare_images(
-        lambda r: particles.images(rows[r]),
-        angles=particles.angles[rows],
-        shifts=particles.shifts[rows],
-        defocus=particles.defocus[rows],
-        phase_shift=particles.phase_shift[rows],
-        optics_group=particles.optics_group[rows],
-        optics=particles.optics,
-        box=particles.box,
-        pixel_size=particles.pixel_size,
-        threads=threads,
-    )
+from alphacryo4d.particles_samples import prepare_rows
+from alphacryo4d.star import open_table
 
 
 def scores(labels: np.ndarray, states: np.ndarray) -> dict[str, float]:
@@ -61,29 +55,62 @@ def scores(labels: np.ndarray, states: np.ndarray) -> dict[str, float]:
     }
 
 
-def run_native(data: Path, options: ClassifyOptions, threads: int, seed: int) -> dict[str, float]:
+class Iterations:
+    """Progress that keeps the time of every iteration of the classes."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def __call__(self, done: float, total: float, message: str = "") -> None:
+        """Note the time when an iteration begins, and when all is done."""
+        if message.startswith("iteration") or (done == total and self.times):
+            self.times.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> float:
+        """Median time of an iteration."""
+        return statistics.median(np.diff(self.times)) if len(self.times) > 1 else float("nan")
+
+
+def run_native(
+    table: Path, truth: np.ndarray, options: ClassifyOptions, choices: argparse.Namespace
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Read, classify, make the final volumes: times, scores and labels."""
     start = time.perf_counter()
-    particles = read_particles(data / "particles.star")
-    rows = np.arange(len(particles))
-    images = prepared(particles, rows, threads)
+    particles = read_particles(table)
+    rows, threads = np.arange(len(particles)), choices.threads
+    finest = min(options.limit_resolution, options.sharpen_to or np.inf)
+    whole = choices.copies == 1
+
+    def again(some: np.ndarray) -> PreparedImages:
+        return prepare_rows(particles, rows[some], None, threads=1)
+
+    images = prepare_rows(particles, rows, None if whole else finest, threads=threads)
     read = time.perf_counter()
-    found = classify(images, rows, options, np.random.default_rng(seed), threads=threads)
+    iterations = Iterations()
+    found = classify(
+        images, rows, options, np.random.default_rng(choices.seed), threads=threads,
+        progress=iterations,
+    )  # fmt: skip
     classified = time.perf_counter()
-    volumes = sum(1 for _ in reconstruct(images, found.labels, threads=threads))
+    source = None if whole else again
+    volumes = sum(1 for _ in reconstruct(images, found.labels, source=source, threads=threads))
     end = time.perf_counter()
-    return {
+    times = {
+        "particles": len(rows),
         "read_s": read - start,
         "classify_s": classified - read,
+        "iteration_s": iterations.seconds,
         "volumes_s": end - classified,
         "total_s": end - start,
         "volumes": volumes,
-    } | scores(found.labels, np.load(data / "truth.npy"))
+        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+    return times | scores(found.labels, truth), found.labels
 
 
-def run_relion(data: Path, classes: int) -> dict[str, float]:
-    """RELION's command of the benchmark: 25 iterations at 15 A without alignment."""
-    from alphacryo4d.star import open_table
-
+def run_relion(data: Path, classes: int, iterations: int) -> tuple[dict[str, Any], np.ndarray]:
+    """RELION's command of the benchmark: classification at 15 A without alignment."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = "particles.star"
@@ -96,17 +123,53 @@ def run_relion(data: Path, classes: int) -> dict[str, float]:
         subprocess.run(
             ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "3", "relion_refine_mpi",
              "--o", str(folder / "run"), "--i", table, "--ref", str(folder / "ref30.mrc"),
-             "--ini_high", "30", "--ctf", "--iter", "25", "--tau2_fudge", "4", "--K", str(classes),
-             "--flatten_solvent", "--zero_mask", "--oversampling", "1", "--skip_align",
-             "--strict_highres_exp", "15", "--sym", "C1", "--norm", "--scale",
+             "--ini_high", "30", "--ctf", "--iter", str(iterations), "--tau2_fudge", "4",
+             "--K", str(classes), "--flatten_solvent", "--zero_mask", "--oversampling", "1",
+             "--skip_align", "--strict_highres_exp", "15", "--sym", "C1", "--norm", "--scale",
              "--particle_diameter", "160", "--j", "1", "--pool", "100", "--pad", "2",
              "--dont_combine_weights_via_disc"],
             check=True, cwd=data, capture_output=True,
         )  # fmt: skip
         seconds = time.perf_counter() - start
-        labels = open_table(folder / "run_it025_data.star").read(["rlnClassNumber"])
-    found = np.asarray(labels["rlnClassNumber"], dtype=int) - 1
-    return {"total_s": seconds} | scores(found, np.load(data / "truth.npy"))
+        last = folder / f"run_it{iterations:03d}_data.star"
+        labels = open_table(last).read(["rlnClassNumber", "rlnImageName"])
+    # RELION sorts the rows it writes: back to the order of the input by the image names
+    names = open_table(data / table).read(["rlnImageName"])["rlnImageName"]
+    found = dict(
+        zip(labels["rlnImageName"], np.asarray(labels["rlnClassNumber"], int), strict=True)
+    )
+    ordered = np.array([found[image] for image in names]) - 1
+    times = {"total_s": seconds, "iteration_s": seconds / iterations}
+    return times | scores(ordered, np.load(data / "truth.npy")), ordered
+
+
+def repeated(data: Path, copies: int, folder: Path) -> Path:
+    """A table that holds the particles several times, in links to the stack."""
+    lines = (data / "particles.star").read_text().splitlines(keepends=True)
+    table = open_table(data / "particles.star")
+    names = table.read(["rlnImageName"])["rlnImageName"]
+    stack = str(names[0]).split("@")[1]
+    rows = [line for line in lines if f"@{stack}" in line]
+    head = lines[: lines.index(rows[0])]
+    out = folder / "particles.star"
+    with out.open("w") as stream:
+        stream.writelines(head)
+        for copy in range(copies):
+            link = folder / f"copy{copy:03d}.mrcs"
+            link.symlink_to((data / Path(stack).name).resolve())
+            stream.writelines(row.replace(f"@{stack}", f"@{link}") for row in rows)
+    return out
+
+
+def warm_up(particles: ParticleSet, threads: int) -> float:
+    """Compile the kernels, or load them; seconds that it takes."""
+    start = time.perf_counter()
+    few = np.arange(min(200, len(particles)))
+    small = ClassifyOptions(classes="2", components=2, component_iterations=1, finer_iterations=1)
+    images = prepare_rows(particles, few, None, threads=threads)
+    found = classify(images, few, small, np.random.default_rng(0), threads=threads)
+    list(reconstruct(images, found.labels, threads=threads))
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -116,30 +179,43 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sharpen-to", type=float, default=ClassifyOptions.sharpen_to)
+    parser.add_argument("--copies", type=int, default=1, help="repeat the particles")
     parser.add_argument("--relion", action="store_true", help="run RELION too (minutes to hours)")
+    parser.add_argument("--relion-iterations", type=int, default=25)
     parser.add_argument("--json", action="store_true")
     choices = parser.parse_args()
     options = ClassifyOptions(classes=choices.classes, sharpen_to=choices.sharpen_to)
-    start = time.perf_counter()
-    particles = read_particles(choices.dataset / "particles.star")
-    few = np.arange(200)
-    small = ClassifyOptions(classes="2", components=2, component_iterations=1, finer_iterations=1)
-    images = prepared(particles, few, choices.threads)
-    found = classify(images, few, small, np.random.default_rng(0), threads=choices.threads)
-    list(reconstruct(images, found.labels, threads=choices.threads))
-    result = {
-        "first_use_s": time.perf_counter() - start,
-        "native": run_native(choices.dataset, options, choices.threads, choices.seed),
+    truth = np.load(choices.dataset / "truth.npy")
+    result: dict[str, Any] = {
+        "first_use_s": warm_up(read_particles(choices.dataset / "particles.star"), choices.threads)
     }
+    with tempfile.TemporaryDirectory() as name:
+        table = choices.dataset / "particles.star"
+        if choices.copies > 1:
+            table = repeated(choices.dataset, choices.copies, Path(name))
+        states = np.tile(truth, choices.copies)
+        result["native"], labels = run_native(table, states, options, choices)
     if choices.relion:
+        coarse = replace(options, sharpen_to=0.0)
+        if options.sharpen_to:
+            result["native_15A"], _ = run_native(table, truth, coarse, choices)
         classes = int(np.prod(options.levels))
-        result["relion"] = run_relion(choices.dataset, classes)
-        result["ratio"] = result["relion"]["total_s"] / result["native"]["total_s"]
+        result["relion"], theirs = run_relion(choices.dataset, classes, choices.relion_iterations)
+        result["agreement"] = float(adjusted_rand_score(labels, theirs))
+        for name in ("native", "native_15A"):
+            if name in result:
+                result[f"{name}_times_faster"] = {
+                    what: result["relion"][what] / result[name][what]
+                    for what in ("total_s", "iteration_s")
+                }
     if choices.json:
         print(json.dumps(result))
         return
     for name, value in result.items():
-        print(name, value)
+        shown = value
+        if isinstance(value, dict):
+            shown = " ".join(f"{key}={number:.4g}" for key, number in value.items())
+        print(f"{name}: {shown}")
 
 
 if __name__ == "__main__":
