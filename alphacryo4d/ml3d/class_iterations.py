@@ -12,7 +12,7 @@ from alphacryo4d.ml3d.checkpoint import Checkpoint
 from alphacryo4d.ml3d.class_volumes import class_sums, solve_classes
 from alphacryo4d.ml3d.components import Components, data_power, fit_components
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
-from alphacryo4d.ml3d.masks import first_mask
+from alphacryo4d.ml3d.masks import first_mask, resize_mask
 from alphacryo4d.ml3d.mixture import LatentParticles, fit_mixture, grouped_points
 from alphacryo4d.ml3d.model import Grid, resize_cubes
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -37,6 +37,45 @@ class Model:
     posteriors: Array
     uncertainty: Array
     """(shells, K) posterior variance of the Fourier components of the masked volumes."""
+
+
+HALVES_AGREE = 0.143
+"""Correlation of the classes' deviations between half sets above which a shell is used."""
+
+
+def correlation_of_halves(
+    view: View, inverse_noise: Array, posteriors: Array, mask: Array, own: Array
+) -> Array:
+    """Correlation by shell of the classes' deviations from their mean between half sets.
+
+    Parameters
+    ----------
+    view : View
+    inverse_noise : (G, shells) array
+    posteriors : (n, K) float32
+    mask : (n, n, n) float32
+    own : (shells, K) array
+        Prior variance of the classes.
+
+    Returns
+    -------
+    (shells,) float64 array
+    """
+    grid, deviations = view.grid, []
+    for side in (0, 1):
+        half = posteriors.copy()
+        half[side::2] = 0
+        solution = solve_classes(
+            grid, class_sums(view, inverse_noise, half), own, np.zeros(len(own)), mask=mask,
+            start=np.zeros((posteriors.shape[1], *mask.shape), np.float32), steps=3,
+        )  # fmt: skip
+        spectra = grid.transform(solution.fields * mask)
+        deviations.append(spectra - spectra.mean(axis=0))
+    one, two = deviations
+    both = grid.shell_means((one * two.conj()).real.sum(axis=0)[None])[0]
+    power = [grid.shell_means((np.abs(side) ** 2).sum(axis=0)[None])[0] for side in deviations]
+    curve: Array = both / np.sqrt(np.maximum(power[0] * power[1], 1e-30))
+    return curve
 
 
 def state_of(model: Model, iteration: int) -> dict[str, Array]:
@@ -111,8 +150,10 @@ class Run:
             posteriors = self._latent_classes(parts, np.random.default_rng(seed))
         else:
             posteriors = np.random.default_rng(seed).dirichlet(np.ones(self.total), len(self.rows))
-        posteriors = posteriors.astype(np.float32)
-        return self.from_posteriors(parts.grid, parts.mask, parts.noise, posteriors)
+        model = self.from_posteriors(
+            parts.grid, parts.mask, parts.noise, posteriors.astype(np.float32)
+        )
+        return self._without_noisy_shells(model, radius) if finest > radius else model
 
     def _latent_classes(self, parts: Components, rng: np.random.Generator) -> Array:
         particles = LatentParticles(parts.information, parts.projected, self.workers)
@@ -148,6 +189,31 @@ class Run:
         )  # fmt: skip
         self.maximise(model, steps=6)
         return model
+
+    def _without_noisy_shells(self, model: Model, least: int) -> Model:
+        """The model without the shells in which classes do not differ reproducibly.
+
+        Class volumes are made from the odd and from the even particles. Shells count as long as
+        the correlation of the two sets of deviations from the mean, over all classes, is at least
+        0.143. Shells up to ``least`` always stay. The labels were found with all particles, so
+        that this is the most that the data may hold, not a proof.
+        """
+        grid = model.grid
+        curve = correlation_of_halves(
+            self.view(grid), 1 / model.noise, model.posteriors, model.mask, model.own
+        )
+        below = np.flatnonzero(curve[least + 1 :] < HALVES_AGREE)
+        radius = least + int(below[0]) if below.size else grid.radius
+        size = self.images.box * self.images.pixel_size
+        self.log.append(
+            f"classes differ alike in half sets to {size / radius:.1f} A "
+            f"(correlation {curve[radius]:.2f} there): classified at {size / radius:.1f} A"
+        )
+        if radius == grid.radius:
+            return model
+        smaller = Grid(radius, self.workers)
+        mask = resize_mask(model.mask, smaller.cube)
+        return self.from_posteriors(smaller, mask, model.noise[:, : radius + 1], model.posteriors)
 
     def maximise(self, model: Model, steps: int = 3) -> None:
         """Volumes and prior from the posteriors."""

@@ -131,3 +131,20 @@ def test_a_hierarchy_names_children_after_their_parents(images):
 def test_a_scheme_of_classes_that_makes_no_sense_is_refused(scheme):
     with pytest.raises(UsageError):
         class_levels(scheme)
+
+
+def test_shells_in_which_classes_do_not_differ_are_left_out():
+    """Blobs of 12 A width have nothing at 9 A: the half sets do not agree there."""
+    blobs = make_blobs(random_states(3), 1500, noise=0.05, width=12.0, seed=6)
+    images = blobs.prepared()
+    options = ClassifyOptions(
+        classes="3", limit_resolution=25.0, sharpen_to=9.0, components=3, component_iterations=4
+    )
+    found = classify(images, np.arange(1500), options, np.random.default_rng(0), threads=2)
+    assert 12 < found.resolution < 26
+    assert "half sets" in found.log[0]
+    sharp = make_blobs(random_states(3), 1500, noise=0.02, width=2.0, seed=6)
+    found = classify(
+        sharp.prepared(), np.arange(1500), options, np.random.default_rng(0), threads=2
+    )
+    assert found.resolution == pytest.approx(32 * 4.0 / 14)
