@@ -258,6 +258,12 @@ class Run:
             share = soft.mean(axis=0, dtype=np.float64)
             self.log.append(f"class {weak + 1} was starving and was re-seeded from {large + 1}")
 
+    def _say_small(self, model: Model) -> None:
+        """Log the classes that ended small although they could have been re-seeded."""
+        share = model.posteriors.mean(axis=0, dtype=np.float64) * model.posteriors.shape[1]
+        for weak in np.flatnonzero(share < self.options.minimum_share):
+            self.log.append(f"class {weak + 1} ended with {share[weak]:.3f} of the even share")
+
     def iterate(self, model: Model, first: int, checkpoint: Checkpoint | None) -> Model:
         """Expectation and maximisation from an iteration on."""
         options = self.options
@@ -296,5 +302,7 @@ class Run:
                 checkpoint.save(state_of(model, done))
             if done == most:
                 break
+        if self.reseeding:
+            self._say_small(model)
         self.progress(most, most)
         return model

@@ -24,7 +24,7 @@ from alphacryo4d.ml3d.kernels_classes import (
     solve_cells,
 )
 from alphacryo4d.ml3d.kernels_linear import in_ranges, in_tasks
-from alphacryo4d.ml3d.model import Grid
+from alphacryo4d.ml3d.model import Grid, conjugate_gradients
 from alphacryo4d.ml3d.sums import View
 
 Array = np.ndarray[Any, Any]
@@ -185,19 +185,7 @@ def solve_classes(
 
     if fields.any():
         residual -= normal(fields)
-    search = direction = precondition(residual)
-    old = float(np.vdot(residual, direction))
-    for step in range(steps):
-        moved = normal(search)
-        length = old / max(float(np.vdot(search, moved)), 1e-30)
-        fields += np.float32(length) * search
-        if step + 1 == steps:
-            break
-        residual -= np.float32(length) * moved
-        direction = precondition(residual)
-        new = float(np.vdot(residual, direction))
-        search = direction + np.float32(new / max(old, 1e-30)) * search
-        old = new
+    conjugate_gradients(normal, precondition, fields, residual, steps)
     diagonal = np.zeros((grid.radius + 1, count))
     apart = np.zeros((grid.radius + 1, count))
     cell_variances(cells, inverse_own, common, grid.shell_map, diagonal, apart)

@@ -292,7 +292,6 @@ class _Fit:
         precision[:, every, every] = 1.0 / np.vstack([self.spectrum, self.variance]).T
         solution = solve_volumes(
             grid, right, weights, precision, mask=self.mask, start=self.fields, steps=4,
-            packed=True,
         )  # fmt: skip
         self.fields, turn = whitened(solution.fields, self.means, self.second)
         self.means = self.means @ turn.T

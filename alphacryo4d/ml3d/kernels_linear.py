@@ -124,7 +124,7 @@ def _invert(matrix, n, inverse):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def invert_precision(begin, end, precision, data, small, padded, shell_map, packed, inverse):  # type: ignore[no-untyped-def]
+def invert_precision(begin, end, precision, data, small, padded, shell_map, inverse):  # type: ignore[no-untyped-def]
     """Inverse of (data weight + prior precision) for every voxel of the unpadded half grid.
 
     Parameters
@@ -132,8 +132,7 @@ def invert_precision(begin, end, precision, data, small, padded, shell_map, pack
     precision : (shells, q, q) float32
         Inverse covariance of the columns, shell by shell.
     data : (N * N * (N // 2 + 1), r) float32
-        Weights on the padded grid (N = ``padded`` = 2 ``small``): one per column, or packed
-        upper triangles.
+        Weights on the padded grid (N = ``padded`` = 2 ``small``): packed upper triangles.
     shell_map : (voxels,) int32
         Shell of each voxel of the unpadded half grid; -1 where nothing is to be estimated.
     inverse : (voxels, q, q) float32
@@ -168,17 +167,13 @@ def invert_precision(begin, end, precision, data, small, padded, shell_map, pack
                 for i in range(q):
                     for j in range(q):
                         matrix[i, j] = precision[shell, i, j]
-                if packed:
-                    k = 0
-                    for i in range(q):
-                        for j in range(i, q):
-                            matrix[i, j] += weight[k]
-                            if j > i:
-                                matrix[j, i] += weight[k]
-                            k += 1
-                else:
-                    for i in range(q):
-                        matrix[i, i] += weight[i]
+                k = 0
+                for i in range(q):
+                    for j in range(i, q):
+                        matrix[i, j] += weight[k]
+                        if j > i:
+                            matrix[j, i] += weight[k]
+                        k += 1
                 _invert(matrix, q, inverse[v])
 
 
@@ -211,8 +206,8 @@ def apply_voxel_matrices(begin, end, matrices, shell_map, by_shell, spectra, out
 
 
 @numba.njit(cache=True, nogil=True)
-def apply_weights(begin, end, weights, packed, spectra):  # type: ignore[no-untyped-def]
-    """Multiply the columns of every voxel of the padded grid by the data weights, in place."""
+def apply_weights(begin, end, weights, spectra):  # type: ignore[no-untyped-def]
+    """Multiply the columns of every voxel by its data weights (packed triangles), in place."""
     q = spectra.shape[0]
     re = np.empty(q, np.float32)
     im = np.empty(q, np.float32)
@@ -220,10 +215,6 @@ def apply_weights(begin, end, weights, packed, spectra):  # type: ignore[no-unty
     out_im = np.empty(q, np.float32)
     for v in range(begin, end):
         w = weights[v]
-        if not packed:
-            for k in range(q):
-                spectra[k, v] = spectra[k, v] * w[k]
-            continue
         for k in range(q):
             re[k] = spectra[k, v].real
             im[k] = spectra[k, v].imag

@@ -8,6 +8,7 @@ the interpolation kernel beforehand, so that projection is close to exact.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -157,6 +158,38 @@ def resize_cubes(cubes: Array, size: int) -> Array:
     return np.ascontiguousarray(scipy.fft.fftshift(real, axes=(1, 2, 3)), dtype=np.float32)
 
 
+def conjugate_gradients(
+    normal: Callable[[Array], Array],
+    precondition: Callable[[Array], Array],
+    fields: Array,
+    residual: Array,
+    steps: int,
+) -> None:
+    """Preconditioned conjugate gradients: ``fields`` moves towards ``normal(fields) = right``.
+
+    Parameters
+    ----------
+    normal, precondition : callable
+        The symmetric positive operator, and something close to its inverse.
+    fields, residual : float32 arrays of one shape
+        Start, and ``right - normal(start)``; both are changed in place.
+    steps : int
+    """
+    search = direction = precondition(residual)
+    old = float(np.vdot(residual, direction))
+    for step in range(steps):
+        moved = normal(search)
+        length = old / max(float(np.vdot(search, moved)), 1e-30)
+        fields += np.float32(length) * search
+        if step + 1 == steps:
+            return
+        residual -= np.float32(length) * moved
+        direction = precondition(residual)
+        new = float(np.vdot(residual, direction))
+        search = direction + np.float32(new / max(old, 1e-30)) * search
+        old = new
+
+
 @dataclass
 class Solution:
     """Volumes that maximise the posterior, and how well the data fix them."""
@@ -178,7 +211,6 @@ def solve_volumes(
     mask: Array,
     start: Array,
     steps: int,
-    packed: bool = False,
 ) -> Solution:
     """Regularised volumes by preconditioned conjugate gradients.
 
@@ -191,7 +223,7 @@ def solve_volumes(
     right : (q, N, N, N // 2 + 1) complex64
         Back-projected data on the padded grid (overwritten).
     weights : (N * N * (N // 2 + 1), r) float32
-        Back-projected squared CTF: a column each, or the packed upper triangle of a matrix.
+        Back-projected squared CTF: packed upper triangles of matrices.
     precision : (shells, q, q) float32
         Inverse prior covariance of the columns by shell.
     mask : (n, n, n) float32
@@ -200,15 +232,13 @@ def solve_volumes(
         Fields to start from.
     steps : int
         Conjugate gradient steps.
-    packed : bool
-        Whether ``weights`` holds packed matrices.
     """
     q = len(start)
     voxels = len(grid.shell_map)
     inverse = np.zeros((voxels, q, q), np.float32)
     in_ranges(
         invert_precision, grid.cube, grid.cube, grid.workers, precision, weights, grid.cube,
-        grid.padded, grid.shell_map, packed, inverse,
+        grid.padded, grid.shell_map, inverse,
     )  # fmt: skip
     shape = (mask / grid.kernel_transform).astype(np.float32)
 
@@ -222,9 +252,7 @@ def solve_volumes(
 
     def normal(fields: Array) -> Array:
         spectra = grid.pad_transform(fields * mask)
-        in_ranges(
-            apply_weights, grid.voxels, 32, grid.workers, weights, packed, spectra.reshape(q, -1)
-        )
+        in_ranges(apply_weights, grid.voxels, 32, grid.workers, weights, spectra.reshape(q, -1))
         result = grid.crop_inverse(spectra) * mask
         prior = grid.transform(fields)
         in_ranges(
@@ -235,19 +263,7 @@ def solve_volumes(
 
     fields = start.astype(np.float32)
     residual = grid.crop_inverse(right) * shape - normal(fields)
-    search = direction = precondition(residual)
-    old = float(np.vdot(residual, direction))
-    for step in range(steps):
-        moved = normal(search)
-        length = old / max(float(np.vdot(search, moved)), 1e-30)
-        fields += np.float32(length) * search
-        if step + 1 == steps:
-            break
-        residual -= np.float32(length) * moved
-        direction = precondition(residual)
-        new = float(np.vdot(residual, direction))
-        search = direction + np.float32(new / max(old, 1e-30)) * search
-        old = new
+    conjugate_gradients(normal, precondition, fields, residual, steps)
     variance = np.stack(
         [grid.shell_means(inverse[:, i, :].T.astype(np.float64)).T for i in range(q)], axis=1
     )

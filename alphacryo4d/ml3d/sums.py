@@ -242,7 +242,7 @@ def project_back(
     coefficients : (n, q) float32
         Weight of a particle's data in every column.
     products : (n, r) float32
-        Weight of its squared CTF: of every column, or of every pair (packed upper triangle).
+        Weight of its squared CTF for every pair of columns (packed upper triangles).
 
     Returns
     -------
