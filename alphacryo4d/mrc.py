@@ -7,6 +7,7 @@ voxel size, and since readers of headers do not notice truncation.
 from __future__ import annotations
 
 import dataclasses
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -190,6 +191,16 @@ def open_stack(path: Path, header: MrcHeader | None = None) -> Array:
         )
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be mapped into memory ({error})") from error
+
+
+def release_pages(stack: Array) -> None:
+    """Let go of the pages of a memory map that were read; they stay in the system's cache.
+
+    Without this a run over many stacks seems to hold them all in memory.
+    """
+    mapping = getattr(stack, "_mmap", None)
+    if mapping is not None and hasattr(mapping, "madvise"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def read_volume(path: Path) -> tuple[Array, float]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.errors import InputError
-from alphacryo4d.mrc import open_stack
+from alphacryo4d.mrc import open_stack, release_pages
 from alphacryo4d.particles_limits import refuse_tomography, refuse_unmodelled
 from alphacryo4d.particles_optics import SIGN_COLUMN, Optics, mixed_optics, read_optics
 from alphacryo4d.particles_stacks import (
@@ -160,6 +160,7 @@ class ParticleSet:
                     f"the table says {self.box}; take the stack that belongs to the table"
                 )
             images[places] = stack[slices]
+            release_pages(stack)
         if self.image_sign is not None:
             images *= self.image_sign[rows][:, None, None]
         with np.errstate(invalid="ignore", over="ignore"):

@@ -267,3 +267,31 @@ def test_hostile_stack_names_are_only_names(folder: Path, name: str) -> None:
     particles = read_particles(modern_table(folder / "p.star", [quoted]))
     assert (particles.images([0])[0] == images[0]).all()
     assert not list(folder.rglob("hacked"))
+
+
+def test_reading_images_does_not_hold_their_pages(tmp_path: Path) -> None:
+    """Resident memory is that of the images asked for, not of the stacks they come from."""
+    from alphacryo4d.mrc import open_stack, release_pages, write_volume
+
+    path = tmp_path / "v.mrc"
+    write_volume(path, np.ones((128, 128, 128), np.float32), 1.0)
+    stack = open_stack(path)
+    assert float(stack.sum()) == 128**3
+    before = resident_pages(path)
+    release_pages(stack)
+    assert before > 2000
+    assert resident_pages(path) == 0
+
+
+def resident_pages(path: Path) -> int:
+    """Pages of 4 KiB of a file that this process holds (Linux)."""
+    smaps = Path("/proc/self/smaps")
+    if not smaps.exists():
+        pytest.skip("needs /proc")
+    total, inside = 0, False
+    for line in smaps.read_text().splitlines():
+        if "-" in line.split()[0] and not line.split()[0].endswith(":"):
+            inside = line.endswith(str(path))
+        elif inside and line.startswith("Rss:"):
+            total += int(line.split()[1]) // 4
+    return total
