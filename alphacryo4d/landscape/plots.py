@@ -166,7 +166,8 @@ def _draw_states(axes: Any, states: States) -> None:
             )
         axes.text(
             *center, str(number), color="white", fontsize=7, fontweight="bold", ha="center",
-            va="center", zorder=8, path_effects=[withStroke(linewidth=1.6, foreground="black")],
+            va="center", zorder=8, clip_on=True,
+            path_effects=[withStroke(linewidth=1.6, foreground="black")],
         )  # fmt: skip
 
 

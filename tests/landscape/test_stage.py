@@ -206,3 +206,46 @@ def test_barriers_of_the_file_hold_their_heights(project):
     assert lines[-2].startswith("lowest path through the volumes forward")
     assert (rows[:, 1] >= 0).all()
     assert (rows[:, 1] <= rows[:, 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("column", "row", "value", "message"),
+    [
+        ("ac4dVolumeName", 3, "u234_b1_c001", "u234_b1_c001 is there twice"),
+        ("ac4dParticleCount", 5, 0, "row 6 .* has 0 particles; an empty class"),
+    ],
+)
+def test_a_wrong_row_of_the_volume_table_is_named(known, tmp_path, column, row, value, message):
+    folder = write_resample(tmp_path / "r", known[0], known[1])
+    tables = read_tables(folder / "volumes.star")
+    values = list(tables["volumes"][column])
+    values[row] = value
+    tables["volumes"][column] = values
+    write_tables(folder / "volumes.star", tables)
+    with pytest.raises(InputError, match=message):
+        run_landscape(folder, None, tmp_path / "o")
+
+
+def test_ends_off_the_landscape_and_states_without_volumes_are_said(project, tmp_path, caplog):
+    folder = project / "landscape"
+    centers = np.vstack([np.load(folder / "centers.npy"), [[900.0, 900.0]]])
+    np.savetxt(tmp_path / "centers.txt", centers)
+    command = ["states", "--i", str(project / "resample"), "--o", str(tmp_path / "o")]
+    command += ["--embedding", str(folder / "embedding.npy"), "--radius", "30"]
+    command += [
+        "--centers",
+        str(tmp_path / "centers.txt"),
+        "--start",
+        "900",
+        "0",
+        "--end",
+        "-900",
+        "0",
+    ]
+    command += ["--images", "30", "--bootstrap", "0", "--stepmax", "50"]
+    CliRunner().invoke(landscape, command, catch_exceptions=False)
+    assert "2 of its given points are outside the landscape" in caplog.text
+    assert "states without a volume: 4" in caplog.text
+    states = read_tables(tmp_path / "o/states.star")["states"]
+    assert np.isfinite(np.asarray(states["ac4dEnergy"])).all()
+    assert np.isfinite(np.load(tmp_path / "o/path.npy")).all()
