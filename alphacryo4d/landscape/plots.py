@@ -93,8 +93,8 @@ def decorate(
     axes.set_ylim(*limits[2:])
     stretched = _is_narrow(limits)
     axes.set_aspect("auto" if stretched else "equal")
-    axes.set_xlabel(f"{words}RC1 (arb. units)")
-    axes.set_ylabel("RC2 (arb. units, stretched)" if stretched else f"{words}RC2 (arb. units)")
+    axes.set_xlabel(f"{words}RC1 (a.u.)")
+    axes.set_ylabel("RC2 stretched (a.u.)" if stretched else f"{words}RC2 (a.u.)")
 
 
 def surface_grid(

@@ -64,8 +64,8 @@ def draw_space(paths: Sequence[Path], points: Array, column: tuple[str, Array, s
             axes.set_xlim(middle[x] - half, middle[x] + half)
             axes.set_ylim(middle[y] - half, middle[y] + half)
             axes.set_aspect("equal")
-            axes.set_xlabel(f"RC{x + 1} (arb. units)")
-            axes.set_ylabel(f"RC{y + 1} (arb. units)")
+            axes.set_xlabel(f"RC{x + 1} (a.u.)")
+            axes.set_ylabel(f"RC{y + 1} (a.u.)")
         figure.suptitle(
             f"Embedding in space, coloured by {title[0].lower()}{title[1:]}", fontsize=8
         )
