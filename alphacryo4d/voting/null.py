@@ -161,16 +161,15 @@ def null_support(
             folds.labels[folds.labels[:, fold] >= 0, fold], minlength=folds.volumes.shape[1]
         )
         kept = sizes > 0
-        tests.append(
-            heldout_evidence(
-                images,
-                left,
-                folds.volumes[fold][kept],
-                sizes[kept],
-                resolution=folds.resolution,
-                threads=threads,
-            )[:2]
+        judged = heldout_evidence(
+            images,
+            left,
+            folds.volumes[fold][kept],
+            sizes[kept],
+            resolution=folds.resolution,
+            threads=threads,
         )
+        tests.append((judged.evidence, judged.consensus))
     evidence, consensus = (np.concatenate(part) for part in zip(*tests, strict=True))
     ones = np.ones((len(evidence), 1))
     found = measure_support(evidence, consensus, ones, ones)

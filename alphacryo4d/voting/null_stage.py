@@ -12,8 +12,8 @@ import numpy as np
 from alphacryo4d.job import read_job
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles import ParticleSet
+from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.voting import evidence
-from alphacryo4d.voting.images_stage import prepare_rows
 from alphacryo4d.voting.report import number
 from alphacryo4d.voting.votes import count_votes
 

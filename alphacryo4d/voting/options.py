@@ -123,13 +123,15 @@ class ReconstructOptions:
 class ReclassifyOptions:
     """Second classification, seeded by the states of the landscape."""
 
-    rounds: int = setting(2, "Rounds at the most; fewer when the states are stable.")
+    rounds: int = setting(3, "Rounds at the most; fewer when the states are stable.")
     stable: float = setting(0.02, "Share of particles that may change state in a stable round.")
-    iterations: int = setting(4, "Iterations at each resolution.", flags=("--iterations", "--iter"))
-    steps: int = setting(3, "Resolutions from that of the first classification to the finest.")
+    iterations: int = setting(
+        2, "Iterations of a fold in a round.", flags=("--iterations", "--iter")
+    )
     finest: float | None = setting(
         None,
-        "Finest resolution (A); by default what the half maps of the states support.",
+        "Finest resolution (A), reached in the last round; by default that of the first "
+        "classification.",
         flags=("--finest-resolution",),
         type=float,
     )
@@ -146,14 +148,22 @@ class ReclassifyOptions:
         "Keep a particle only where the fold that left it out agrees with its votes; the "
         "held-out agreement is reported as it is before.",
     )
-    merge: bool = setting(True, "Give up states that held-out particles do not support.")
-    refine_poses: bool = setting(
+    merge: bool = setting(
         False,
-        "Refine poses locally after the first round, against volumes that have not seen the "
-        "particle (takes about as long as a round; the tables keep the consensus poses).",
+        "Merge states of which held-out particles say that their mean predicts as well (near "
+        "states of noisy data too); by default the log names them.",
     )
-    angle_error: float = setting(1.0, "Expected error of each pose angle (degrees).")
-    shift_error: float = setting(0.5, "Expected error of each shift (A).")
+    refine_poses: bool = setting(
+        True,
+        "Refine poses locally after every round but the last, against volumes that have not seen "
+        "the particle (the tables keep the consensus poses).",
+    )
+    angle_error: float | None = setting(
+        None,
+        "Error of each pose angle (degrees); with --shift-error. Both are estimated by default.",
+        type=float,
+    )
+    shift_error: float | None = setting(None, "Error of each shift (A).", type=float)
     mask_diameter: float | None = setting(
         None, "Diameter of the spherical solvent mask (A); by default the box.", type=float
     )
@@ -165,21 +175,27 @@ class ReclassifyOptions:
         votes_needed(self.threshold, 255)
         require_setting(self.rounds >= 1, "--rounds must be at least 1")
         require_setting(self.iterations >= 1, "--iterations must be at least 1")
-        require_setting(self.steps >= 1, "--steps must be at least 1")
-        require_setting(
-            self.rounds >= 2 or not self.refine_poses,
-            "--refine-poses: refined poses serve from the second round on; take --rounds 2",
-        )
         require_setting(0 <= self.stable < 1, "--stable must be in [0, 1)")
         require_setting(0 <= self.minimum_posterior < 1, "--minimum-posterior must be in [0, 1)")
         require_setting(
             self.finest is None or self.finest > 0, "--finest-resolution must be positive"
         )
         require_setting(
-            self.angle_error > 0 and self.shift_error > 0,
+            (self.angle_error is None) == (self.shift_error is None),
+            "--angle-error and --shift-error: give both, or none",
+        )
+        require_setting(
+            self.errors is None or min(self.errors) > 0,
             "--angle-error and --shift-error must be positive",
         )
         require_setting(self.memory > 0, "--memory must be positive")
+
+    @property
+    def errors(self) -> tuple[float, float] | None:
+        """Errors of the poses (degrees, A), None to estimate them."""
+        if self.angle_error is None or self.shift_error is None:
+            return None
+        return self.angle_error, self.shift_error
 
 
 @dataclass(frozen=True)

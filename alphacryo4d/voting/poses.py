@@ -1,7 +1,7 @@
 """Local refinement of poses around the consensus, without commitment to a state.
 
-The objective is the likelihood of a particle summed over all states, so that a pose is never bent
-towards the state that a particle happens to be in. Use volumes that have not seen the particle.
+The likelihood of a particle is summed over all states, so that a pose is never bent towards the
+state that a particle happens to be in. Use volumes that have not seen the particle.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution, viewing
 from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.ml3d.model import Grid, resize_cubes
 from alphacryo4d.ml3d.sums import View, expect
+from alphacryo4d.voting.pose_scatter import PoseMoments, log_mean, softmax
 
 Array = np.ndarray[Any, Any]
 
@@ -81,9 +82,7 @@ def moved_images(images: PreparedImages, rotations: Array, shifts: Array) -> Pre
 
 
 def _turned(images: PreparedImages, rotations: Array) -> Array:
-    rows = images.matrices.astype(np.float64)
-    whole = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], axis=1)
-    turned = (rotation_matrices(rotations) @ whole)[:, :2]
+    turned = (rotation_matrices(rotations) @ _frames(images.matrices))[:, :2]
     return np.ascontiguousarray(turned, dtype=np.float32)
 
 
@@ -96,98 +95,128 @@ def _shifted(images: PreparedImages, data: Array, shifts: Array) -> Array:
     return result
 
 
-class _Objective:
-    """Log-likelihood of every particle summed over the states, as a function of its pose."""
+def changes_so_far(images: PreparedImages, rows: Array, rotations: Array, shifts: Array) -> Array:
+    """Changes of poses in the frame of the volume.
 
-    def __init__(self, images: PreparedImages, volumes: Array, grid: Grid, noise: Array) -> None:
-        self.images = images
-        self.grid = grid
-        cubes = resize_cubes(volumes, self.grid.cube) / np.float32(images.box)
-        self.references = self.grid.references(cubes)
-        self.weights = np.full(len(volumes), 1 / len(volumes))
-        self.inverse = 1 / noise[:, : grid.radius + 1]
-        self.shifts = np.zeros((len(images), 2))
-        self.data = images.data
+    Parameters
+    ----------
+    images : PreparedImages
+        With the changed poses.
+    rows : (n,) int array
+    rotations, shifts : (n, 3), (n, 2) arrays
+        Changes of these rows as in :class:`PoseChange`.
 
-    def __call__(self, poses: Array) -> Array:
-        """Values (n,) at poses (n, 5): rotation vector in degrees, shift in Angstrom."""
-        if not np.array_equal(self.shifts, poses[:, 3:]):
-            self.data = _shifted(self.images, self.images.data, poses[:, 3:])
-            self.shifts = poses[:, 3:].copy()
-        moved = replace(self.images, data=self.data, matrices=_turned(self.images, poses[:, :3]))
-        view = View(moved, moved.order, self.grid)
-        values = np.empty(len(moved))
-        values[moved.order] = expect(view, self.references, self.inverse, self.weights).evidence
-        return values
+    Returns
+    -------
+    (n, 6) float64 array
+        Rotation vectors (radians) and shifts of the volume (Angstrom).
+    """
+    whole = _frames(images.matrices[rows])
+    turned = np.einsum("nij,ni->nj", whole, np.deg2rad(rotations))
+    moved = -np.einsum("nij,ni->nj", whole[:, :2], shifts)
+    return np.concatenate([turned, moved], axis=1)
 
 
 def refine_poses(
     images: PreparedImages,
     rows: Array,
+    moments: PoseMoments,
     volumes: Array,
+    weights: Array,
     *,
     resolution: float,
     noise: Array,
-    angle_error: float,
-    shift_error: float,
-    rounds: int = 3,
+    errors: tuple[float, float],
+    before: tuple[Array, Array] | None = None,
     threads: int | None = None,
 ) -> PoseChange:
-    """Most likely small change of the poses of some particles.
-
-    Newton steps on each of the five parameters, from finite differences of the log-likelihood,
-    under a normal prior around the consensus; a step that does not help is halved, then dropped.
+    """Most likely small change of the poses of some particles: one Gauss-Newton step.
 
     Parameters
     ----------
     images : PreparedImages
     rows : (n,) int array
         Particles that the volumes have not seen.
+    moments : PoseMoments
+        Of these rows at the poses of ``images``.
     volumes : (K, box, box, box) float32
         Volumes of the states.
+    weights : (K,) array
+        Share of each state.
     resolution : float
         Finest resolution used (A).
     noise : (G, shells) array
         Noise power by noise group and shell.
-    angle_error, shift_error : float
+    errors : tuple of float
         Expected error of the consensus on each axis (degrees, Angstrom): the prior's width.
-    rounds : int
-        Newton rounds.
+    before : tuple of (n, 3) and (n, 2) arrays, optional
+        Changes that the poses of ``images`` hold already.
     threads : int, optional
+
+    Returns
+    -------
+    PoseChange
+        From the consensus on; a particle that gets less likely keeps its pose.
     """
-    own = take_rows(images, np.asarray(rows))
+    rotations, shifts = before or (np.zeros((len(rows), 3)), np.zeros((len(rows), 2)))
+    share = np.maximum(np.asarray(weights, np.float64) / np.sum(weights), 1e-9)
+    so_far = changes_so_far(images, rows, rotations, shifts)
+    values, changes = moments.marginal(errors, so_far)
+    step = np.einsum("nk,nik->ni", softmax(values[:, :-1] + np.log(share)), changes[..., :-1])
+    whole = _frames(images.matrices[rows])
+    turn = np.rad2deg(np.einsum("nij,nj->ni", whole, step[:, :3]))
+    move = -np.einsum("nij,nj->ni", whole[:, :2], step[:, 3:])
+    new_rotations = rotation_vectors(rotation_matrices(turn) @ rotation_matrices(rotations))
+    new_shifts = shifts + move
+    tried = moved_images(take_rows(images, rows), turn, move)
+    first = log_mean(moments.plain[:, :-1], share) - _prior(rotations, shifts, errors)
+    second = _mixture_evidence(tried, volumes, share, resolution, noise, threads)
+    second -= _prior(new_rotations, new_shifts, errors)
+    better = second > first
+    return PoseChange(
+        np.where(better[:, None], new_rotations, rotations),
+        np.where(better[:, None], new_shifts, shifts),
+        np.where(better, second - first, 0.0),
+    )
+
+
+def rotation_vectors(matrices: Array) -> Array:
+    """Rotation vectors (n, 3) in degrees of rotation matrices (n, 3, 3)."""
+    from scipy.spatial.transform import Rotation
+
+    vectors: Array = Rotation.from_matrix(matrices).as_rotvec(degrees=True)
+    return vectors
+
+
+def _frames(rows: Array) -> Array:
+    """Rotation matrices (n, 3, 3) of their first two rows."""
+    first = rows.astype(np.float64)
+    third = np.cross(first[:, 0], first[:, 1])[:, None]
+    whole: Array = np.concatenate([first, third], axis=1)
+    return whole
+
+
+def _prior(rotations: Array, shifts: Array, errors: tuple[float, float]) -> Array:
+    turned = np.square(rotations / errors[0]).sum(axis=1)
+    total: Array = 0.5 * (turned + np.square(shifts / errors[1]).sum(axis=1))
+    return total
+
+
+def _mixture_evidence(
+    images: PreparedImages,
+    volumes: Array,
+    share: Array,
+    resolution: float,
+    noise: Array,
+    threads: int | None,
+) -> Array:
     radius = min(shell_of_resolution(resolution, images.box, images.pixel_size), images.radius)
-    width = np.array([angle_error] * 3 + [shift_error] * 2)
-    objective = _Objective(own, volumes, Grid(radius, thread_count(threads)), noise)
-
-    def value(poses: Array) -> Array:
-        prior: Array = 0.5 * np.square(poses / width).sum(axis=1)
-        return objective(poses) - prior
-
-    poses = np.zeros((len(own), 5))
-    first = current = value(poses)
-    for turn in range(rounds):
-        step = _newton_step(value, poses, current, width * 0.5 / (turn + 1), width)
-        for _ in range(2):
-            tried = value(poses + step)
-            better = tried > current
-            poses = np.where(better[:, None], poses + step, poses)
-            current = np.maximum(tried, current)
-            step = np.where(better[:, None], 0, 0.4 * step)
-    return PoseChange(poses[:, :3], poses[:, 3:], current - first)
-
-
-def _newton_step(value: Any, poses: Array, current: Array, probe: Array, width: Array) -> Array:
-    """Step (n, 5) from second differences, at most one and a half expected errors long."""
-    step = np.zeros_like(poses)
-    for axis, distance in enumerate(probe):
-        offset = np.zeros(5)
-        offset[axis] = distance
-        up, down = value(poses + offset), value(poses - offset)
-        slope = (up - down) / (2 * distance)
-        curvature = (up + down - 2 * current) / distance**2
-        newton = -slope / np.minimum(curvature, -1e-9)
-        concave = curvature < -0.1 / width[axis] ** 2
-        step[:, axis] = np.where(concave, newton, np.sign(slope) * distance)
-    limited: Array = np.clip(step, -1.5 * width, 1.5 * width)
-    return limited
+    grid = Grid(radius, thread_count(threads))
+    density = (images.box / volumes.shape[1]) ** 3 / images.box
+    references = grid.references(resize_cubes(volumes, grid.cube) * np.float32(density))
+    outcome = expect(
+        View(images, images.order, grid), references, 1 / noise[:, : radius + 1], share
+    )
+    values = np.empty(len(images))
+    values[images.order] = outcome.evidence
+    return values

@@ -3,50 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from alphacryo4d.ml3d.classify import classify, expectation
+from alphacryo4d.ml3d.classify import Classification, classify
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.voting.votes import DROPPED, LEFT_OUT
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass
-class FoldStates:
-    """States of one fold after classification.
-
-    Attributes
-    ----------
-    labels : (n,) int32
-        State of each particle of the fold, from 0.
-    confidence : (n,) float32
-        Its posterior probability.
-    heldout : (m,) int32
-        State that each left-out particle fits best, from 0.
-    heldout_posteriors : (m, K) float32
-    volumes : (K, box, box, box) float32
-    weights : (K,) float64
-        Share of each state.
-    resolution : float
-        Finest resolution used (A).
-    noise : (G, shells) float64
-    log : list of str
-    """
-
-    labels: Array
-    confidence: Array
-    heldout: Array
-    heldout_posteriors: Array
-    volumes: Array
-    weights: Array
-    resolution: float
-    noise: Array
-    log: list[str] = field(default_factory=list)
 
 
 def resolution_steps(first: float, finest: float, steps: int) -> list[float]:
@@ -70,66 +36,41 @@ def seed_labels(states: Array, state_count: int) -> Array:
 def classify_fold(
     images: PreparedImages,
     rows: Array,
-    heldout: Array,
     start: Array,
     *,
-    resolutions: list[float],
+    resolution: float,
     iterations: int,
     rng: np.random.Generator,
     mask_diameter: float | None = None,
     threads: int | None = None,
     check: Callable[[], None] | None = None,
-) -> FoldStates:
-    """Classify the particles of a fold from given states and judge those that it left out.
+) -> Classification:
+    """Classify the particles of a fold from given states, none of which is ever re-seeded.
 
     Parameters
     ----------
     images : PreparedImages
-    rows, heldout : (n,), (m,) int arrays
-        Particles of the fold, and those that it left out; disjoint.
-    start : (n, K) or (K, box, box, box) array
-        Soft labels of ``rows``, or volumes.
-    resolutions : list of float
-        Resolution (A) of each step, coarse to fine.
+    rows : (n,) int array
+        Particles of the fold.
+    start : (n, K) array
+        Soft labels of ``rows``; a row of zeros has no say in the first volumes.
+    resolution : float
+        In Angstrom.
     iterations : int
-        Iterations of each step.
+        Few: with more, the classes fit the noise of their own particles.
     rng : Generator
     mask_diameter, threads, check
         As for :func:`alphacryo4d.ml3d.classify.classify`.
     """
-    count = start.shape[1] if start.ndim == 2 else start.shape[0]
-    log: list[str] = []
-    for resolution in resolutions:
-        options = ClassifyOptions(
-            classes=str(count),
-            iterations=iterations,
-            limit_resolution=resolution,
-            sharpen_to=0,
-            minimum_share=0,
-            mask_diameter=mask_diameter,
-        )
-        found = classify(images, rows, options, rng, start=start, threads=threads, check=check)
-        start = found.volumes
-        log += found.log
-    labels, posteriors = expectation(
-        images,
-        heldout,
-        found.volumes,
-        resolution=found.resolution,
-        noise=found.noise,
-        threads=threads,
+    options = ClassifyOptions(
+        classes=str(start.shape[1]),
+        iterations=iterations,
+        limit_resolution=resolution,
+        sharpen_to=0,
+        minimum_share=0,
+        mask_diameter=mask_diameter,
     )
-    return FoldStates(
-        labels=found.labels,
-        confidence=found.confidence,
-        heldout=labels,
-        heldout_posteriors=posteriors,
-        volumes=found.volumes,
-        weights=found.weights,
-        resolution=found.resolution,
-        noise=found.noise,
-        log=log,
-    )
+    return classify(images, rows, options, rng, start=start, threads=threads, check=check)
 
 
 def fold_assignments(

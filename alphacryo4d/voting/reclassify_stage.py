@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -94,13 +93,13 @@ def _reclassify(
     particles = read_particles(input_table_path(resample))
     groups = read_groups(resample, len(particles))
     states = read_first_states(first, len(particles))
-    finest = options.finest or supported_resolution(first, job.folder, threads)
     start = first_resolution(resample)
+    finest = options.finest or start
     setting = Setting(
         particles,
         groups,
         options,
-        resolution_steps(start, max(finest, 2.2 * particles.pixel_size), options.steps),
+        resolution_steps(start, max(finest, 2.2 * particles.pixel_size), options.rounds),
         seed,
         threads,
         deadline,
@@ -123,20 +122,6 @@ def read_first_states(folder: Path, particles: int) -> Array:
     if not (states > 0).any():
         raise InputError(f"{path}: no particle has a state; lower --threshold of `vote`")
     return states
-
-
-def supported_resolution(folder: Path, scratch: Path, threads: int | None) -> float:
-    """Resolution (A) that half maps of the first states support: the median without mask."""
-    from alphacryo4d.voting.reconstruct_stage import RECONSTRUCTION_JSON, reconstruct_states
-
-    path = folder / RECONSTRUCTION_JSON
-    if not path.is_file():
-        made = reconstruct_states(folder, scratch / "first", threads=threads)
-        path = made[-1]
-    entries = json.loads(path.read_text(encoding="utf-8"))["states"]
-    found = [entry.get("resolution_unmasked") for entry in entries]
-    known = [float(value) for value in found if value is not None]
-    return float(np.median(known)) if known else float("inf")
 
 
 def _write(

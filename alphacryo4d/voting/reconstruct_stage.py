@@ -14,10 +14,10 @@ from alphacryo4d.errors import InputError, UsageError
 from alphacryo4d.job import read_job, start_job
 from alphacryo4d.mrc import read_volume, write_volume
 from alphacryo4d.particles import ParticleSet, read_particles
+from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.progress import Progress, no_progress, show_progress
 from alphacryo4d.star import open_table
 from alphacryo4d.voting.fsc import Correlation, correlate_halves, difference_map
-from alphacryo4d.voting.images_stage import prepare_rows
 from alphacryo4d.voting.options import ReconstructOptions
 from alphacryo4d.voting.output_stage import state_table
 

@@ -10,12 +10,12 @@ import numpy as np
 from alphacryo4d import files
 from alphacryo4d.job import Deadline, Job
 from alphacryo4d.particles import ParticleSet
+from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.progress import show_progress
-from alphacryo4d.voting.images_stage import prepare_rows
 from alphacryo4d.voting.merging import merged_states, renumbered, say, unsupported
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
+from alphacryo4d.voting.poses import changes_so_far, moved_images, refine_poses
 from alphacryo4d.voting.reclassify import (
-    FoldStates,
     changed_share,
     classify_fold,
     fold_assignments,
@@ -96,8 +96,6 @@ class Rounds:
                     progress=progress,
                 )
             if batch in self._moves:
-                from alphacryo4d.voting.poses import moved_images
-
                 self._images = moved_images(self._images, *self._moves[batch])
             self._batch = batch
         return self._images
@@ -112,6 +110,7 @@ class Rounds:
             np.zeros(shape[0], np.int32),
         )
         tests: list[tuple[Array, ...]] = []
+        losses = np.zeros((2, count, count))
         batches = int(setting.groups[:, 0].max())
         with show_progress(f"round {number}") as progress:
             for batch in range(1, batches + 1):
@@ -122,9 +121,11 @@ class Rounds:
                     progress(done, batches * setting.folds)
                     result = self._kept(number, batch, fold, states, count)
                     tests.append(self._take(found, batch, fold, result))
+                    losses += np.stack([result["lost"], result["lost_squares"]])
             progress(1, 1)
         found.support = measure_support(
-            *(np.concatenate(parts) for parts in zip(*tests, strict=True))
+            *(np.concatenate(parts) for parts in zip(*tests, strict=True)),
+            losses=(losses[0], losses[1]),
         )
         return found
 
@@ -150,62 +151,70 @@ class Rounds:
         members = self.batch_rows(batch)
         images = self.images(batch)
         rows, heldout = self._sides(members, fold)
+        resolution = setting.resolutions[min(number, len(setting.resolutions)) - 1]
         found = classify_fold(
             images,
             rows,
-            heldout,
             seed_labels(states[members[rows]], count),
-            resolutions=setting.resolutions if number == 1 else setting.resolutions[-1:],
+            resolution=resolution,
             iterations=options.iterations,
             rng=np.random.default_rng([setting.seed, number, batch, fold]),
             mask_diameter=options.mask_diameter,
             threads=setting.threads,
             check=setting.deadline.check if setting.deadline is not None else None,
         )
-        evidence, consensus, posteriors = heldout_evidence(
+        rotations, shifts = self._changes(batch, heldout)
+        judged = heldout_evidence(
             images,
             heldout,
             found.volumes,
             found.weights,
             resolution=found.resolution,
             noise=found.noise,
+            errors=options.errors,
+            so_far=changes_so_far(images, heldout, rotations, shifts),
             threads=setting.threads,
         )
         result = {
             "labels": found.labels,
             "confidence": found.confidence,
-            "heldout": found.heldout,
-            "evidence": evidence,
-            "consensus": consensus,
-            "posteriors": posteriors,
+            "heldout": judged.labels,
+            "evidence": judged.evidence,
+            "consensus": judged.consensus,
+            "posteriors": judged.posteriors,
             "weights": found.weights,
+            "lost": judged.losses[0],
+            "lost_squares": judged.losses[1],
+            "errors": np.array(judged.errors),
             "log": np.array(found.log, dtype=np.str_),
         }
-        if options.refine_poses and number == 1:
-            result |= self._poses(images, heldout, found)
+        if options.refine_poses and number < options.rounds:
+            change = refine_poses(
+                images,
+                heldout,
+                judged.moments,
+                found.volumes,
+                found.weights,
+                resolution=found.resolution,
+                noise=found.noise,
+                errors=judged.errors,
+                before=(rotations, shifts),
+                threads=setting.threads,
+            )
+            result |= {"rotations": change.rotations, "shifts": change.shifts, "gain": change.gain}
         return result
+
+    def _changes(self, batch: int, rows: Array) -> tuple[Array, Array]:
+        """Changes that the poses of some particles of a batch hold already."""
+        if batch not in self._moves:
+            return np.zeros((len(rows), 3)), np.zeros((len(rows), 2))
+        rotations, shifts = self._moves[batch]
+        return rotations[rows], shifts[rows]
 
     def _sides(self, members: Array, fold: int) -> tuple[Array, Array]:
         """Particles of a fold and those that it leaves out, as places in the batch."""
         left = self.setting.groups[members, 1] == fold + 1
         return np.flatnonzero(~left), np.flatnonzero(left)
-
-    def _poses(self, images: PreparedImages, heldout: Array, states: FoldStates) -> Any:
-        """Refined poses of left-out particles; they hold from the next round on."""
-        from alphacryo4d.voting.poses import refine_poses
-
-        options = self.setting.options
-        change = refine_poses(
-            images,
-            heldout,
-            states.volumes,
-            resolution=states.resolution,
-            noise=states.noise,
-            angle_error=options.angle_error,
-            shift_error=options.shift_error,
-            threads=self.setting.threads,
-        )
-        return {"rotations": change.rotations, "shifts": change.shifts, "gain": change.gain}
 
     def _take(
         self, found: Round, batch: int, fold: int, result: dict[str, Array]
@@ -222,8 +231,10 @@ class Rounds:
             rotations, shifts = found.moves.setdefault(batch, start)
             rotations[heldout], shifts[heldout] = result["rotations"], result["shifts"]
             found.log.append(
-                f"poses of {len(heldout)} particles: {result['rotations'].std():.2f} degrees, "
-                f"{result['shifts'].std():.2f} A, {result['gain'].mean():.2f} nats gained each"
+                f"batch {batch} fold {fold + 1}: errors of the poses {result['errors'][0]:.2f} "
+                f"degrees, {result['errors'][1]:.2f} A on each axis; changed so far by "
+                f"{result['rotations'].std():.2f} degrees, {result['shifts'].std():.2f} A, "
+                f"{result['gain'].mean():.2f} nats gained each"
             )
         weights = np.broadcast_to(result["weights"], result["posteriors"].shape)
         return result["evidence"], result["consensus"], result["posteriors"], weights
@@ -274,6 +285,12 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
         states = election.states
         leaving = unsupported(support)
         merge = setting.options.merge and support.real and leaving.size > 0
+        if leaving.size and not setting.options.merge:
+            named = ", ".join(f"{kept[k]} with {kept[support.partner[k]]}" for k in leaving)
+            say(
+                log,
+                f"round {turn}: left-out particles would lose nothing if --merge joined {named}",
+            )
         if merge and turn < setting.options.rounds:
             states, kept = merged_states(log, turn, support, states, kept, leaving)
             best = None

@@ -227,10 +227,13 @@ def _null(
 
 
 def first_resolution(resample: Path) -> float:
-    """Resolution (A) at which the folds were classified."""
-    record = read_job(resample) or {}
-    classify = record.get("options", {}).get("classify", {})
-    return float(classify.get("limit_resolution", 15.0))
+    """Finest resolution (A) at which the folds were classified."""
+    options = (read_job(resample) or {}).get("options", {})
+    classify = options.get("classify", {})
+    coarse = float(classify.get("limit_resolution", 15.0))
+    if options.get("resample", {}).get("engine", "native") != "native":
+        return coarse
+    return min(coarse, float(classify.get("sharpen_to") or coarse))
 
 
 def write_election(folder: Path, table: Any, election: Election, state_count: int) -> list[Path]:

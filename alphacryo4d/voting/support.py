@@ -17,6 +17,7 @@ from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.ml3d.model import Grid, resize_cubes
 from alphacryo4d.ml3d.sums import View, expect
+from alphacryo4d.voting.pose_scatter import PoseMoments, log_mean, pose_moments, softmax
 
 Array = np.ndarray[Any, Any]
 
@@ -72,7 +73,12 @@ class Support:
 
 
 def measure_support(
-    evidence: Array, consensus: Array, posteriors: Array, weights: Array
+    evidence: Array,
+    consensus: Array,
+    posteriors: Array,
+    weights: Array,
+    *,
+    losses: tuple[Array, Array] | None = None,
 ) -> Support:
     """Gains of the mixture of states over the consensus and over one state fewer.
 
@@ -86,16 +92,28 @@ def measure_support(
         Posteriors of the states.
     weights : (n, K) or (K,) array
         Prior probabilities of the states that the posteriors used.
+    losses : tuple of (K, K) arrays, optional
+        Sum and sum of squares over all particles of what is lost when two states become their
+        mean (:meth:`PoseMoments.merging_losses`). Without them state k is given to state j as
+        that is, which changes the likelihood of a particle by the factor
+        1 - posterior_k + posterior_j weight_k / weight_j.
 
     Returns
     -------
     Support
-        Merging state k into state j changes the likelihood of a particle by the factor
-        1 - posterior_k + posterior_j weight_k / weight_j; the best j counts.
+        The partner j that a state can best be merged with counts.
     """
     gains = np.asarray(evidence, np.float64) - consensus
     count, states = posteriors.shape
     root = np.sqrt(max(count, 1))
+    if losses is not None:
+        mean = losses[0] / max(count, 1)
+        np.fill_diagonal(mean, np.inf)
+        partner, every = mean.argmin(axis=1), np.arange(states)
+        best = mean[every, partner]
+        spread = np.maximum(losses[1][every, partner] / max(count, 1) - best**2, 0)
+        error = np.sqrt(spread) / root
+        return Support(float(gains.mean()), float(gains.std() / root), best, error, partner, count)
     share = np.clip(np.broadcast_to(weights, posteriors.shape).astype(np.float64), 1e-9, None)
     soft = posteriors.astype(np.float64)
     ratio = soft / share
@@ -114,6 +132,34 @@ def measure_support(
     return Support(float(gains.mean()), float(gains.std() / root), loss, error, partner, count)
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """Likelihoods of particles under states that have not seen them.
+
+    Attributes
+    ----------
+    evidence, consensus : (n,) float64
+        Log-likelihoods under the mixture of the states, and under their weighted mean.
+    posteriors : (n, K) float32
+        Of the states.
+    labels : (n,) int32
+        Most likely state, from 0; how frequent the states are counts, for the sake of rare ones.
+    errors : tuple of float
+        Errors of the poses (degrees, A) that were integrated out.
+    losses : tuple of (K, K) float64
+        Of :meth:`PoseMoments.merging_losses`.
+    moments : PoseMoments
+    """
+
+    evidence: Array
+    consensus: Array
+    posteriors: Array
+    labels: Array
+    errors: tuple[float, float]
+    losses: tuple[Array, Array]
+    moments: PoseMoments
+
+
 def heldout_evidence(
     images: PreparedImages,
     rows: Array,
@@ -122,9 +168,14 @@ def heldout_evidence(
     *,
     resolution: float,
     noise: Array | None = None,
+    errors: tuple[float, float] | None = None,
+    so_far: Array | None = None,
     threads: int | None = None,
-) -> tuple[Array, Array, Array]:
+) -> HeldOut:
     """Likelihoods of particles under states that have not seen them, and under their mean.
+
+    Errors of the poses are integrated out on both sides: a homogeneous data set whose poses are
+    not exact would otherwise seem to have states, namely the molecule turned a little.
 
     Parameters
     ----------
@@ -139,35 +190,49 @@ def heldout_evidence(
         Finest resolution used (A).
     noise : (G, shells) array, optional
         Noise power; by default estimated from what the states leave unexplained.
+    errors : tuple of float, optional
+        Standard deviations of the pose errors (degrees, A); by default estimated.
+    so_far : (n, 6) array, optional
+        What the poses were changed by already, in the volume's frame.
     threads : int, optional
-
-    Returns
-    -------
-    evidence, consensus : (n,) float64
-        Log-likelihoods under the mixture and under the weighted mean volume.
-    posteriors : (n, K) float32
     """
+    share = np.maximum(np.asarray(weights, np.float64), 1e-9 * np.sum(weights))
+    share /= share.sum()
+    if noise is None:
+        noise = _remaining_noise(images, rows, volumes, share, resolution, threads)
+    moments = pose_moments(
+        images, rows, volumes, share, resolution=resolution, noise=noise, threads=threads
+    )
+    changed = np.zeros((len(rows), 6)) if so_far is None else so_far
+    if errors is None:
+        errors = moments.estimated_errors(share, changed)
+    values, _ = moments.marginal(errors, changed)
+    posteriors = softmax(values[:, :-1] + np.log(share)).astype(np.float32)
+    return HeldOut(
+        evidence=log_mean(values[:, :-1], share),
+        consensus=values[:, -1],
+        posteriors=posteriors,
+        labels=posteriors.argmax(axis=1).astype(np.int32),
+        errors=errors,
+        losses=moments.merging_losses(errors, changed, share),
+        moments=moments,
+    )
+
+
+def _remaining_noise(
+    images: PreparedImages,
+    rows: Array,
+    volumes: Array,
+    weights: Array,
+    resolution: float,
+    threads: int | None,
+) -> Array:
+    """Noise power (G, shells) that the states leave, after three rounds."""
     radius = min(shell_of_resolution(resolution, images.box, images.pixel_size), images.radius)
     grid = Grid(radius, thread_count(threads))
     view = View(images, images.sorted_rows(np.asarray(rows, np.int64)), grid)
-    place = np.empty(len(images), np.int64)
-    place[view.rows] = np.arange(len(view.rows))
-    order = place[rows]
-    share = np.asarray(weights, np.float64) / np.sum(weights)
     density = (images.box / volumes.shape[1]) ** 3 / images.box
-    cubes = resize_cubes(volumes, grid.cube) * np.float32(density)
-    references = grid.references(cubes)
-    if noise is None:
-        noise = _remaining_noise(view, references, share)
-    inverse = 1 / noise[:, : radius + 1]
-    states = expect(view, references, inverse, share)
-    mean = np.tensordot(share, cubes, 1)[None].astype(np.float32)
-    single = expect(view, grid.references(mean), inverse, np.ones(1))
-    return states.evidence[order], single.evidence[order], states.posteriors[order]
-
-
-def _remaining_noise(view: View, references: Array, weights: Array) -> Array:
-    """Noise power (G, shells) that the states leave, after three rounds."""
+    references = grid.references(resize_cubes(volumes, grid.cube) * np.float32(density))
     noise = data_power(view)
     for _ in range(3):
         noise[:, 0] = noise[:, 1]

@@ -11,9 +11,9 @@ import numpy as np
 from alphacryo4d import files
 from alphacryo4d.errors import InputError
 from alphacryo4d.particles import ParticleSet
+from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.progress import show_progress
 from alphacryo4d.star import read_tables
-from alphacryo4d.voting.images_stage import prepare_rows
 from alphacryo4d.voting.support import (
     Support,
     heldout_evidence,
@@ -24,6 +24,9 @@ from alphacryo4d.voting.support import (
 logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
+
+_NEVER = 1e12
+"""Loss of two states that no fold has both: they are not merged."""
 
 
 def support_of_votes(
@@ -73,6 +76,9 @@ def support_of_votes(
     batch, fold = (table[name].to_numpy(int) for name in ("ac4dBatch", "ac4dFold"))
     counts = table["ac4dParticleCount"].to_numpy(float)
     tests: list[tuple[Array, ...]] = []
+    losses = np.zeros((2, state_count, state_count))
+    together = np.zeros((state_count, state_count), bool)
+    errors: list[tuple[float, float]] = []
     whole = [(b, f) for b in np.unique(batch).tolist() for f in np.unique(fold).tolist()]
     with show_progress("left-out particles") as progress:
         for done, (b, f) in enumerate(whole):
@@ -85,17 +91,27 @@ def support_of_votes(
                 volumes[members], volume_states[members], counts[members], state_count
             )
             images = prepare_rows(particles, rows, resolution, threads=threads, memory=memory)
-            evidence, consensus, soft = heldout_evidence(
+            found = heldout_evidence(
                 images, np.arange(len(rows)), means, shares, resolution=resolution, threads=threads
             )
+            errors.append(found.errors)
+            pairs = np.ix_(present, present)
+            together[pairs] = True
+            for total, more in zip(losses, found.losses, strict=True):
+                total[pairs] += more
             posteriors = np.zeros((len(rows), state_count), np.float32)
-            posteriors[:, present] = soft
+            posteriors[:, present] = found.posteriors
             weights = np.zeros(state_count)
             weights[present] = shares
-            tests.append(
-                (evidence, consensus, posteriors, np.broadcast_to(weights, posteriors.shape))
-            )
+            shown = np.broadcast_to(weights, posteriors.shape)
+            tests.append((found.evidence, found.consensus, posteriors, shown))
         progress(1, 1)
     if not tests:
         return None
-    return measure_support(*(np.concatenate(parts) for parts in zip(*tests, strict=True)))
+    turned, moved = np.mean(errors, axis=0)
+    logger.info("errors of the poses, estimated: %.2f degrees, %.2f A on each axis", turned, moved)
+    losses[0][~together] = _NEVER
+    return measure_support(
+        *(np.concatenate(parts) for parts in zip(*tests, strict=True)),
+        losses=(losses[0], losses[1]),
+    )

@@ -38,16 +38,19 @@ def row(name: str, states: np.ndarray, truth: np.ndarray) -> str:
 
 def main() -> None:
     """Run, score, print."""
+    given, extra = sys.argv[1:], []
+    if "--" in given:
+        extra = given[given.index("--") + 1 :]
+        given = given[: given.index("--")]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("project", type=Path)
     parser.add_argument("--truth", type=Path, required=True)
     parser.add_argument("--o", type=Path, required=True)
-    parser.add_argument("extra", nargs="*", help="Options of vote reclassify, after --.")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     truth = np.load(arguments.truth)
     begun = time.monotonic()
     command = [sys.executable, "-m", "alphacryo4d", "vote", "reclassify", "--overwrite"]
-    command += ["--i", str(arguments.project), "--o", str(arguments.o), *arguments.extra]
+    command += ["--i", str(arguments.project), "--o", str(arguments.o), *extra]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - begun
     print("| votes | precision | recall | states | kept |\n|---|---|---|---|---|")

@@ -5,7 +5,7 @@ import pytest
 import simulated
 
 from alphacryo4d.particles import read_particles
-from alphacryo4d.voting.images_stage import prepare_rows
+from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.voting.null import group_volumes, projections, simulate_null
 
 

@@ -1,12 +1,14 @@
 """Reclassification and reconstruction on simulated particles whose states are known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import simulated
 
 from alphacryo4d.mrc import read_volume
+from alphacryo4d.particles import read_particles
 from alphacryo4d.star import open_table
 from alphacryo4d.voting.options import ReclassifyOptions, ReconstructOptions
 from alphacryo4d.voting.reclassify import (
@@ -19,7 +21,7 @@ from alphacryo4d.voting.reclassify_stage import run_reclassify
 from alphacryo4d.voting.reconstruct_stage import run_reconstruct
 
 QUICK = ReclassifyOptions(
-    rounds=1, iterations=5, steps=1, finest=15.0, reconstruct=False, mask_diameter=100.0
+    rounds=1, iterations=5, finest=15.0, reconstruct=False, mask_diameter=100.0
 )
 COUNT = 1600
 
@@ -113,6 +115,20 @@ def test_noise_has_no_states(tmp_path):
     assert not report["support"]["states_are_real"]
 
 
+@pytest.mark.parametrize(("errors", "real"), [((None, None), False), ((0.02, 0.01), True)])
+def test_wrong_poses_are_no_states(tmp_path, errors, real):
+    """One conformer; its turned copies are states only where poses are taken for exact."""
+    rng = np.random.default_rng(15)
+    table, angles = simulated.simulate(tmp_path, np.ones(COUNT, int), 0.3, rng, angle_error=5.0)
+    given = read_particles(table).angles
+    seeds = 1 + (given[:, 2] > angles[:, 2]).astype(int)
+    simulated.write_project(tmp_path, table, seeds, rng)
+    options = replace(QUICK, angle_error=errors[0], shift_error=errors[1])
+    run_reclassify(tmp_path, tmp_path / "reclassify", options=options)
+    report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
+    assert report["support"]["states_are_real"] is real
+
+
 def test_a_state_that_nobody_needs_is_merged(tmp_path):
     """Two true states, three seeds: one seed is a random part of the first state."""
     rng = np.random.default_rng(8)
@@ -121,7 +137,7 @@ def test_a_state_that_nobody_needs_is_merged(tmp_path):
     split = np.where((truth == 1) & (rng.random(COUNT) < 0.5), 3, truth)
     simulated.write_project(tmp_path, table, split, rng)
     options = ReclassifyOptions(
-        rounds=3, iterations=5, steps=1, finest=15.0, reconstruct=False, mask_diameter=100.0
+        rounds=3, iterations=5, finest=15.0, merge=True, reconstruct=False, mask_diameter=100.0
     )
     run_reclassify(tmp_path, tmp_path / "reclassify", options=options)
     report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
