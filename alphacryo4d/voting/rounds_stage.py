@@ -57,7 +57,9 @@ class Round:
     confidence: Array
     """(P, M+1) float32: posterior of that state."""
     heldout: Array
-    """(P,) int32: state from 0 of the fold that left the particle out."""
+    """(P,) int32: state from 0 of the fold that left the particle out, all equally frequent."""
+    weighted: Array
+    """(P,) int32: the same where it counts how frequent the states are."""
     support: Support | None = None
     log: list[str] = field(default_factory=list)
     moves: dict[int, tuple[Array, Array]] = field(default_factory=dict)
@@ -107,6 +109,7 @@ class Rounds:
         found = Round(
             np.full(shape, LEFT_OUT, np.int32),
             np.zeros(shape, np.float32),
+            np.zeros(shape[0], np.int32),
             np.zeros(shape[0], np.int32),
         )
         tests: list[tuple[Array, ...]] = []
@@ -225,6 +228,7 @@ class Rounds:
         found.labels[members[rows], fold] = result["labels"]
         found.confidence[members[rows], fold] = result["confidence"]
         found.heldout[members[heldout]] = result["heldout"]
+        found.weighted[members[heldout]] = result["posteriors"].argmax(axis=1)
         found.log += [str(line) for line in result["log"]]
         if "rotations" in result:
             start = (np.zeros((len(members), 3)), np.zeros((len(members), 2)))
@@ -279,7 +283,7 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
         log += found.log
         if best is not None and best.support is not None and support.gain <= best.support.gain:
             say(log, f"round {turn}: left-out particles gain no more; the round before stays")
-            return best, kept, log
+            break
         best = found
         rounds.take_poses(found)
         states = election.states
@@ -298,6 +302,8 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
             say(log, f"round {turn}: the states are stable")
             break
     assert best is not None
+    # states of the rounds before must not shrink because they are small; the last word may say so
+    best.heldout = best.weighted
     return best, kept, log
 
 

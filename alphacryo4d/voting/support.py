@@ -143,7 +143,7 @@ class HeldOut:
     posteriors : (n, K) float32
         Of the states.
     labels : (n,) int32
-        Most likely state, from 0; how frequent the states are counts, for the sake of rare ones.
+        Most likely state when all are equally frequent, from 0.
     errors : tuple of float
         Errors of the poses (degrees, A) that were integrated out.
     losses : tuple of (K, K) float64
@@ -212,7 +212,7 @@ def heldout_evidence(
         evidence=log_mean(values[:, :-1], share),
         consensus=values[:, -1],
         posteriors=posteriors,
-        labels=posteriors.argmax(axis=1).astype(np.int32),
+        labels=values[:, :-1].argmax(axis=1).astype(np.int32),
         errors=errors,
         losses=moments.merging_losses(errors, changed, share),
         moments=moments,
