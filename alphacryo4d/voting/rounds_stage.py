@@ -267,6 +267,7 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
     states = renumbered(states, kept)
     log: list[str] = []
     best: Round | None = None
+    before = 1.0
     for turn in range(1, setting.options.rounds + 1):
         found = rounds.play(turn, states, len(kept))
         votes = np.empty((len(states), len(kept)), np.uint8)
@@ -284,7 +285,14 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
         if best is not None and best.support is not None and support.gain <= best.support.gain:
             say(log, f"round {turn}: left-out particles gain no more; the round before stays")
             break
-        best = found
+        if best is not None and changed > max(before, setting.options.stable):
+            say(
+                log,
+                f"round {turn}: more particles change their state than in the round before; the "
+                "states drift, and the round before stays",
+            )
+            break
+        best, before = found, changed
         rounds.take_poses(found)
         states = election.states
         leaving = unsupported(support)
