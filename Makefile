@@ -31,7 +31,7 @@ demo: $(READY)
 	$(BIN)/alphacryo4d demo --o $(DEMO) --overwrite
 
 test: $(TESTED)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: $(TESTED)
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """A real Slurm on this machine: munged, slurmctld, slurmd, started and stopped by the tests."""
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -90,7 +91,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     )
     before = os.environ.get("SLURM_CONF")
     os.environ["SLURM_CONF"] = str(configuration)
-    munge = start_munge()
+    with Path("/run/lock/alphacryo4d-munge").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # test files run in two processes
+        munge = start_munge()
     programs = [shutil.which(name) or f"/usr/sbin/{name}" for name in ("slurmctld", "slurmd")]
     daemons = [subprocess.Popen([program, "-D"]) for program in programs]
     try:
