@@ -321,7 +321,7 @@ class _Trap:
 
 def test_pickled_files_are_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    np.save("trap.npy", np.array([_Trap()], dtype=object), allow_pickle=True)
+    np.save("trap.npy", np.array([_Trap()], dtype=object))
     Path("trap.npy").rename("trap.cs")
     with pytest.raises(InputError, match="not a readable"):
         read_cs(Path("trap.cs"))

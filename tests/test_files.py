@@ -70,7 +70,7 @@ def test_wrong_arrays_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.npy").write_bytes(path.read_bytes()[:-8])
     with pytest.raises(InputError, match=r"b\.npy: not a readable"):
         load_array(tmp_path / "b.npy")
-    np.save(tmp_path / "c.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "c.npy", np.array([{}], dtype=object))
     with pytest.raises(InputError, match=r"c\.npy: not a readable"):
         load_array(tmp_path / "c.npy")
     with pytest.raises(InputError, match=r"d\.npy: no such file"):
