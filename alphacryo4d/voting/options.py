@@ -123,17 +123,18 @@ class ReconstructOptions:
 class ReclassifyOptions:
     """Second classification, seeded by the states of the landscape."""
 
-    rounds: int = setting(3, "Rounds at the most; fewer when the states are stable.")
+    rounds: int = setting(1, "Rounds at the most; fewer when the states are stable.")
     stable: float = setting(0.02, "Share of particles that may change state in a stable round.")
     iterations: int = setting(
-        2, "Iterations of a fold in a round.", flags=("--iterations", "--iter")
+        3, "Iterations of a fold in a round.", flags=("--iterations", "--iter")
     )
-    finest: float | None = setting(
-        None,
-        "Finest resolution (A), reached in the last round; by default that of the first "
-        "classification.",
+    finest: float = setting(
+        8.0,
+        "Finest resolution (A); that of the first classification where that is finer.",
         flags=("--finest-resolution",),
-        type=float,
+    )
+    components: int = setting(
+        11, "Components in which the states differ; at most one fewer than there are states."
     )
     threshold: str = setting(
         "1/2",
@@ -155,8 +156,8 @@ class ReclassifyOptions:
     )
     refine_poses: bool = setting(
         True,
-        "Refine poses locally after every round but the last, against volumes that have not seen "
-        "the particle (the tables keep the consensus poses).",
+        "Refine poses locally on the way, conformation integrated out (the tables keep the "
+        "consensus poses).",
     )
     angle_error: float | None = setting(
         None,
@@ -177,9 +178,8 @@ class ReclassifyOptions:
         require_setting(self.iterations >= 1, "--iterations must be at least 1")
         require_setting(0 <= self.stable < 1, "--stable must be in [0, 1)")
         require_setting(0 <= self.minimum_posterior < 1, "--minimum-posterior must be in [0, 1)")
-        require_setting(
-            self.finest is None or self.finest > 0, "--finest-resolution must be positive"
-        )
+        require_setting(self.finest > 0, "--finest-resolution must be positive")
+        require_setting(self.components >= 1, "--components must be at least 1")
         require_setting(
             (self.angle_error is None) == (self.shift_error is None),
             "--angle-error and --shift-error: give both, or none",

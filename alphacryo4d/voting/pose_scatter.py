@@ -164,17 +164,29 @@ class PoseMoments:
             mean = np.einsum("nk,nik->ni", share, changes[..., :-1])
             spread = np.einsum("nk,nik,njk->nij", share, changes[..., :-1], changes[..., :-1])
             covariance = np.linalg.inv(self.curvature + np.diag(1 / variance)) + spread
-            total = so_far[:, :, None] * mean[:, None] + mean[:, :, None] * so_far[:, None]
-            second = covariance + total + so_far[:, :, None] * so_far[:, None]
-            square = np.einsum("nii->ni", second).mean(axis=0)
-            # one direction of three keeps the prior's variance: the line of sight
-            moved = max(float(square[3:].sum()) - errors[1] ** 2, 0.0) / 2
-            turned = float(square[:3].mean())
-            errors = (
-                float(np.clip(np.rad2deg(np.sqrt(turned)), 0.02, 10.0)),
-                float(np.clip(np.sqrt(moved), 0.01, 10.0)),
-            )
+            covariance -= mean[:, :, None] * mean[:, None, :]
+            errors = errors_of(so_far + mean, covariance, errors)
         return errors
+
+
+def errors_of(change: Array, covariance: Array, before: tuple[float, float]) -> tuple[float, float]:
+    """Errors of the poses (degrees, A on each axis) that particles show; one step of EM.
+
+    Parameters
+    ----------
+    change : (n, 6) array
+        Expected errors of the particles, radians and Angstrom in the volume's frame.
+    covariance : (n, 6, 6) array
+    before : tuple of float
+        Errors that both were found with.
+    """
+    square = (np.einsum("nii->ni", covariance) + change**2).mean(axis=0)
+    # one direction of three keeps the prior's variance: the line of sight
+    moved = max(float(square[3:].sum()) - before[1] ** 2, 0.0) / 2
+    return (
+        float(np.clip(np.rad2deg(np.sqrt(square[:3].mean())), 0.02, 10.0)),
+        float(np.clip(np.sqrt(moved), 0.01, 10.0)),
+    )
 
 
 def pose_variance(errors: tuple[float, float]) -> Array:

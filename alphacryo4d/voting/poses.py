@@ -1,42 +1,16 @@
-"""Local refinement of poses around the consensus, without commitment to a state.
-
-The likelihood of a particle is summed over all states, so that a pose is never bent towards the
-state that a particle happens to be in. Use volumes that have not seen the particle.
-"""
+"""Small changes of poses around the consensus, in the frames of the image and of the volume."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution, viewing_order
-from alphacryo4d.ml3d.kernels_linear import thread_count
-from alphacryo4d.ml3d.model import Grid, resize_cubes
-from alphacryo4d.ml3d.sums import View, expect
-from alphacryo4d.voting.pose_scatter import PoseMoments, log_mean, softmax
+from alphacryo4d.ml3d.images import PreparedImages
+from alphacryo4d.ml3d.kernels_linear import in_ranges
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class PoseChange:
-    """Change of the poses of some particles.
-
-    Attributes
-    ----------
-    rotations : (n, 3) float64
-        Rotation vectors in the frame of the image (degrees): R becomes exp(rotation) R.
-    shifts : (n, 2) float64
-        Added to the shift that centres the image (Angstrom).
-    gain : (n,) float64
-        Rise of the log-likelihood.
-    """
-
-    rotations: Array
-    shifts: Array
-    gain: Array
 
 
 def rotation_matrices(vectors: Array) -> Array:
@@ -52,19 +26,6 @@ def rotation_matrices(vectors: Array) -> Array:
     return matrices
 
 
-def take_rows(images: PreparedImages, rows: Array) -> PreparedImages:
-    """The same samples of some particles only, in the order of ``rows``."""
-    third = np.cross(images.matrices[rows, 0], images.matrices[rows, 1])
-    return replace(
-        images,
-        data=np.ascontiguousarray(images.data[rows]),
-        ctf=np.ascontiguousarray(images.ctf[rows]),
-        matrices=np.ascontiguousarray(images.matrices[rows]),
-        group=np.ascontiguousarray(images.group[rows]),
-        order=viewing_order(third.astype(np.float64)),
-    )
-
-
 def moved_images(images: PreparedImages, rotations: Array, shifts: Array) -> PreparedImages:
     """Samples with changed poses.
 
@@ -76,21 +37,23 @@ def moved_images(images: PreparedImages, rotations: Array, shifts: Array) -> Pre
     shifts : (P, 2) array
         Further shift of the image (Angstrom).
     """
-    return replace(
-        images, matrices=_turned(images, rotations), data=_shifted(images, images.data, shifts)
-    )
+    moving = MovingPoses(images)
+    moving.turn(np.arange(len(images)), rotations, shifts)
+    return moving.images
 
 
-def _turned(images: PreparedImages, rotations: Array) -> Array:
-    turned = (rotation_matrices(rotations) @ _frames(images.matrices))[:, :2]
-    return np.ascontiguousarray(turned, dtype=np.float32)
+def _turned(matrices: Array, rotations: Array) -> Array:
+    turned: Array = (rotation_matrices(rotations) @ _frames(matrices))[:, :2]
+    return turned
 
 
 def _shifted(images: PreparedImages, data: Array, shifts: Array) -> Array:
-    cycles = np.asarray(shifts, np.float32) / np.float32(images.box * images.pixel_size)
-    phase = np.outer(cycles[:, 0], images.kx) + np.outer(cycles[:, 1], images.ky)
-    turn = np.exp(np.complex64(-2j * np.pi) * phase.astype(np.float32))
-    moved = data.view(np.complex64)[..., 0] * turn
+    """Samples (n, S, 2) of images moved by shifts (n, 2) in A."""
+    radius = max(int(images.kx.max()), int(np.abs(images.ky).max()))
+    wave = np.arange(-radius, radius + 1) * (-2j * np.pi / (images.box * images.pixel_size))
+    along_x, along_y = (np.exp(np.outer(shifts[:, axis], wave)) for axis in (0, 1))
+    turn = along_x[:, images.kx + radius] * along_y[:, images.ky + radius]
+    moved = data.view(np.complex64)[..., 0] * turn.astype(np.complex64)
     result: Array = np.ascontiguousarray(moved).view(np.float32).reshape(data.shape)
     return result
 
@@ -104,7 +67,7 @@ def changes_so_far(images: PreparedImages, rows: Array, rotations: Array, shifts
         With the changed poses.
     rows : (n,) int array
     rotations, shifts : (n, 3), (n, 2) arrays
-        Changes of these rows as in :class:`PoseChange`.
+        Rotation vectors in the frame of the image (degrees), and shifts of the image (A).
 
     Returns
     -------
@@ -117,67 +80,74 @@ def changes_so_far(images: PreparedImages, rows: Array, rotations: Array, shifts
     return np.concatenate([turned, moved], axis=1)
 
 
-def refine_poses(
-    images: PreparedImages,
-    rows: Array,
-    moments: PoseMoments,
-    volumes: Array,
-    weights: Array,
-    *,
-    resolution: float,
-    noise: Array,
-    errors: tuple[float, float],
-    before: tuple[Array, Array] | None = None,
-    threads: int | None = None,
-) -> PoseChange:
-    """Most likely small change of the poses of some particles: one Gauss-Newton step.
+def in_image_frame(images: PreparedImages, rows: Array, step: Array) -> tuple[Array, Array]:
+    """Turns (n, 3) in degrees and shifts (n, 2) in A of the images for changes of the volume.
 
     Parameters
     ----------
     images : PreparedImages
     rows : (n,) int array
-        Particles that the volumes have not seen.
-    moments : PoseMoments
-        Of these rows at the poses of ``images``.
-    volumes : (K, box, box, box) float32
-        Volumes of the states.
-    weights : (K,) array
-        Share of each state.
-    resolution : float
-        Finest resolution used (A).
-    noise : (G, shells) array
-        Noise power by noise group and shell.
-    errors : tuple of float
-        Expected error of the consensus on each axis (degrees, Angstrom): the prior's width.
-    before : tuple of (n, 3) and (n, 2) arrays, optional
-        Changes that the poses of ``images`` hold already.
-    threads : int, optional
-
-    Returns
-    -------
-    PoseChange
-        From the consensus on; a particle that gets less likely keeps its pose.
+    step : (n, 6) array
+        Rotation vectors (radians) and shifts (A) in the frame of the volume; the inverse of
+        :func:`changes_so_far`.
     """
-    rotations, shifts = before or (np.zeros((len(rows), 3)), np.zeros((len(rows), 2)))
-    share = np.maximum(np.asarray(weights, np.float64) / np.sum(weights), 1e-9)
-    so_far = changes_so_far(images, rows, rotations, shifts)
-    values, changes = moments.marginal(errors, so_far)
-    step = np.einsum("nk,nik->ni", softmax(values[:, :-1] + np.log(share)), changes[..., :-1])
     whole = _frames(images.matrices[rows])
     turn = np.rad2deg(np.einsum("nij,nj->ni", whole, step[:, :3]))
-    move = -np.einsum("nij,nj->ni", whole[:, :2], step[:, 3:])
-    new_rotations = rotation_vectors(rotation_matrices(turn) @ rotation_matrices(rotations))
-    new_shifts = shifts + move
-    tried = moved_images(take_rows(images, rows), turn, move)
-    first = log_mean(moments.plain[:, :-1], share) - _prior(rotations, shifts, errors)
-    second = _mixture_evidence(tried, volumes, share, resolution, noise, threads)
-    second -= _prior(new_rotations, new_shifts, errors)
-    better = second > first
-    return PoseChange(
-        np.where(better[:, None], new_rotations, rotations),
-        np.where(better[:, None], new_shifts, shifts),
-        np.where(better, second - first, 0.0),
-    )
+    return turn, -np.einsum("nij,nj->ni", whole[:, :2], step[:, 3:])
+
+
+class MovingPoses:
+    """Images of a batch whose poses change, with the sum of the changes.
+
+    Samples and matrices are copied once and changed in place, for the particles in question alone.
+
+    Attributes
+    ----------
+    images : PreparedImages
+        With the changed poses.
+    rotations : (P, 3) float64
+        Rotation vectors of all changes so far, in the frame of the image (degrees).
+    shifts : (P, 2) float64
+        Sum of the further shifts of the image (Angstrom).
+    """
+
+    def __init__(self, images: PreparedImages, workers: int = 1) -> None:
+        self.images = replace(images, data=images.data.copy(), matrices=images.matrices.copy())
+        self.workers = workers
+        self.rotations = np.zeros((len(images), 3))
+        self.shifts = np.zeros((len(images), 2))
+
+    def so_far(self, rows: Array) -> Array:
+        """Changes of some particles in the frame of the volume, (n, 6)."""
+        return changes_so_far(self.images, rows, self.rotations[rows], self.shifts[rows])
+
+    def put(self, rows: Array, rotations: Array, shifts: Array) -> None:
+        """Set the sum of all changes of some particles."""
+        if not len(rows):
+            return
+        back = rotation_matrices(self.rotations[rows]).transpose(0, 2, 1)
+        turn = rotation_vectors(rotation_matrices(rotations) @ back)
+        self.turn(rows, turn, shifts - self.shifts[rows])
+
+    def move(self, rows: Array, step: Array) -> None:
+        """Change the poses of some particles by a step (n, 6) in the frame of the volume."""
+        turn, slide = in_image_frame(self.images, rows, step)
+        self.turn(rows, turn, slide)
+
+    def turn(self, rows: Array, turn: Array, slide: Array) -> None:
+        """Change poses by rotations (n, 3) in degrees and shifts (n, 2) in A of the images."""
+        if not len(rows):
+            return
+        before = rotation_matrices(self.rotations[rows])
+        self.rotations[rows] = rotation_vectors(rotation_matrices(turn) @ before)
+        self.shifts[rows] += slide
+
+        def work(begin: int, end: int) -> None:
+            some = rows[begin:end]
+            self.images.matrices[some] = _turned(self.images.matrices[some], turn[begin:end])
+            self.images.data[some] = _shifted(self.images, self.images.data[some], slide[begin:end])
+
+        in_ranges(work, len(rows), max(1, len(rows) // 512), self.workers)
 
 
 def rotation_vectors(matrices: Array) -> Array:
@@ -194,29 +164,3 @@ def _frames(rows: Array) -> Array:
     third = np.cross(first[:, 0], first[:, 1])[:, None]
     whole: Array = np.concatenate([first, third], axis=1)
     return whole
-
-
-def _prior(rotations: Array, shifts: Array, errors: tuple[float, float]) -> Array:
-    turned = np.square(rotations / errors[0]).sum(axis=1)
-    total: Array = 0.5 * (turned + np.square(shifts / errors[1]).sum(axis=1))
-    return total
-
-
-def _mixture_evidence(
-    images: PreparedImages,
-    volumes: Array,
-    share: Array,
-    resolution: float,
-    noise: Array,
-    threads: int | None,
-) -> Array:
-    radius = min(shell_of_resolution(resolution, images.box, images.pixel_size), images.radius)
-    grid = Grid(radius, thread_count(threads))
-    density = (images.box / volumes.shape[1]) ** 3 / images.box
-    references = grid.references(resize_cubes(volumes, grid.cube) * np.float32(density))
-    outcome = expect(
-        View(images, images.order, grid), references, 1 / noise[:, : radius + 1], share
-    )
-    values = np.empty(len(images))
-    values[images.order] = outcome.evidence
-    return values

@@ -1,28 +1,14 @@
-"""Classification seeded by the states of the landscape, fold by fold."""
+"""Labels before and after a reclassification: seeds, assignments, changes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from alphacryo4d.ml3d.classify import Classification, classify
-from alphacryo4d.ml3d.images import PreparedImages
-from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.voting.votes import DROPPED, LEFT_OUT
 
 Array = np.ndarray[Any, Any]
-
-
-def resolution_steps(first: float, finest: float, steps: int) -> list[float]:
-    """Resolutions (A) from the first to the finest at even steps of frequency.
-
-    The finest alone where it is not finer than the first.
-    """
-    if finest >= first or steps == 1:
-        return [min(first, finest)]
-    return [float(1 / f) for f in np.linspace(1 / first, 1 / finest, steps)]
 
 
 def seed_labels(states: Array, state_count: int) -> Array:
@@ -31,46 +17,6 @@ def seed_labels(states: Array, state_count: int) -> Array:
     voted = np.flatnonzero(states > 0)
     seeds[voted, states[voted] - 1] = 1
     return seeds
-
-
-def classify_fold(
-    images: PreparedImages,
-    rows: Array,
-    start: Array,
-    *,
-    resolution: float,
-    iterations: int,
-    rng: np.random.Generator,
-    mask_diameter: float | None = None,
-    threads: int | None = None,
-    check: Callable[[], None] | None = None,
-) -> Classification:
-    """Classify the particles of a fold from given states, none of which is ever re-seeded.
-
-    Parameters
-    ----------
-    images : PreparedImages
-    rows : (n,) int array
-        Particles of the fold.
-    start : (n, K) array
-        Soft labels of ``rows``; a row of zeros has no say in the first volumes.
-    resolution : float
-        In Angstrom.
-    iterations : int
-        Few: with more, the classes fit the noise of their own particles.
-    rng : Generator
-    mask_diameter, threads, check
-        As for :func:`alphacryo4d.ml3d.classify.classify`.
-    """
-    options = ClassifyOptions(
-        classes=str(start.shape[1]),
-        iterations=iterations,
-        limit_resolution=resolution,
-        sharpen_to=0,
-        minimum_share=0,
-        mask_diameter=mask_diameter,
-    )
-    return classify(images, rows, options, rng, start=start, threads=threads, check=check)
 
 
 def fold_assignments(

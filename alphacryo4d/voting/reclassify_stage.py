@@ -15,11 +15,12 @@ from alphacryo4d.particles import read_particles
 from alphacryo4d.star import open_table
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.output_stage import input_table_path
-from alphacryo4d.voting.reclassify import describe_changes, resolution_steps
+from alphacryo4d.voting.reclassify import describe_changes
 from alphacryo4d.voting.reconstruct_stage import remove_scratch
 from alphacryo4d.voting.report import add_heldout, add_support, make_report, number, write_report
 from alphacryo4d.voting.rounds_stage import Round, Setting, as_assignments, elect, run_rounds
 from alphacryo4d.voting.stage import first_resolution, main_outputs, read_groups, write_election
+from alphacryo4d.voting.state_fit import FitOptions
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def run_reclassify(
     ) as job:
         if not job.finished:
             if not job.completed("count"):
-                _reclassify(job, project, options, seed, threads, deadline)
+                _reclassify(job, project, options, threads, deadline)
             if options.reconstruct and not job.completed("reconstruct"):
                 from alphacryo4d.voting.reconstruct_stage import reconstruct_states
 
@@ -85,7 +86,6 @@ def _reclassify(
     job: Job,
     project: Path,
     options: ReclassifyOptions,
-    seed: int,
     threads: int | None,
     deadline: Deadline | None,
 ) -> None:
@@ -93,19 +93,23 @@ def _reclassify(
     particles = read_particles(input_table_path(resample))
     groups = read_groups(resample, len(particles))
     states = read_first_states(first, len(particles))
-    start = first_resolution(resample)
-    finest = options.finest or start
+    finest = max(min(options.finest, first_resolution(resample)), 2.2 * particles.pixel_size)
     setting = Setting(
         particles,
         groups,
         options,
-        resolution_steps(start, max(finest, 2.2 * particles.pixel_size), options.rounds),
-        seed,
+        FitOptions(
+            resolution=finest,
+            components=options.components,
+            iterations=options.iterations,
+            moves=options.iterations - 1 if options.refine_poses else 0,
+            errors=options.errors,
+            mask_diameter=options.mask_diameter,
+        ),
         threads,
         deadline,
     )
-    shown = ", ".join(f"{resolution:.1f}" for resolution in setting.resolutions)
-    logger.info("reclassification of %d states at %s A", states.max(), shown)
+    logger.info("reclassification of %d states at %.1f A", states.max(), finest)
     found, kept, log = run_rounds(job, setting, states)
     remove_scratch(job.folder / ".scratch")
     _write(job, setting, found, kept, states, log)
@@ -154,7 +158,7 @@ def _write(
     report |= {
         "votes_needed": needed,
         "voted_before_heldout": before_heldout.kept,
-        "resolutions": [number(value) for value in setting.resolutions],
+        "resolution": number(setting.fit.resolution),
         "first_states": [int(k) for k in kept],
         "changes": describe_changes(renamed[before], election.states),
         "log": log,

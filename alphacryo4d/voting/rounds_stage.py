@@ -9,19 +9,16 @@ import numpy as np
 
 from alphacryo4d import files
 from alphacryo4d.job import Deadline, Job
+from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.particles import ParticleSet
 from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.progress import show_progress
 from alphacryo4d.voting.merging import merged_states, renumbered, say, unsupported
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
-from alphacryo4d.voting.poses import changes_so_far, moved_images, refine_poses
-from alphacryo4d.voting.reclassify import (
-    changed_share,
-    classify_fold,
-    fold_assignments,
-    seed_labels,
-)
-from alphacryo4d.voting.support import Support, heldout_evidence, measure_support
+from alphacryo4d.voting.poses import MovingPoses
+from alphacryo4d.voting.reclassify import changed_share, fold_assignments, seed_labels
+from alphacryo4d.voting.state_fit import FitOptions, fit_states, judge_states
+from alphacryo4d.voting.support import Support, measure_support
 from alphacryo4d.voting.votes import LEFT_OUT, Election, count_votes, require_heldout
 
 if TYPE_CHECKING:
@@ -37,8 +34,7 @@ class Setting:
     particles: ParticleSet
     groups: Array
     options: ReclassifyOptions
-    resolutions: list[float]
-    seed: int
+    fit: FitOptions
     threads: int | None
     deadline: Deadline | None
 
@@ -62,8 +58,8 @@ class Round:
     """(P,) int32: the same where it counts how frequent the states are."""
     support: Support | None = None
     log: list[str] = field(default_factory=list)
-    moves: dict[int, tuple[Array, Array]] = field(default_factory=dict)
-    """Refined poses of each batch: rotation vectors (degrees) and shifts (A)."""
+    moves: dict[tuple[int, int], tuple[Array, Array]] = field(default_factory=dict)
+    """Changed poses of every batch and fold: rotation vectors (degrees) and shifts (A)."""
 
 
 FOLDS = "folds"
@@ -77,7 +73,7 @@ class Rounds:
         self.job, self.setting = job, setting
         self._batch = 0
         self._images: PreparedImages | None = None
-        self._moves: dict[int, tuple[Array, Array]] = {}
+        self._moves: dict[tuple[int, int], tuple[Array, Array]] = {}
 
     def batch_rows(self, batch: int) -> Array:
         """Particles of a batch, ascending."""
@@ -91,14 +87,12 @@ class Rounds:
                 self._images = prepare_rows(
                     self.setting.particles,
                     self.batch_rows(batch),
-                    self.setting.resolutions[-1],
+                    self.setting.fit.resolution,
                     threads=self.setting.threads,
                     memory=self.setting.options.memory,
                     scratch=self.job.folder / ".scratch",
                     progress=progress,
                 )
-            if batch in self._moves:
-                self._images = moved_images(self._images, *self._moves[batch])
             self._batch = batch
         return self._images
 
@@ -141,78 +135,46 @@ class Rounds:
         if self.job.completed(name):
             with np.load(path, allow_pickle=False) as stored:
                 return dict(stored)
-        result = self._fold(number, batch, fold, states, count)
+        result = self._fold(batch, fold, states, count)
         with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **result)  # type: ignore[arg-type]
         self.job.complete(name, [path])
         return result
 
-    def _fold(
-        self, number: int, batch: int, fold: int, states: Array, count: int
-    ) -> dict[str, Array]:
-        setting, options = self.setting, self.setting.options
+    def _fold(self, batch: int, fold: int, states: Array, count: int) -> dict[str, Array]:
+        """Fit the states to the fold, and judge the particles that it leaves out."""
+        setting = self.setting
         members = self.batch_rows(batch)
-        images = self.images(batch)
         rows, heldout = self._sides(members, fold)
-        resolution = setting.resolutions[min(number, len(setting.resolutions)) - 1]
-        found = classify_fold(
-            images,
+        poses = MovingPoses(self.images(batch), thread_count(setting.threads))
+        if (batch, fold) in self._moves:
+            rotations, shifts = self._moves[batch, fold]
+            poses.put(np.arange(len(members)), rotations, shifts)
+        found = fit_states(
+            poses,
             rows,
             seed_labels(states[members[rows]], count),
-            resolution=resolution,
-            iterations=options.iterations,
-            rng=np.random.default_rng([setting.seed, number, batch, fold]),
-            mask_diameter=options.mask_diameter,
-            threads=setting.threads,
-            check=setting.deadline.check if setting.deadline is not None else None,
+            setting.fit,
+            check=setting.deadline.check if setting.deadline is not None else lambda: None,
         )
-        rotations, shifts = self._changes(batch, heldout)
-        judged = heldout_evidence(
-            images,
-            heldout,
-            found.volumes,
-            found.weights,
-            resolution=found.resolution,
-            noise=found.noise,
-            errors=options.errors,
-            so_far=changes_so_far(images, heldout, rotations, shifts),
-            threads=setting.threads,
-        )
-        result = {
-            "labels": found.labels,
-            "confidence": found.confidence,
-            "heldout": judged.labels,
-            "evidence": judged.evidence,
-            "consensus": judged.consensus,
-            "posteriors": judged.posteriors,
-            "weights": found.weights,
-            "lost": judged.losses[0],
-            "lost_squares": judged.losses[1],
-            "errors": np.array(judged.errors),
+        judged = judge_states(poses, heldout, found.model, steps=setting.fit.moves)
+        seen = judged.heldout
+        return {
+            "labels": found.posteriors.argmax(axis=1).astype(np.int32),
+            "confidence": found.posteriors.max(axis=1),
+            "heldout": seen.labels,
+            "evidence": seen.evidence,
+            "consensus": seen.consensus,
+            "posteriors": seen.posteriors,
+            "weights": found.model.shares,
+            "lost": seen.losses[0],
+            "lost_squares": seen.losses[1],
+            "errors": np.array(seen.errors),
+            "rotations": poses.rotations,
+            "shifts": poses.shifts,
+            "gain": judged.gain,
             "log": np.array(found.log, dtype=np.str_),
         }
-        if options.refine_poses and number < options.rounds:
-            change = refine_poses(
-                images,
-                heldout,
-                judged.moments,
-                found.volumes,
-                found.weights,
-                resolution=found.resolution,
-                noise=found.noise,
-                errors=judged.errors,
-                before=(rotations, shifts),
-                threads=setting.threads,
-            )
-            result |= {"rotations": change.rotations, "shifts": change.shifts, "gain": change.gain}
-        return result
-
-    def _changes(self, batch: int, rows: Array) -> tuple[Array, Array]:
-        """Changes that the poses of some particles of a batch hold already."""
-        if batch not in self._moves:
-            return np.zeros((len(rows), 3)), np.zeros((len(rows), 2))
-        rotations, shifts = self._moves[batch]
-        return rotations[rows], shifts[rows]
 
     def _sides(self, members: Array, fold: int) -> tuple[Array, Array]:
         """Particles of a fold and those that it leaves out, as places in the batch."""
@@ -230,24 +192,21 @@ class Rounds:
         found.heldout[members[heldout]] = result["heldout"]
         found.weighted[members[heldout]] = result["posteriors"].argmax(axis=1)
         found.log += [str(line) for line in result["log"]]
-        if "rotations" in result:
-            start = (np.zeros((len(members), 3)), np.zeros((len(members), 2)))
-            rotations, shifts = found.moves.setdefault(batch, start)
-            rotations[heldout], shifts[heldout] = result["rotations"], result["shifts"]
-            found.log.append(
-                f"batch {batch} fold {fold + 1}: errors of the poses {result['errors'][0]:.2f} "
-                f"degrees, {result['errors'][1]:.2f} A on each axis; changed so far by "
-                f"{result['rotations'].std():.2f} degrees, {result['shifts'].std():.2f} A, "
-                f"{result['gain'].mean():.2f} nats gained each"
-            )
+        turned, moved = result["rotations"][heldout], result["shifts"][heldout]
+        turn_error, shift_error = result["errors"]
+        found.moves[batch, fold] = result["rotations"], result["shifts"]
+        found.log.append(
+            f"batch {batch} fold {fold + 1}: errors of the poses {turn_error:.2f} degrees, "
+            f"{shift_error:.2f} A on each axis; poses of left-out particles changed by "
+            f"{turned.std():.2f} degrees, {moved.std():.2f} A, {result['gain'].mean():.2f} nats "
+            "gained each"
+        )
         weights = np.broadcast_to(result["weights"], result["posteriors"].shape)
         return result["evidence"], result["consensus"], result["posteriors"], weights
 
     def take_poses(self, found: Round) -> None:
-        """Use the refined poses from now on."""
-        if found.moves:
-            self._moves = found.moves
-            self._images = None
+        """Start every fold from the poses that it found; folds do not share them."""
+        self._moves = found.moves
 
 
 def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array, list[str]]:

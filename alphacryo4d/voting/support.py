@@ -17,7 +17,7 @@ from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.ml3d.model import Grid, resize_cubes
 from alphacryo4d.ml3d.sums import View, expect
-from alphacryo4d.voting.pose_scatter import PoseMoments, log_mean, pose_moments, softmax
+from alphacryo4d.voting.pose_scatter import log_mean, pose_moments, softmax
 
 Array = np.ndarray[Any, Any]
 
@@ -148,7 +148,6 @@ class HeldOut:
         Errors of the poses (degrees, A) that were integrated out.
     losses : tuple of (K, K) float64
         Of :meth:`PoseMoments.merging_losses`.
-    moments : PoseMoments
     """
 
     evidence: Array
@@ -157,7 +156,6 @@ class HeldOut:
     labels: Array
     errors: tuple[float, float]
     losses: tuple[Array, Array]
-    moments: PoseMoments
 
 
 def heldout_evidence(
@@ -215,7 +213,6 @@ def heldout_evidence(
         labels=values[:, :-1].argmax(axis=1).astype(np.int32),
         errors=errors,
         losses=moments.merging_losses(errors, changed, share),
-        moments=moments,
     )
 
 

@@ -13,7 +13,8 @@ from alphacryo4d.ml3d.sums import View, expect
 from alphacryo4d.particles import read_particles
 from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.voting.pose_scatter import PoseMoments, pose_moments
-from alphacryo4d.voting.poses import moved_images, refine_poses, rotation_matrices
+from alphacryo4d.voting.poses import MovingPoses, moved_images, rotation_matrices
+from alphacryo4d.voting.state_fit import FitOptions, StateModel, fit_states, judge_states
 
 
 def test_rotation_vectors_are_those_of_scipy():
@@ -40,39 +41,87 @@ def test_moving_back_and_forth_changes_nothing(particles):
     np.testing.assert_allclose(back.data, images.data, atol=1e-4 * abs(images.data).max())
 
 
-def test_wrong_poses_come_closer_to_the_truth(particles):
-    images, angles, rng = particles
-    rows, left = np.arange(600), np.arange(600, 900)
-    options = ClassifyOptions(
-        classes="1", iterations=2, limit_resolution=12.0, sharpen_to=0, mask_diameter=110.0
-    )
-    found = classify(images, rows, options, rng, start=np.ones((600, 1), np.float32))
-    turn, slide = rng.normal(0, 3.0, (900, 3)), rng.normal(0, 2.0, (900, 2))
-    wrong = moved_images(images, turn, slide)
-    change = refined(wrong, left, found, (3.0, 2.0))
-    before = Rotation.from_rotvec(turn[left], degrees=True)
-    after = Rotation.from_rotvec(change.rotations, degrees=True) * before
-    error = [np.sqrt((np.degrees(r.magnitude()) ** 2).mean()) for r in (before, after)]
-    assert error[1] < 0.8 * error[0]
-    assert (slide[left] + change.shifts).std() < 0.6 * slide[left].std()
-    assert change.gain.mean() > 0
+def model_of(found, errors):
+    """One state, whose single component is nothing."""
+    grid = Grid(shell_of_resolution(12.0, simulated.BOX, simulated.PIXEL), 1)
+    mean = resize_cubes(found.volumes, grid.cube) / np.float32(simulated.BOX)
+    cubes = np.concatenate([mean, np.zeros_like(mean)])
+    return StateModel(
+        grid, cubes, np.zeros((1, 1)), np.eye(1), np.ones(1), found.noise[:, : grid.radius + 1],
+        errors,
+    )  # fmt: skip
 
 
-def refined(images, rows, found, errors, before=None):
-    moments = pose_moments(
-        images, rows, found.volumes, found.weights, resolution=12.0, noise=found.noise
-    )
-    return refine_poses(
-        images,
-        rows,
-        moments,
-        found.volumes,
-        found.weights,
-        resolution=12.0,
-        noise=found.noise,
-        errors=errors,
-        before=before,
-    )
+def distances(turn, poses, rows):
+    """Angles (degrees) of what wrong turns and the changes of the poses leave."""
+    wrong = Rotation.from_rotvec(turn[rows], degrees=True)
+    change = Rotation.from_rotvec(poses.rotations[rows], degrees=True)
+    return np.degrees((change * wrong).magnitude())
+
+
+def test_changes_of_poses_add_up(particles):
+    images, _, rng = particles
+    rows = np.array([3, 8, 11])
+    poses = MovingPoses(images)
+    first, second = rng.normal(0, 5, (2, 3, 3))
+    slide = rng.normal(0, 2, (2, 3, 2))
+    poses.turn(rows, first, slide[0])
+    poses.turn(rows, second, slide[1])
+    both = Rotation.from_rotvec(second, degrees=True) * Rotation.from_rotvec(first, degrees=True)
+    np.testing.assert_allclose(poses.rotations[rows], both.as_rotvec(degrees=True), atol=1e-8)
+    np.testing.assert_allclose(poses.shifts[rows], slide.sum(axis=0))
+    direct = moved_images(images, poses.rotations, poses.shifts)
+    np.testing.assert_allclose(poses.images.matrices, direct.matrices, atol=1e-6)
+    scale = abs(images.data).max()
+    np.testing.assert_allclose(poses.images.data, direct.data, atol=1e-5 * scale)
+    untouched = np.setdiff1d(np.arange(900), rows)
+    np.testing.assert_array_equal(poses.images.data[untouched], images.data[untouched])
+    poses.put(rows, np.zeros((3, 3)), np.zeros((3, 2)))
+    np.testing.assert_allclose(poses.images.data, images.data, atol=1e-5 * scale)
+
+
+def test_steps_in_the_volume_are_what_so_far_tells(particles):
+    images, _, rng = particles
+    rows = np.arange(40)
+    step = rng.normal(0, [0.002] * 3 + [1.0] * 3, (40, 6))
+    # a shift along the line of sight does not show
+    frames = np.cross(images.matrices[rows, 0], images.matrices[rows, 1])
+    step[:, 3:] -= np.einsum("ni,ni->n", step[:, 3:], frames)[:, None] * frames
+    poses = MovingPoses(images)
+    poses.move(rows, step)
+    found = poses.so_far(rows)
+    np.testing.assert_allclose(found[:, :3], step[:, :3], atol=1e-5)
+    # the frame turns with the pose
+    np.testing.assert_allclose(found[:, 3:], step[:, 3:], atol=0.02)
+
+
+@pytest.mark.parametrize(("errors", "least"), [((3.0, 2.0), 0.8), ((4.0, 0.5), 0.8)])
+def test_wrong_poses_come_closer_to_the_truth(particles, one_class, errors, least):
+    images, _, rng = particles
+    left = np.arange(600, 900)
+    turn, slide = rng.normal(0, errors[0], (900, 3)), rng.normal(0, errors[1], (900, 2))
+    poses = MovingPoses(moved_images(images, turn, slide))
+    judged = judge_states(poses, left, model_of(one_class, errors), steps=2)
+    before = np.linalg.norm(turn[left], axis=1)
+    after = distances(turn, poses, left)
+    assert np.sqrt((after**2).mean()) < least * np.sqrt((before**2).mean())
+    assert (slide[left] + poses.shifts[left]).std() < 0.9 * slide[left].std()
+    assert judged.gain.mean() > 0
+    assert (poses.rotations[:600] == 0).all()
+
+
+def test_poses_of_a_fold_come_closer_while_states_are_fitted(particles):
+    images, _, rng = particles
+    rows = np.arange(600)
+    turn = rng.normal(0, 3.0, (900, 3))
+    poses = MovingPoses(moved_images(images, turn, np.zeros((900, 2))))
+    options = FitOptions(resolution=12.0, iterations=3, moves=2, mask_diameter=110.0)
+    start = np.eye(2, dtype=np.float32)[rows % 2]
+    found = fit_states(poses, rows, start, options)
+    assert np.isclose(found.model.errors[0], 3.0, rtol=0.25)
+    before = np.linalg.norm(turn[rows], axis=1)
+    assert (distances(turn, poses, rows) ** 2).mean() < 0.7 * (before**2).mean()
+    assert (poses.rotations[600:] == 0).all()
 
 
 @pytest.fixture(scope="module")
@@ -163,27 +212,12 @@ def test_errors_of_the_poses_are_estimated(particles, one_class, angle, shift):
     assert np.isclose(moved, shift, rtol=0.25)
 
 
-def test_a_second_step_starts_where_the_first_ended(particles, one_class):
-    images, angles, _ = particles
-    rng = np.random.default_rng(13)
-    turn = rng.normal(0, 4.0, (900, 3))
-    wrong, rows = moved_images(images, turn, np.zeros((900, 2))), np.arange(600, 900)
-    first = refined(wrong, rows, one_class, (4.0, 0.5))
-    rotations, shifts = np.zeros((900, 3)), np.zeros((900, 2))
-    rotations[rows], shifts[rows] = first.rotations, first.shifts
-    moved = moved_images(wrong, rotations, shifts)
-    second = refined(moved, rows, one_class, (4.0, 0.5), (first.rotations, first.shifts))
-    before = Rotation.from_rotvec(turn[rows], degrees=True)
-    error = [
-        (Rotation.from_rotvec(change.rotations, degrees=True) * before).magnitude().mean()
-        for change in (first, second)
-    ]
-    assert error[1] < 1.02 * error[0] < before.magnitude().mean()
-
-
 def test_no_particle_gets_less_likely(particles, one_class):
     images, _, _ = particles
-    change = refined(images, np.arange(600, 700), one_class, (1.0, 1.0))
-    assert (change.gain >= 0).all()
-    still = change.gain == 0
-    assert (change.rotations[still] == 0).all()
+    poses = MovingPoses(images)
+    rows = np.arange(600, 700)
+    judged = judge_states(poses, rows, model_of(one_class, (1.0, 1.0)), steps=2)
+    assert (judged.gain >= 0).all()
+    still = judged.gain == 0
+    np.testing.assert_allclose(poses.rotations[rows[still]], 0, atol=1e-6)
+    np.testing.assert_allclose(poses.shifts[rows[still]], 0, atol=1e-6)

@@ -11,18 +11,11 @@ from alphacryo4d.mrc import read_volume
 from alphacryo4d.particles import read_particles
 from alphacryo4d.star import open_table
 from alphacryo4d.voting.options import ReclassifyOptions, ReconstructOptions
-from alphacryo4d.voting.reclassify import (
-    changed_share,
-    describe_changes,
-    resolution_steps,
-    seed_labels,
-)
+from alphacryo4d.voting.reclassify import changed_share, describe_changes, seed_labels
 from alphacryo4d.voting.reclassify_stage import run_reclassify
 from alphacryo4d.voting.reconstruct_stage import run_reconstruct
 
-QUICK = ReclassifyOptions(
-    rounds=1, iterations=5, finest=15.0, reconstruct=False, mask_diameter=100.0
-)
+QUICK = ReclassifyOptions(finest=15.0, reconstruct=False, mask_diameter=100.0)
 COUNT = 1600
 
 
@@ -136,9 +129,7 @@ def test_a_state_that_nobody_needs_is_merged(tmp_path):
     table, _ = simulated.simulate(tmp_path, truth, 0.1, rng)
     split = np.where((truth == 1) & (rng.random(COUNT) < 0.5), 3, truth)
     simulated.write_project(tmp_path, table, split, rng)
-    options = ReclassifyOptions(
-        rounds=3, iterations=5, finest=15.0, merge=True, reconstruct=False, mask_diameter=100.0
-    )
+    options = replace(QUICK, rounds=3, merge=True)
     run_reclassify(tmp_path, tmp_path / "reclassify", options=options)
     report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
     assert report["states"] == 2
@@ -176,12 +167,6 @@ def test_half_maps_hold_independent_particles(project):
     assert np.corrcoef(halves[0].ravel(), whole.ravel())[0, 1] > 0.5
 
 
-def test_resolution_steps_are_even_in_frequency():
-    steps = resolution_steps(15.0, 7.5, 3)
-    np.testing.assert_allclose(1 / np.array(steps), [1 / 15, 1.5 / 15, 2 / 15])
-    assert resolution_steps(10.0, 12.0, 3) == [10.0]
-
-
 def test_changes_are_counted():
     before, after = np.array([0, 1, 1, 2, 0, 2]), np.array([0, 1, 2, 0, 1, 2])
     assert changed_share(before, after) == 0.5
@@ -198,7 +183,7 @@ def test_killed_and_continued_gives_the_same_files(project, tmp_path, monkeypatc
     folder, _, _ = project
     from alphacryo4d.voting import rounds_stage
 
-    real, calls = rounds_stage.classify_fold, []
+    real, calls = rounds_stage.fit_states, []
 
     def dies(*arguments, **keywords):
         calls.append(1)
@@ -206,7 +191,7 @@ def test_killed_and_continued_gives_the_same_files(project, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return real(*arguments, **keywords)
 
-    monkeypatch.setattr(rounds_stage, "classify_fold", dies)
+    monkeypatch.setattr(rounds_stage, "fit_states", dies)
     with pytest.raises(KeyboardInterrupt):
         run_reclassify(folder, tmp_path / "again", options=QUICK)
     assert not (tmp_path / "again" / "particles.star").exists()

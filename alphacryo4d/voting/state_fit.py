@@ -1,0 +1,459 @@
+"""States as points among the components of a fold, fitted together with the poses.
+
+The fit starts from the states of the first votes. Their volumes span the components; expectation
+maximisation then moves components and noise, and the poses of the particles by what conformation
+and pose together make most likely (:mod:`alphacryo4d.voting.joint_moments`), so that a pose is
+never bent towards the state that a particle happens to be in. A mixture of points in the space of
+the components gives the states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.ml3d.class_iterations import Run
+from alphacryo4d.ml3d.components import data_power, solve_mean
+from alphacryo4d.ml3d.images import shell_of_resolution
+from alphacryo4d.ml3d.latent import packed, whitened
+from alphacryo4d.ml3d.masks import first_mask, solvent_mask
+from alphacryo4d.ml3d.mixture import LatentParticles, refine_mixture
+from alphacryo4d.ml3d.model import Grid, resize_cubes, solve_volumes
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.ml3d.sums import View, project_back
+from alphacryo4d.progress import no_progress
+from alphacryo4d.voting.joint_moments import POSE, JointMoments, joint_moments
+from alphacryo4d.voting.pose_scatter import errors_of, log_mean
+from alphacryo4d.voting.poses import MovingPoses
+from alphacryo4d.voting.support import HeldOut
+
+Array = np.ndarray[Any, Any]
+
+FIRST_ERRORS = (1.0, 0.5)
+"""Errors of the poses (degrees, A) that the estimate starts from."""
+FIRST_SCATTER = 0.1
+"""Variance of the coordinates within a state that the mixture starts from."""
+_ROUNDS, _STEPS, _FEW = 10, 3, 8_000
+_FEW_ERRORS = 3_000
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Options of the fit of one fold.
+
+    Attributes
+    ----------
+    resolution : float
+        Finest resolution (A). What finer shells hold is weighted by the prior, whose power is
+        estimated shell by shell.
+    components : int
+        Most components.
+    iterations, moves : int
+        Iterations of expectation maximisation; poses move in the last ``moves`` of them.
+    errors : tuple of float, optional
+        Errors of the poses (degrees, A); estimated by default.
+    mask_diameter : float, optional
+        Of the spherical solvent mask (A); by default the box.
+    """
+
+    resolution: float
+    components: int = 11
+    iterations: int = 3
+    moves: int = 2
+    errors: tuple[float, float] | None = None
+    mask_diameter: float | None = None
+
+
+@dataclass
+class StateModel:
+    """States of one fold.
+
+    Attributes
+    ----------
+    grid : Grid
+    cubes : (q + 1, m, m, m) float32
+        Mean and components on the cube of the grid.
+    points : (K, q) float64
+        States.
+    scatter : (q, q) float64
+        Covariance of the coordinates within a state.
+    shares : (K,) float64
+        Shares of the states; they add up to 1.
+    noise : (G, shells) float64
+        Noise power.
+    errors : tuple of float
+        Errors of the consensus poses on each axis (degrees, A).
+    """
+
+    grid: Grid
+    cubes: Array
+    points: Array
+    scatter: Array
+    shares: Array
+    noise: Array
+    errors: tuple[float, float]
+
+    def likelihoods(self, moments: JointMoments, so_far: Array) -> Array:
+        """Posteriors (n, K) float32 of the states as if they were equally frequent."""
+        _, projected, information = moments.without_pose(self.errors, so_far)
+        particles = LatentParticles(information, projected, self.grid.workers)
+        particles.set_scatter(self.scatter)
+        return particles.posteriors(self.points)
+
+    def volumes(self, box: int) -> Array:
+        """Volumes of the states at a box, (K, box, box, box) float32, contrast positive."""
+        states = self.cubes[0] + np.tensordot(self.points, self.cubes[1:], 1)
+        return resize_cubes(states.astype(np.float32), box) * np.float32(box)
+
+
+@dataclass
+class StateFit:
+    """Outcome of a fit.
+
+    Attributes
+    ----------
+    model : StateModel
+    posteriors : (n, K) float32
+        Of the rows given, with the shares of the states.
+    log : list of str
+    """
+
+    model: StateModel
+    posteriors: Array
+    log: list[str] = field(default_factory=list)
+
+
+def fit_states(
+    poses: MovingPoses,
+    rows: Array,
+    start: Array,
+    options: FitOptions,
+    *,
+    solvent: Array | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> StateFit:
+    """Fit states, noise and poses to the particles of a fold.
+
+    Parameters
+    ----------
+    poses : MovingPoses
+        Images of the batch; the poses of ``rows`` are changed.
+    rows : (n,) int array
+        Particles of the fold.
+    start : (n, K) array
+        Soft labels of ``rows``; a row of zeros has no say in the first volumes.
+    options : FitOptions
+    solvent : (box, box, box) array, optional
+        Soft solvent mask; by default what the mean and the components fill.
+    check : callable
+        Called before every iteration; stops the work by raising.
+    """
+    order = poses.images.sorted_rows(rows)
+    place = np.empty(len(poses.images), np.int64)
+    place[rows] = np.arange(len(rows))
+    fit = _Fit(poses, order, start[place[order]].astype(np.float32), options, solvent)
+    for iteration in range(options.iterations):
+        check()
+        fit.iterate(move=iteration >= options.iterations - options.moves)
+    model, soft = fit.outcome()
+    place[order] = np.arange(len(order))
+    return StateFit(model, soft[place[rows]], fit.log)
+
+
+class _Fit:
+    """State of the expectation maximisation of one fold."""
+
+    def __init__(
+        self,
+        poses: MovingPoses,
+        order: Array,
+        start: Array,
+        options: FitOptions,
+        solvent: Array | None,
+    ) -> None:
+        self.poses, self.order, self.options = poses, order, options
+        self.start, self.log = start, list[str]()
+        self.errors = options.errors or FIRST_ERRORS
+        self.solvent = solvent
+        self.expected: tuple[Array, Array] | None = None
+        self.uncertainty = np.zeros((0, 0, 0))
+        shell = shell_of_resolution(options.resolution, poses.images.box, poses.images.pixel_size)
+        self.grid = Grid(min(shell, poses.images.radius), poses.workers)
+        self._from_states()
+
+    @property
+    def view(self) -> View:
+        """The particles of the fold with their poses of now."""
+        return View(self.poses.images, self.order, self.grid)
+
+    def _from_states(self) -> None:
+        """Mean and components that the volumes of the states span."""
+        options, grid, view, images = self.options, self.grid, self.view, self.poses.images
+        run = Run(
+            images, self.order, ClassifyOptions(classes=str(self.start.shape[1])),
+            np.random.default_rng(0), self.poses.workers, no_progress, lambda: None, self.solvent,
+        )  # fmt: skip
+        mask = first_mask(grid, images, options.mask_diameter, self.solvent)
+        noise = data_power(view)
+        noise[:, 0] = noise[:, 1]
+        _, _, noise = solve_mean(view, noise, mask)
+        soft = self.start / np.maximum(self.start.sum(axis=1, keepdims=True), 1e-12)
+        model = run.from_posteriors(grid, mask, noise, soft)
+        run.maximise(model, steps=4)
+        self._span(model.fields * model.mask, soft, mask, noise)
+
+    def _span(self, cubes: Array, soft: Array, mask: Array, noise: Array) -> None:
+        """Components as the principal deviations of the states' volumes from their mean."""
+        weights = soft.sum(axis=0, dtype=np.float64)
+        weights /= weights.sum()
+        mean = np.tensordot(weights, cubes, 1)
+        apart = ((cubes - mean) * np.sqrt(weights)[:, None, None, None]).reshape(len(cubes), -1)
+        count = max(1, min(self.options.components, len(cubes) - 1))
+        _, vectors = np.linalg.eigh(apart @ apart.T)
+        main = (vectors[:, ::-1][:, :count].T @ apart).reshape(count, *mean.shape)
+        self.fields = np.concatenate([mean[None], main]).astype(np.float32)
+        self.noise, self.sphere, self.mask = noise, mask, mask
+        self._narrow_mask()
+        self._set_prior(np.zeros((count + 1, self.grid.radius + 1)))
+
+    def _narrow_mask(self) -> None:
+        if self.solvent is None:
+            images = self.poses.images
+            voxel = images.box * images.pixel_size / self.grid.cube
+            self.mask = solvent_mask(self.fields * self.mask, self.sphere, voxel)
+            self.fields = self.fields * (self.mask > 0.01)
+
+    @cached_property
+    def transfer(self) -> Array:
+        """Sum of the squared CTF of every particle over each shell, (n, shells) float32."""
+        images, last = self.poses.images, self.view.last
+        starts = np.searchsorted(images.shell[:last], np.arange(self.grid.radius + 1))
+        found = np.empty((len(self.order), self.grid.radius + 1), np.float32)
+        for begin in range(0, len(self.order), 4096):
+            part = slice(begin, begin + 4096)
+            square = np.square(images.ctf[self.order[part], :last])
+            found[part] = np.add.reduceat(square, starts, axis=1)
+        return found
+
+    def _set_prior(self, spread: Array) -> None:
+        """Power of mean and components by shell, (q + 1, shells), with posterior variances."""
+        grid = self.grid
+        power = grid.shell_means(np.abs(grid.transform(self.fields * self.mask)) ** 2)
+        power = power / float(np.mean(self.mask**2)) + spread
+        self.power = np.maximum(power, 1e-6 * power[:1] + 1e-20)
+
+    def expect(self) -> JointMoments:
+        """Moments of the particles; the noise that remains, once the model is that of before."""
+        found, left = joint_moments(self.view, self.fields * self.mask, self.noise, self.expected)
+        if self.expected is not None:
+            found = self._with_uncertainty(found, self.expected[0][:, : found.count + 1])
+            self.noise = left
+        return found
+
+    def _with_uncertainty(self, found: JointMoments, means: Array) -> JointMoments:
+        """The moments when the volumes are known with errors, of which some are the particle's own.
+
+        The noise of a particle is in the volumes with the weight of its coordinates (1, z), and
+        the inner product with the particle finds it there: ``sum_h transfer_h / noise_h
+        uncertainty_h (1, z)`` over the shells h, with the posterior covariance of the volumes.
+        Without this, coordinates run away from zero iteration by iteration. The squares of the
+        columns are expected to be larger by the same matrix (variational Bayesian PCA, Bishop
+        1999).
+        """
+        q, images = found.count, self.poses.images
+        weight = self.transfer / self.noise[images.group[self.order]]
+        matrix = np.einsum("nh,hab->nab", weight, self.uncertainty, optimize=True)
+        own = np.einsum("nab,nb->na", matrix, means)
+        information = found.information.copy()
+        information[:, :q, :q] += 2 * matrix[:, 1:, 1:]
+        projected = found.projected.copy()
+        projected[:, :q] -= 2 * (own[:, 1:] + matrix[:, 1:, 0])
+        base = found.base - 2 * own[:, 0] - matrix[:, 0, 0]
+        return JointMoments(base, projected, information, found.workers)
+
+    def iterate(self, *, move: bool) -> None:
+        """One expectation and maximisation; the poses move in between."""
+        found = self.expect()
+        so_far = self.poses.so_far(self.order)
+        if self.options.errors is None:
+            self.errors = estimated_errors(found, so_far, self.errors)
+        mean, covariance = found.posterior(self.errors, so_far)
+        if move:
+            self.poses.move(self.order, mean[:, found.count :])
+            mean[:, found.count :] = 0
+        self._maximise(mean, covariance)
+        self._narrow_mask()
+
+    def _maximise(self, mean: Array, covariance: Array) -> None:
+        """Mean and components from the coordinates, at the poses of now."""
+        grid, q = self.grid, mean.shape[1] - POSE
+        means = np.concatenate([np.ones((len(mean), 1)), mean], axis=1).astype(np.float32)
+        second = means[:, :, None] * means[:, None, :]
+        second[:, 1:, 1:] += covariance.astype(np.float32)
+        free = slice(0, q + 1)
+        right, weights = project_back(
+            self.view, 1 / self.noise, means[:, free], packed(second[:, free, free])
+        )
+        precision = np.zeros((grid.radius + 1, q + 1, q + 1), np.float32)
+        every = np.arange(q + 1)
+        precision[:, every, every] = 1 / self.power.T
+        solution = solve_volumes(
+            grid, right, weights, precision, mask=self.mask, start=self.fields, steps=4
+        )
+        self.fields, turn = whitened(solution.fields, means[:, free], second[:, free, free])
+        self._set_prior(np.diagonal(solution.variance, axis1=1, axis2=2).T)
+        back = np.linalg.inv(turn.astype(np.float64)).T
+        covariance = back @ solution.variance @ back.T
+        self.uncertainty = float(np.mean(self.mask**2)) * covariance
+        whole = np.eye(q + 1 + POSE, dtype=np.float32)
+        whole[free, free] = turn
+        self.expected = (
+            means @ whole.T,
+            np.einsum("ab,nbc,dc->nad", whole, second, whole, optimize=True),
+        )
+
+    def outcome(self) -> tuple[StateModel, Array]:
+        """States as a mixture that starts from the labels given, and the posteriors."""
+        found, so_far = self.expect(), self.poses.so_far(self.order)
+        _, projected, information = found.without_pose(self.errors, so_far)
+        workers, count = self.poses.workers, found.count
+        particles = LatentParticles(information, projected, workers)
+        fewer = particles.some(_FEW, np.random.default_rng(0))
+        for some in (particles, fewer):
+            some.set_scatter(FIRST_SCATTER * np.eye(count))
+        points = points_of_labels(information, projected, self.start, FIRST_SCATTER)
+        mixture = refine_mixture(particles, fewer, points, _ROUNDS, _STEPS)
+        particles.set_scatter(mixture.scatter)
+        soft = particles.posteriors(mixture.points)
+        shares = shares_of(soft)
+        model = StateModel(
+            self.grid, self.fields * self.mask, mixture.points, mixture.scatter, shares,
+            self.noise, self.errors,
+        )  # fmt: skip
+        return model, weighted(soft, shares)
+
+
+def estimated_errors(
+    moments: JointMoments, so_far: Array, errors: tuple[float, float], steps: int = 15
+) -> tuple[float, float]:
+    """Errors of the poses (degrees, A) that make the data most likely, by EM from a first guess.
+
+    A few thousand particles are enough.
+    """
+    every = max(1, len(so_far) // _FEW_ERRORS)
+    few, q = moments.rows(slice(None, None, every)), moments.count
+    changed = so_far[::every]
+    for _ in range(steps):
+        mean, covariance = few.posterior(errors, changed)
+        errors = errors_of(changed + mean[:, q:], covariance[:, q:, q:], errors)
+    return errors
+
+
+def points_of_labels(information: Array, projected: Array, soft: Array, scatter: float) -> Array:
+    """Points (K, q) that soft labels (n, K) make most likely.
+
+    Coordinates scatter about their point with the variance ``scatter`` in every direction; the
+    points have a standard normal prior.
+    """
+    q = projected.shape[1]
+    sums = np.zeros((soft.shape[1], q, q + 1))
+    right = np.concatenate([information, projected[:, :, None]], axis=2)
+    for begin in range(0, len(soft), 4096):
+        part = slice(begin, begin + 4096)
+        # I (1/scatter + I)^-1 / scatter is the information when the scatter is integrated out
+        solved = np.linalg.solve(np.eye(q) + scatter * information[part], right[part])
+        sums += np.tensordot(soft[part].astype(np.float64), solved, axes=(0, 0))
+    matrices = sums[:, :, :q]
+    matrices = 0.5 * (matrices + matrices.transpose(0, 2, 1)) + np.eye(q)
+    points: Array = np.linalg.solve(matrices, sums[:, :, q:])[..., 0]
+    return points
+
+
+def shares_of(soft: Array, steps: int = 30) -> Array:
+    """Shares (K,) that make the data most likely, from posteriors (n, K) under equal ones (EM)."""
+    shares = np.full(soft.shape[1], 1 / soft.shape[1])
+    for _ in range(steps):
+        shares = weighted(soft, shares).mean(axis=0, dtype=np.float64)
+    total: Array = shares / shares.sum()
+    return total
+
+
+def weighted(soft: Array, shares: Array) -> Array:
+    """Posteriors (n, K) float32 with shares (K,) of the states, from those under equal ones."""
+    product = soft * np.maximum(shares, 1e-9).astype(np.float32)
+    total: Array = product / np.maximum(product.sum(axis=1, keepdims=True), np.float32(1e-30))
+    return total
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What states say of particles that they have not seen.
+
+    Attributes
+    ----------
+    heldout : HeldOut
+    gain : (n,) float64
+        Rise of the log-likelihood by the change of the pose.
+    """
+
+    heldout: HeldOut
+    gain: Array
+
+
+def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: int) -> Judgement:
+    """Likelihoods of particles under states that have not seen them, and their most likely poses.
+
+    Parameters
+    ----------
+    poses : MovingPoses
+        Images of the batch; the poses of ``rows`` are changed.
+    rows : (n,) int array
+        Particles that the model has not seen.
+    model : StateModel
+    steps : int
+        Gauss-Newton steps of the poses. A particle that gets less likely keeps the pose it had.
+    """
+    order = poses.images.sorted_rows(rows)
+    place = np.empty(len(poses.images), np.int64)
+    place[order] = np.arange(len(order))
+    found, values = _judged(poses, order, model)
+    gain = np.zeros(len(order))
+    for _ in range(steps):
+        before = poses.rotations[order], poses.shifts[order]
+        mean, _ = found.posterior(model.errors, poses.so_far(order))
+        poses.move(order, mean[:, found.count :])
+        tried, new = _judged(poses, order, model)
+        worse = new < values
+        poses.put(order[worse], before[0][worse], before[1][worse])
+        found = tried.where(~worse, found)
+        gain += np.where(worse, 0.0, new - values)
+        values = np.maximum(values, new)
+    back = place[rows]
+    found, so_far = found.rows(back), poses.so_far(rows)
+    shares = np.maximum(model.shares, 1e-9)
+    moments = found.of_states(model.points, shares)
+    likelihood, _ = moments.marginal(model.errors, so_far)
+    soft = model.likelihoods(found, so_far)
+    heldout = HeldOut(
+        evidence=log_mean(likelihood[:, :-1], shares),
+        consensus=likelihood[:, -1],
+        posteriors=weighted(soft, shares),
+        labels=soft.argmax(axis=1).astype(np.int32),
+        errors=model.errors,
+        losses=moments.merging_losses(model.errors, so_far, shares),
+    )
+    return Judgement(heldout, gain[back])
+
+
+def _judged(poses: MovingPoses, order: Array, model: StateModel) -> tuple[JointMoments, Array]:
+    """Moments of particles at their poses of now, and their log-likelihood under all states."""
+    found, _ = joint_moments(View(poses.images, order, model.grid), model.cubes, model.noise)
+    shares = np.maximum(model.shares, 1e-9)
+    moments = found.of_states(model.points, shares)
+    values, _ = moments.marginal(model.errors, poses.so_far(order))
+    evidence: Array = log_mean(values[:, :-1], shares)
+    return found, evidence
