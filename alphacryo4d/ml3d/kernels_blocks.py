@@ -290,3 +290,56 @@ def add_rows(typingctx, grid, index, begin, end, weight, begin_weight, row, widt
 
     arguments = grid, index, begin, end, weight, begin_weight, row, width
     return types.void(*arguments), generate
+
+
+def _every_second(first: int) -> list[int]:
+    return [2 * k + first for k in range(16)]
+
+
+@intrinsic
+def split_complex(typingctx, source, begin, real, imag, at):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Real and imaginary parts of 16 complex numbers, from ``source[begin:]`` (pairs), apart."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        code = _Code(context, builder, signature, args)
+        both = code.load(code.array(0), code.whole(1), 32)
+        kind = ir.VectorType(ir.IntType(32), 16)
+        for part in range(2):
+            order = ir.Constant(kind, _every_second(part))
+            value = builder.shuffle_vector(both, both, order)
+            code.store(value, code.array(2 + part), code.whole(4), 16)
+        return context.get_dummy_value()
+
+    return types.void(source, begin, real, imag, at), generate
+
+
+@intrinsic
+def weigh_columns(typingctx, weights, voxel, planes, row, count, real, imag, out, begin):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """A column of 16 voxels' matrices times their vectors, as complex numbers (pairs) to ``out``.
+
+    The entry (row, k) of the matrices lies at ``weights[planes[row * count + k] + voxel:]``, the
+    parts of the vectors at ``real[16 * k:]`` and ``imag[16 * k:]``.
+    """
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        code = _Code(context, builder, signature, args)
+        voxel, row, count = code.whole(1), code.whole(3), code.whole(4)
+        sums = [code.register(16) for _ in range(2)]
+        start = code.by(row, count)
+        with code.loop(ir.Constant(_INT, 0), count) as k:
+            plane = code.entry(code.array(2), code.plus(start, k))
+            weight = code.load(code.array(0), code.plus(plane, voxel), 16)
+            for part in range(2):
+                value = code.load(code.array(5 + part), code.by(k, 16), 16)
+                code.grow(sums[part], code.times(weight, value))
+        order = [16 * part + k for k in range(16) for part in range(2)]
+        mixed = builder.shuffle_vector(
+            builder.load(sums[0]),
+            builder.load(sums[1]),
+            ir.Constant(ir.VectorType(ir.IntType(32), 32), order),
+        )
+        code.store(mixed, code.array(7), code.whole(8), 32)
+        return context.get_dummy_value()
+
+    arguments = weights, voxel, planes, row, count, real, imag, out, begin
+    return types.void(*arguments), generate

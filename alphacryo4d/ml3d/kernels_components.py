@@ -5,8 +5,6 @@ The layout of grids and the ranges of particles are as in :mod:`alphacryo4d.ml3d
 
 from __future__ import annotations
 
-import math
-
 import numba
 import numpy as np
 
@@ -20,6 +18,7 @@ from alphacryo4d.ml3d.kernels_blocks import (
     scatter_half_rows,
     scatter_rows,
 )
+from alphacryo4d.ml3d.kernels_linear import reach
 
 _ZERO, _ONE = np.int32(0), np.int32(1)
 
@@ -281,17 +280,6 @@ def backproject(  # type: ignore[no-untyped-def]
             add_rows(weights, corner, 0, last, square, j * last, row, r)
 
 
-@numba.njit(inline="always")
-def _reach(size, limit, z, y):  # type: ignore[no-untyped-def]
-    """Number of voxels of a row along x that samples within a radius can reach."""
-    dz = max(0, min(z, size - z) - 1)
-    dy = max(0, min(y, size - y) - 1)
-    left = limit * limit - dz * dz - dy * dy
-    if left < 0:
-        return 0
-    return min(size // 2 + 1, int(math.sqrt(left)) + 2)
-
-
 @numba.njit(cache=True, nogil=True)
 def clear_block(size, limit, sums, weights):  # type: ignore[no-untyped-def]
     """Set the voxels that samples within the radius ``limit`` can reach to zero.
@@ -302,49 +290,64 @@ def clear_block(size, limit, sums, weights):  # type: ignore[no-untyped-def]
     for z in range(size):
         for y in range(size):
             row = (z * size + y) * half
-            reach = _reach(size, limit, z, y)
-            sums[row : row + reach] = 0
-            weights[row : row + reach] = 0
+            count = reach(size, limit, z, y)
+            sums[row : row + count] = 0
+            weights[row : row + count] = 0
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def _add(total, values):  # type: ignore[no-untyped-def]
+    for k in range(len(total)):
+        total[k] += values[k]
+
+
+@numba.njit(inline="always")
+def _sum_row(blocks, start, count, line):  # type: ignore[no-untyped-def]
+    """Sum of rows ``start:start+count`` of (blocks, voxels, columns) over the blocks, flat."""
+    line[:] = blocks[0, start : start + count].ravel()
+    for b in range(1, len(blocks)):
+        _add(line, blocks[b, start : start + count].ravel())
 
 
 @numba.njit(cache=True, nogil=True)
 def fold_blocks(begin, end, sums, weights, size, limit, total, weighted):  # type: ignore[no-untyped-def]
     """Add the blocks in fixed order, apply Friedel symmetry at x = 0, and turn columns outward.
 
-    ``sums`` (blocks, voxels, 2 q) and ``weights`` (blocks, voxels, r) as of :func:`backproject`,
-    where voxels that the radius ``limit`` cannot reach hold anything. Fills ``total``
-    (q, N, N, N // 2 + 1) complex64, with the origin moved from N // 4 to the first voxel, and
-    ``weighted`` (N * N * (N // 2 + 1), r) float32.
+    ``sums`` (blocks, voxels, 2 q) and ``weights`` (blocks, voxels, at least r) as of
+    :func:`backproject`, where voxels that the radius ``limit`` cannot reach hold anything. Fills
+    ``total`` (q, N, N, N // 2 + 1) complex64, with the origin moved from N // 4 to the first
+    voxel, and ``weighted`` (r, N * N * (N // 2 + 1)) float32.
     """
     blocks = sums.shape[0]
-    r = weights.shape[2]
-    q = total.shape[0]
+    q, r, wide = total.shape[0], weighted.shape[0], weights.shape[2]
+    columns = sums.shape[2] // 2
     half = size // 2 + 1
-    row = np.empty(2 * q, np.float32)
+    datum = np.empty(half * 2 * columns, np.float32)
+    square = np.empty(half * wide, np.float32)
     for z in range(begin, end):
         for y in range(size):
-            reach = _reach(size, limit, z, y)
+            count = reach(size, limit, z, y)
             start = (z * size + y) * half
-            weighted[start + reach : start + half] = 0
+            for k in range(r):
+                weighted[k, start + count : start + half] = 0
             for k in range(q):
-                total[k, z, y, reach:] = 0
-            for x in range(reach):
-                v = start + x
-                row[:] = sums[0, v]
-                weighted[v] = weights[0, v]
-                for b in range(1, blocks):
-                    for k in range(2 * q):
-                        row[k] += sums[b, v, k]
-                    for k in range(r):
-                        weighted[v, k] += weights[b, v, k]
-                if x == 0:
-                    mate = ((size - z) % size * size + (size - y) % size) * half
-                    for b in range(blocks):
-                        for k in range(q):
-                            row[k] += sums[b, mate, k]
-                            row[q + k] -= sums[b, mate, q + k]
-                        for k in range(r):
-                            weighted[v, k] += weights[b, mate, k]
-                turn = (x + y + z) % 4
-                for k in range(q):
-                    total[k, z, y, x] = _turned(row[k], row[q + k], 4 - turn)
+                total[k, z, y, count:] = 0
+            if count == 0:
+                continue
+            _sum_row(sums, start, count, datum[: count * 2 * columns])
+            _sum_row(weights, start, count, square[: count * wide])
+            mate = ((size - z) % size * size + (size - y) % size) * half
+            for b in range(blocks):
+                for k in range(columns):
+                    datum[k] += sums[b, mate, k]
+                    datum[columns + k] -= sums[b, mate, columns + k]
+                for k in range(wide):
+                    square[k] += weights[b, mate, k]
+            for k in range(q):
+                for x in range(count):
+                    at = x * 2 * columns + k
+                    turn = 4 - (x + y + z) % 4
+                    total[k, z, y, x] = _turned(datum[at], datum[at + columns], turn)
+            for k in range(r):
+                for x in range(count):
+                    weighted[k, start + x] = square[x * wide + k]

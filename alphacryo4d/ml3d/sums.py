@@ -109,14 +109,6 @@ def mean_power(power: Array, view: View) -> Array:
     return np.asarray((power + more * overall) / np.maximum(samples + more, 1))
 
 
-def aligned(shape: tuple[int, ...]) -> Array:
-    """Uninitialised float32 array that starts at a cache line (a row of 16 numbers fills one)."""
-    size = int(np.prod(shape))
-    raw = np.empty(size + 16, np.float32)
-    start = (-raw.ctypes.data % 64) // 4
-    return raw[start : start + size].reshape(shape)
-
-
 def expect(
     view: View,
     references: Array,
@@ -242,7 +234,7 @@ def sum_over_parts(
 def project_back(
     view: View, inverse_noise: Array, coefficients: Array, products: Array
 ) -> tuple[Array, Array]:
-    """Sums of the maximisation on the padded grid.
+    """Sums of the maximisation on the padded grid, until the next call overwrites them.
 
     Parameters
     ----------
@@ -255,6 +247,7 @@ def project_back(
     -------
     right : (q, N, N, N // 2 + 1) complex64
     weights : (voxels, r) float32
+        Laid out one column after the other.
     """
     images, grid = view.images, view.grid
     count, q = coefficients.shape
@@ -266,8 +259,8 @@ def project_back(
     mean[:, :q] = coefficients
     fitting = _BUFFER // (grid.voxels * (2 * even + wide) * 4)
     blocks = int(np.clip(min(fitting, count * last // (8 * grid.voxels)), 2, 8))
-    sums = aligned((blocks, grid.voxels, 2 * even))
-    norms = aligned((blocks, grid.voxels, wide))
+    sums = grid.scratch("sums", (blocks, grid.voxels, 2 * even))
+    norms = grid.scratch("norms", (blocks, grid.voxels, wide))
     dense = count * last > _DENSE * grid.voxels
     inverse, turns = inverse_noise.astype(np.float32), view.turns
 
@@ -285,9 +278,9 @@ def project_back(
 
     in_ranges(work, blocks, blocks, grid.workers)
     size = grid.padded
-    right = np.empty((even, size, size, size // 2 + 1), np.complex64)
-    weights = np.empty((grid.voxels, wide), np.float32)
+    right = grid.scratch("right", (q, size, size, size // 2 + 1), np.complex64)
+    weights = grid.scratch("weights", (r, grid.voxels))
     in_ranges(
         fold_blocks, size, 16, grid.workers, sums, norms, size, 2 * grid.radius, right, weights
     )
-    return right[:q], weights
+    return right, weights.T
