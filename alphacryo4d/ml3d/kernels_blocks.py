@@ -19,12 +19,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_FAST = ("contract", "reassoc", "nsz", "arcp")
+FAST_FLAGS = ("contract", "reassoc", "nsz", "arcp")
 _INT = ir.IntType(64)
 
 
-class _Code:
-    """Pieces of code that the operations share."""
+class BlockCode:
+    """Pieces of code that the operations share: vectors of 32-bit numbers, loops, places."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, values: Any) -> None:
         self.context, self.builder = context, builder
@@ -43,6 +43,10 @@ class _Code:
     def array(self, argument: int) -> Any:
         array = self.context.make_array(self.types[argument])
         return array(self.context, self.builder, self.values[argument]).data
+
+    @staticmethod
+    def constant(value: int) -> Any:
+        return ir.Constant(_INT, value)
 
     def plus(self, *terms: Any) -> Any:
         """Sum of integers (constants or values)."""
@@ -78,10 +82,10 @@ class _Code:
         return self.builder.shuffle_vector(one, undefined, mask)
 
     def times(self, a: Any, b: Any) -> Any:
-        return self.builder.fmul(a, b, flags=_FAST)
+        return self.builder.fmul(a, b, flags=FAST_FLAGS)
 
     def add(self, a: Any, b: Any) -> Any:
-        return self.builder.fadd(a, b, flags=_FAST)
+        return self.builder.fadd(a, b, flags=FAST_FLAGS)
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         return self.add(self.times(a, b), c)
@@ -129,7 +133,7 @@ def _gather(lanes: int) -> Any:
     @intrinsic
     def gather(typingctx, grid, index, weight, pitch, begin, end, column, width, values):  # type: ignore[no-untyped-def]  # noqa: ARG001
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            code = _Code(context, builder, signature, args)
+            code = BlockCode(context, builder, signature, args)
             pitch, begin, end = (code.whole(k) for k in (3, 4, 5))
             column, width = code.whole(6), code.whole(7)
             with code.loop(begin, end) as sample:
@@ -162,11 +166,11 @@ def _gram(rows: int) -> Any:
         typingctx, values, count, columns, row, column, scale, total, second, place  # noqa: ARG001
     ):
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            code = _Code(context, builder, signature, args)
+            code = BlockCode(context, builder, signature, args)
             count, columns, row, column = (code.whole(k) for k in (1, 2, 3, 4))
             place, values = code.whole(8), code.array(0)
             sums = [code.register(8) for _ in range(rows)]
-            with code.loop(ir.Constant(_INT, 0), code.by(count, 2)) as line:
+            with code.loop(code.constant(0), code.by(count, 2)) as line:
                 start = code.by(line, columns)
                 right = code.load(values, code.plus(start, column), 8)
                 for k in range(rows):
@@ -205,7 +209,7 @@ def data_block(  # type: ignore[no-untyped-def]
     """The same as :func:`gram_block` for 8 columns with the ``data`` (2 numbers a sample)."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        code = _Code(context, builder, signature, args)
+        code = BlockCode(context, builder, signature, args)
         begin, end, columns, column = (code.whole(k) for k in (2, 3, 4, 5))
         place, values = code.whole(9), code.array(0)
         sums = [code.register(8) for _ in range(2)]
@@ -231,10 +235,10 @@ def _scatter(lanes: int) -> Any:
     @intrinsic
     def scatter(typingctx, grid, index, weight, pitch, count, column, width, data, real, imag):  # type: ignore[no-untyped-def]  # noqa: ARG001
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            code = _Code(context, builder, signature, args)
+            code = BlockCode(context, builder, signature, args)
             pitch, count, column, width = (code.whole(k) for k in (3, 4, 5, 6))
             re, im = (code.load(code.array(k), column, lanes) for k in (8, 9))
-            with code.loop(ir.Constant(_INT, 0), count) as sample:
+            with code.loop(code.constant(0), count) as sample:
                 a, d = (
                     code.spread(
                         code.entry(code.array(7), code.plus(code.by(sample, 2), k)), lanes
@@ -272,7 +276,7 @@ def add_rows(typingctx, grid, index, begin, end, weight, begin_weight, row, widt
     """
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        code = _Code(context, builder, signature, args)
+        code = BlockCode(context, builder, signature, args)
         begin, end, shift, width = (code.whole(k) for k in (2, 3, 5, 7))
         with code.loop(begin, end) as sample:
             voxel = builder.sext(code.entry(code.array(1), sample), _INT)
@@ -280,7 +284,7 @@ def add_rows(typingctx, grid, index, begin, end, weight, begin_weight, row, widt
             at = code.plus(builder.sub(sample, begin), shift)
             factor = code.spread(code.entry(code.array(4), at), 8)
             with cgutils.for_range_slice(
-                builder, ir.Constant(_INT, 0), width, ir.Constant(_INT, 8)
+                builder, code.constant(0), width, code.constant(8)
             ) as (k, _):
                 place = code.plus(start, k)
                 old = code.load(code.array(0), place, 8)
@@ -301,7 +305,7 @@ def split_complex(typingctx, source, begin, real, imag, at):  # type: ignore[no-
     """Real and imaginary parts of 16 complex numbers, from ``source[begin:]`` (pairs), apart."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        code = _Code(context, builder, signature, args)
+        code = BlockCode(context, builder, signature, args)
         both = code.load(code.array(0), code.whole(1), 32)
         kind = ir.VectorType(ir.IntType(32), 16)
         for part in range(2):
@@ -322,11 +326,11 @@ def weigh_columns(typingctx, weights, voxel, planes, row, count, real, imag, out
     """
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        code = _Code(context, builder, signature, args)
+        code = BlockCode(context, builder, signature, args)
         voxel, row, count = code.whole(1), code.whole(3), code.whole(4)
         sums = [code.register(16) for _ in range(2)]
         start = code.by(row, count)
-        with code.loop(ir.Constant(_INT, 0), count) as k:
+        with code.loop(code.constant(0), count) as k:
             plane = code.entry(code.array(2), code.plus(start, k))
             weight = code.load(code.array(0), code.plus(plane, voxel), 16)
             for part in range(2):
