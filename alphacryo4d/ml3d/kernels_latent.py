@@ -5,9 +5,19 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from alphacryo4d.ml3d.kernels_vector import LANES, add8, add8_four
+from alphacryo4d.ml3d.kernels_products import (
+    PARTICLES,
+    add_product,
+    multiply_8,
+    multiply_16,
+    multiply_24,
+    set_product,
+    subtract_product,
+)
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}
+BLOCK = 16
+"""Particles whose posteriors are found together; a multiple of 4."""
 
 
 @numba.njit(inline="always", fastmath=FAST)
@@ -33,6 +43,46 @@ def exp_below_zero(values, bits, powers):  # type: ignore[no-untyped-def]
         values[k] *= powers[k]
 
 
+@numba.njit(inline="always")
+def _multiply(left, at, stride, step, right, pitch, count, out, place, width):  # type: ignore[no-untyped-def]
+    """Add four rows of a matrix product to all ``width`` columns of ``out``."""
+    done = 0
+    while width - done >= 24:
+        multiply_24(left, at, stride, step, right, done, pitch, count, out, place + done, width)
+        done += 24
+    if width - done == 16:
+        multiply_16(left, at, stride, step, right, done, pitch, count, out, place + done, width)
+    elif width - done == 8:
+        multiply_8(left, at, stride, step, right, done, pitch, count, out, place + done, width)
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _soften(score, count, classes, columns, inverse_temperature, bits):  # type: ignore[no-untyped-def]
+    """Scores of some particles (rows of ``columns``) to posteriors; gives their log-likelihood."""
+    total = 0.0
+    for p in range(count):
+        row = score[p * columns : (p + 1) * columns]
+        top = row[0]
+        for k in range(classes):
+            top = max(top, row[k])
+        for k in range(classes):
+            row[k] = (row[k] - top) * inverse_temperature
+        row[classes:] = -200.0
+        total += top * inverse_temperature
+    exp_below_zero(score[: count * columns], bits[: count * columns], bits.view(np.float32))
+    for p in range(count):
+        row = score[p * columns : (p + 1) * columns]
+        norm = np.float32(0)
+        for k in range(classes):
+            norm += row[k]
+        total += np.log(norm)
+        scale = np.float32(1) / norm
+        for k in range(columns):
+            row[k] *= scale
+    score[count * columns :] = 0
+    return total
+
+
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
 def mixture_sums(  # type: ignore[no-untyped-def]
     begin, end, features, points, classes, inverse_temperature, posteriors, sums, value,
@@ -42,7 +92,7 @@ def mixture_sums(  # type: ignore[no-untyped-def]
     Parameters
     ----------
     features : (n, f) float32
-        Sufficient statistics of particles ``begin:end``.
+        Sufficient statistics of particles ``begin:end``; f is a multiple of 4.
     points : (f * columns,) float32
         Log-likelihood of a particle given a point = features . points; the number of columns is
         the number of classes rounded up to whole vectors.
@@ -55,66 +105,72 @@ def mixture_sums(  # type: ignore[no-untyped-def]
     value : (1,) float64
         Gets the log-likelihood.
     """
-    count = features.shape[1]
-    columns = len(points) // count
-    score = np.empty(columns, np.float32)
-    bits = np.empty(columns, np.int32)
-    powers = bits.view(np.float32)
+    f = features.shape[1]
+    columns = len(points) // f
+    score = np.empty(BLOCK * columns, np.float32)
+    bits = np.empty(BLOCK * columns, np.int32)
+    rest = np.zeros(BLOCK * f, np.float32)
+    flat = features.ravel()
     total = 0.0
-    for i in range(begin, end):
+    for first in range(begin, end, BLOCK):
+        count = min(BLOCK, end - first)
+        block = flat[first * f : (first + count) * f]
+        if count < BLOCK:
+            rest[: count * f] = block
+            block = rest
         score[:] = 0
-        row = features[i]
-        for j in range(0, count - count % 4, 4):
-            for k in range(0, columns, LANES):
-                add8_four(score, k, row, j, points, j * columns + k, columns)
-        for j in range(count - count % 4, count):
-            for k in range(0, columns, LANES):
-                add8(score, k, row[j], points, j * columns + k)
-        top = score[0]
-        for k in range(classes):
-            top = max(top, score[k])
-        for k in range(columns):
-            score[k] = (score[k] - top) * inverse_temperature if k < classes else -200.0
-        exp_below_zero(score, bits, powers)
-        norm = np.float32(0)
-        for k in range(classes):
-            norm += score[k]
-        total += top * inverse_temperature + np.log(norm)
-        scale = np.float32(1) / norm
-        for k in range(columns):
-            score[k] *= scale
+        for p in range(0, BLOCK, 4):
+            _multiply(block, p * f, f, 1, points, columns, f, score, p * columns, columns)
+        total += _soften(score, count, classes, columns, inverse_temperature, bits)
         if posteriors.shape[0]:
-            for k in range(classes):
-                posteriors[i, k] = score[k]
-        for j in range(count):
-            for k in range(0, columns, LANES):
-                add8(sums, j * columns + k, features[i, j], score, k)
+            for p in range(count):
+                posteriors[first + p] = score[p * columns : p * columns + classes]
+        for j in range(0, f, 4):
+            _multiply(block, j, 1, f, score, columns, BLOCK, sums, j * columns, columns)
     value[0] = total
 
 
 @numba.njit(inline="always")
-def _covariance(information, precision, matrix, inverse):  # type: ignore[no-untyped-def]
-    """Inverse of the sum of two positive matrices (Gauss-Jordan); gives the log-determinant."""
+def _load(first, end, information, projected, precision, matrix, known, score):  # type: ignore[no-untyped-def]
+    """Statistics of particles side by side, from ``first`` on; the last one stands in at the end.
+
+    Fills ``known`` with their information, ``matrix`` with this and the precision added, and
+    ``score`` with what was projected; gives the number of particles.
+    """
     q = len(precision)
-    log = 0.0
+    count = min(PARTICLES, end - first)
+    for p in range(PARTICLES):
+        i = first + min(p, count - 1)
+        for a in range(q):
+            score[a * PARTICLES + p] = projected[i, a]
+            for b in range(q):
+                at = (a * q + b) * PARTICLES + p
+                known[at] = information[i, a, b]
+                matrix[at] = known[at] + precision[a, b]
+    return count
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _invert(matrix, q, pivot, factor, logs):  # type: ignore[no-untyped-def]
+    """Inverses of positive matrices side by side, in place, and their log-determinants."""
+    logs[:] = 0.0
     for i in range(q):
-        for j in range(q):
-            matrix[i, j] = precision[i, j] + information[i, j]
-            inverse[i, j] = 0.0
-        inverse[i, i] = 1.0
-    for i in range(q):
-        log += np.log(matrix[i, i])
-        scale = 1.0 / matrix[i, i]
+        at = (i * q + i) * PARTICLES
+        for p in range(PARTICLES):
+            logs[p] += np.log(matrix[at + p])
+            pivot[p] = 1.0 / matrix[at + p]
+            matrix[at + p] = 1.0
         for k in range(q):
-            matrix[i, k] *= scale
-            inverse[i, k] *= scale
+            set_product(matrix, i * q + k, matrix, i * q + k, pivot, 0)
         for j in range(q):
-            if j != i:
-                factor = matrix[j, i]
-                for k in range(q):
-                    matrix[j, k] -= factor * matrix[i, k]
-                    inverse[j, k] -= factor * inverse[i, k]
-    return log
+            if j == i:
+                continue
+            at = (j * q + i) * PARTICLES
+            for p in range(PARTICLES):
+                factor[p] = matrix[at + p]
+                matrix[at + p] = 0.0
+            for k in range(q):
+                subtract_product(matrix, j * q + k, factor, 0, matrix, i * q + k)
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
@@ -127,34 +183,42 @@ def marginal_features(begin, end, information, projected, precision, features, v
     adds what does not depend on the point to ``value``.
     """
     q = len(precision)
-    matrix = np.empty((q, q))
-    inverse = np.empty((q, q))
-    product = np.empty((q, q))
+    matrix, known = np.empty(q * q * PARTICLES), np.empty(q * q * PARTICLES)
+    product = np.empty(q * q * PARTICLES)
+    score, left = np.empty(q * PARTICLES), np.empty(q * PARTICLES)
+    moved = np.empty(q * PARTICLES)
+    pivot, factor, logs = np.empty(PARTICLES), np.empty(PARTICLES), np.empty(PARTICLES)
     total = 0.0
-    for i in range(begin, end):
-        log = _covariance(information[i], precision, matrix, inverse)
-        shrink = 0.0
+    for first in range(begin, end, PARTICLES):
+        count = _load(first, end, information, projected, precision, matrix, known, score)
+        _invert(matrix, q, pivot, factor, logs)
+        product[:] = 0.0
+        moved[:] = 0.0
+        left[:] = score
+        # inner loops go to one entry after the other: none waits for what was just stored
         for a in range(q):
-            mean = 0.0
-            for b in range(q):
-                mean += inverse[a, b] * projected[i, b]
-                entry = 0.0
-                for c in range(q):
-                    entry += information[i, a, c] * inverse[c, b]
-                product[a, b] = entry
-            shrink += mean * projected[i, a]
-        total += 0.5 * shrink - 0.5 * log
+            for c in range(q):
+                add_product(moved, c, matrix, a * q + c, score, a)
+                for b in range(q):
+                    add_product(product, a * q + b, known, a * q + c, matrix, c * q + b)
+        for b in range(q):
+            for a in range(q):
+                subtract_product(left, a, product, a * q + b, score, b)
+        for p in range(count):
+            for a in range(q):
+                total += 0.5 * moved[a * PARTICLES + p] * score[a * PARTICLES + p]
+                features[first + p, a] = left[a * PARTICLES + p]
+            total -= 0.5 * logs[p]
+        matrix[:] = known
         n = q
         for a in range(q):
-            left = projected[i, a]
-            for b in range(q):
-                left -= product[a, b] * projected[i, b]
-            features[i, a] = left
+            for c in range(q):
+                for b in range(a, q):
+                    subtract_product(matrix, a * q + b, product, a * q + c, known, c * q + b)
             for b in range(a, q):
-                entry = information[i, a, b]
-                for c in range(q):
-                    entry -= product[a, c] * information[i, c, b]
-                features[i, n] = -0.5 * entry if a == b else -entry
+                scale = -0.5 if a == b else -1.0
+                for p in range(count):
+                    features[first + p, n] = scale * matrix[(a * q + b) * PARTICLES + p]
                 n += 1
     value[0] = total
 
@@ -167,20 +231,32 @@ def scatter_sums(begin, end, information, projected, precision, points, sums):  
     :func:`marginal_features`.
     """
     q = len(precision)
-    matrix = np.empty((q, q))
-    inverse = np.empty((q, q))
-    left = np.empty(q)
-    moved = np.empty(q)
-    for i in range(begin, end):
-        _covariance(information[i], precision, matrix, inverse)
+    matrix, known = np.empty(q * q * PARTICLES), np.empty(q * q * PARTICLES)
+    total = np.zeros(q * q * PARTICLES)
+    score, near = np.empty(q * PARTICLES), np.empty(q * PARTICLES)
+    moved = np.empty(q * PARTICLES)
+    pivot, factor, logs = np.empty(PARTICLES), np.empty(PARTICLES), np.empty(PARTICLES)
+    one = np.empty(PARTICLES)
+    for first in range(begin, end, PARTICLES):
+        count = _load(first, end, information, projected, precision, matrix, known, score)
+        _invert(matrix, q, pivot, factor, logs)
+        for p in range(PARTICLES):
+            one[p] = 1.0 if p < count else 0.0
+            for a in range(q):
+                near[a * PARTICLES + p] = points[first + min(p, count - 1), a]
+        for b in range(q):
+            for a in range(q):
+                subtract_product(score, a, known, a * q + b, near, b)
+        moved[:] = 0.0
+        for b in range(q):
+            for a in range(q):
+                add_product(moved, a, matrix, a * q + b, score, b)
         for a in range(q):
-            left[a] = projected[i, a]
             for b in range(q):
-                left[a] -= information[i, a, b] * points[i, b]
-        for a in range(q):
-            moved[a] = 0.0
-            for b in range(q):
-                moved[a] += inverse[a, b] * left[b]
-        for a in range(q):
-            for b in range(q):
-                sums[a, b] += inverse[a, b] + moved[a] * moved[b]
+                add_product(matrix, a * q + b, moved, a, moved, b)
+                add_product(total, a * q + b, matrix, a * q + b, one, 0)
+    for a in range(q):
+        for b in range(q):
+            at = (a * q + b) * PARTICLES
+            for p in range(PARTICLES):
+                sums[a, b] += total[at + p]

@@ -12,6 +12,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from alphacryo4d.ml3d.kernels_blocks import split_complex, weigh_columns
+
 
 def in_ranges(
     function: Callable[..., Any], count: int, parts: int, workers: int, *arguments: Any
@@ -123,6 +125,33 @@ def _invert(matrix, n, inverse):  # type: ignore[no-untyped-def]
                     inverse[j, k] -= factor * inverse[i, k]
 
 
+@numba.njit(fastmath={"contract"}, cache=True, nogil=True)
+def _add_times(total, values, factor):  # type: ignore[no-untyped-def]
+    for k in range(len(total)):
+        total[k] += factor * values[k]
+
+
+@numba.njit(cache=True, nogil=True)
+def _smooth_rows(data, padded, cz, cy, line, before):  # type: ignore[no-untyped-def]
+    """Sum of nine rows of a padded grid about one, by their trilinear weights (at 2 voxels).
+
+    ``data`` (r, voxels); fills ``line`` (r, N // 2 + 1), and ``before`` (r,) with the voxel that
+    comes before the first one.
+    """
+    wide = padded // 2 + 1
+    line[:] = 0
+    before[:] = 0
+    for dz in range(-1, 2):
+        for dy in range(-1, 2):
+            factor = np.float32(0.5 ** (abs(dz) + abs(dy)))
+            pz, py = (cz + dz) % padded, (cy + dy) % padded
+            start = (pz * padded + py) * wide
+            mate = ((-pz % padded) * padded + -py % padded) * wide + 1
+            for k in range(len(data)):
+                _add_times(line[k], data[k, start : start + wide], factor)
+                before[k] += factor * data[k, mate]
+
+
 @numba.njit(cache=True, nogil=True)
 def invert_precision(begin, end, precision, data, small, padded, shell_map, inverse):  # type: ignore[no-untyped-def]
     """Inverse of (data weight + prior precision) for every voxel of the unpadded half grid.
@@ -131,7 +160,7 @@ def invert_precision(begin, end, precision, data, small, padded, shell_map, inve
     ----------
     precision : (shells, q, q) float32
         Inverse covariance of the columns, shell by shell.
-    data : (N * N * (N // 2 + 1), r) float32
+    data : (r, N * N * (N // 2 + 1)) float32
         Weights on the padded grid (N = ``padded`` = 2 ``small``): packed upper triangles.
     shell_map : (voxels,) int32
         Shell of each voxel of the unpadded half grid; -1 where nothing is to be estimated.
@@ -139,42 +168,47 @@ def invert_precision(begin, end, precision, data, small, padded, shell_map, inve
         Filled.
     """
     q = precision.shape[1]
-    r = data.shape[1]
+    r = data.shape[0]
     half = small // 2 + 1
-    wide = padded // 2 + 1
     matrix = np.empty((q, q), np.float32)
-    weight = np.empty(r, np.float32)
+    line = np.empty((r, padded // 2 + 1), np.float32)
+    before = np.empty(r, np.float32)
     for z in range(begin, end):
         for y in range(small):
+            row = (z * small + y) * half
+            if shell_map[row : row + half].max() < 0:
+                continue
+            cz = 2 * (z if z < (small + 1) // 2 else z - small)
+            cy = 2 * (y if y < (small + 1) // 2 else y - small)
+            _smooth_rows(data, padded, cz, cy, line, before)
             for x in range(half):
-                v = (z * small + y) * half + x
-                shell = shell_map[v]
+                shell = shell_map[row + x]
                 if shell < 0:
                     continue
-                weight[:] = 0
-                cz = 2 * (z if z < (small + 1) // 2 else z - small)
-                cy = 2 * (y if y < (small + 1) // 2 else y - small)
-                for dz in range(-1, 2):
-                    for dy in range(-1, 2):
-                        for dx in range(-1, 2):
-                            factor = np.float32(0.5 ** (abs(dz) + abs(dy) + abs(dx)))
-                            pz, py, px = cz + dz, cy + dy, 2 * x + dx
-                            if px < 0:
-                                pz, py, px = -pz, -py, -px
-                            g = ((pz % padded) * padded + py % padded) * wide + px
-                            for k in range(r):
-                                weight[k] += factor * data[g, k]
-                for i in range(q):
-                    for j in range(q):
-                        matrix[i, j] = precision[shell, i, j]
                 k = 0
                 for i in range(q):
                     for j in range(i, q):
-                        matrix[i, j] += weight[k]
-                        if j > i:
-                            matrix[j, i] += weight[k]
+                        left = before[k] if x == 0 else line[k, 2 * x - 1]
+                        right = line[k, 2 * x + 1] if 2 * x + 1 < line.shape[1] else np.float32(0)
+                        weight = line[k, 2 * x] + np.float32(0.5) * (left + right)
+                        matrix[i, j] = precision[shell, i, j] + weight
+                        matrix[j, i] = precision[shell, j, i] + weight
                         k += 1
-                _invert(matrix, q, inverse[v])
+                _invert(matrix, q, inverse[row + x])
+
+
+@numba.njit(inline="always")
+def reach(size, limit, z, y):  # type: ignore[no-untyped-def]
+    """Number of voxels of a row along x of a padded half grid that samples can reach.
+
+    ``limit`` is the radius of the samples in voxels of the grid of edge ``size``.
+    """
+    dz = max(0, min(z, size - z) - 1)
+    dy = max(0, min(y, size - y) - 1)
+    left = limit * limit - dz * dz - dy * dy
+    if left < 0:
+        return 0
+    return min(size // 2 + 1, int(math.sqrt(left)) + 2)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -206,28 +240,35 @@ def apply_voxel_matrices(begin, end, matrices, shell_map, by_shell, spectra, out
 
 
 @numba.njit(cache=True, nogil=True)
-def apply_weights(begin, end, weights, spectra):  # type: ignore[no-untyped-def]
-    """Multiply the columns of every voxel by its data weights (packed triangles), in place."""
-    q = spectra.shape[0]
-    re = np.empty(q, np.float32)
-    im = np.empty(q, np.float32)
-    out_re = np.empty(q, np.float32)
-    out_im = np.empty(q, np.float32)
-    for v in range(begin, end):
-        w = weights[v]
+def apply_weights(begin, end, weights, size, limit, planes, spectra):  # type: ignore[no-untyped-def]
+    """Multiply the columns of every voxel by its data weights, in place.
+
+    Parameters
+    ----------
+    begin, end : int
+        Range of groups of 16 voxels.
+    weights : (r * voxels,) float32
+        Packed upper triangles, one entry of all voxels after the other.
+    size, limit : int
+        Edge of the padded grid; weights vanish where :func:`reach` says so.
+    planes : (q, q) int64
+        Where in ``weights`` an entry of the matrices starts.
+    spectra : (q, 2 * voxels) float32
+    """
+    q = len(spectra)
+    half = size // 2 + 1
+    real = np.empty(16 * q, np.float32)
+    imag = np.empty(16 * q, np.float32)
+    flat = planes.ravel()
+    for group in range(begin, end):
+        v = 16 * group
+        row = v // half
+        x = v - row * half
+        if x + 16 <= half and x >= reach(size, limit, row // size, row % size):
+            for k in range(q):
+                spectra[k, 2 * v : 2 * v + 32] = 0
+            continue
         for k in range(q):
-            re[k] = spectra[k, v].real
-            im[k] = spectra[k, v].imag
-            out_re[k] = 0
-            out_im[k] = 0
-        n = 0
+            split_complex(spectra[k], 2 * v, real, imag, 16 * k)
         for i in range(q):
-            for k in range(i, q):
-                out_re[i] += w[n] * re[k]
-                out_im[i] += w[n] * im[k]
-                if k > i:
-                    out_re[k] += w[n] * re[i]
-                    out_im[k] += w[n] * im[i]
-                n += 1
-        for k in range(q):
-            spectra[k, v] = complex(out_re[k], out_im[k])
+            weigh_columns(weights, v, flat, i, q, real, imag, spectra[i], 2 * v)

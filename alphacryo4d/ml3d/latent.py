@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.ml3d.kernels_vector import whole_vectors
 from alphacryo4d.ml3d.model import Grid
 from alphacryo4d.ml3d.sums import View, component_products
 
@@ -49,7 +50,10 @@ def latent_moments(
         The log-likelihood of z: ``projected . z - z . information . z / 2``.
     noise : (G, shells) float64
     """
-    references = view.grid.references(cubes)
+    grid = view.grid
+    references = grid.scratch("references", (grid.voxels, 2 * whole_vectors(len(cubes))))
+    references[:] = 0
+    grid.references(cubes, references)
     cross, gram, left = component_products(view, references, 1.0 / noise, means, second)
     information = 2.0 * gram[:, 1:, 1:]
     projected = 2.0 * (cross[:, 1:] - gram[:, 1:, 0])

@@ -61,7 +61,8 @@ class LatentParticles:
         self.workers = workers
         self.row, self.column = np.triu_indices(self.count)
         self.half = np.where(self.row == self.column, 0.5, 1.0)
-        self.features = np.empty((len(projected), self.count + len(self.row)), np.float32)
+        self.used = self.count + len(self.row)
+        self.features = np.zeros((len(projected), -(-self.used // 4) * 4), np.float32)
         self.constant = 0.0
         self.set_scatter(np.eye(self.count))
 
@@ -97,8 +98,8 @@ class LatentParticles:
         square = points[:, self.row] * points[:, self.column]
         lines = np.concatenate([points, square], axis=1).T
         classes, columns = len(points), whole_vectors(len(points))
-        wide = np.zeros((len(lines), columns), np.float32)
-        wide[:, :classes] = lines
+        wide = np.zeros((self.features.shape[1], columns), np.float32)
+        wide[: self.used, :classes] = lines
         sums = np.zeros((_PARTS, wide.size), np.float32)
         values = np.zeros((_PARTS, 1))
         ranges, inverse = self._ranges(), np.float32(1.0 / temperature)
@@ -112,7 +113,7 @@ class LatentParticles:
 
         in_ranges(work, _PARTS, _PARTS, self.workers)
         mean = float(values.sum()) / max(1, len(self.features))
-        total = sums.sum(axis=0, dtype=np.float64).reshape(wide.shape)[:, :classes]
+        total = sums.sum(axis=0, dtype=np.float64).reshape(wide.shape)[: self.used, :classes]
         return total.T, mean - float(np.log(classes))
 
     def step(self, points: Array, temperature: float = 1.0) -> tuple[Array, float]:
@@ -236,7 +237,7 @@ def _split_directions(
         if len(rows) <= q:
             continue
         share = soft[rows, k].astype(np.float64)
-        packed = -features[rows, q:].astype(np.float64) / particles.half
+        packed = -features[rows, q : particles.used].astype(np.float64) / particles.half
         matrices = np.empty((len(rows), q, q))
         matrices[:, particles.row, particles.column] = packed
         matrices[:, particles.column, particles.row] = packed

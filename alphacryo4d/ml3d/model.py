@@ -56,6 +56,25 @@ class Grid:
         """Edge of the padded grid."""
         return 2 * self.cube
 
+    @cached_property
+    def _scratch(self) -> dict[str, Array]:
+        return {}
+
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        """Uninitialised array that starts at a cache line, in memory kept for the next call.
+
+        Fresh memory costs more time than the sums that are made in it. One caller at a time may
+        use a name.
+        """
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        held = self._scratch.get(name)
+        if held is None or len(held) < size:
+            raw = np.empty(size + 64, np.uint8)
+            held = raw[-raw.ctypes.data % 64 :]
+            self._scratch[name] = held
+        array: Array = held[:size].view(dtype).reshape(shape)
+        return array
+
     @property
     def voxels(self) -> int:
         """Number of voxels of the padded half grid."""
@@ -236,8 +255,12 @@ def solve_volumes(
     q = len(start)
     voxels = len(grid.shell_map)
     inverse = np.zeros((voxels, q, q), np.float32)
+    pairs = np.ascontiguousarray(weights.T)
+    planes = np.zeros((q, q), np.int64)
+    row, column = np.triu_indices(q)
+    planes[row, column] = planes[column, row] = grid.voxels * np.arange(len(row))
     in_ranges(
-        invert_precision, grid.cube, grid.cube, grid.workers, precision, weights, grid.cube,
+        invert_precision, grid.cube, grid.cube, grid.workers, precision, pairs, grid.cube,
         grid.padded, grid.shell_map, inverse,
     )  # fmt: skip
     shape = (mask / grid.kernel_transform).astype(np.float32)
@@ -252,7 +275,10 @@ def solve_volumes(
 
     def normal(fields: Array) -> Array:
         spectra = grid.pad_transform(fields * mask)
-        in_ranges(apply_weights, grid.voxels, 32, grid.workers, weights, spectra.reshape(q, -1))
+        in_ranges(
+            apply_weights, grid.voxels // 16, 32, grid.workers, pairs.ravel(), grid.padded,
+            2 * grid.radius, planes, spectra.reshape(q, -1).view(np.float32),
+        )  # fmt: skip
         result = grid.crop_inverse(spectra) * mask
         prior = grid.transform(fields)
         in_ranges(

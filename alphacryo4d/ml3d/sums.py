@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.ml3d.images import PreparedImages
-from alphacryo4d.ml3d.kernels import backproject, expect_classes, expect_components, fold_blocks
+from alphacryo4d.ml3d.kernels import expect_classes
+from alphacryo4d.ml3d.kernels_components import (
+    backproject,
+    clear_block,
+    expect_components,
+    fold_blocks,
+)
 from alphacryo4d.ml3d.kernels_linear import in_ranges
 from alphacryo4d.ml3d.kernels_vector import whole_vectors
 from alphacryo4d.ml3d.model import Grid
@@ -17,7 +23,7 @@ from alphacryo4d.ml3d.model import Grid
 Array = np.ndarray[Any, Any]
 _CLOSED = -1e30
 _BUFFER = 512 << 20
-_DENSE = 20
+_DENSE = 8
 """Samples per voxel from which squared CTFs go to the nearest voxel."""
 
 
@@ -101,14 +107,6 @@ def mean_power(power: Array, view: View) -> Array:
     overall = power.sum(axis=0) / np.maximum(samples.sum(axis=0), 1)
     more = 10.0 * np.bincount(view.images.shell[: view.last], minlength=power.shape[1])
     return np.asarray((power + more * overall) / np.maximum(samples + more, 1))
-
-
-def aligned(shape: tuple[int, ...]) -> Array:
-    """Uninitialised float32 array that starts at a cache line (a row of 16 numbers fills one)."""
-    size = int(np.prod(shape))
-    raw = np.empty(size + 16, np.float32)
-    start = (-raw.ctypes.data % 64) // 4
-    return raw[start : start + size].reshape(shape)
 
 
 def expect(
@@ -200,15 +198,16 @@ def component_products(
     first[:, :columns] = means
     pairs = np.zeros((n, width, width), np.float32)
     pairs[:, :columns, :columns] = second
-    cross = np.empty((n, width), np.float32)
-    gram = np.empty((n, width, width), np.float32)
-    inverse = inverse_noise.astype(np.float32)
+    cross = np.zeros((n, width), np.float32)
+    gram = np.zeros((n, width, width), np.float32)
+    inverse, matrices = inverse_noise.astype(np.float32), view.matrices
+    edges = np.searchsorted(images.shell[: view.last], np.arange(grid.radius + 2))
 
     def work(begin: int, end: int, part: Array) -> None:
         expect_components(
-            begin, end, images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky,
-            images.shell, 1, view.last, images.group, inverse, references.ravel(), grid.padded,
-            columns, first, pairs, cross, gram, part,
+            begin, end, images.data, images.ctf, matrices, view.rows, images.kx, images.ky,
+            edges, images.group, inverse, references.ravel(), grid.padded, columns,
+            first.ravel(), pairs.ravel(), cross.ravel(), gram.ravel(), part,
         )  # fmt: skip
 
     residual = sum_over_parts(work, n, (view.groups, grid.radius + 1), grid.workers)
@@ -235,7 +234,7 @@ def sum_over_parts(
 def project_back(
     view: View, inverse_noise: Array, coefficients: Array, products: Array
 ) -> tuple[Array, Array]:
-    """Sums of the maximisation on the padded grid.
+    """Sums of the maximisation on the padded grid, until the next call overwrites them.
 
     Parameters
     ----------
@@ -248,28 +247,30 @@ def project_back(
     -------
     right : (q, N, N, N // 2 + 1) complex64
     weights : (voxels, r) float32
+        Laid out one column after the other.
     """
     images, grid = view.images, view.grid
     count, q = coefficients.shape
-    r = products.shape[1]
+    r, last = products.shape[1], view.last
     even, wide = -(-q // 4) * 4, whole_vectors(r)
     second = np.zeros((count, wide), np.float32)
     second[:, :r] = products
     mean = np.zeros((count, even), np.float32)
     mean[:, :q] = coefficients
-    blocks = int(np.clip(_BUFFER // (grid.voxels * (2 * even + wide) * 4), 2, 8))
-    sums = aligned((blocks, grid.voxels, 2 * even))
-    norms = aligned((blocks, grid.voxels, wide))
-    dense = count * view.last > _DENSE * grid.voxels
-    inverse, turns, last = inverse_noise.astype(np.float32), view.turns, view.last
+    fitting = _BUFFER // (grid.voxels * (2 * even + wide) * 4)
+    blocks = int(np.clip(min(fitting, count * last // (8 * grid.voxels)), 2, 8))
+    sums = grid.scratch("sums", (blocks, grid.voxels, 2 * even))
+    norms = grid.scratch("norms", (blocks, grid.voxels, wide))
+    dense = count * last > _DENSE * grid.voxels
+    inverse, turns = inverse_noise.astype(np.float32), view.turns
 
     def work(begin: int, end: int) -> None:
         for block in range(begin, end):
-            sums[block] = norms[block] = 0
+            clear_block(grid.padded, 2 * grid.radius, sums[block], norms[block])
             for matrices in turns:
                 backproject(
                     block * count // blocks, (block + 1) * count // blocks, images.data,
-                    images.ctf, matrices, view.rows, images.kx, images.ky, images.shell, 0, last,
+                    images.ctf, matrices, view.rows, images.kx, images.ky, images.shell, last,
                     images.group, inverse, mean, second, grid.padded, dense,
                     sums[block].reshape(-1),
                     norms[block].reshape(-1),
@@ -277,7 +278,9 @@ def project_back(
 
     in_ranges(work, blocks, blocks, grid.workers)
     size = grid.padded
-    right = np.empty((even, size, size, size // 2 + 1), np.complex64)
-    weights = np.empty((grid.voxels, wide), np.float32)
-    in_ranges(fold_blocks, size, 16, grid.workers, sums, norms, size, right, weights)
-    return right[:q], weights
+    right = grid.scratch("right", (q, size, size, size // 2 + 1), np.complex64)
+    weights = grid.scratch("weights", (r, grid.voxels))
+    in_ranges(
+        fold_blocks, size, 16, grid.workers, sums, norms, size, 2 * grid.radius, right, weights
+    )
+    return right, weights.T
