@@ -141,9 +141,7 @@ def _gather(lanes: int) -> Any:
                 for voxel, factor in code.neighbours(1, 2, pitch, sample):
                     row = code.load(code.array(0), code.plus(code.by(voxel, width), column), lanes)
                     part = code.spread(factor, lanes)
-                    total = (
-                        code.times(part, row) if total is None else code.fma(part, row, total)
-                    )
+                    total = code.times(part, row) if total is None else code.fma(part, row, total)
                 place = code.plus(code.by(builder.sub(sample, begin), width), column)
                 code.store(total, code.array(8), place, lanes)
             return context.get_dummy_value()
@@ -163,7 +161,16 @@ values of the samples ``begin:end`` in 16 columns of a grid of ``width`` columns
 def _gram(rows: int) -> Any:
     @intrinsic
     def block(  # type: ignore[no-untyped-def]
-        typingctx, values, count, columns, row, column, scale, total, second, place  # noqa: ARG001
+        typingctx,
+        values,
+        count,
+        columns,
+        row,
+        column,
+        scale,
+        total,
+        second,
+        place,  # noqa: ARG001
     ):
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
             code = BlockCode(context, builder, signature, args)
@@ -204,7 +211,17 @@ gram_half_block = _gram(4)
 
 @intrinsic
 def data_block(  # type: ignore[no-untyped-def]
-    typingctx, values, data, begin, end, columns, column, scale, total, means, place  # noqa: ARG001
+    typingctx,
+    values,
+    data,
+    begin,
+    end,
+    columns,
+    column,
+    scale,
+    total,
+    means,
+    place,  # noqa: ARG001
 ):
     """The same as :func:`gram_block` for 8 columns with the ``data`` (2 numbers a sample)."""
 
@@ -218,9 +235,7 @@ def data_block(  # type: ignore[no-untyped-def]
             for k in range(2):
                 start = code.plus(code.by(code.plus(row, k), columns), column)
                 datum = code.entry(code.array(1), code.plus(code.by(sample, 2), k))
-                code.grow(
-                    sums[k], code.times(code.spread(datum, 8), code.load(values, start, 8))
-                )
+                code.grow(sums[k], code.times(code.spread(datum, 8), code.load(values, start, 8)))
         value = code.add(builder.load(sums[0]), builder.load(sums[1]))
         at = code.plus(place, column)
         scale = code.spread(code.number(6), 8)
@@ -240,9 +255,7 @@ def _scatter(lanes: int) -> Any:
             re, im = (code.load(code.array(k), column, lanes) for k in (8, 9))
             with code.loop(code.constant(0), count) as sample:
                 a, d = (
-                    code.spread(
-                        code.entry(code.array(7), code.plus(code.by(sample, 2), k)), lanes
-                    )
+                    code.spread(code.entry(code.array(7), code.plus(code.by(sample, 2), k)), lanes)
                     for k in (0, 1)
                 )
                 share = code.fma(a, re, code.times(d, im))
@@ -283,9 +296,10 @@ def add_rows(typingctx, grid, index, begin, end, weight, begin_weight, row, widt
             start = code.by(voxel, width)
             at = code.plus(builder.sub(sample, begin), shift)
             factor = code.spread(code.entry(code.array(4), at), 8)
-            with cgutils.for_range_slice(
-                builder, code.constant(0), width, code.constant(8)
-            ) as (k, _):
+            with cgutils.for_range_slice(builder, code.constant(0), width, code.constant(8)) as (
+                k,
+                _,
+            ):
                 place = code.plus(start, k)
                 old = code.load(code.array(0), place, 8)
                 new = code.fma(factor, code.load(code.array(6), k, 8), old)

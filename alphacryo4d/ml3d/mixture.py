@@ -52,6 +52,11 @@ class LatentParticles:
         The log-likelihood of coordinates z is ``projected . z - z . information . z / 2``.
     workers : int
         Threads.
+
+    Attributes
+    ----------
+    shares : (K,) array or None
+        Prior probabilities of the points; all the same where None.
     """
 
     def __init__(self, information: Array, projected: Array, workers: int = 1) -> None:
@@ -62,7 +67,10 @@ class LatentParticles:
         self.row, self.column = np.triu_indices(self.count)
         self.half = np.where(self.row == self.column, 0.5, 1.0)
         self.used = self.count + len(self.row)
-        self.features = np.zeros((len(projected), -(-self.used // 4) * 4), np.float32)
+        # one feature more, which is 1, carries the log of the shares
+        self.features = np.zeros((len(projected), -(-(self.used + 1) // 4) * 4), np.float32)
+        self.features[:, self.used] = 1
+        self.shares: Array | None = None
         self.constant = 0.0
         self.set_scatter(np.eye(self.count))
 
@@ -100,6 +108,8 @@ class LatentParticles:
         classes, columns = len(points), whole_vectors(len(points))
         wide = np.zeros((self.features.shape[1], columns), np.float32)
         wide[: self.used, :classes] = lines
+        shares = np.full(classes, 1 / classes) if self.shares is None else self.shares
+        wide[self.used, :classes] = np.log(shares)
         sums = np.zeros((_PARTS, wide.size), np.float32)
         values = np.zeros((_PARTS, 1))
         ranges, inverse = self._ranges(), np.float32(1.0 / temperature)
@@ -113,18 +123,24 @@ class LatentParticles:
 
         in_ranges(work, _PARTS, _PARTS, self.workers)
         mean = float(values.sum()) / max(1, len(self.features))
-        total = sums.sum(axis=0, dtype=np.float64).reshape(wide.shape)[: self.used, :classes]
-        return total.T, mean - float(np.log(classes))
+        total = sums.sum(axis=0, dtype=np.float64).reshape(wide.shape)[: self.used + 1, :classes]
+        return total.T, mean
 
     def step(self, points: Array, temperature: float = 1.0) -> tuple[Array, float]:
-        """One EM iteration: new points (K, q) and the mean log-likelihood of the old ones."""
+        """One EM iteration: new points (K, q) and the mean log-likelihood of the old ones.
+
+        Where there are ``shares`` of the points, they are set anew as well.
+        """
         nothing = np.empty((0, len(points)), np.float32)
         sums, value = self._sums(points, temperature, nothing)
         matrices = np.zeros((len(points), self.count, self.count))
-        packed = -sums[:, self.count :] / self.half
+        packed = -sums[:, self.count : self.used] / self.half
         matrices[:, self.row, self.column] = packed
         matrices[:, self.column, self.row] = packed
         matrices += np.eye(self.count)
+        if self.shares is not None:
+            members = sums[:, self.used] + 1.0
+            self.shares = members / members.sum()
         moved = np.linalg.solve(matrices, sums[:, : self.count, None])[..., 0]
         return moved, value + self.constant
 
@@ -190,6 +206,7 @@ def refine_mixture(
         for _ in range(steps):
             points, value = particles.step(points)
         before = np.linalg.inv(fewer.precision)
+        fewer.shares = particles.shares
         fewer.set_scatter(_further(before, fewer.scatter_about(points)))
         particles.set_scatter(np.linalg.inv(fewer.precision))
     return Mixture(points, np.linalg.inv(fewer.precision), value)

@@ -37,6 +37,8 @@ FIRST_ERRORS = (1.0, 0.5)
 """Errors of the poses (degrees, A) that the estimate starts from."""
 FIRST_SCATTER = 0.1
 """Variance of the coordinates within a state that the mixture starts from."""
+LEAST_SOLVENT = 0.02
+"""Part of the sphere that a molecule fills at least; noise alone would leave no mask."""
 _ROUNDS, _STEPS, _FEW = 10, 3, 8_000
 _FEW_ERRORS = 3_000
 
@@ -221,10 +223,14 @@ class _Fit:
         self._set_prior(np.zeros((count + 1, self.grid.radius + 1)))
 
     def _narrow_mask(self) -> None:
+        """Fit the mask to what mean and components fill, unless that is next to nothing."""
         if self.solvent is None:
             images = self.poses.images
             voxel = images.box * images.pixel_size / self.grid.cube
-            self.mask = solvent_mask(self.fields * self.mask, self.sphere, voxel)
+            mask = solvent_mask(self.fields * self.mask, self.sphere, voxel)
+            if mask.sum() < LEAST_SOLVENT * self.sphere.sum():
+                return
+            self.mask = mask
             self.fields = self.fields * (self.mask > 0.01)
 
     @cached_property
@@ -326,15 +332,16 @@ class _Fit:
         for some in (particles, fewer):
             some.set_scatter(FIRST_SCATTER * np.eye(count))
         points = points_of_labels(information, projected, self.start, FIRST_SCATTER)
+        members = self.start.sum(axis=0, dtype=np.float64) + 1
+        particles.shares = members / members.sum()
         mixture = refine_mixture(particles, fewer, points, _ROUNDS, _STEPS)
         particles.set_scatter(mixture.scatter)
-        soft = particles.posteriors(mixture.points)
-        shares = shares_of(soft)
+        soft, shares = particles.posteriors(mixture.points), particles.shares
         model = StateModel(
             self.grid, self.fields * self.mask, mixture.points, mixture.scatter, shares,
             self.noise, self.errors,
         )  # fmt: skip
-        return model, weighted(soft, shares)
+        return model, soft
 
 
 def estimated_errors(
@@ -371,15 +378,6 @@ def points_of_labels(information: Array, projected: Array, soft: Array, scatter:
     matrices = 0.5 * (matrices + matrices.transpose(0, 2, 1)) + np.eye(q)
     points: Array = np.linalg.solve(matrices, sums[:, :, q:])[..., 0]
     return points
-
-
-def shares_of(soft: Array, steps: int = 30) -> Array:
-    """Shares (K,) that make the data most likely, from posteriors (n, K) under equal ones (EM)."""
-    shares = np.full(soft.shape[1], 1 / soft.shape[1])
-    for _ in range(steps):
-        shares = weighted(soft, shares).mean(axis=0, dtype=np.float64)
-    total: Array = shares / shares.sum()
-    return total
 
 
 def weighted(soft: Array, shares: Array) -> Array:
