@@ -123,8 +123,12 @@ class ReconstructOptions:
 class ReclassifyOptions:
     """Second classification, seeded by the states of the landscape."""
 
-    rounds: int = setting(1, "Rounds at the most; fewer when the states are stable.")
-    stable: float = setting(0.02, "Share of particles that may change state in a stable round.")
+    rounds: int = setting(
+        2, "Rounds at the most; another one where states merge or split, or are not stable."
+    )
+    stable: float = setting(
+        0.3, "Share of particles that may change their state in a round without another one."
+    )
     iterations: int = setting(
         3, "Iterations of a fold in a round.", flags=("--iterations", "--iter")
     )
@@ -150,14 +154,24 @@ class ReclassifyOptions:
         "held-out agreement is reported as it is before.",
     )
     merge: bool = setting(
+        True,
+        "Merge a state that left-out particles do not need; its place goes to half of the state "
+        "whose split they gain most by, if there is one (re-seeding).",
+    )
+    split: bool = setting(
         False,
-        "Merge states of which held-out particles say that their mean predicts as well (near "
-        "states of noisy data too); by default the log names them.",
+        "Split every state where left-out particles gain by it (a continuous motion is then cut "
+        "ever finer the more particles there are).",
     )
     refine_poses: bool = setting(
         True,
         "Refine poses locally on the way, conformation integrated out (the tables keep the "
         "consensus poses).",
+    )
+    write_poses: bool = setting(
+        False,
+        "Write the refined poses into the tables of the states and refined.star (of every particle "
+        "by the fold that left it out); the consensus poses stay as ac4dInputAngleRot ...",
     )
     angle_error: float | None = setting(
         None,
@@ -175,6 +189,10 @@ class ReclassifyOptions:
         """Refuse values that can never make sense."""
         votes_needed(self.threshold, 255)
         require_setting(self.rounds >= 1, "--rounds must be at least 1")
+        require_setting(
+            self.refine_poses or not self.write_poses,
+            "--write-poses: --no-refine-poses makes none to write",
+        )
         require_setting(self.iterations >= 1, "--iterations must be at least 1")
         require_setting(0 <= self.stable < 1, "--stable must be in [0, 1)")
         require_setting(0 <= self.minimum_posterior < 1, "--minimum-posterior must be in [0, 1)")

@@ -12,6 +12,7 @@ import numpy as np
 from alphacryo4d import files
 from alphacryo4d.cs import write_cs_states
 from alphacryo4d.errors import InputError
+from alphacryo4d.particles import ANGLES, OLD_ORIGINS, ORIGINS, ParticleSet
 from alphacryo4d.star import ParticleTable, open_table
 from alphacryo4d.voting.votes import Election
 
@@ -81,6 +82,36 @@ def write_particles(
     if table.path.suffix.lower() == ".cs":
         written += write_cs_states(table.path, folder, election.states)
     return written
+
+
+def write_refined_poses(
+    particles: ParticleSet, rotations: Array, shifts: Array, path: Path
+) -> Path:
+    """Write the table with changed poses; those that it had are kept as ``ac4dInput...``.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+    rotations : (P, 3) array
+        Rotation vectors in the frame of the image (degrees).
+    shifts : (P, 2) array
+        Added to the shifts that centre the images (A).
+    path : Path
+        STAR file to write.
+    """
+    from alphacryo4d.cs_rotations import euler_angles
+    from alphacryo4d.ml3d.images import euler_matrices
+    from alphacryo4d.voting.poses import rotation_matrices, rotation_vectors
+
+    turned = rotation_matrices(rotations) @ euler_matrices(particles.angles)
+    angles = euler_angles(np.deg2rad(rotation_vectors(turned.transpose(0, 2, 1))))
+    moved = particles.shifts + shifts
+    names: tuple[str, ...] = ORIGINS
+    if ORIGINS[0] not in particles.table.columns and OLD_ORIGINS[0] in particles.table.columns:
+        names, moved = OLD_ORIGINS, moved / particles.pixel_size
+    columns = dict(zip(ANGLES, angles.T.round(6), strict=True))
+    columns |= dict(zip(names, moved.T.round(6), strict=True))
+    return particles.table.write_with_columns(path, columns)
 
 
 def split_table(table: ParticleTable, folder: Path, states: Array, state_count: int) -> list[Path]:

@@ -14,7 +14,7 @@ from alphacryo4d.job import Deadline, Job, start_job
 from alphacryo4d.particles import read_particles
 from alphacryo4d.star import open_table
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
-from alphacryo4d.voting.output_stage import input_table_path
+from alphacryo4d.voting.output_stage import input_table_path, write_refined_poses
 from alphacryo4d.voting.reclassify import describe_changes
 from alphacryo4d.voting.reconstruct_stage import remove_scratch
 from alphacryo4d.voting.report import add_heldout, add_support, make_report, number, write_report
@@ -23,6 +23,9 @@ from alphacryo4d.voting.stage import first_resolution, main_outputs, read_groups
 from alphacryo4d.voting.state_fit import FitOptions
 
 logger = logging.getLogger(__name__)
+
+REFINED_STAR = "refined.star"
+"""The input with refined poses, where they are asked for."""
 
 Array = np.ndarray[Any, Any]
 
@@ -91,6 +94,11 @@ def _reclassify(
 ) -> None:
     resample, first = project / files.RESAMPLE, project / files.VOTE
     particles = read_particles(input_table_path(resample))
+    if options.write_poses and particles.table.path.suffix.lower() == ".cs":
+        raise InputError(
+            f"{particles.table.path}: refined poses are written to STAR tables; start from the one "
+            "that `alphacryo4d convert` makes"
+        )
     groups = read_groups(resample, len(particles))
     states = read_first_states(first, len(particles))
     finest = max(min(options.finest, first_resolution(resample)), 2.2 * particles.pixel_size)
@@ -143,7 +151,13 @@ def _write(
     with files.create_array(path, (len(before), count), np.uint8) as votes:
         before_heldout, election = elect(setting, found, count, votes)
     outputs.append(path)
-    outputs += write_election(job.folder, setting.particles.table, election, count)
+    table = setting.particles.table
+    if setting.options.write_poses:
+        rotations, shifts = found.heldout_moves(setting.groups)
+        path = job.folder / REFINED_STAR
+        table = open_table(write_refined_poses(setting.particles, rotations, shifts, path))
+        outputs.append(path)
+    outputs += write_election(job.folder, table, election, count)
     report = make_report(
         assignments,
         volume_states,
@@ -152,7 +166,7 @@ def _write(
         votes,
         batches=setting.groups[:, 0],
     )
-    renamed = np.zeros(int(before.max()) + 1, np.int32)
+    renamed = np.zeros(int(max(before.max(), kept.max())) + 1, np.int32)
     renamed[kept] = np.arange(1, count + 1)
     add_heldout(report, heldout, before_heldout, volume_states, count)
     report |= {

@@ -13,11 +13,20 @@ from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.particles import ParticleSet
 from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.progress import show_progress
-from alphacryo4d.voting.merging import merged_states, renumbered, say, unsupported
+from alphacryo4d.voting.changing import (
+    SplitGain,
+    apply_changes,
+    plan_changes,
+    renumbered,
+    say,
+    say_plan,
+)
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.poses import MovingPoses
 from alphacryo4d.voting.reclassify import changed_share, fold_assignments, seed_labels
-from alphacryo4d.voting.state_fit import FitOptions, fit_states, judge_states
+from alphacryo4d.voting.splitting import matched_sides, try_splits
+from alphacryo4d.voting.state_fit import FitOptions, fit_states
+from alphacryo4d.voting.state_model import judge_states
 from alphacryo4d.voting.support import Support, measure_support
 from alphacryo4d.voting.votes import LEFT_OUT, Election, count_votes, require_heldout
 
@@ -56,10 +65,22 @@ class Round:
     """(P,) int32: state from 0 of the fold that left the particle out, all equally frequent."""
     weighted: Array
     """(P,) int32: the same where it counts how frequent the states are."""
+    sides: Array
+    """(P, M+1) float32: log of the ratio of the halves of its state, NaN where left out."""
     support: Support | None = None
+    split: SplitGain | None = None
     log: list[str] = field(default_factory=list)
     moves: dict[tuple[int, int], tuple[Array, Array]] = field(default_factory=dict)
     """Changed poses of every batch and fold: rotation vectors (degrees) and shifts (A)."""
+
+    def heldout_moves(self, groups: Array) -> tuple[Array, Array]:
+        """Changes of the poses (P, 3) and (P, 2) by the fold that left each particle out."""
+        rotations, shifts = np.zeros((len(groups), 3)), np.zeros((len(groups), 2))
+        for (batch, fold), (turned, moved) in self.moves.items():
+            members = np.flatnonzero(groups[:, 0] == batch)
+            left = np.flatnonzero(groups[members, 1] == fold + 1)
+            rotations[members[left]], shifts[members[left]] = turned[left], moved[left]
+        return rotations, shifts
 
 
 FOLDS = "folds"
@@ -105,9 +126,10 @@ class Rounds:
             np.zeros(shape, np.float32),
             np.zeros(shape[0], np.int32),
             np.zeros(shape[0], np.int32),
+            np.full(shape, np.nan, np.float32),
         )
         tests: list[tuple[Array, ...]] = []
-        losses = np.zeros((2, count, count))
+        losses, halves = np.zeros((2, count, count)), np.zeros((2, count))
         batches = int(setting.groups[:, 0].max())
         with show_progress(f"round {number}") as progress:
             for batch in range(1, batches + 1):
@@ -119,11 +141,13 @@ class Rounds:
                     result = self._kept(number, batch, fold, states, count)
                     tests.append(self._take(found, batch, fold, result))
                     losses += np.stack([result["lost"], result["lost_squares"]])
+                    halves += result["split_gains"]
             progress(1, 1)
         found.support = measure_support(
             *(np.concatenate(parts) for parts in zip(*tests, strict=True)),
             losses=(losses[0], losses[1]),
         )
+        found.split = SplitGain.of(halves, shape[0])
         return found
 
     def _kept(
@@ -159,8 +183,12 @@ class Rounds:
         )
         judged = judge_states(poses, heldout, found.model, steps=setting.fit.moves)
         seen = judged.heldout
+        labels = found.posteriors.argmax(axis=1).astype(np.int32)
+        sides, gains = try_splits(
+            found.model.points, found.posteriors, found.latent, seen.posteriors, judged.latent
+        )
         return {
-            "labels": found.posteriors.argmax(axis=1).astype(np.int32),
+            "labels": labels,
             "confidence": found.posteriors.max(axis=1),
             "heldout": seen.labels,
             "evidence": seen.evidence,
@@ -173,7 +201,8 @@ class Rounds:
             "rotations": poses.rotations,
             "shifts": poses.shifts,
             "gain": judged.gain,
-            "log": np.array(found.log, dtype=np.str_),
+            "sides": sides,
+            "split_gains": gains,
         }
 
     def _sides(self, members: Array, fold: int) -> tuple[Array, Array]:
@@ -191,7 +220,7 @@ class Rounds:
         found.confidence[members[rows], fold] = result["confidence"]
         found.heldout[members[heldout]] = result["heldout"]
         found.weighted[members[heldout]] = result["posteriors"].argmax(axis=1)
-        found.log += [str(line) for line in result["log"]]
+        found.sides[members[rows], fold] = result["sides"]
         turned, moved = result["rotations"][heldout], result["shifts"][heldout]
         turn_error, shift_error = result["errors"]
         found.moves[batch, fold] = result["rotations"], result["shifts"]
@@ -221,19 +250,20 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
     log : list of str
         What happened and why.
     """
-    rounds = Rounds(job, setting)
+    rounds, options = Rounds(job, setting), setting.options
     kept = np.unique(states[states > 0])
     states = renumbered(states, kept)
     log: list[str] = []
     best: Round | None = None
     before = 1.0
-    for turn in range(1, setting.options.rounds + 1):
+    for turn in range(1, options.rounds + 1):
         found = rounds.play(turn, states, len(kept))
         votes = np.empty((len(states), len(kept)), np.uint8)
         _, election = elect(setting, found, len(kept), votes)
         changed = changed_share(states, election.states)
-        support = found.support
+        support, split = found.support, found.split
         assert support is not None
+        assert split is not None
         say(
             log,
             f"round {turn}: {len(kept)} states, {election.kept} of {len(states)} particles voted, "
@@ -244,7 +274,7 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
         if best is not None and best.support is not None and support.gain <= best.support.gain:
             say(log, f"round {turn}: left-out particles gain no more; the round before stays")
             break
-        if best is not None and changed > max(before, setting.options.stable):
+        if best is not None and changed > max(before, options.stable):
             say(
                 log,
                 f"round {turn}: more particles change their state than in the round before; the "
@@ -254,20 +284,16 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
         best, before = found, changed
         rounds.take_poses(found)
         states = election.states
-        leaving = unsupported(support)
-        merge = setting.options.merge and support.real and leaving.size > 0
-        if leaving.size and not setting.options.merge:
-            named = ", ".join(f"{kept[k]} with {kept[support.partner[k]]}" for k in leaving)
-            say(
-                log,
-                f"round {turn}: left-out particles would lose nothing if --merge joined {named}",
-            )
-        if merge and turn < setting.options.rounds:
-            states, kept = merged_states(log, turn, support, states, kept, leaving)
+        plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
+        if plan.nothing:
+            if changed <= options.stable:
+                say(log, f"round {turn}: the states are stable")
+                break
+            continue
+        say_plan(log, turn, plan, kept, applied=turn < options.rounds)
+        if turn < options.rounds:
+            states, kept = apply_changes(plan, states, kept, matched_sides(found.sides))
             best = None
-        elif changed <= setting.options.stable:
-            say(log, f"round {turn}: the states are stable")
-            break
     assert best is not None
     # states of the rounds before must not shrink because they are small; the last word may say so
     best.heldout = best.weighted

@@ -10,7 +10,7 @@ the components gives the states.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,17 +19,18 @@ import numpy as np
 from alphacryo4d.ml3d.class_iterations import Run
 from alphacryo4d.ml3d.components import data_power, solve_mean
 from alphacryo4d.ml3d.images import shell_of_resolution
-from alphacryo4d.ml3d.latent import packed, whitened
+from alphacryo4d.ml3d.latent import packed, random_fields, whitened
 from alphacryo4d.ml3d.masks import first_mask, solvent_mask
 from alphacryo4d.ml3d.mixture import LatentParticles, refine_mixture
-from alphacryo4d.ml3d.model import Grid, resize_cubes, solve_volumes
+from alphacryo4d.ml3d.model import Grid, solve_volumes
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.sums import View, project_back
 from alphacryo4d.progress import no_progress
 from alphacryo4d.voting.joint_moments import POSE, JointMoments, joint_moments
-from alphacryo4d.voting.pose_scatter import errors_of, log_mean
+from alphacryo4d.voting.pose_scatter import errors_of
 from alphacryo4d.voting.poses import MovingPoses
-from alphacryo4d.voting.support import HeldOut
+from alphacryo4d.voting.splitting import Latent, without_scatter
+from alphacryo4d.voting.state_model import StateModel
 
 Array = np.ndarray[Any, Any]
 
@@ -37,6 +38,8 @@ FIRST_ERRORS = (1.0, 0.5)
 """Errors of the poses (degrees, A) that the estimate starts from."""
 FIRST_SCATTER = 0.1
 """Variance of the coordinates within a state that the mixture starts from."""
+MORE_COMPONENTS = 2
+"""Components beyond those that the states span."""
 LEAST_SOLVENT = 0.02
 """Part of the sphere that a molecule fills at least; noise alone would leave no mask."""
 _ROUNDS, _STEPS, _FEW = 10, 3, 8_000
@@ -71,48 +74,6 @@ class FitOptions:
 
 
 @dataclass
-class StateModel:
-    """States of one fold.
-
-    Attributes
-    ----------
-    grid : Grid
-    cubes : (q + 1, m, m, m) float32
-        Mean and components on the cube of the grid.
-    points : (K, q) float64
-        States.
-    scatter : (q, q) float64
-        Covariance of the coordinates within a state.
-    shares : (K,) float64
-        Shares of the states; they add up to 1.
-    noise : (G, shells) float64
-        Noise power.
-    errors : tuple of float
-        Errors of the consensus poses on each axis (degrees, A).
-    """
-
-    grid: Grid
-    cubes: Array
-    points: Array
-    scatter: Array
-    shares: Array
-    noise: Array
-    errors: tuple[float, float]
-
-    def likelihoods(self, moments: JointMoments, so_far: Array) -> Array:
-        """Posteriors (n, K) float32 of the states as if they were equally frequent."""
-        _, projected, information = moments.without_pose(self.errors, so_far)
-        particles = LatentParticles(information, projected, self.grid.workers)
-        particles.set_scatter(self.scatter)
-        return particles.posteriors(self.points)
-
-    def volumes(self, box: int) -> Array:
-        """Volumes of the states at a box, (K, box, box, box) float32, contrast positive."""
-        states = self.cubes[0] + np.tensordot(self.points, self.cubes[1:], 1)
-        return resize_cubes(states.astype(np.float32), box) * np.float32(box)
-
-
-@dataclass
 class StateFit:
     """Outcome of a fit.
 
@@ -121,12 +82,13 @@ class StateFit:
     model : StateModel
     posteriors : (n, K) float32
         Of the rows given, with the shares of the states.
-    log : list of str
+    latent : Latent
+        What the rows given say of points among the components.
     """
 
     model: StateModel
     posteriors: Array
-    log: list[str] = field(default_factory=list)
+    latent: Latent
 
 
 def fit_states(
@@ -161,9 +123,10 @@ def fit_states(
     for iteration in range(options.iterations):
         check()
         fit.iterate(move=iteration >= options.iterations - options.moves)
-    model, soft = fit.outcome()
+    model, soft, latent = fit.outcome()
     place[order] = np.arange(len(order))
-    return StateFit(model, soft[place[rows]], fit.log)
+    back = place[rows]
+    return StateFit(model, soft[back], latent.rows(back))
 
 
 class _Fit:
@@ -178,7 +141,7 @@ class _Fit:
         solvent: Array | None,
     ) -> None:
         self.poses, self.order, self.options = poses, order, options
-        self.start, self.log = start, list[str]()
+        self.start = start
         self.errors = options.errors or FIRST_ERRORS
         self.solvent = solvent
         self.expected: tuple[Array, Array] | None = None
@@ -209,7 +172,10 @@ class _Fit:
         self._span(model.fields * model.mask, soft, mask, noise)
 
     def _span(self, cubes: Array, soft: Array, mask: Array, noise: Array) -> None:
-        """Components as the principal deviations of the states' volumes from their mean."""
+        """Components as the principal deviations of the states' volumes from their mean.
+
+        A few random ones are added where there is room, for what differs within the states.
+        """
         weights = soft.sum(axis=0, dtype=np.float64)
         weights /= weights.sum()
         mean = np.tensordot(weights, cubes, 1)
@@ -217,6 +183,12 @@ class _Fit:
         count = max(1, min(self.options.components, len(cubes) - 1))
         _, vectors = np.linalg.eigh(apart @ apart.T)
         main = (vectors[:, ::-1][:, :count].T @ apart).reshape(count, *mean.shape)
+        extra = min(MORE_COMPONENTS, self.options.components - count)
+        if extra > 0:
+            power = self.grid.shell_means(np.abs(self.grid.transform(mean[None])) ** 2)[0]
+            rng = np.random.default_rng(0)
+            main = np.concatenate([main, random_fields(self.grid, extra, 0.1 * power, rng)])
+            count += extra
         self.fields = np.concatenate([mean[None], main]).astype(np.float32)
         self.noise, self.sphere, self.mask = noise, mask, mask
         self._narrow_mask()
@@ -322,8 +294,8 @@ class _Fit:
             np.einsum("ab,nbc,dc->nad", whole, second, whole, optimize=True),
         )
 
-    def outcome(self) -> tuple[StateModel, Array]:
-        """States as a mixture that starts from the labels given, and the posteriors."""
+    def outcome(self) -> tuple[StateModel, Array, Latent]:
+        """States as a mixture that starts from the labels given; posteriors, likelihoods."""
         found, so_far = self.expect(), self.poses.so_far(self.order)
         _, projected, information = found.without_pose(self.errors, so_far)
         workers, count = self.poses.workers, found.count
@@ -341,7 +313,7 @@ class _Fit:
             self.grid, self.fields * self.mask, mixture.points, mixture.scatter, shares,
             self.noise, self.errors,
         )  # fmt: skip
-        return model, soft
+        return model, soft, without_scatter(projected, information, mixture.scatter)
 
 
 def estimated_errors(
@@ -378,80 +350,3 @@ def points_of_labels(information: Array, projected: Array, soft: Array, scatter:
     matrices = 0.5 * (matrices + matrices.transpose(0, 2, 1)) + np.eye(q)
     points: Array = np.linalg.solve(matrices, sums[:, :, q:])[..., 0]
     return points
-
-
-def weighted(soft: Array, shares: Array) -> Array:
-    """Posteriors (n, K) float32 with shares (K,) of the states, from those under equal ones."""
-    product = soft * np.maximum(shares, 1e-9).astype(np.float32)
-    total: Array = product / np.maximum(product.sum(axis=1, keepdims=True), np.float32(1e-30))
-    return total
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What states say of particles that they have not seen.
-
-    Attributes
-    ----------
-    heldout : HeldOut
-    gain : (n,) float64
-        Rise of the log-likelihood by the change of the pose.
-    """
-
-    heldout: HeldOut
-    gain: Array
-
-
-def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: int) -> Judgement:
-    """Likelihoods of particles under states that have not seen them, and their most likely poses.
-
-    Parameters
-    ----------
-    poses : MovingPoses
-        Images of the batch; the poses of ``rows`` are changed.
-    rows : (n,) int array
-        Particles that the model has not seen.
-    model : StateModel
-    steps : int
-        Gauss-Newton steps of the poses. A particle that gets less likely keeps the pose it had.
-    """
-    order = poses.images.sorted_rows(rows)
-    place = np.empty(len(poses.images), np.int64)
-    place[order] = np.arange(len(order))
-    found, values = _judged(poses, order, model)
-    gain = np.zeros(len(order))
-    for _ in range(steps):
-        before = poses.rotations[order], poses.shifts[order]
-        mean, _ = found.posterior(model.errors, poses.so_far(order))
-        poses.move(order, mean[:, found.count :])
-        tried, new = _judged(poses, order, model)
-        worse = new < values
-        poses.put(order[worse], before[0][worse], before[1][worse])
-        found = tried.where(~worse, found)
-        gain += np.where(worse, 0.0, new - values)
-        values = np.maximum(values, new)
-    back = place[rows]
-    found, so_far = found.rows(back), poses.so_far(rows)
-    shares = np.maximum(model.shares, 1e-9)
-    moments = found.of_states(model.points, shares)
-    likelihood, _ = moments.marginal(model.errors, so_far)
-    soft = model.likelihoods(found, so_far)
-    heldout = HeldOut(
-        evidence=log_mean(likelihood[:, :-1], shares),
-        consensus=likelihood[:, -1],
-        posteriors=weighted(soft, shares),
-        labels=soft.argmax(axis=1).astype(np.int32),
-        errors=model.errors,
-        losses=moments.merging_losses(model.errors, so_far, shares),
-    )
-    return Judgement(heldout, gain[back])
-
-
-def _judged(poses: MovingPoses, order: Array, model: StateModel) -> tuple[JointMoments, Array]:
-    """Moments of particles at their poses of now, and their log-likelihood under all states."""
-    found, _ = joint_moments(View(poses.images, order, model.grid), model.cubes, model.noise)
-    shares = np.maximum(model.shares, 1e-9)
-    moments = found.of_states(model.points, shares)
-    values, _ = moments.marginal(model.errors, poses.so_far(order))
-    evidence: Array = log_mean(values[:, :-1], shares)
-    return found, evidence

@@ -14,7 +14,8 @@ from alphacryo4d.particles import read_particles
 from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.voting.pose_scatter import PoseMoments, pose_moments
 from alphacryo4d.voting.poses import MovingPoses, moved_images, rotation_matrices
-from alphacryo4d.voting.state_fit import FitOptions, StateModel, fit_states, judge_states
+from alphacryo4d.voting.state_fit import FitOptions, fit_states
+from alphacryo4d.voting.state_model import StateModel, judge_states
 
 
 def test_rotation_vectors_are_those_of_scipy():

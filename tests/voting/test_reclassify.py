@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import simulated
+from scipy.spatial.transform import Rotation
 
+from alphacryo4d.ml3d.images import euler_matrices
 from alphacryo4d.mrc import read_volume
 from alphacryo4d.particles import read_particles
 from alphacryo4d.star import open_table
@@ -129,14 +131,68 @@ def test_a_state_that_nobody_needs_is_merged(tmp_path):
     table, _ = simulated.simulate(tmp_path, truth, 0.1, rng)
     split = np.where((truth == 1) & (rng.random(COUNT) < 0.5), 3, truth)
     simulated.write_project(tmp_path, table, split, rng)
-    options = replace(QUICK, rounds=3, merge=True)
-    run_reclassify(tmp_path, tmp_path / "reclassify", options=options)
+    run_reclassify(tmp_path, tmp_path / "reclassify", options=replace(QUICK, rounds=3))
     report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
     assert report["states"] == 2
     assert any("merged into" in line for line in report["log"])
     found = states_of(tmp_path / "reclassify")
     table = np.array([[((found == k) & (truth == t)).sum() for t in (1, 2)] for k in (1, 2)])
     assert table.max(axis=1).sum() / table.sum() > 0.9
+
+
+def seeds_of_too_few(truth, rng):
+    """True states 1 and 2 as one, and state 3 in two random parts."""
+    return np.where(truth < 3, 1, 2 + (rng.random(len(truth)) < 0.5))
+
+
+def test_a_state_that_nobody_needs_is_seeded_from_one_that_holds_two(tmp_path):
+    rng = np.random.default_rng(21)
+    truth = rng.integers(1, 4, COUNT)
+    table, _ = simulated.simulate(tmp_path, truth, 0.3, rng)
+    simulated.write_project(tmp_path, table, seeds_of_too_few(truth, rng), rng)
+    run_reclassify(tmp_path, tmp_path / "reclassify", options=QUICK)
+    report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
+    assert report["states"] == 3
+    assert any("takes the place of a merged state" in line for line in report["log"])
+    found = states_of(tmp_path / "reclassify")
+    crossed = np.array(
+        [[((found == k) & (truth == t)).sum() for t in (1, 2, 3)] for k in (1, 2, 3)]
+    )
+    assert crossed.max(axis=1).sum() / crossed.sum() > 0.9
+    assert sorted(crossed.argmax(axis=1)) == [0, 1, 2]
+
+
+def test_a_state_that_holds_two_is_split_where_that_is_asked(tmp_path):
+    rng = np.random.default_rng(22)
+    truth = rng.integers(1, 4, COUNT)
+    table, _ = simulated.simulate(tmp_path, truth, 0.3, rng)
+    simulated.write_project(tmp_path, table, np.where(truth < 3, 1, 2), rng)
+    run_reclassify(tmp_path, tmp_path / "asked", options=replace(QUICK, split=True))
+    run_reclassify(tmp_path, tmp_path / "not", options=replace(QUICK, rounds=1))
+    report = json.loads((tmp_path / "asked" / "report.json").read_text())
+    assert report["states"] == 3
+    assert any("state 1 is split in two" in line for line in report["log"])
+    assert json.loads((tmp_path / "not" / "report.json").read_text())["states"] == 2
+
+
+def test_refined_poses_are_written_where_they_are_asked_for(tmp_path):
+    rng = np.random.default_rng(23)
+    truth = rng.integers(1, 3, COUNT)
+    table, angles = simulated.simulate(tmp_path, truth, 0.5, rng, angle_error=3.0)
+    simulated.write_project(tmp_path, table, truth, rng)
+    options = replace(QUICK, write_poses=True)
+    run_reclassify(tmp_path, tmp_path / "reclassify", options=options)
+    before, after = read_particles(table), read_particles(tmp_path / "reclassify" / "refined.star")
+
+    def error(given):
+        turned = euler_matrices(given) @ euler_matrices(angles).transpose(0, 2, 1)
+        return np.degrees(Rotation.from_matrix(turned).magnitude())
+
+    assert np.square(error(after.angles)).mean() < 0.7 * np.square(error(before.angles)).mean()
+    assert 0 < abs(after.shifts - before.shifts).mean() < 2.0
+    kept = open_table(tmp_path / "reclassify" / "class001.star").read(["ac4dInputAngleRot"])
+    first = states_of(tmp_path / "reclassify") == 1
+    np.testing.assert_allclose(kept["ac4dInputAngleRot"], before.angles[first, 0])
 
 
 def test_reconstructions_hold_the_arm_of_their_state(project):

@@ -1,0 +1,159 @@
+"""States that merge, split or are re-seeded, as left-out particles say."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.voting.support import LEAST_TOTAL, SIGNIFICANT, Support
+
+logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class SplitGain:
+    """What left-out particles gain when a state is split in two.
+
+    Attributes
+    ----------
+    gain, error : (K,) float64
+        Mean over all left-out particles (nats each), and its standard error.
+    particles : int
+    """
+
+    gain: Array
+    error: Array
+    particles: int
+
+    @classmethod
+    def of(cls, sums: Array, particles: int) -> SplitGain:
+        """Of sums of the gains and of their squares, (2, K)."""
+        mean = sums[0] / max(particles, 1)
+        variance = np.maximum(sums[1] / max(particles, 1) - mean**2, 0)
+        return cls(mean, np.sqrt(variance / max(particles, 1)), particles)
+
+    @property
+    def supported(self) -> Array:
+        """Which splits left-out particles ask for, (K,) bool."""
+        enough = self.gain * self.particles > LEAST_TOTAL
+        supported: Array = enough & (self.gain > SIGNIFICANT * self.error)
+        return supported
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Changes of the states; numbers from 0.
+
+    Attributes
+    ----------
+    leaving, partners : (m,) int64
+        States that merge, and into which.
+    splitting : (s,) int64
+        States that are split, the one that gains most first.
+    support, split
+        The figures behind it.
+    """
+
+    leaving: Array
+    partners: Array
+    splitting: Array
+    support: Support
+    split: SplitGain
+
+    @property
+    def nothing(self) -> bool:
+        """Whether all states stay."""
+        return not (self.leaving.size or self.splitting.size)
+
+
+def unsupported(support: Support) -> Array:
+    """States to merge into their partners, the least needed first; partners stay."""
+    leaving: list[int] = []
+    for k in np.argsort(support.state_gain).tolist():
+        if not support.supported[k] and int(support.partner[k]) not in leaving:
+            leaving.append(k)
+    return np.array(sorted(leaving), np.int64)
+
+
+def plan_changes(support: Support, split: SplitGain, *, merge: bool, split_too: bool) -> Plan:
+    """Which states merge, and which are split.
+
+    A state that left-out particles do not need is merged into the one that can best do without it.
+    Its place is given to half of the state whose split gains most (it is re-seeded); where
+    ``split_too``, every state whose split is supported is split.
+    """
+    leaving = unsupported(support) if merge and support.real else np.zeros(0, np.int64)
+    partners = support.partner[leaving]
+    asked = np.flatnonzero(split.supported & support.real)
+    asked = asked[~np.isin(asked, np.concatenate([leaving, partners]))]
+    asked = asked[np.argsort(-split.gain[asked], kind="stable")]
+    chosen = asked if split_too else asked[: len(leaving)]
+    return Plan(leaving, partners, chosen, support, split)
+
+
+def say_plan(log: list[str], turn: int, plan: Plan, kept: Array, *, applied: bool) -> None:
+    """Say what changes and why, or what would in another round."""
+    verb = "is" if applied else "could be, in another round,"
+    for k, partner in zip(plan.leaving, plan.partners, strict=True):
+        say(
+            log,
+            f"round {turn}: state {kept[k]} {verb} merged into state {kept[partner]}: left-out "
+            f"particles lose only {plan.support.state_gain[k]:.5f} +- "
+            f"{plan.support.state_error[k]:.5f} nats each",
+        )
+    for place, k in enumerate(plan.splitting):
+        why = " (its half takes the place of a merged state)" if place < len(plan.leaving) else ""
+        say(
+            log,
+            f"round {turn}: state {kept[k]} {verb} split in two{why}: left-out particles gain "
+            f"{plan.split.gain[k]:.5f} +- {plan.split.error[k]:.5f} nats each",
+        )
+
+
+def apply_changes(
+    plan: Plan, states: Array, kept: Array, second_half: Array
+) -> tuple[Array, Array]:
+    """States (P,) and their numbers after a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    states : (P,) int array
+        From 1, 0 for voted out.
+    kept : (K,) int array
+        Number of each state; halves that are new get numbers beyond the largest.
+    second_half : (P,) bool array
+        Which particles leave their state if it is split.
+
+    Returns
+    -------
+    states : (P,) int32
+    kept : (K',) int array
+    """
+    target = np.arange(len(kept) + 1, dtype=np.int32)
+    target[plan.leaving + 1] = plan.partners + 1
+    changed = target[states]
+    numbers = list(kept)
+    for k in plan.splitting:
+        numbers.append(max(numbers) + 1)
+        changed[(changed == k + 1) & second_half] = len(numbers)
+    stay = np.setdiff1d(np.arange(len(numbers)), plan.leaving)
+    return renumbered(changed, stay + 1), np.array(numbers)[stay]
+
+
+def renumbered(states: Array, kept: Array) -> Array:
+    """States with the kept numbers counted from 1, all others voted out."""
+    table = np.zeros(int(max(states.max(), kept.max())) + 1, np.int32)
+    table[kept] = np.arange(1, len(kept) + 1)
+    return table[states]
+
+
+def say(log: list[str], line: str) -> None:
+    """Log a line and keep it for the report."""
+    logger.info("%s", line)
+    log.append(line)

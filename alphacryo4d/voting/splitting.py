@@ -1,0 +1,188 @@
+"""Does a state hold two? Split in the space of the components, judged by left-out particles.
+
+Every fold splits a state along the direction in which its particles differ most beyond what the
+data and the common scatter explain. Left-out particles then say whether two points explain them
+better than one. Each fold finds its own halves: their labels are matched by the particles that
+folds share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+_STEPS = 15
+_MEMBER = 0.05
+"""Posterior from which a particle has a say in the split of a state."""
+
+
+@dataclass(frozen=True)
+class Latent:
+    """What data say of the point of a particle, scatter about the point and pose integrated out.
+
+    The log-likelihood of a point m is ``slope . m - m . curvature . m / 2``.
+
+    Attributes
+    ----------
+    slope : (n, q) array
+    curvature : (n, q, q) array
+    """
+
+    slope: Array
+    curvature: Array
+
+    def of(self, points: Array) -> Array:
+        """Log-likelihoods (n, K) of points (K, q)."""
+        square = np.einsum("ki,nij,kj->nk", points, self.curvature, points, optimize=True)
+        found: Array = self.slope @ points.T - 0.5 * square
+        return found
+
+    def rows(self, chosen: Array) -> Latent:
+        """The same of some particles."""
+        return Latent(self.slope[chosen], self.curvature[chosen])
+
+
+def without_scatter(projected: Array, information: Array, scatter: Array) -> Latent:
+    """Integrate the scatter (q, q) about the point out of ``projected . z - z information z / 2``.
+
+    With z = point + N(0, scatter): curvature ``(information^-1 + scatter)^-1``, slope
+    ``(1 + information scatter)^-1 projected``.
+    """
+    q = projected.shape[1]
+    slope, curvature = np.empty_like(projected), np.empty_like(information)
+    for begin in range(0, len(projected), 4096):
+        part = slice(begin, begin + 4096)
+        right = np.concatenate([information[part], projected[part, :, None]], axis=2)
+        solved = np.linalg.solve(np.eye(q) + information[part] @ scatter, right)
+        slope[part] = solved[:, :, q]
+        curvature[part] = 0.5 * (solved[:, :, :q] + solved[:, :, :q].transpose(0, 2, 1))
+    return Latent(slope, curvature)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two points in place of one.
+
+    Attributes
+    ----------
+    points : (2, q) float64
+    shares : (2,) float64
+        Of the particles of the state; they add up to 1.
+    """
+
+    points: Array
+    shares: Array
+
+    def sides(self, latent: Latent) -> Array:
+        """Log of the ratio of the two halves for every particle, (n,)."""
+        values = latent.of(self.points) + np.log(self.shares)
+        return np.asarray(values[:, 1] - values[:, 0])
+
+    def gains(self, latent: Latent, point: Array, posteriors: Array) -> Array:
+        """Rise of the log-likelihood (n,) of particles when the state becomes these two.
+
+        Parameters
+        ----------
+        latent : Latent
+            Of particles that the points have not seen.
+        point : (q,) array
+            The state as it was.
+        posteriors : (n,) array
+            Its posterior.
+        """
+        before = latent.of(point[None])[:, 0]
+        ratio = np.exp(np.clip(latent.of(self.points) - before[:, None], -500, 500)) @ self.shares
+        return np.asarray(np.log(np.maximum(1 - posteriors + posteriors * ratio, 1e-12)))
+
+
+def split_state(latent: Latent, point: Array, posteriors: Array) -> Split:
+    """The best two points in place of one, by EM from its most stretched direction.
+
+    Parameters
+    ----------
+    latent : Latent
+    point : (q,) array
+    posteriors : (n,) array
+        Of the state.
+    """
+    chosen = np.flatnonzero(posteriors > _MEMBER)
+    q = len(point)
+    if len(chosen) <= 2 * q:
+        return Split(np.stack([point, point]), np.full(2, 0.5))
+    weight, some = posteriors[chosen].astype(np.float64), latent.rows(chosen)
+    score = some.slope - some.curvature @ point
+    known = np.tensordot(weight, some.curvature, 1)
+    # the score of a particle of the state has the covariance of its curvature
+    beyond = (score * weight[:, None]).T @ score - known
+    root = np.linalg.cholesky(known + 1e-9 * np.trace(known) * np.eye(q))
+    inner = np.linalg.solve(root, np.linalg.solve(root, beyond).T)
+    values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))
+    direction = np.linalg.solve(root.T, vectors[:, -1])
+    deviation = np.sqrt(max(values[-1], 0.05) * weight.sum())
+    points = point + np.outer([-1.0, 1.0], direction * deviation)
+    shares = np.full(2, 0.5)
+    for _ in range(_STEPS):
+        logs = some.of(points) + np.log(shares)
+        soft = np.exp(logs - logs.max(axis=1, keepdims=True))
+        soft *= (weight / soft.sum(axis=1))[:, None]
+        shares = (soft.sum(axis=0) + 1) / (soft.sum() + 2)
+        matrices = np.tensordot(soft.T, some.curvature, 1) + np.eye(q)
+        points = np.linalg.solve(matrices, (soft.T @ some.slope)[:, :, None])[..., 0]
+    return Split(points, shares)
+
+
+def try_splits(
+    points: Array, posteriors: Array, latent: Latent, heldout_posteriors: Array, heldout: Latent
+) -> tuple[Array, Array]:
+    """Split every state of a fold, and ask the particles that the fold left out.
+
+    Parameters
+    ----------
+    points : (K, q) array
+    posteriors, latent
+        Of the fold's n particles, (n, K).
+    heldout_posteriors, heldout
+        Of the particles that it left out.
+
+    Returns
+    -------
+    sides : (n,) float32 array
+        Of every particle, within its most likely state.
+    gains : (2, K) float64 array
+        Sum over left-out particles of what they gain by the split of a state, and of its square.
+    """
+    labels = posteriors.argmax(axis=1)
+    sides, gains = np.zeros(len(labels), np.float32), np.zeros((2, len(points)))
+    for k, point in enumerate(points):
+        split = split_state(latent, point, posteriors[:, k])
+        mine = np.flatnonzero(labels == k)
+        sides[mine] = split.sides(latent.rows(mine))
+        gained = split.gains(heldout, point, heldout_posteriors[:, k])
+        gains[:, k] = gained.sum(), np.square(gained).sum()
+    return sides, gains
+
+
+def matched_sides(sides: Array) -> Array:
+    """Which half of a state every particle is in, by the vote of the folds.
+
+    Parameters
+    ----------
+    sides : (n, folds) array
+        Log of the ratio of the halves in each fold; NaN where the fold left the particle out.
+
+    Returns
+    -------
+    (n,) bool array
+        The folds' halves are matched one by one to those matched before.
+    """
+    known = np.isfinite(sides)
+    signs = np.where(known, np.tanh(0.5 * np.where(known, sides, 0.0)), 0.0)
+    total = signs[:, 0].copy()
+    for fold in range(1, signs.shape[1]):
+        same = float(total @ signs[:, fold]) >= 0
+        total += signs[:, fold] if same else -signs[:, fold]
+    return total > 0
