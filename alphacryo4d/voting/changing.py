@@ -70,6 +70,13 @@ class Plan:
         """Whether all states stay."""
         return not (self.leaving.size or self.splitting.size)
 
+    @property
+    def price(self) -> float:
+        """What the merged states may cost a left-out particle (nats): losses and their errors."""
+        lost = self.support.state_gain[self.leaving]
+        error = self.support.state_error[self.leaving]
+        return float(np.maximum(lost + SIGNIFICANT * error, 0).sum())
+
 
 def unsupported(support: Support) -> Array:
     """States to merge into their partners, the least needed first; partners stay."""

@@ -254,8 +254,7 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
     kept = np.unique(states[states > 0])
     states = renumbered(states, kept)
     log: list[str] = []
-    best: Round | None = None
-    before = 1.0
+    best, floor, before = None, -np.inf, 1.0
     for turn in range(1, options.rounds + 1):
         found = rounds.play(turn, states, len(kept))
         votes = np.empty((len(states), len(kept)), np.uint8)
@@ -271,7 +270,7 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
             "left-out particle",
         )
         log += found.log
-        if best is not None and best.support is not None and support.gain <= best.support.gain:
+        if support.gain <= floor:
             say(log, f"round {turn}: left-out particles gain no more; the round before stays")
             break
         if best is not None and changed > max(before, options.stable):
@@ -281,23 +280,26 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
                 "states drift, and the round before stays",
             )
             break
-        best, before = found, changed
+        best, best_kept, before, floor = found, kept, changed, support.gain
+        if not support.real:
+            say(log, f"round {turn}: left-out particles do not ask for states at all")
+            break
         rounds.take_poses(found)
         states = election.states
         plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
-        if plan.nothing:
-            if changed <= options.stable:
-                say(log, f"round {turn}: the states are stable")
-                break
-            continue
-        say_plan(log, turn, plan, kept, applied=turn < options.rounds)
-        if turn < options.rounds:
+        if plan.nothing and changed <= options.stable:
+            say(log, f"round {turn}: the states are stable")
+            break
+        if not plan.nothing:
+            say_plan(log, turn, plan, kept, applied=turn < options.rounds)
             states, kept = apply_changes(plan, states, kept, matched_sides(found.sides))
-            best = None
+            before = 1.0
+            if not plan.splitting.size:
+                floor -= plan.price
     assert best is not None
     # states of the rounds before must not shrink because they are small; the last word may say so
     best.heldout = best.weighted
-    return best, kept, log
+    return best, best_kept, log
 
 
 def as_assignments(setting: Setting, found: Round, count: int) -> tuple[Array, Array, Array]:
