@@ -21,7 +21,8 @@ from alphacryo4d.ml3d.kernels_vector import whole_vectors
 
 Array = np.ndarray[Any, Any]
 _PARTS = 8
-FEW, MANY = 8_000, 20_000
+FEW, SOME, MANY = 8_000, 12_000, 20_000
+LONGER, PATIENCE = 3, 7.0
 
 
 @dataclass
@@ -208,7 +209,8 @@ def refine_mixture(
         before = np.linalg.inv(fewer.precision)
         fewer.shares = particles.shares
         fewer.set_scatter(_further(before, fewer.scatter_about(points)))
-        particles.set_scatter(np.linalg.inv(fewer.precision))
+        if particles is not fewer:
+            particles.set_scatter(np.linalg.inv(fewer.precision))
     return Mixture(points, np.linalg.inv(fewer.precision), value)
 
 
@@ -233,6 +235,15 @@ def grouped_points(points: Array, levels: tuple[int, ...]) -> Array:
     return np.concatenate([grouped_points(part, levels[1:]) for part in parts])
 
 
+def gradient_of_pairs(point: Array, particles: LatentParticles) -> Array:
+    """Derivative (pairs, q) of the products of a point's coordinates, pair by pair."""
+    q, every = particles.count, np.arange(len(particles.row))
+    gradient = np.zeros((len(every), q))
+    np.add.at(gradient, (every, particles.row), point[particles.column])
+    np.add.at(gradient, (every, particles.column), point[particles.row])
+    return gradient
+
+
 def _split_directions(
     particles: LatentParticles, points: Array, soft: Array
 ) -> tuple[Array, Array]:
@@ -254,12 +265,12 @@ def _split_directions(
         if len(rows) <= q:
             continue
         share = soft[rows, k].astype(np.float64)
-        packed = -features[rows, q : particles.used].astype(np.float64) / particles.half
-        matrices = np.empty((len(rows), q, q))
-        matrices[:, particles.row, particles.column] = packed
-        matrices[:, particles.column, particles.row] = packed
-        score = features[rows, :q] - matrices @ point
-        known = np.tensordot(share, matrices, 1)
+        mine = features[rows, : particles.used].astype(np.float64)
+        gradient = gradient_of_pairs(point, particles)
+        score = mine[:, :q] + np.einsum("np,pa->na", mine[:, q:], gradient)
+        known = np.zeros((q, q))
+        known[particles.row, particles.column] = -(share @ mine[:, q:]) / particles.half
+        known = np.triu(known) + np.triu(known, 1).T
         beyond = (score * share[:, None]).T @ score - known
         root = np.linalg.cholesky(known + 1e-6 * np.trace(known) / q * np.eye(q))
         inner = np.linalg.solve(root, np.linalg.solve(root, beyond).T)
@@ -280,10 +291,11 @@ def split_and_merge(
 
     EM ends in the next local maximum, where as a rule one state has two classes and two others
     share one. Pairs that overlap most and classes whose particles differ most are tried in
-    turn; a trial stays when the likelihood is better after some EM iterations.
+    turn; a trial stays when the likelihood gets better by EM iterations, and ends early when it
+    clearly does not.
     """
     failed, limit, candidates = 0, trials, None
-    points, value = _relaxed(particles, points, steps)
+    points, value = _relaxed(particles, points, steps, -np.inf)
     while failed < limit:
         if candidates is None:
             soft = particles.posteriors(points)
@@ -304,7 +316,7 @@ def split_and_merge(
         trial[first] = 0.5 * (points[first] + points[second])
         trial[second] = points[split] + moves[split]
         trial[split] = points[split] - moves[split]
-        trial, better = _relaxed(particles, trial, steps)
+        trial, better = _relaxed(particles, trial, steps, value)
         if better > value + 1e-5:
             points, value, candidates, failed = trial, better, None, 0
         else:
@@ -312,10 +324,22 @@ def split_and_merge(
     return points
 
 
-def _relaxed(particles: LatentParticles, points: Array, steps: int) -> tuple[Array, float]:
-    for _ in range(steps):
-        points, _ = particles.step(points)
-    return points, particles.step(points)[1]
+def _relaxed(
+    particles: LatentParticles, points: Array, steps: int, best: float
+) -> tuple[Array, float]:
+    """Points after ``steps`` EM iterations and their likelihood.
+
+    It takes up to ``LONGER`` times as many to exceed ``best``, but stops where the last gain would
+    have to be repeated more than ``PATIENCE`` times for that.
+    """
+    before = -np.inf
+    for step in range(LONGER * steps + 1):
+        moved, value = particles.step(points)
+        hopeless = step > 2 and best - value > PATIENCE * (value - before)
+        if hopeless or (step >= steps and value > best):
+            break
+        points, before = moved, value
+    return points, value
 
 
 def fit_mixture(
@@ -369,7 +393,10 @@ def fit_mixture(
     many = particles.some(max(MANY, 1000 * count), rng)
     many.set_scatter(best.scatter)
     best = refine_mixture(many, fewer, best.points, 2, 3)
-    points = split_and_merge(many, best.points, trials=trials)
+    some = many.some(max(SOME, 600 * count), rng)
+    if some is not many:
+        some.set_scatter(best.scatter)
+    points = split_and_merge(some, best.points, trials=trials)
     best = refine_mixture(many, fewer, points, rounds, 3)
     particles.set_scatter(best.scatter)
     for _ in range(last):
