@@ -16,7 +16,7 @@ import numpy as np
 
 from alphacryo4d.ml3d.kernels_classes import (
     apply_prior,
-    backproject_class,
+    backproject_classes,
     cell_variances,
     cell_weights,
     fold_class,
@@ -24,7 +24,7 @@ from alphacryo4d.ml3d.kernels_classes import (
     solve_cells,
 )
 from alphacryo4d.ml3d.kernels_linear import in_ranges, in_tasks
-from alphacryo4d.ml3d.model import Grid, conjugate_gradients
+from alphacryo4d.ml3d.model import Grid, aligned_zeros, conjugate_gradients
 from alphacryo4d.ml3d.sums import View
 
 Array = np.ndarray[Any, Any]
@@ -32,7 +32,10 @@ Array = np.ndarray[Any, Any]
 LEAST = 2e-3
 """Posterior below which a particle does not add to a class."""
 
-_BLOCKS = 8
+_MOST = 10
+"""Most classes that are worked on together: their grids should fit the cache."""
+_APART = 148
+"""Voxels between grids, so that the same place of all grids is not the same place of the cache."""
 
 
 @dataclass
@@ -61,38 +64,44 @@ def class_sums(view: View, inverse_noise: Array, posteriors: Array) -> ClassSums
         The same to the last bit, whatever the number of threads.
     """
     images, grid, size = view.images, view.grid, view.grid.padded
-    classes = posteriors.shape[1]
-    counts = np.count_nonzero(posteriors >= LEAST, axis=0)
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    members = np.empty(ends[-1], np.int64)
-    shares = np.empty(ends[-1], np.float32)
-    significant(posteriors, np.float32(LEAST), ends[:-1].copy(), members, shares)
-    right = np.empty((classes, size, size, size // 2 + 1), np.complex64)
-    weights = np.empty((classes, size, size, size // 2 + 1), np.float32)
-    inverse, turns, last = inverse_noise.astype(np.float32), view.turns, view.last
-    block = max(1, -(-int(ends[-1]) // _BLOCKS))
+    count, classes = posteriors.shape
+    sizes = np.count_nonzero(posteriors >= LEAST, axis=0)
+    right = np.zeros((classes, size, size, size // 2 + 1), np.complex64)
+    weights = np.zeros((classes, size, size, size // 2 + 1), np.float32)
+    positions, turns, last = view.positions, [turn.ravel() for turn in view.turns], view.last
+    inverse = inverse_noise.astype(np.float32)[:, images.shell[:last]]
+    batches = even_batches(sizes, max(grid.workers, -(-classes // _MOST)))
 
-    def spread(begin: int, end: int) -> tuple[Array, Array]:
-        sums, norms = np.zeros(2 * grid.voxels, np.float32), np.zeros(grid.voxels, np.float32)
+    def one(number: int) -> None:
+        chosen = batches[number]
+        grids = np.full(classes, -1)
+        grids[chosen] = np.arange(len(chosen))
+        starts = np.empty(count + 1, np.int64)
+        members = np.empty(sizes[chosen].sum(), np.int64)
+        shares = np.empty(len(members), np.float32)
+        significant(posteriors, np.float32(LEAST), grids, starts, members, shares)
+        sums = aligned_zeros((len(chosen), grid.voxels + _APART, 4))
         for matrices in turns:
-            backproject_class(
-                members[begin:end], shares[begin:end], images.data, images.ctf, matrices,
-                view.rows, images.kx, images.ky, images.shell, last, images.group, inverse, size,
-                sums, norms,
+            backproject_classes(
+                starts, members * sums[0].size, shares, images.data, images.ctf, matrices,
+                view.rows, *positions, last, images.group, inverse, size, sums.reshape(-1),
             )  # fmt: skip
-        return sums, norms
+        for place, k in enumerate(chosen):
+            fold_class(sums[place, : grid.voxels], size, 2 * grid.radius + 2, right[k], weights[k])
 
-    def one(k: int) -> None:
-        parts = range(ends[k], ends[k + 1], block)
-        sums, norms = spread(ends[k], min(ends[k] + block, ends[k + 1]))
-        for begin in parts[1:]:
-            more = spread(begin, min(begin + block, ends[k + 1]))
-            sums += more[0]
-            norms += more[1]
-        fold_class(sums, norms, size, right[k], weights[k])
-
-    in_tasks(one, np.argsort(-counts, kind="stable"), grid.workers)
+    in_tasks(one, range(len(batches)), grid.workers)
     return ClassSums(right, weights)
+
+
+def even_batches(sizes: Array, count: int) -> list[list[int]]:
+    """Classes in batches of about as many particles each: the largest first, each to the least."""
+    batches: list[list[int]] = [[] for _ in range(count)]
+    filled = np.zeros(count)
+    for k in np.argsort(-sizes, kind="stable"):
+        least = int(filled.argmin())
+        batches[least].append(int(k))
+        filled[least] += sizes[k]
+    return [batch for batch in batches if batch]
 
 
 @dataclass

@@ -213,7 +213,7 @@ def _mixture_evidence(
     radius = min(shell_of_resolution(resolution, images.box, images.pixel_size), images.radius)
     grid = Grid(radius, thread_count(threads))
     density = (images.box / volumes.shape[1]) ** 3 / images.box
-    references = grid.references(resize_cubes(volumes, grid.cube) * np.float32(density))
+    references = grid.class_references(resize_cubes(volumes, grid.cube) * np.float32(density))
     outcome = expect(
         View(images, images.order, grid), references, 1 / noise[:, : radius + 1], share
     )
