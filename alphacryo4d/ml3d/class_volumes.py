@@ -20,11 +20,12 @@ from alphacryo4d.ml3d.kernels_classes import (
     cell_variances,
     cell_weights,
     fold_class,
+    inner_product,
     significant,
     solve_cells,
 )
 from alphacryo4d.ml3d.kernels_linear import in_ranges, in_tasks
-from alphacryo4d.ml3d.model import Grid, aligned_zeros, conjugate_gradients
+from alphacryo4d.ml3d.model import Grid, aligned_zeros
 from alphacryo4d.ml3d.sums import View
 
 Array = np.ndarray[Any, Any]
@@ -149,52 +150,56 @@ def solve_classes(
         Conjugate gradient steps.
     """
     count, voxels = len(start), len(grid.shell_map)
-    every = np.arange(count)
     inverse_own = 1.0 / own
     cells = np.empty((count, voxels), np.float32)
     fields = start.astype(np.float32)
-    residual = np.empty_like(fields)
+    residual = np.empty((count, voxels), np.complex64)
     single = Grid(grid.radius, 1)
     shape = (mask / grid.kernel_transform).astype(np.float32)
+    known = bool(fields.any())
+
+    def in_fourier(function: Any, values: Array, *arguments: Any) -> Array:
+        spectra = values.copy()
+        in_ranges(function, voxels, 16, grid.workers, *arguments, grid.shell_map, spectra)
+        return spectra
+
+    def masked_product(k: int, field: Array) -> Array:
+        spectra = single.pad_transform((field * mask)[None])
+        spectra *= sums.weights[k]
+        return single.crop_inverse(spectra) * mask
 
     def begin(k: int) -> None:
         cell_weights(sums.weights[k].ravel(), grid.cube, grid.padded, grid.shell_map, cells[k])
-        residual[k] = single.crop_inverse(sums.right[k : k + 1])[0] * shape
+        gradient = single.crop_inverse(sums.right[k : k + 1]) * shape
+        if known:
+            gradient -= masked_product(k, fields[k])
+        residual[k] = single.transform(gradient)[0]
 
+    every = range(count)
     in_tasks(begin, every, grid.workers)
+    if known:
+        residual -= in_fourier(apply_prior, grid.transform(fields), inverse_own, common)
+    search = direction = in_fourier(solve_cells, residual, cells, inverse_own, common)
+    half = grid.cube // 2 + 1
+    old = inner_product(residual, direction, half)
+    moves = np.empty_like(fields)
+    for step in range(steps):
+        moved = in_fourier(apply_prior, search, inverse_own, common)
 
-    def in_fourier(function: Any, values: Array, *arguments: Any) -> Array:
-        spectra = np.empty((count, voxels), np.complex64)
+        def advance(k: int, search: Array = search, moved: Array = moved) -> None:
+            moves[k] = single.inverse(search[k : k + 1])[0]
+            moved[k] += single.transform(masked_product(k, moves[k]))[0]
 
-        def forward(k: int) -> None:
-            spectra[k] = single.transform(values[k : k + 1])[0]
-
-        def backward(k: int) -> None:
-            result[k] = single.inverse(spectra[k : k + 1])[0]
-
-        result = np.empty_like(values)
-        in_tasks(forward, every, grid.workers)
-        in_ranges(function, voxels, 16, grid.workers, *arguments, grid.shell_map, spectra)
-        in_tasks(backward, every, grid.workers)
-        return result
-
-    def normal(values: Array) -> Array:
-        result = in_fourier(apply_prior, values, inverse_own, common)
-
-        def one(k: int) -> None:
-            spectra = single.pad_transform((values[k] * mask)[None])
-            spectra *= sums.weights[k]
-            result[k] += single.crop_inverse(spectra)[0] * mask
-
-        in_tasks(one, every, grid.workers)
-        return result
-
-    def precondition(values: Array) -> Array:
-        return in_fourier(solve_cells, values, cells, inverse_own, common)
-
-    if fields.any():
-        residual -= normal(fields)
-    conjugate_gradients(normal, precondition, fields, residual, steps)
+        in_tasks(advance, every, grid.workers)
+        length = old / max(inner_product(search, moved, half), 1e-30)
+        fields += np.float32(length) * moves
+        if step + 1 == steps:
+            break
+        residual -= np.float32(length) * moved
+        direction = in_fourier(solve_cells, residual, cells, inverse_own, common)
+        new = inner_product(residual, direction, half)
+        search = direction + np.float32(new / max(old, 1e-30)) * search
+        old = new
     diagonal = np.zeros((grid.radius + 1, count))
     apart = np.zeros((grid.radius + 1, count))
     cell_variances(cells, inverse_own, common, grid.shell_map, diagonal, apart)

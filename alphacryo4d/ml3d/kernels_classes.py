@@ -99,31 +99,42 @@ def fold_class(sums, size, radius, total, weighted):  # type: ignore[no-untyped-
                 weighted[z, y, x] = w
 
 
+@numba.njit(inline="always", fastmath=FAST)
+def _add_rows(weights, z, y, padded, wide, line):  # type: ignore[no-untyped-def]
+    """Sum of a row of the padded grid and its neighbours, the nearer ones with more weight."""
+    line[:] = 0
+    for dz in range(-1, 2):
+        for dy in range(-1, 2):
+            factor = np.float32(0.5 ** (abs(dz) + abs(dy)))
+            first = ((z + dz) % padded * padded + (y + dy) % padded) * wide
+            row = weights[first : first + len(line)]
+            for x in range(len(line)):
+                line[x] += factor * row[x]
+
+
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
 def cell_weights(weights, small, padded, shell_map, cells):  # type: ignore[no-untyped-def]
     """Data weight of every voxel of the unpadded half grid, from the padded one (one class)."""
-    half = small // 2 + 1
-    wide = padded // 2 + 1
+    half, wide = small // 2 + 1, padded // 2 + 1
+    line = np.empty(wide, np.float32)
+    mate = np.empty(2, np.float32)
     for z in range(small):
+        cz = 2 * (z if z < (small + 1) // 2 else z - small)
         for y in range(small):
+            first = (z * small + y) * half
+            cells[first : first + half] = 0
+            if shell_map[first] < 0:
+                continue
+            cy = 2 * (y if y < (small + 1) // 2 else y - small)
+            _add_rows(weights, cz, cy, padded, wide, line)
+            _add_rows(weights, -cz, -cy, padded, wide, mate)
+            before = mate[1]
             for x in range(half):
-                v = (z * small + y) * half + x
-                if shell_map[v] < 0:
-                    cells[v] = 0
-                    continue
-                total = np.float32(0)
-                cz = 2 * (z if z < (small + 1) // 2 else z - small)
-                cy = 2 * (y if y < (small + 1) // 2 else y - small)
-                for dz in range(-1, 2):
-                    for dy in range(-1, 2):
-                        for dx in range(-1, 2):
-                            factor = np.float32(0.5 ** (abs(dz) + abs(dy) + abs(dx)))
-                            pz, py, px = cz + dz, cy + dy, 2 * x + dx
-                            if px < 0:
-                                pz, py, px = -pz, -py, -px
-                            g = ((pz % padded) * padded + py % padded) * wide + px
-                            total += factor * weights[g]
-                cells[v] = total
+                if shell_map[first + x] < 0:
+                    break
+                after = line[2 * x + 1]
+                cells[first + x] = line[2 * x] + np.float32(0.5) * (before + after)
+                before = after
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
@@ -183,6 +194,25 @@ def apply_prior(begin, end, inverse_own, common, shell_map, spectra):  # type: i
         for k in range(count):
             value = spectra[k, v]
             spectra[k, v] = complex(a[k] * (value.real - re), a[k] * (value.imag - im))
+
+
+@numba.njit(cache=True, nogil=True)
+def inner_product(one, other, half):  # type: ignore[no-untyped-def]
+    """Inner product of two sets of real fields by their half spectra, (K, n * n * half) each.
+
+    Up to the number of voxels. Voxels with x > 0 stand for their mates too; the Nyquist plane is
+    not in use.
+    """
+    total = 0.0
+    for k in range(len(one)):
+        for first in range(0, one.shape[1], half):
+            plane = 0.0
+            for x in range(half):
+                a, b = one[k, first + x], other[k, first + x]
+                part = float(a.real) * b.real + float(a.imag) * b.imag
+                plane += part if x == 0 else 2.0 * part
+            total += plane
+    return total
 
 
 @numba.njit(cache=True, nogil=True)
