@@ -159,7 +159,7 @@ class ParticleSet:
                     f"{self.stacks[number]}: images of {stack.shape[2]} x {stack.shape[1]} px, "
                     f"the table says {self.box}; take the stack that belongs to the table"
                 )
-            images[places] = stack[slices]
+            images[_run(places)] = stack[_run(slices)]
             release_pages(stack)
         if self.image_sign is not None:
             images *= self.image_sign[rows][:, None, None]
@@ -258,6 +258,13 @@ def read_particles(
     if need_images:
         _ = particles.box, particles.pixel_size
     return particles
+
+
+def _run(places: Array) -> Array | slice:
+    """Places that follow each other as a slice, which needs no copy of its own."""
+    if len(places) and (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
 
 
 def _signs(table: ParticleTable, numbers: dict[str, Array]) -> Array | None:

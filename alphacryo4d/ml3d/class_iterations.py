@@ -174,7 +174,7 @@ class Run:
             return self.from_posteriors(grid, mask, noise, soft)
         cubes = resize_cubes(start, grid.cube) * mask / np.float32(start.shape[1])
         outcome = expect(
-            view, grid.references(cubes), 1 / noise, np.full(len(cubes), 1 / len(cubes))
+            view, grid.class_references(cubes), 1 / noise, np.full(len(cubes), 1 / len(cubes))
         )
         return self.from_posteriors(grid, mask, noise, outcome.posteriors)
 
@@ -278,7 +278,7 @@ class Run:
             weights = np.full(classes, 1 / classes)
             if not options.equal_weights:
                 weights = np.maximum(model.posteriors.mean(axis=0), 1e-6)
-            references = model.grid.references(model.fields * model.mask)
+            references = model.grid.class_references(model.fields * model.mask)
             cooled = 1 + (options.temperature - 1) * max(0, 1 - 2 * iteration / most)
             outcome = expect(
                 view, references, 1 / model.noise, weights, cooled,

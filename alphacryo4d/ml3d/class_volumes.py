@@ -16,15 +16,16 @@ import numpy as np
 
 from alphacryo4d.ml3d.kernels_classes import (
     apply_prior,
-    backproject_class,
+    backproject_classes,
     cell_variances,
     cell_weights,
     fold_class,
+    inner_product,
     significant,
     solve_cells,
 )
 from alphacryo4d.ml3d.kernels_linear import in_ranges, in_tasks
-from alphacryo4d.ml3d.model import Grid, conjugate_gradients
+from alphacryo4d.ml3d.model import Grid, aligned_zeros
 from alphacryo4d.ml3d.sums import View
 
 Array = np.ndarray[Any, Any]
@@ -32,7 +33,10 @@ Array = np.ndarray[Any, Any]
 LEAST = 2e-3
 """Posterior below which a particle does not add to a class."""
 
-_BLOCKS = 8
+_MOST = 10
+"""Most classes that are worked on together: their grids should fit the cache."""
+_APART = 148
+"""Voxels between grids, so that the same place of all grids is not the same place of the cache."""
 
 
 @dataclass
@@ -61,38 +65,44 @@ def class_sums(view: View, inverse_noise: Array, posteriors: Array) -> ClassSums
         The same to the last bit, whatever the number of threads.
     """
     images, grid, size = view.images, view.grid, view.grid.padded
-    classes = posteriors.shape[1]
-    counts = np.count_nonzero(posteriors >= LEAST, axis=0)
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    members = np.empty(ends[-1], np.int64)
-    shares = np.empty(ends[-1], np.float32)
-    significant(posteriors, np.float32(LEAST), ends[:-1].copy(), members, shares)
-    right = np.empty((classes, size, size, size // 2 + 1), np.complex64)
-    weights = np.empty((classes, size, size, size // 2 + 1), np.float32)
-    inverse, turns, last = inverse_noise.astype(np.float32), view.turns, view.last
-    block = max(1, -(-int(ends[-1]) // _BLOCKS))
+    count, classes = posteriors.shape
+    sizes = np.count_nonzero(posteriors >= LEAST, axis=0)
+    right = np.zeros((classes, size, size, size // 2 + 1), np.complex64)
+    weights = np.zeros((classes, size, size, size // 2 + 1), np.float32)
+    positions, turns, last = view.positions, [turn.ravel() for turn in view.turns], view.last
+    inverse = inverse_noise.astype(np.float32)[:, images.shell[:last]]
+    batches = even_batches(sizes, max(grid.workers, -(-classes // _MOST)))
 
-    def spread(begin: int, end: int) -> tuple[Array, Array]:
-        sums, norms = np.zeros(2 * grid.voxels, np.float32), np.zeros(grid.voxels, np.float32)
+    def one(number: int) -> None:
+        chosen = batches[number]
+        grids = np.full(classes, -1)
+        grids[chosen] = np.arange(len(chosen))
+        starts = np.empty(count + 1, np.int64)
+        members = np.empty(sizes[chosen].sum(), np.int64)
+        shares = np.empty(len(members), np.float32)
+        significant(posteriors, np.float32(LEAST), grids, starts, members, shares)
+        sums = aligned_zeros((len(chosen), grid.voxels + _APART, 4))
         for matrices in turns:
-            backproject_class(
-                members[begin:end], shares[begin:end], images.data, images.ctf, matrices,
-                view.rows, images.kx, images.ky, images.shell, last, images.group, inverse, size,
-                sums, norms,
+            backproject_classes(
+                starts, members * sums[0].size, shares, images.data, images.ctf, matrices,
+                view.rows, *positions, last, images.group, inverse, size, sums.reshape(-1),
             )  # fmt: skip
-        return sums, norms
+        for place, k in enumerate(chosen):
+            fold_class(sums[place, : grid.voxels], size, 2 * grid.radius + 2, right[k], weights[k])
 
-    def one(k: int) -> None:
-        parts = range(ends[k], ends[k + 1], block)
-        sums, norms = spread(ends[k], min(ends[k] + block, ends[k + 1]))
-        for begin in parts[1:]:
-            more = spread(begin, min(begin + block, ends[k + 1]))
-            sums += more[0]
-            norms += more[1]
-        fold_class(sums, norms, size, right[k], weights[k])
-
-    in_tasks(one, np.argsort(-counts, kind="stable"), grid.workers)
+    in_tasks(one, range(len(batches)), grid.workers)
     return ClassSums(right, weights)
+
+
+def even_batches(sizes: Array, count: int) -> list[list[int]]:
+    """Classes in batches of about as many particles each: the largest first, each to the least."""
+    batches: list[list[int]] = [[] for _ in range(count)]
+    filled = np.zeros(count)
+    for k in np.argsort(-sizes, kind="stable"):
+        least = int(filled.argmin())
+        batches[least].append(int(k))
+        filled[least] += sizes[k]
+    return [batch for batch in batches if batch]
 
 
 @dataclass
@@ -140,52 +150,56 @@ def solve_classes(
         Conjugate gradient steps.
     """
     count, voxels = len(start), len(grid.shell_map)
-    every = np.arange(count)
     inverse_own = 1.0 / own
     cells = np.empty((count, voxels), np.float32)
     fields = start.astype(np.float32)
-    residual = np.empty_like(fields)
+    residual = np.empty((count, voxels), np.complex64)
     single = Grid(grid.radius, 1)
     shape = (mask / grid.kernel_transform).astype(np.float32)
+    known = bool(fields.any())
+
+    def in_fourier(function: Any, values: Array, *arguments: Any) -> Array:
+        spectra = values.copy()
+        in_ranges(function, voxels, 16, grid.workers, *arguments, grid.shell_map, spectra)
+        return spectra
+
+    def masked_product(k: int, field: Array) -> Array:
+        spectra = single.pad_transform((field * mask)[None])
+        spectra *= sums.weights[k]
+        return single.crop_inverse(spectra) * mask
 
     def begin(k: int) -> None:
         cell_weights(sums.weights[k].ravel(), grid.cube, grid.padded, grid.shell_map, cells[k])
-        residual[k] = single.crop_inverse(sums.right[k : k + 1])[0] * shape
+        gradient = single.crop_inverse(sums.right[k : k + 1]) * shape
+        if known:
+            gradient -= masked_product(k, fields[k])
+        residual[k] = single.transform(gradient)[0]
 
+    every = range(count)
     in_tasks(begin, every, grid.workers)
+    if known:
+        residual -= in_fourier(apply_prior, grid.transform(fields), inverse_own, common)
+    search = direction = in_fourier(solve_cells, residual, cells, inverse_own, common)
+    half = grid.cube // 2 + 1
+    old = inner_product(residual, direction, half)
+    moves = np.empty_like(fields)
+    for step in range(steps):
+        moved = in_fourier(apply_prior, search, inverse_own, common)
 
-    def in_fourier(function: Any, values: Array, *arguments: Any) -> Array:
-        spectra = np.empty((count, voxels), np.complex64)
+        def advance(k: int, search: Array = search, moved: Array = moved) -> None:
+            moves[k] = single.inverse(search[k : k + 1])[0]
+            moved[k] += single.transform(masked_product(k, moves[k]))[0]
 
-        def forward(k: int) -> None:
-            spectra[k] = single.transform(values[k : k + 1])[0]
-
-        def backward(k: int) -> None:
-            result[k] = single.inverse(spectra[k : k + 1])[0]
-
-        result = np.empty_like(values)
-        in_tasks(forward, every, grid.workers)
-        in_ranges(function, voxels, 16, grid.workers, *arguments, grid.shell_map, spectra)
-        in_tasks(backward, every, grid.workers)
-        return result
-
-    def normal(values: Array) -> Array:
-        result = in_fourier(apply_prior, values, inverse_own, common)
-
-        def one(k: int) -> None:
-            spectra = single.pad_transform((values[k] * mask)[None])
-            spectra *= sums.weights[k]
-            result[k] += single.crop_inverse(spectra)[0] * mask
-
-        in_tasks(one, every, grid.workers)
-        return result
-
-    def precondition(values: Array) -> Array:
-        return in_fourier(solve_cells, values, cells, inverse_own, common)
-
-    if fields.any():
-        residual -= normal(fields)
-    conjugate_gradients(normal, precondition, fields, residual, steps)
+        in_tasks(advance, every, grid.workers)
+        length = old / max(inner_product(search, moved, half), 1e-30)
+        fields += np.float32(length) * moves
+        if step + 1 == steps:
+            break
+        residual -= np.float32(length) * moved
+        direction = in_fourier(solve_cells, residual, cells, inverse_own, common)
+        new = inner_product(residual, direction, half)
+        search = direction + np.float32(new / max(old, 1e-30)) * search
+        old = new
     diagonal = np.zeros((grid.radius + 1, count))
     apart = np.zeros((grid.radius + 1, count))
     cell_variances(cells, inverse_own, common, grid.shell_map, diagonal, apart)

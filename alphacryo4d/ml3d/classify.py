@@ -173,7 +173,7 @@ def expectation(
     radius = min(shell_of_resolution(resolution, images.box, images.pixel_size), images.radius)
     grid = Grid(radius, workers)
     view = View(images, images.sorted_rows(rows), grid)
-    references = grid.references(resize_cubes(volumes, grid.cube) / np.float32(images.box))
+    references = grid.class_references(resize_cubes(volumes, grid.cube) / np.float32(images.box))
     even = np.full(len(volumes), 1 / len(volumes))
     if noise is None:
         noise = data_power(view)

@@ -99,7 +99,7 @@ def solve_mean(
         field = solution.fields
         power = grid.shell_means(np.abs(grid.transform(field)) ** 2)[0]
         spectrum = np.maximum(power / filled + solution.variance[:, 0, 0], 1e-12)
-        noise = expect(view, grid.references(solution.cubes), 1.0 / noise, np.ones(1)).noise
+        noise = expect(view, grid.class_references(solution.cubes), 1.0 / noise, np.ones(1)).noise
         noise[:, 0] = noise[:, 1]
     return field, spectrum, noise
 

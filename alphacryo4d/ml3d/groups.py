@@ -52,7 +52,7 @@ def apply_group_scales(
         noise = data_power(view)
         noise[:, 0] = noise[:, 1]
         field, _, noise = solve_mean(view, noise, mask, rounds=1)
-        found = expect(view, grid.references(field * mask), 1 / noise, np.ones(1)).scale
+        found = expect(view, grid.class_references(field * mask), 1 / noise, np.ones(1)).scale
         found = (particles * found + _MORE) / (particles + _MORE)
         found = np.clip(found / np.average(found, weights=particles), 0.2, 5.0)
         for start in range(0, len(images), 4096):

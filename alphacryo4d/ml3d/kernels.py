@@ -15,15 +15,6 @@ from typing import Any
 import numba
 import numpy as np
 
-from alphacryo4d.ml3d.kernels_vector import (
-    LANES,
-    add8,
-    add8_pair,
-    add8_square,
-    gather8,
-    scatter8,
-)
-
 Array = np.ndarray[Any, Any]
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 
@@ -95,117 +86,6 @@ def nearest(weight):  # type: ignore[no-untyped-def]
         if weight[j] > weight[best]:
             best = j
     return best
-
-
-@numba.njit(fastmath=FAST, cache=True, nogil=True)
-def expect_classes(  # type: ignore[no-untyped-def]
-    begin, end, data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise, grid,
-    size, log_weights, temperature, before, uncertainty, posteriors, evidence, residual, moments,
-):  # fmt: skip
-    """Posteriors of the classes (expectation); fills the last four arrays.
-
-    Parameters
-    ----------
-    data, ctf : (P, S, 2), (P, S) float32
-        Fourier samples and CTF of every particle.
-    matrices : (P, 2, 3) float32
-        The two first rows of each rotation matrix times padding (and times the scale of grids).
-    rows : (n,) int64
-        Particles to work on.
-    kx, ky, shell : (S,)
-        Position (pixels) and shell of the samples; ``first:last`` are used.
-    group, inverse_noise : (P,), (G, shells)
-        Optics group and inverse noise power of its shells.
-    grid : (N * N * (N // 2 + 1) * 2 K,) float32
-        References: the real parts, then the imaginary parts of a voxel; K is a multiple of 8.
-    log_weights : (K,) float32
-        Log of the prior probability; -inf closes a column.
-    before, uncertainty : (n, K) or (0, K), (shells, K) float32
-        Posteriors with which the references were made, and the posterior variance of their
-        Fourier components: what a particle added to a reference itself is taken off its score.
-    posteriors : (n, K) float32
-    evidence : (n,) float64
-        Log of the sum over classes of weight times likelihood ratio against noise alone.
-    residual : (G, shells) float64
-        Expected power of data minus reference.
-    moments : (n, 2) float32
-        Expected inner product of data and reference, and norm of the reference.
-    """
-    columns = posteriors.shape[1]
-    shells = inverse_noise.shape[1]
-    index = np.empty(8, np.int64)
-    weight = np.empty(8, np.float32)
-    value = np.empty(2 * columns, np.float32)
-    flat_cross = np.empty(shells * columns, np.float32)
-    flat_norm = np.empty(shells * columns, np.float32)
-    cross = flat_cross.reshape(shells, columns)
-    norm = flat_norm.reshape(shells, columns)
-    power = np.empty(shells, np.float64)
-    transfer = np.empty(shells, np.float64)
-    score = np.empty(columns, np.float64)
-    for i in range(begin, end):
-        p = rows[i]
-        g = group[p]
-        m = matrices[p]
-        cross[:] = 0
-        norm[:] = 0
-        power[:] = 0
-        transfer[:] = 0
-        for s in range(first, last):
-            x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
-            y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
-            z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
-            sign = _corners(x, y, z, size, 2 * columns, index, weight)
-            re = data[p, s, 0]
-            im = data[p, s, 1]
-            c = ctf[p, s]
-            power[shell[s]] += re * re + im * im
-            a = c * re
-            d = c * im * sign
-            c2 = c * c
-            transfer[shell[s]] += c2
-            row = shell[s] * columns
-            for k in range(0, columns, LANES):
-                gather8(grid, index, weight, k, value, k)
-                gather8(grid, index, weight, columns + k, value, columns + k)
-                add8_pair(flat_cross, row + k, a, k, d, columns + k, value)
-                add8_square(flat_norm, row + k, c2, value, k, columns + k)
-        top = -np.inf
-        for k in range(columns):
-            score[k] = 0.0
-        for h in range(shells):
-            f = inverse_noise[g, h]
-            for k in range(columns):
-                score[k] += f * (2.0 * cross[h, k] - norm[h, k])
-            if before.shape[0]:
-                f *= 2.0 * transfer[h]
-                for k in range(columns):
-                    score[k] -= f * before[i, k] * uncertainty[h, k]
-        for k in range(columns):
-            score[k] = score[k] / temperature + log_weights[k]
-            if score[k] > top:
-                top = score[k]
-        total = 0.0
-        for k in range(columns):
-            score[k] = math.exp(score[k] - top)
-            total += score[k]
-        evidence[i] = top + math.log(total)
-        inner = 0.0
-        square = 0.0
-        for k in range(columns):
-            score[k] /= total
-            posteriors[i, k] = score[k]
-        for h in range(shells):
-            sum_cross = 0.0
-            sum_norm = 0.0
-            for k in range(columns):
-                sum_cross += score[k] * cross[h, k]
-                sum_norm += score[k] * norm[h, k]
-            residual[g, h] += power[h] - 2.0 * sum_cross + sum_norm
-            inner += inverse_noise[g, h] * sum_cross
-            square += inverse_noise[g, h] * sum_norm
-        moments[i, 0] = inner
-        moments[i, 1] = square
 
 
 @numba.njit(inline="always")

@@ -5,94 +5,136 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from alphacryo4d.ml3d.kernels import FAST, _corners, _turned
-from alphacryo4d.ml3d.kernels_vector import LANES, gather8, scatter_complex
+from alphacryo4d.ml3d.kernels import FAST, _corners
+from alphacryo4d.ml3d.kernels_expect import half_width
+from alphacryo4d.ml3d.kernels_registers import fetch, neighbours, scatter_members
+from alphacryo4d.ml3d.kernels_vector import LANES, gather8
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
-def backproject_class(  # type: ignore[no-untyped-def]
-    members, shares, data, ctf, matrices, rows, kx, ky, shell, last, group, inverse_noise, size,
-    sums, weights,
+def backproject_classes(  # type: ignore[no-untyped-def]
+    starts, places, shares, data, ctf, matrices, rows, kx, ky, last, group, inverse_noise, size,
+    sums,
 ):  # fmt: skip
-    """Add the members of one class to its grid, each sample to its eight neighbours.
+    """Add particles to the grids of their classes, each sample to its eight neighbours.
+
+    A sample needs its neighbours once, and for each of its classes four vectors of eight numbers
+    are read, added to and written: 32 multiply-adds and 256 bytes. A class gets its particles in
+    the order of ``rows``, whatever other classes are worked on with it.
 
     Parameters
     ----------
-    members : (n,) int64
-        Places in ``rows`` of the particles.
-    shares : (n,) float32
-        Their posteriors.
-    sums : (2 * N * N * (N // 2 + 1),) float32
-        Real and imaginary part of ``share * w c y / noise`` at every voxel; added to.
-    weights : (N * N * (N // 2 + 1),) float32
-        ``share * c^2 / noise``; added to.
-    Others as in :func:`alphacryo4d.ml3d.kernels.expect_classes`.
+    starts : (n + 1,) int64
+        Where the memberships of each particle begin.
+    places, shares : (M,) int64, (M,) float32
+        Where in ``sums`` the grid of each membership begins, and its posterior.
+    inverse_noise : (G, S) float32
+        Inverse noise power of every sample.
+    last : int
+        Samples in use; ``kx`` and ``ky`` have zeros up to a multiple of 8.
+    sums : (grids * N * N * (N // 2 + 1) * 4,) float32
+        Every voxel's real and imaginary part of ``share * w c y / noise``, ``share * c^2 / noise``
+        and an unused number; added to.
+    Others as in :func:`alphacryo4d.ml3d.kernels_expect.expect_classes`.
     """
-    index = np.empty(8, np.int64)
-    weight = np.empty(8, np.float32)
-    for n in range(len(members)):
-        p = rows[members[n]]
-        share = shares[n]
-        g = group[p]
-        m = matrices[p]
-        for s in range(last):
-            x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
-            y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
-            z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
-            sign = _corners(x, y, z, size, 1, index, weight)
-            f = share * inverse_noise[g, shell[s]] * ctf[p, s]
-            scatter_complex(sums, index, weight, f * data[p, s, 0], f * data[p, s, 1] * sign)
-            c2 = f * ctf[p, s]
-            for j in range(8):
-                weights[index[j]] += weight[j] * c2
+    samples = len(kx)
+    index = np.empty(4 * samples, np.int32)
+    weight = np.empty(8 * samples, np.float32)
+    sign = np.empty(samples, np.float32)
+    ones = np.ones(samples, np.float32)
+    datum = np.zeros(3 * samples, np.float32)
+    count = len(rows)
+    for i in range(count):
+        if starts[i] == starts[i + 1]:
+            continue
+        p = rows[i]
+        if i + 1 < count:
+            fetch(data[rows[i + 1]].reshape(-1), 0, 2 * last)
+            fetch(ctf[rows[i + 1]], 0, last)
+        neighbours(matrices, 6 * p, kx, ky, ones, samples, size, index, weight, sign)
+        _weigh(data[p], ctf[p], inverse_noise[group[p]], sign, datum)
+        scatter_members(
+            sums, index, weight, datum, samples, places, shares, starts[i], starts[i + 1]
+        )
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _weigh(data, ctf, inverse, sign, datum):  # type: ignore[no-untyped-def]
+    """Data and squared CTF as they enter the sums: real, imaginary parts, squares."""
+    samples = len(sign)
+    imaginary, square = datum[samples : 2 * samples], datum[2 * samples :]
+    for s in range(len(inverse)):
+        datum[s] = inverse[s] * ctf[s] * data[s, 0]
+    for s in range(len(inverse)):
+        imaginary[s] = inverse[s] * ctf[s] * data[s, 1] * sign[s]
+    for s in range(len(inverse)):
+        square[s] = inverse[s] * ctf[s] * ctf[s]
 
 
 @numba.njit(cache=True, nogil=True)
-def fold_class(sums, weights, size, total, weighted):  # type: ignore[no-untyped-def]
+def fold_class(sums, size, radius, total, weighted):  # type: ignore[no-untyped-def]
     """Apply Friedel symmetry at x = 0 and move the origin from N // 4 to the first voxel.
 
-    ``total`` (N, N, N // 2 + 1) complex64 and ``weighted`` (N, N, N // 2 + 1) float32 are filled.
+    ``sums`` (N * N * (N // 2 + 1), 4) as of :func:`backproject_classes`, zero beyond ``radius``;
+    ``total`` (N, N, N // 2 + 1) complex64 and ``weighted`` (N, N, N // 2 + 1) float32 get what
+    lies within.
     """
     half = size // 2 + 1
+    cosine = np.array([1.0, 0.0, -1.0, 0.0], np.float32)
+    sine = np.array([0.0, -1.0, 0.0, 1.0], np.float32)
     for z in range(size):
         for y in range(size):
-            for x in range(half):
-                v = (z * size + y) * half + x
-                re, im, w = sums[2 * v], sums[2 * v + 1], weights[v]
+            width = half_width(z, y, size, radius)
+            first = (z * size + y) * half
+            mate = ((size - z) % size * size + (size - y) % size) * half
+            for x in range(width):
+                v = first + x
+                re, im, w = sums[v, 0], sums[v, 1], sums[v, 2]
                 if x == 0:
-                    mate = ((size - z) % size * size + (size - y) % size) * half
-                    re += sums[2 * mate]
-                    im -= sums[2 * mate + 1]
-                    w += weights[mate]
-                total[z, y, x] = _turned(re, im, 4 - (x + y + z) % 4)
+                    re += sums[mate, 0]
+                    im -= sums[mate, 1]
+                    w += sums[mate, 2]
+                c, s = cosine[(x + y + z) & 3], sine[(x + y + z) & 3]
+                total[z, y, x] = complex(c * re - s * im, c * im + s * re)
                 weighted[z, y, x] = w
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _add_rows(weights, z, y, padded, wide, line):  # type: ignore[no-untyped-def]
+    """Sum of a row of the padded grid and its neighbours, the nearer ones with more weight."""
+    line[:] = 0
+    for dz in range(-1, 2):
+        for dy in range(-1, 2):
+            factor = np.float32(0.5 ** (abs(dz) + abs(dy)))
+            first = ((z + dz) % padded * padded + (y + dy) % padded) * wide
+            row = weights[first : first + len(line)]
+            for x in range(len(line)):
+                line[x] += factor * row[x]
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
 def cell_weights(weights, small, padded, shell_map, cells):  # type: ignore[no-untyped-def]
     """Data weight of every voxel of the unpadded half grid, from the padded one (one class)."""
-    half = small // 2 + 1
-    wide = padded // 2 + 1
+    half, wide = small // 2 + 1, padded // 2 + 1
+    line = np.empty(wide, np.float32)
+    mate = np.empty(2, np.float32)
     for z in range(small):
+        cz = 2 * (z if z < (small + 1) // 2 else z - small)
         for y in range(small):
+            first = (z * small + y) * half
+            cells[first : first + half] = 0
+            if shell_map[first] < 0:
+                continue
+            cy = 2 * (y if y < (small + 1) // 2 else y - small)
+            _add_rows(weights, cz, cy, padded, wide, line)
+            _add_rows(weights, -cz, -cy, padded, wide, mate)
+            before = mate[1]
             for x in range(half):
-                v = (z * small + y) * half + x
-                if shell_map[v] < 0:
-                    cells[v] = 0
-                    continue
-                total = np.float32(0)
-                cz = 2 * (z if z < (small + 1) // 2 else z - small)
-                cy = 2 * (y if y < (small + 1) // 2 else y - small)
-                for dz in range(-1, 2):
-                    for dy in range(-1, 2):
-                        for dx in range(-1, 2):
-                            factor = np.float32(0.5 ** (abs(dz) + abs(dy) + abs(dx)))
-                            pz, py, px = cz + dz, cy + dy, 2 * x + dx
-                            if px < 0:
-                                pz, py, px = -pz, -py, -px
-                            g = ((pz % padded) * padded + py % padded) * wide + px
-                            total += factor * weights[g]
-                cells[v] = total
+                if shell_map[first + x] < 0:
+                    break
+                after = line[2 * x + 1]
+                cells[first + x] = line[2 * x] + np.float32(0.5) * (before + after)
+                before = after
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
@@ -155,6 +197,25 @@ def apply_prior(begin, end, inverse_own, common, shell_map, spectra):  # type: i
 
 
 @numba.njit(cache=True, nogil=True)
+def inner_product(one, other, half):  # type: ignore[no-untyped-def]
+    """Inner product of two sets of real fields by their half spectra, (K, n * n * half) each.
+
+    Up to the number of voxels. Voxels with x > 0 stand for their mates too; the Nyquist plane is
+    not in use.
+    """
+    total = 0.0
+    for k in range(len(one)):
+        for first in range(0, one.shape[1], half):
+            plane = 0.0
+            for x in range(half):
+                a, b = one[k, first + x], other[k, first + x]
+                part = float(a.real) * b.real + float(a.imag) * b.imag
+                plane += part if x == 0 else 2.0 * part
+            total += plane
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
 def cell_variances(cells, inverse_own, common, shell_map, diagonal, apart):  # type: ignore[no-untyped-def]
     """Sum posterior variances over each shell: of the columns, and of their deviations.
 
@@ -187,14 +248,18 @@ def cell_variances(cells, inverse_own, common, shell_map, diagonal, apart):  # t
 
 
 @numba.njit(cache=True, nogil=True)
-def significant(soft, least, starts, members, shares):  # type: ignore[no-untyped-def]
-    """Lists of the particles of every class whose posterior is at least ``least``.
+def significant(soft, least, grids, starts, members, shares):  # type: ignore[no-untyped-def]
+    """Memberships of some classes: the particles' posteriors that are at least ``least``.
 
-    ``starts`` (K,) holds where the list of a class begins in ``members`` and ``shares`` and is
-    moved to its end; the posteriors that are kept are scaled to the sum of all.
+    ``grids`` (K,) is the grid of a class, negative for classes that are left out. ``starts``
+    (n + 1,) gets where the memberships of a particle begin; ``members`` and ``shares`` are filled
+    with grids and posteriors, which are scaled so that those of a particle sum up as before.
+    Returns the number of memberships.
     """
     count = soft.shape[1]
+    place = 0
     for i in range(len(soft)):
+        starts[i] = place
         kept = 0.0
         total = 0.0
         for k in range(count):
@@ -205,10 +270,12 @@ def significant(soft, least, starts, members, shares):  # type: ignore[no-untype
             continue
         factor = total / kept
         for k in range(count):
-            if soft[i, k] >= least:
-                members[starts[k]] = i
-                shares[starts[k]] = soft[i, k] * factor
-                starts[k] += 1
+            if soft[i, k] >= least and grids[k] >= 0:
+                members[place] = grids[k]
+                shares[place] = soft[i, k] * factor
+                place += 1
+    starts[len(soft)] = place
+    return place
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)

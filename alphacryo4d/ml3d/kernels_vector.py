@@ -168,52 +168,6 @@ def add8_pair(typingctx, target, at, factor, begin, other, second, source):  # t
 
 
 @intrinsic
-def add8_square(typingctx, target, at, factor, source, begin, second):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """``target[at:][:8] += factor * (source[begin:][:8] ** 2 + source[second:][:8] ** 2)``."""
-
-    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        code = _Code(context, builder, signature, values)
-        place = code.pointer(0, code.whole(1))
-        first = code.load(code.pointer(3, code.whole(4)))
-        other = code.load(code.pointer(3, code.whole(5)))
-        square = code.add(code.times(first, first), code.times(other, other))
-        part = code.times(code.spread(code.scalar(2)), square)
-        code.store(code.add(code.load(place), part), place)
-        return context.get_dummy_value()
-
-    return types.void(target, at, factor, source, begin, second), generate
-
-
-@intrinsic
-def scatter_complex(typingctx, grid, index, weight, re, im):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Add ``weight[j] * (re, im)`` at ``grid[2 * index[j]]`` for every j < 8.
-
-    Neighbours come in pairs that follow each other along x: four numbers are added at once.
-    """
-
-    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        code = _Code(context, builder, signature, values)
-        code.vector = four = ir.VectorType(ir.FloatType(), 4)
-        integer = ir.IntType(32)
-        undefined = ir.Constant(four, ir.Undefined)
-        datum = undefined
-        for lane, number in enumerate((3, 4, 3, 4)):
-            datum = builder.insert_element(datum, code.scalar(number), ir.Constant(integer, lane))
-        two = ir.Constant(ir.IntType(64), 2)
-        for j in (0, 2, 4, 6):
-            factor = undefined
-            for lane, corner in enumerate((j, j, j + 1, j + 1)):
-                factor = builder.insert_element(
-                    factor, code.element(2, corner), ir.Constant(integer, lane)
-                )
-            place = code.pointer(0, builder.mul(code.element(1, j), two))
-            code.store(code.add(code.load(place), code.times(factor, datum)), place)
-        return context.get_dummy_value()
-
-    return types.void(grid, index, weight, re, im), generate
-
-
-@intrinsic
 def scatter_sample(typingctx, grid, index, weight, re, im, square):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """Add ``weight[j] * (re, im, square, 0)`` at ``grid[4 * index[j]]`` for every j < 8."""
 

@@ -17,15 +17,25 @@ import numpy as np
 import scipy.fft
 
 from alphacryo4d.ml3d.kernels import columns_inward
+from alphacryo4d.ml3d.kernels_expect import class_columns
 from alphacryo4d.ml3d.kernels_linear import (
     apply_voxel_matrices,
     apply_weights,
     in_ranges,
     invert_precision,
 )
+from alphacryo4d.ml3d.kernels_registers import FOUR
 from alphacryo4d.ml3d.kernels_vector import whole_vectors
 
 Array = np.ndarray[Any, Any]
+
+
+def aligned_zeros(shape: tuple[int, ...]) -> Array:
+    """float32 zeros that start at a cache line; memory that stays untouched costs nothing."""
+    size = int(np.prod(shape))
+    raw = np.zeros(size + 16, np.float32)
+    start = (-raw.ctypes.data % 64) // 4
+    return raw[start : start + size].reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,17 @@ class Grid:
         grid = np.zeros((self.voxels, 2 * columns), np.float32) if out is None else out
         spectra = self.pad_transform(cubes / self.kernel_transform)
         in_ranges(columns_inward, self.padded, 16, self.workers, spectra, self.padded, grid)
+        return grid
+
+    def class_references(self, cubes: Array) -> Array:
+        """The same for the expectation of classes, (voxels, K / 4, 8) float32.
+
+        Four real parts come before the imaginary parts of the same four columns.
+        """
+        grid = aligned_zeros((self.voxels, -(-len(cubes) // FOUR), 2 * FOUR))
+        spectra = self.pad_transform(cubes / self.kernel_transform)
+        within = 2 * self.radius + 2
+        in_ranges(class_columns, self.padded, 16, self.workers, spectra, self.padded, within, grid)
         return grid
 
     def transform(self, cubes: Array) -> Array:

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.ml3d.images import PreparedImages
-from alphacryo4d.ml3d.kernels import expect_classes
 from alphacryo4d.ml3d.kernels_components import (
     backproject,
     clear_block,
     expect_components,
     fold_blocks,
 )
+from alphacryo4d.ml3d.kernels_expect import expect_classes
 from alphacryo4d.ml3d.kernels_linear import in_ranges
+from alphacryo4d.ml3d.kernels_registers import FOUR
 from alphacryo4d.ml3d.kernels_vector import whole_vectors
 from alphacryo4d.ml3d.model import Grid
 
@@ -47,6 +48,19 @@ class View:
     def last(self) -> int:
         """Number of samples in use."""
         return self.images.samples_within(self.grid.radius)
+
+    @property
+    def positions(self) -> tuple[Array, Array]:
+        """Positions of these samples (pixels), float32, and zeros up to whole vectors."""
+        both = np.zeros((2, whole_vectors(self.last)), np.float32)
+        both[:, : self.last] = self.images.kx[: self.last], self.images.ky[: self.last]
+        return both[0], both[1]
+
+    @property
+    def starts(self) -> Array:
+        """First sample of every shell, and the end of the last, (shells + 1,)."""
+        shells = np.arange(self.grid.radius + 2)
+        return np.searchsorted(self.images.shell[: self.last], shells)
 
     @property
     def matrices(self) -> Array:
@@ -124,8 +138,8 @@ def expect(
     Parameters
     ----------
     view : View
-    references : (voxels, 2 columns) float32
-        Of ``Grid.references``.
+    references : (voxels, columns / 4, 8) float32
+        Of ``Grid.class_references``.
     inverse_noise : (G, shells) float32
     weights : (K,) array
         Prior probabilities of the classes.
@@ -138,25 +152,25 @@ def expect(
         itself is taken off its score: without this the noise of a particle holds it in its class.
     """
     images, n, grid = view.images, len(view.rows), view.grid
-    columns = references.shape[1] // 2
+    matrices, positions, starts = view.matrices.ravel(), view.positions, view.starts
+    columns = FOUR * references.shape[1]
     logs = np.full(columns, _CLOSED, np.float32)
     logs[: len(weights)] = np.log(np.maximum(weights, 1e-12))
     posteriors = np.empty((n, columns), np.float32)
     evidence = np.empty(n)
     moments = np.empty((n, 2), np.float32)
     inverse = inverse_noise.astype(np.float32)
-    own = np.zeros((0, columns), np.float32)
+    own = np.zeros((n, columns), np.float32)
     variance = np.zeros((grid.radius + 1, columns), np.float32)
     if before is not None and uncertainty is not None:
-        own = np.zeros((n, columns), np.float32)
         own[:, : len(weights)] = before
         variance[:, : len(weights)] = uncertainty
 
     def work(begin: int, end: int, part: Array) -> None:
         expect_classes(
-            begin, end, images.data, images.ctf, view.matrices, view.rows, images.kx, images.ky,
-            images.shell, 1, view.last, images.group, inverse, references.ravel(), grid.padded,
-            logs, float(temperature), own, variance, posteriors, evidence, part, moments,
+            begin, end, images.data, images.ctf, matrices, view.rows, *positions, starts,
+            images.group, inverse, references.ravel(), grid.padded, logs, float(temperature),
+            own.ravel(), variance.ravel(), posteriors, evidence, part, moments,
         )  # fmt: skip
 
     residual = sum_over_parts(work, n, (view.groups, grid.radius + 1), grid.workers)

@@ -229,7 +229,7 @@ def _remaining_noise(
     grid = Grid(radius, thread_count(threads))
     view = View(images, images.sorted_rows(np.asarray(rows, np.int64)), grid)
     density = (images.box / volumes.shape[1]) ** 3 / images.box
-    references = grid.references(resize_cubes(volumes, grid.cube) * np.float32(density))
+    references = grid.class_references(resize_cubes(volumes, grid.cube) * np.float32(density))
     noise = data_power(view)
     for _ in range(3):
         noise[:, 0] = noise[:, 1]

@@ -56,7 +56,7 @@ def slices(view, grids, row):
 def test_expectation_agrees_with_brute_force(view, cubes):
     noise = data_power(view) + 1
     weights = np.array([0.2, 0.5, 0.3])
-    found = expect(view, view.grid.references(cubes), 1 / noise, weights)
+    found = expect(view, view.grid.class_references(cubes), 1 / noise, weights)
     grids = full_grid(view, cubes)
     images = view.images
     for i, row in enumerate(view.rows[:8]):
@@ -74,7 +74,7 @@ def test_expectation_agrees_with_brute_force(view, cubes):
 
 def test_noise_is_the_expected_power_that_remains(view, cubes):
     one = cubes[:1] * 0.01
-    found = expect(view, view.grid.references(one), 1 / (data_power(view) + 1), np.ones(1))
+    found = expect(view, view.grid.class_references(one), 1 / (data_power(view) + 1), np.ones(1))
     grids = full_grid(view, one)
     images, power = view.images, np.zeros(view.grid.radius + 1)
     for row in view.rows:
@@ -189,7 +189,7 @@ def test_products_of_components_agree_with_the_expectation(view, cubes):
     second = means[:, :, None] * means[:, None, :]
     cross, gram, left = component_products(view, references, 1 / noise, means, second)
     mixed = np.tensordot(means[0], cubes, 1)[None]
-    direct = expect(view, view.grid.references(mixed), 1 / noise, np.ones(1))
+    direct = expect(view, view.grid.class_references(mixed), 1 / noise, np.ones(1))
     score = 2 * cross @ means[0] - np.einsum("nab,a,b->n", gram, means[0], means[0])
     assert np.allclose(score, direct.evidence, rtol=1e-3, atol=1e-3 * np.abs(score).max())
     assert np.allclose(left[:, 1:], direct.noise[:, 1:], rtol=1e-4)
@@ -198,8 +198,8 @@ def test_products_of_components_agree_with_the_expectation(view, cubes):
 def test_results_do_not_depend_on_the_number_of_threads(view, cubes):
     single = View(view.images, view.rows, Grid(view.grid.radius, 1))
     noise = data_power(view) + 1
-    a = expect(view, view.grid.references(cubes), 1 / noise, np.ones(3) / 3)
-    b = expect(single, single.grid.references(cubes), 1 / noise, np.ones(3) / 3)
+    a = expect(view, view.grid.class_references(cubes), 1 / noise, np.ones(3) / 3)
+    b = expect(single, single.grid.class_references(cubes), 1 / noise, np.ones(3) / 3)
     assert np.array_equal(a.posteriors, b.posteriors)
     assert np.array_equal(a.noise, b.noise)
     shares = a.posteriors
@@ -240,7 +240,7 @@ def test_conjugate_gradients_solve_the_normal_equations(view):
 
 def penalised(view, fields, noise, spectrum):
     grid = view.grid
-    value = expect(view, grid.references(fields), 1 / noise, np.ones(1)).evidence.sum()
+    value = expect(view, grid.class_references(fields), 1 / noise, np.ones(1)).evidence.sum()
     spectra = np.fft.fftn(fields[0].astype(float))
     k = np.fft.fftfreq(grid.cube, 1 / grid.cube)
     radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)

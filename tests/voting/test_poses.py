@@ -170,7 +170,7 @@ def test_likelihood_is_that_of_the_engine(particles, one_class):
     view = View(images, images.sorted_rows(rows), grid)
     cubes = resize_cubes(one_class.volumes, grid.cube) / np.float32(images.box)
     inverse = 1 / one_class.noise[:, : grid.radius + 1]
-    outcome = expect(view, grid.references(cubes), inverse, np.ones(1))
+    outcome = expect(view, grid.class_references(cubes), inverse, np.ones(1))
     evidence = np.empty(900)
     evidence[view.rows] = outcome.evidence
     np.testing.assert_allclose(moments.plain[:, 0], evidence[rows], rtol=1e-3, atol=0.02)
