@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
 REPORT_JSON, REPORT_TXT = "report.json", "summary.txt"
+_BATCHES_SHOWN = 10
+"""Batches in the summary: those that differ most."""
+_BIASED, _BIASED_LEAST = 3.0, 0.05
+"""Cramer's V from which batches are called biased: so many times chance, and at least this."""
 
 
 def make_report(
@@ -73,13 +77,48 @@ def make_report(
     }
     if heldout is not None:
         add_heldout(report, heldout, election, volume_states, state_count)
-    shares, cramer = evidence.batch_bias(election.states, batches, state_count)
-    report["batches"] = {
+    report["batches"] = batch_figures(election.states, batches, state_count)
+    return report
+
+
+def batch_figures(states: Array, batches: Array, state_count: int) -> dict[str, Any]:
+    """Populations batch by batch, and how far they differ."""
+    shares, cramer = evidence.batch_bias(states, batches, state_count)
+    outcomes = int((shares.sum(axis=0) > 0).sum())
+    chance = evidence.bias_by_chance(len(states), len(shares), outcomes)
+    return {
         "cramer_v": cramer,
+        "cramer_v_by_chance": chance,
+        "particles": np.bincount(batches, minlength=len(shares) + 1)[1:].tolist(),
         "shares": [[number(x) for x in row] for row in shares],
         "columns": "voted out, then the states",
     }
-    return report
+
+
+def batch_lines(batches: dict[str, Any]) -> list[str]:
+    """Lines on the bias of batches; none for one batch."""
+    shares = np.array(batches["shares"], np.float64)
+    if len(shares) < 2:
+        return []
+    cramer, chance = batches["cramer_v"], batches["cramer_v_by_chance"]
+    whole = np.average(shares, axis=0, weights=batches["particles"])
+    lines = [
+        f"populations of {len(shares)} batches: Cramer's V {cramer:.3f} "
+        f"(0 equal, 1 each batch a state of its own; {chance:.3f} by chance)"
+    ]
+    farthest = np.abs(shares - whole).argmax(axis=1)
+    for batch in np.argsort(-np.abs(shares - whole).max(axis=1), kind="stable")[:_BATCHES_SHOWN]:
+        k = int(farthest[batch])
+        name = "voted out" if k == 0 else f"in state {k}"
+        lines.append(
+            f"  batch {batch + 1}: differs most in the share {name}, "
+            f"{shares[batch, k]:.3f} (all batches {whole[k]:.3f})"
+        )
+    if cramer > max(_BIASED * chance, _BIASED_LEAST):
+        lines.append(
+            "  BIAS: batches differ far beyond chance; states may be an artefact of the batches"
+        )
+    return lines
 
 
 def add_heldout(
@@ -130,8 +169,7 @@ def summary(report: dict[str, Any]) -> str:
             f"{entry['state']:5d} {entry['particles']:9d} {entry['volumes']:7d} "
             f"{a:>9s} {b:>14s} {c:>8s} {d:>6s}"
         )
-    if len(report["batches"]["shares"]) > 1:
-        lines.append(f"batches: Cramer's V {report['batches']['cramer_v']:.3f} (0 is no bias)")
+    lines += batch_lines(report["batches"])
     if "null" in report:
         lines += null_table(report["null"])
     if "verdict" in report:
