@@ -207,10 +207,11 @@ def _one_state(
         "resolution_masked": _rounded(curves.resolution),
     }
     logger.info(
-        "state %d: %d particles, %s A (%s A without mask)",
+        "state %d: %d particles, %s A%s (%s A without mask)",
         state,
         len(rows),
         entry["resolution_masked"],
+        " or finer, the limit of the pixels" if curves.resolution <= 2 * voxel else "",
         entry["resolution_unmasked"],
     )
     if options.local_resolution:

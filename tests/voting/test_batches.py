@@ -146,6 +146,7 @@ def test_the_null_model_is_made_of_all_batches_and_voted_alike(project: Path) ->
     assert data["states_are_real"]
     assert not null["states_are_real"]
     assert null["fold_agreement"] < data["fold_agreement"] - 0.1
+    assert null["heldout_agreement"] < data["heldout_agreement"] - 0.1
     assert null["energy_spread_kt"] > data["energy_spread_kt"] + 0.1
 
 
