@@ -5,6 +5,7 @@ Stages do not import each other; those that classify or reconstruct meet here.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from alphacryo4d.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.images import PreparedImages
+
+logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
 
@@ -69,6 +72,29 @@ def prepare_rows(
         memory=memory,
         scratch=scratch,
         progress=progress,
+    )
+
+
+def match_groups(images: PreparedImages, resolution: float, *, threads: int | None = None) -> None:
+    """Bring the noise groups of some images to one scale of intensity, and say the scales.
+
+    Parameters
+    ----------
+    images : PreparedImages
+        Changed in place; nothing is done where all are in one group.
+    resolution : float
+        Finest resolution that is compared (A).
+    threads : int, optional
+    """
+    if images.group.max(initial=0) == 0:
+        return
+    from alphacryo4d.ml3d.groups import apply_group_scales
+    from alphacryo4d.ml3d.images import shell_of_resolution
+
+    radius = shell_of_resolution(resolution, images.box, images.pixel_size)
+    scales = apply_group_scales(images, radius, threads=threads)
+    logger.info(
+        "%d noise groups, intensity scales %.3f to %.3f", len(scales), scales.min(), scales.max()
     )
 
 

@@ -158,9 +158,18 @@ def _stages(
         )
 
     def vote_stage(**flags: Any) -> list[Path]:
+        from alphacryo4d.pipeline_landscape import landscape_like
         from alphacryo4d.voting.stage import run_vote
 
-        return run_vote(resample, landscape, vote, options=options.vote, threads=threads, **flags)
+        return run_vote(
+            resample,
+            landscape,
+            vote,
+            options=options.vote,
+            make_landscape=landscape_like(landscape, threads=threads),
+            threads=threads,
+            **flags,
+        )
 
     return [
         (files.RESAMPLE, resample_stage),

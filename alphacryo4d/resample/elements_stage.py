@@ -59,7 +59,7 @@ def prepare_folds(
             output,
             stage="resample",
             options=plan.recorded(),
-            inputs=[table, *particles.stacks],
+            inputs=[table, *particles.stacks, *plan.masks],
             seed=plan.seed,
             overwrite=overwrite,
             resume=resume,

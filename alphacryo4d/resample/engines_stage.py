@@ -115,6 +115,12 @@ def make_engine(
         refuse_gpu_without_alignment(gpu)
         if plan.classify.focus_mask is not None:
             raise UsageError("--focus-mask is for --engine native; RELION takes --mask")
+        if plan.classify.noise_groups != "optics":
+            raise UsageError(
+                f"--noise-groups {plan.classify.noise_groups} is for --engine native; RELION makes "
+                "its noise spectra and intensity scales itself, from rlnOpticsGroup, rlnGroupName "
+                "and rlnMicrographName of the table"
+            )
         return RelionEngine(particles, plan, threads)
     if gpu:
         logger.info("classification without alignment runs on the CPU; --gpu serves the training")

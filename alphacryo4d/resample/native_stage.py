@@ -15,7 +15,7 @@ from alphacryo4d import files
 from alphacryo4d.job import Deadline
 from alphacryo4d.mrc import read_volume, write_volume
 from alphacryo4d.particles import ParticleSet
-from alphacryo4d.particles_samples import prepare_rows
+from alphacryo4d.particles_samples import match_groups, prepare_rows
 from alphacryo4d.progress import Progress, show_progress
 from alphacryo4d.relion.preflight import check_map
 from alphacryo4d.resample.engines_stage import IndexArray, Plan
@@ -120,7 +120,7 @@ class NativeEngine:
                     progress=progress,
                 )
             self._batch, self._whole = batch, whole
-            self._match_groups(self._images, finest)
+            match_groups(self._images, finest, threads=self.threads)
         return self._images
 
     def _prepared(self, rows: IndexArray, resolution: float | None, **where: Any) -> PreparedImages:
@@ -131,22 +131,6 @@ class NativeEngine:
             symmetry=self.plan.relion.symmetry,
             noise_groups=self.plan.classify.noise_groups,
             **where,
-        )
-
-    def _match_groups(self, images: PreparedImages, resolution: float) -> None:
-        """Intensity scales of several noise groups, said and applied."""
-        if images.group.max(initial=0) == 0:
-            return
-        from alphacryo4d.ml3d.groups import apply_group_scales
-        from alphacryo4d.ml3d.images import shell_of_resolution
-
-        radius = shell_of_resolution(resolution, images.box, images.pixel_size)
-        scales = apply_group_scales(images, radius, threads=self.threads)
-        logger.info(
-            "%d noise groups, intensity scales %.3f to %.3f",
-            len(scales),
-            scales.min(),
-            scales.max(),
         )
 
     def _mask(self, path: Path | None, what: str) -> np.ndarray[Any, Any] | None:

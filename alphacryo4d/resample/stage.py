@@ -43,11 +43,24 @@ class ResamplePlan:
         return self.resample.folds + 1
 
     def recorded(self) -> dict[str, Any]:
-        """Options for ``job.json``; those of RELION only where it is used."""
+        """Options for ``job.json``; those of RELION only where they change anything."""
         recorded: dict[str, Any] = {"resample": self.resample, "classify": self.classify}
+        default = RelionOptions()
+        of_maps = {
+            name: getattr(self.relion, name)
+            for name in ("symmetry", "mask")
+            if getattr(self.relion, name) != getattr(default, name)
+        }
         if self.resample.engine == "relion":
             recorded["relion"] = self.relion
+        elif of_maps:
+            recorded["relion"] = of_maps
         return recorded
+
+    @property
+    def masks(self) -> list[Path]:
+        """Masks that the result depends on."""
+        return [path for path in (self.relion.mask, self.classify.focus_mask) if path is not None]
 
 
 def run_resample(
@@ -104,7 +117,7 @@ def run_resample(
         output,
         stage="resample",
         options=plan.recorded(),
-        inputs=[table, *particles.stacks],
+        inputs=[table, *particles.stacks, *plan.masks],
         seed=seed,
         overwrite=overwrite,
         resume=resume,

@@ -117,7 +117,7 @@ def run_classify(
         output,
         stage="classify",
         options=plan.recorded(),
-        inputs=[table, *particles.stacks],
+        inputs=[table, *particles.stacks, *plan.masks],
         seed=seed,
         overwrite=overwrite,
         resume=resume,

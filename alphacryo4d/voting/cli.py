@@ -30,6 +30,9 @@ from alphacryo4d.voting.options import (
     VoteOptions,
 )
 
+_OF_IMAGES = ("reconstruct", "test", "null", "symmetry")
+"""Options of what reads the images again."""
+
 landscape_option = click.option(
     "--landscape",
     type=click.Path(path_type=Path),
@@ -59,9 +62,18 @@ def _vote(
         )
         return
     as_json = flags.pop("as_json")
+    from alphacryo4d.pipeline_landscape import landscape_like
     from alphacryo4d.voting.stage import run_vote
 
-    show_results(run_vote(input_path, landscape, output_path, options=options, **flags), as_json)
+    made = run_vote(
+        input_path,
+        landscape,
+        output_path,
+        options=options,
+        make_landscape=landscape_like(landscape, threads=flags["threads"]),
+        **flags,
+    )
+    show_results(made, as_json)
 
 
 def common_options(command: Any) -> Any:
@@ -104,7 +116,7 @@ def vote(
 @input_option("Folder that `alphacryo4d resample` wrote.")
 @landscape_option
 @output_option("Output folder.")
-@settings_options(VoteOptions, leave_out=("assign", "cutoff", "reconstruct", "test", "null"))
+@settings_options(VoteOptions, leave_out=("assign", "cutoff", *_OF_IMAGES))
 @common_options
 def count(input_path: Path, landscape: Path | None, output_path: Path, **values: Any) -> None:
     """Count the votes and write the particle table of every state (section 4.8)."""
@@ -118,7 +130,7 @@ def count(input_path: Path, landscape: Path | None, output_path: Path, **values:
 @input_option("Folder that `alphacryo4d resample` wrote.")
 @landscape_option
 @output_option("Output folder.")
-@settings_options(VoteOptions, leave_out=("assign", "threshold", "reconstruct", "test", "null"))
+@settings_options(VoteOptions, leave_out=("assign", "threshold", *_OF_IMAGES))
 @common_options
 def nearest(input_path: Path, landscape: Path | None, output_path: Path, **values: Any) -> None:
     """Assign every particle to the state nearest to its M copies (section 4.9)."""

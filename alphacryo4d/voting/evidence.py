@@ -119,3 +119,22 @@ def batch_bias(states: Array, batches: Array, state_count: int) -> tuple[Array, 
     expected = totals * used.sum(axis=0, keepdims=True) / table.sum()
     chi2 = float(((used - expected) ** 2 / np.maximum(expected, 1e-300)).sum())
     return shares, float(np.sqrt(chi2 / (table.sum() * smaller)))
+
+
+def bias_by_chance(particles: int, batches: int, outcomes: int) -> float:
+    """Cramer's V to expect of batches that differ by chance alone.
+
+    Parameters
+    ----------
+    particles : int
+    batches : int
+    outcomes : int
+        States that have particles, and voted out where that happened.
+
+    Returns
+    -------
+    float
+        Root of the expected square: chi squared has (B - 1)(S - 1) degrees of freedom.
+    """
+    smaller, larger = sorted((batches - 1, outcomes - 1))
+    return 0.0 if smaller < 1 else float(np.sqrt(larger / max(particles, 1)))

@@ -8,7 +8,6 @@ they do in the data, which a permutation of labels would not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,12 +17,10 @@ from alphacryo4d.ml3d.classify import classify, expectation
 from alphacryo4d.ml3d.components import data_power, solve_mean
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.kernels_linear import thread_count
-from alphacryo4d.ml3d.masks import sphere_mask
-from alphacryo4d.ml3d.model import Grid
+from alphacryo4d.ml3d.masks import first_mask
+from alphacryo4d.ml3d.model import Grid, resize_cubes
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.sums import View
-from alphacryo4d.voting.support import heldout_evidence, measure_support
-from alphacryo4d.voting.votes import LEFT_OUT
 
 Array = np.ndarray[Any, Any]
 
@@ -63,12 +60,26 @@ def simulate_null(
     rng: np.random.Generator,
     *,
     mask_diameter: float | None = None,
+    solvent: Array | None = None,
     threads: int | None = None,
 ) -> PreparedImages:
-    """Particles with the same poses, CTF and noise, all of the consensus conformation."""
+    """Particles with the same poses, CTF and noise, all of the consensus conformation.
+
+    Parameters
+    ----------
+    images : PreparedImages
+        Of the data.
+    rng : Generator
+        For the noise.
+    mask_diameter : float, optional
+        Diameter of a spherical solvent mask (A); by default the box.
+    solvent : (box, box, box) array, optional
+        Solvent mask instead of the sphere.
+    threads : int, optional
+    """
     grid = Grid(images.radius, thread_count(threads))
     view = View(images, images.sorted_rows(np.arange(len(images))), grid)
-    mask = sphere_mask(grid, images, mask_diameter)
+    mask = first_mask(grid, images, mask_diameter, solvent)
     noise = data_power(view)
     noise[:, 0] = noise[:, 1]
     field, _, noise = solve_mean(view, noise, mask)
@@ -81,96 +92,75 @@ def simulate_null(
 
 
 @dataclass(frozen=True)
-class NullFolds:
-    """Folds of null particles: labels, held-out labels and volumes, as the engine gives them."""
+class NullFold:
+    """A fold of null particles, as the resample stage leaves a fold of the data.
+
+    Attributes
+    ----------
+    labels : (n,) int32 array
+        Class of every particle of the fold, from 0.
+    heldout : (m,) int32 array
+        Class that each left-out particle fits best among those that are kept; -1 where none is.
+    counts : (K,) int64 array
+        Particles of each class.
+    volumes : (K, box, box, box) float32 array
+        At the analysis box.
+    resolution : float
+        Finest resolution that was used (A).
+    """
 
     labels: Array
-    """(P, M+1) int32: class from 0 in every fold, -1 where left out."""
     heldout: Array
-    """(P,) int32: class from 0 of the fold that left the particle out."""
+    counts: Array
     volumes: Array
-    """(M+1, K, n, n, n) float32."""
     resolution: float
 
 
 def classify_null(
     images: PreparedImages,
-    groups: Array,
+    left: Array,
     options: ClassifyOptions,
-    seed: int,
+    rng: np.random.Generator,
     *,
+    minimum_class_size: int,
+    box: int,
+    solvent: Array | None = None,
+    focus: Array | None = None,
     threads: int | None = None,
-    check: Callable[[], None] | None = None,
-) -> NullFolds:
-    """Classify every fold of null particles as the resample stage does.
+) -> NullFold:
+    """Classify one fold of null particles and judge those that it left out.
 
     Parameters
     ----------
     images : PreparedImages
-        Of :func:`simulate_null`.
-    groups : (P,) int array
-        Group of every particle, from 1.
+        Of :func:`simulate_null`, a whole batch.
+    left : (P,) bool array
+        Which of them the fold leaves out.
     options : ClassifyOptions
         Those of the resample stage.
-    seed : int
-    threads, check : optional
+    rng : Generator
+    minimum_class_size : int
+        Left-out particles are not compared with classes that have fewer particles.
+    box : int
+        Box of the volumes in pixels.
+    solvent, focus : (n, n, n) arrays, optional
+        Masks of the resample stage.
+    threads : int, optional
     """
-    folds = int(groups.max())
-    labels = np.full((len(images), folds), LEFT_OUT, np.int32)
-    heldout = np.zeros(len(images), np.int32)
-    volumes = []
-    for fold in range(folds):
-        rows, left = np.flatnonzero(groups != fold + 1), np.flatnonzero(groups == fold + 1)
-        rng = np.random.default_rng([seed, 77, fold])
-        found = classify(images, rows, options, rng, threads=threads, check=check)
-        labels[rows, fold] = found.labels
-        heldout[left], _ = expectation(
+    rows, heldout = np.flatnonzero(~left), np.flatnonzero(left)
+    found = classify(images, rows, options, rng, solvent=solvent, focus=focus, threads=threads)
+    counts = np.bincount(found.labels, minlength=len(found.volumes))
+    kept = np.flatnonzero(counts >= minimum_class_size)
+    best = np.full(len(heldout), -1, np.int32)
+    if len(heldout) and len(kept):
+        nearest, _ = expectation(
             images,
-            left,
-            found.volumes,
+            heldout,
+            found.volumes[kept],
             resolution=found.resolution,
             noise=found.noise,
             threads=threads,
         )
-        volumes.append(found.volumes)
-    return NullFolds(labels, heldout, np.stack(volumes), float(found.resolution))
-
-
-def group_volumes(volumes: Array, state_count: int, seed: int) -> Array:
-    """States (M+1, K) from 1 of the volumes of all folds: k-means on their principal parts."""
-    from scipy.cluster.vq import kmeans2
-
-    flat = volumes.reshape(-1, volumes[0, 0].size).astype(np.float64)
-    flat -= flat.mean(axis=0)
-    values, vectors = np.linalg.eigh(flat @ flat.T)
-    points = vectors[:, -20:] * np.sqrt(np.maximum(values[-20:], 0))
-    count = min(state_count, len(points))
-    _, states = kmeans2(points, count, minit="++", rng=np.random.default_rng(seed))
-    grouped: Array = (states + 1).reshape(volumes.shape[:2]).astype(np.int32)
-    return grouped
-
-
-def null_support(
-    images: PreparedImages, groups: Array, folds: NullFolds, *, threads: int | None = None
-) -> tuple[float, float]:
-    """Likelihood gain of the null's classes on left-out particles, and its error."""
-    tests = []
-    for fold in range(folds.labels.shape[1]):
-        left = np.flatnonzero(groups == fold + 1)
-        sizes = np.bincount(
-            folds.labels[folds.labels[:, fold] >= 0, fold], minlength=folds.volumes.shape[1]
-        )
-        kept = sizes > 0
-        judged = heldout_evidence(
-            images,
-            left,
-            folds.volumes[fold][kept],
-            sizes[kept],
-            resolution=folds.resolution,
-            threads=threads,
-        )
-        tests.append((judged.evidence, judged.consensus))
-    evidence, consensus = (np.concatenate(part) for part in zip(*tests, strict=True))
-    ones = np.ones((len(evidence), 1))
-    found = measure_support(evidence, consensus, ones, ones)
-    return found.gain, found.error
+        best = kept[nearest].astype(np.int32)
+    volumes = resize_cubes(found.volumes, box) * np.float32((box / images.box) ** 3)
+    return NullFold(found.labels, best, counts, volumes, float(found.resolution))

@@ -1,88 +1,243 @@
-"""`vote --null`: the agreement that one conformation would reach in the same pipeline."""
+"""`vote --null`: what one conformation would look like after the same stages.
+
+The null particles of every batch are classified fold by fold. Their volumes and assignments are
+left in ``null/resample`` as the resample stage leaves those of the data, so that the landscape
+stage and the votes take them like any others.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alphacryo4d.job import read_job
-from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d import files
+from alphacryo4d.errors import InputError
+from alphacryo4d.job import Job, read_job
+from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.particles import ParticleSet
-from alphacryo4d.particles_samples import prepare_rows
-from alphacryo4d.voting import evidence
-from alphacryo4d.voting.report import number
-from alphacryo4d.voting.votes import count_votes
+from alphacryo4d.progress import show_progress
+from alphacryo4d.star import read_tables, write_tables
+from alphacryo4d.voting.null import NullFold, classify_null, simulate_null
+from alphacryo4d.voting.options import VoteOptions
+from alphacryo4d.voting.recorded_stage import BatchImages, Recorded, read_mask
+from alphacryo4d.voting.report import REPORT_JSON, add_support
+from alphacryo4d.voting.stage import MakeLandscape, elect, read_assignments, read_states, report_of
+from alphacryo4d.voting.support_stage import support_of_votes
+from alphacryo4d.voting.votes import DROPPED, LEFT_OUT
 
 logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
 
-
-def classify_options(resample: Path) -> ClassifyOptions:
-    """Options with which the resample stage classified."""
-    record = read_job(resample) or {}
-    recorded = record.get("options", {}).get("classify", {})
-    known = {field.name for field in dataclasses.fields(ClassifyOptions)}
-    return ClassifyOptions(**{name: value for name, value in recorded.items() if name in known})
+NULL = "null"
+"""Folder of the null model in a voting folder."""
+_SEED = 78
 
 
-def run_null(
-    resample: Path,
+def null_images(
     particles: ParticleSet,
     groups: Array,
-    state_count: int,
-    needed: int,
+    recorded: Recorded,
     *,
-    seed: int = 0,
     threads: int | None = None,
-) -> dict[str, Any]:
-    """Figures of the null for the report; one batch is simulated and classified.
+    memory: float | None = None,
+    scratch: Path | None = None,
+) -> BatchImages:
+    """Null particles of every batch: its consensus at its poses, with its CTF and noise."""
+    solvent = None if recorded.mask is None else read_mask(recorded.mask, particles)
 
-    It costs as much as the classification of one batch. Volumes are put into as many states as
-    the data have, by k-means, since the landscape of another stage is not run here.
-    """
-    from alphacryo4d.voting.null import classify_null, group_volumes, null_support, simulate_null
+    def simulated(images: PreparedImages, batch: int) -> PreparedImages:
+        return simulate_null(
+            images,
+            np.random.default_rng([_SEED, batch]),
+            mask_diameter=recorded.classify.mask_diameter,
+            solvent=solvent,
+            threads=threads,
+        )
 
-    options = classify_options(resample)
-    rows = np.flatnonzero(groups[:, 0] == 1)
-    own = groups[rows, 1]
+    return BatchImages(
+        particles, groups, recorded, change=simulated, threads=threads, memory=memory,
+        scratch=scratch,
+    )  # fmt: skip
+
+
+def say_cost(resample: Path, images: BatchImages) -> None:
+    """Say what the null model will take, before it starts."""
+    seconds = (read_job(resample) or {}).get("seconds")
+    took = "" if seconds is None else f" (which took {seconds / 60:.0f} min there)"
     logger.info(
-        "null model: %d particles of the consensus are simulated and classified; this takes as "
-        "long as the first classification of a batch",
-        len(rows),
+        "null model: %d particles of the consensus in %d batch%s are simulated, and their %d folds "
+        "classified, which takes about as long as `resample`%s",
+        len(images.groups),
+        images.batches,
+        "" if images.batches == 1 else "es",
+        images.batches * images.folds,
+        took,
     )
-    finest = min(options.limit_resolution, options.sharpen_to or options.limit_resolution)
-    images = prepare_rows(particles, rows, finest, threads=threads)
-    images = simulate_null(
-        images,
-        np.random.default_rng([seed, 78]),
-        mask_diameter=options.mask_diameter,
-        threads=threads,
+
+
+def vote_of_null(
+    job: Job,
+    resample: Path,
+    images: BatchImages,
+    state_count: int,
+    options: VoteOptions,
+    make_landscape: MakeLandscape,
+) -> tuple[dict[str, Any], list[Path]]:
+    """Take the null particles through folds, landscape, votes and the held-out test.
+
+    Parameters
+    ----------
+    job : Job
+        Of the voting folder.
+    resample : Path
+        Folder of the resample stage.
+    images : BatchImages
+        Of :func:`null_images`.
+    state_count : int
+        States of the data: the null gets as many.
+    options : VoteOptions
+        Rule of the votes.
+    make_landscape : callable
+        As :func:`alphacryo4d.voting.stage.run_vote` takes it.
+
+    Returns
+    -------
+    dict, list of Path
+        Report of the null's votes, and the files written.
+    """
+    say_cost(resample, images)
+    folder = make_null(job, resample, images)
+    landscape = job.folder / NULL / files.LANDSCAPE
+    make_landscape(folder, landscape, state_count)
+    states = read_states(landscape)
+    votes = np.empty((len(images.groups), states.count), np.uint8)
+    election = elect(read_assignments(folder), states, options, votes)
+    report = report_of(folder, states, options, election, votes)
+    support = support_of_votes(
+        folder, images, states.volume_states, states.count, threads=images.threads
     )
-    folds = classify_null(images, own, options, seed, threads=threads)
-    states = group_volumes(folds.volumes, state_count, seed)
-    classes = states.shape[1]
-    base = np.arange(states.shape[0]) * classes
-    assignments = np.where(folds.labels >= 0, folds.labels + base, folds.labels).astype(np.int32)
-    votes = np.empty((len(rows), state_count), np.uint8)
-    election = count_votes(assignments, states.ravel(), state_count, needed=needed, out=votes)
-    left = base[own - 1] + folds.heldout
-    agreement, chance = evidence.heldout_agreement(
-        election.states, left, states.ravel(), state_count
+    add_support(report, support)
+    path = job.folder / NULL / REPORT_JSON
+    return report, [files.write_text(path, json.dumps(report, indent=1) + "\n")]
+
+
+def make_null(job: Job, resample: Path, images: BatchImages) -> Path:
+    """Classify the null particles of all batches as the resample stage did the data.
+
+    Parameters
+    ----------
+    job : Job
+        Of the voting folder; finished folds are not done again.
+    resample : Path
+        Folder of the resample stage.
+    images : BatchImages
+        Of :func:`null_images`.
+
+    Returns
+    -------
+    Path
+        Folder with ``volumes.star``, ``volumes.npy``, ``assignments.npy``, ``heldout.npy`` and
+        ``groups.npy``.
+    """
+    folder = job.folder / NULL / files.RESAMPLE
+    like = read_tables(resample / files.VOLUMES_STAR)["volumes"]
+    box, voxel = int(like["rlnImageSize"].iloc[0]), float(like["rlnPixelSize"].iloc[0])
+    places = [(b, f) for b in range(1, images.batches + 1) for f in range(1, images.folds + 1)]
+    with show_progress("null model") as progress:
+        for done, (batch, fold) in enumerate(places):
+            progress(done, len(places), f"batch {batch} fold {fold}")
+            _classify(job, _fold_path(folder, batch, fold), images, batch, fold, box)
+        progress(len(places), len(places))
+    written = [
+        *_gather(folder, images, places, box, voxel),
+        files.save_array(folder / files.GROUPS_NPY, images.groups),
+    ]
+    job.complete("null", written)
+    return folder
+
+
+def _fold_path(folder: Path, batch: int, fold: int) -> Path:
+    return folder / f"batch{batch}_fold{fold}.npz"
+
+
+def _classify(job: Job, path: Path, images: BatchImages, batch: int, fold: int, box: int) -> None:
+    """Classify one fold and keep the result, unless that is there."""
+    step = f"null {path.stem}"
+    if job.completed(step):
+        return
+    recorded, particles = images.recorded, images.particles
+    solvent, focus = (
+        None if mask is None else read_mask(mask, particles)
+        for mask in (recorded.mask, recorded.classify.focus_mask)
     )
-    members = np.bincount(election.states, minlength=state_count + 1)[1:]
-    total = max(int(members.sum()), 1)
-    gain, error = null_support(images, own, folds, threads=threads)
-    return {
-        "particles": len(rows),
-        "share_kept": number(election.kept / len(rows)),
-        "heldout_agreement": number(float(np.nansum(agreement * members)) / total),
-        "heldout_chance": number(float((chance * members).sum()) / total),
-        "gain_per_particle": number(gain),
-        "error": number(error),
-        "states_are_real": bool(gain > 2 * error and gain * len(rows) > 20),
-    }
+    found = classify_null(
+        images.of(batch),
+        images.left_out(batch, fold),
+        recorded.classify,
+        np.random.default_rng([_SEED, batch, fold]),
+        minimum_class_size=recorded.minimum_class_size,
+        box=box,
+        solvent=solvent,
+        focus=focus,
+        threads=images.threads,
+    )
+    with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **vars(found))
+    job.complete(step, [path])
+
+
+def _read_folds(folder: Path, places: list[tuple[int, int]]) -> Iterator[NullFold]:
+    for batch, fold in places:
+        with np.load(_fold_path(folder, batch, fold), allow_pickle=False) as stored:
+            yield NullFold(**{name: stored[name] for name in stored.files})
+
+
+def _gather(
+    folder: Path, images: BatchImages, places: list[tuple[int, int]], box: int, voxel: float
+) -> list[Path]:
+    """Join the folds as the resample stage joins those of the data."""
+    least, folds = images.recorded.minimum_class_size, images.folds
+    assignments = np.full((len(images.groups), folds), LEFT_OUT, np.int32)
+    heldout = np.full(len(images.groups), LEFT_OUT, np.int32)
+    columns: dict[str, list[Any]] = {
+        name: []
+        for name in (
+            "ac4dVolumeName", "ac4dBatch", "ac4dFold", "rlnClassNumber", "ac4dParticleCount",
+            "rlnEstimatedResolution",
+        )
+    }  # fmt: skip
+    count = sum(int((found.counts >= least).sum()) for found in _read_folds(folder, places))
+    if count == 0:
+        raise InputError(f"{folder}: no class of the null model has {least} particles")
+    shape = (count, box, box, box)
+    with files.create_array(folder / files.VOLUMES_NPY, shape, np.float32) as volumes:
+        for (batch, fold), found in zip(places, _read_folds(folder, places), strict=True):
+            kept = np.flatnonzero(found.counts >= least)
+            first = len(columns["ac4dBatch"])
+            row_of_class = np.full(len(found.counts) + 1, DROPPED, np.int32)
+            row_of_class[kept] = np.arange(first, first + len(kept))
+            volumes[first : first + len(kept)] = found.volumes[kept]
+            rows, left = images.rows(batch), images.left_out(batch, fold)
+            assignments[rows[~left], fold - 1] = row_of_class[found.labels]
+            heldout[rows[left]] = row_of_class[found.heldout]
+            columns["ac4dVolumeName"] += [
+                files.volume_name(batch, fold, folds, k + 1) for k in kept.tolist()
+            ]
+            columns["ac4dBatch"] += [batch] * len(kept)
+            columns["ac4dFold"] += [fold] * len(kept)
+            columns["rlnClassNumber"] += (kept + 1).tolist()
+            columns["ac4dParticleCount"] += found.counts[kept].tolist()
+            columns["rlnEstimatedResolution"] += [float(found.resolution)] * len(kept)
+    columns |= {"rlnPixelSize": [voxel] * count, "rlnImageSize": [box] * count}
+    return [
+        write_tables(folder / files.VOLUMES_STAR, {"volumes": columns}),
+        folder / files.VOLUMES_NPY,
+        files.save_array(folder / files.ASSIGNMENTS_NPY, assignments),
+        files.save_array(folder / files.HELDOUT_NPY, heldout),
+    ]

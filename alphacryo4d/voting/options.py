@@ -9,6 +9,8 @@ from pathlib import Path
 from alphacryo4d.errors import UsageError
 from alphacryo4d.settings import require_setting, setting
 
+_SYMMETRY = "Point group, in RELION's orientation; by default that of the resampling."
+
 
 def votes_needed(threshold: str, folds: int) -> int:
     """Smallest number of votes that puts a particle into a state (4.8, 4.10).
@@ -79,10 +81,13 @@ class VoteOptions:
     )
     null: bool = setting(
         False,
-        "Also classify a simulated data set of one conformation with the same poses, CTF and "
-        "noise; takes as long as the first classification of one batch.",
+        "Take a simulated data set of one conformation, with the same poses, CTF and noise, "
+        "through folds, landscape and votes too; takes about as long as `resample`.",
     )
     reconstruct: bool = setting(True, "Reconstruct every state with half maps and FSC.")
+    symmetry: str | None = setting(
+        None, _SYMMETRY, type=str, flags=("--symmetry", "--sym"), metavar="GROUP"
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that can never make sense."""
@@ -107,6 +112,12 @@ class ReconstructOptions:
         "Write difference maps of every state to this one.",
         type=int,
         metavar="STATE",
+    )
+    local_resolution: bool = setting(
+        False, "Write the local resolution of every state, class001_locres.mrc, in Angstrom."
+    )
+    symmetry: str | None = setting(
+        None, _SYMMETRY, type=str, flags=("--symmetry", "--sym"), metavar="GROUP"
     )
     memory: float = setting(4.0, "Memory in GB for the images of one state; more goes to disk.")
 
@@ -235,7 +246,9 @@ class RefineOptions:
         None, "Diameter of the mask around particles (A).", type=float
     )
     mask: Path | None = setting(None, "Solvent mask, values from 0 to 1.", type=Path)
-    symmetry: str = setting("C1", "Point group.", flags=("--sym",))
+    symmetry: str | None = setting(
+        None, _SYMMETRY, type=str, flags=("--symmetry", "--sym"), metavar="GROUP"
+    )
     ranks: int = setting(3, "MPI ranks, an odd number: one leads, each half-set has the same.")
     mpi_launcher: str = setting("mpirun", "Program that starts MPI ranks, with its arguments.")
     relion_args: str = setting("", "Further arguments handed to relion_refine as they are.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from pathlib import Path
@@ -14,12 +15,19 @@ from alphacryo4d.errors import InputError, UsageError
 from alphacryo4d.job import read_job, start_job
 from alphacryo4d.mrc import read_volume, write_volume
 from alphacryo4d.particles import ParticleSet, read_particles
-from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.progress import Progress, no_progress, show_progress
 from alphacryo4d.star import open_table
-from alphacryo4d.voting.fsc import Correlation, correlate_halves, difference_map
+from alphacryo4d.voting.fsc import Correlation, correlate_halves, difference_map, soft_mask
+from alphacryo4d.voting.local_resolution import LOCAL_LIMIT, local_resolution, window_diameter
 from alphacryo4d.voting.options import ReconstructOptions
 from alphacryo4d.voting.output_stage import state_table
+from alphacryo4d.voting.recorded_stage import (
+    Recorded,
+    prepare_recorded,
+    read_mask,
+    recorded_of,
+    symmetry_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +64,7 @@ def run_reconstruct(
         ``--overwrite`` and ``--continue``.
     """
     options = options or ReconstructOptions()
+    options = dataclasses.replace(options, symmetry=symmetry_of(folder, options.symmetry))
     inputs = [folder / files.PARTICLES_STAR, *([options.mask] if options.mask else [])]
     recorded = {"reconstruct": options}
     with start_job(
@@ -93,6 +102,7 @@ def reconstruct_states(
 ) -> list[Path]:
     """Write map, half maps and FSC of every state; returns the paths."""
     options = options or ReconstructOptions()
+    recorded = recorded_of(folder).with_symmetry(options.symmetry)
     states = open_table(folder / files.PARTICLES_STAR).read(["rlnClassNumber"])["rlnClassNumber"]
     particles = read_particles(source_table(folder))
     if len(particles) != len(states):
@@ -100,11 +110,13 @@ def reconstruct_states(
             f"{particles.table.path}: has {len(particles)} particles, but "
             f"{folder / files.PARTICLES_STAR} has {len(states)}"
         )
-    mask = None if options.mask is None else _read_mask(options.mask, particles)
+    mask = None if options.mask is None else read_mask(options.mask, particles)
     numbers = [int(k) for k in np.unique(states) if k > 0]
     if options.difference_to is not None and options.difference_to not in numbers:
         raise UsageError(f"--difference-to {options.difference_to}: no such state with particles")
     halves = halves_of(particles)
+    if recorded.symmetry != "C1":
+        logger.info("maps of the point group %s", recorded.symmetry)
     outputs: list[Path] = []
     entries: list[dict[str, Any]] = []
     with show_progress("reconstruct states") as shown:
@@ -113,7 +125,7 @@ def reconstruct_states(
             progress(done, len(numbers))
             rows = np.flatnonzero(states == state)
             entry, made = _one_state(
-                particles, rows, halves[rows], state, output, options.memory, mask, threads
+                particles, rows, halves[rows], state, output, options, recorded, mask, threads
             )
             entries.append(entry)
             outputs += made
@@ -121,7 +133,12 @@ def reconstruct_states(
     if options.difference_to is not None:
         outputs += _differences(output, entries, options.difference_to)
     source = "rlnRandomSubset" if particles.random_subset is not None else "a fixed random split"
-    report = {"halves": source, "note": OPTIMISTIC, "states": entries}
+    report = {
+        "halves": source,
+        "symmetry": recorded.symmetry,
+        "note": OPTIMISTIC,
+        "states": entries,
+    }
     outputs.append(
         files.write_text(output / RECONSTRUCTION_JSON, json.dumps(report, indent=1) + "\n")
     )
@@ -153,7 +170,8 @@ def _one_state(
     halves: Array,
     state: int,
     output: Path,
-    memory: float,
+    options: ReconstructOptions,
+    recorded: Recorded,
     mask: Array | None,
     threads: int | None,
 ) -> tuple[dict[str, Any], list[Path]]:
@@ -164,12 +182,19 @@ def _one_state(
     from alphacryo4d.ml3d.reconstruct import reconstruct
 
     voxel = particles.pixel_size
-    images = prepare_rows(
-        particles, rows, None, threads=threads, memory=memory, scratch=output / ".scratch"
+    images = prepare_recorded(
+        particles,
+        rows,
+        recorded,
+        None,
+        threads=threads,
+        memory=options.memory,
+        scratch=output / ".scratch",
     )
     found = next(iter(reconstruct(images, np.zeros(len(rows), np.int32), halves=halves)))
     del images
     remove_scratch(output / ".scratch")
+    mask = soft_mask(found.halves.mean(axis=0), voxel) if mask is None else mask
     curves = correlate_halves(found.halves[0], found.halves[1], voxel, mask=mask)
     paths = [
         write_volume(state_table(output, state, ".mrc"), found.volume, voxel),
@@ -182,13 +207,49 @@ def _one_state(
         "resolution_masked": _rounded(curves.resolution),
     }
     logger.info(
-        "state %d: %d particles, %s A (%s A without mask)",
+        "state %d: %d particles, %s A%s (%s A without mask)",
         state,
         len(rows),
         entry["resolution_masked"],
+        " or finer, the limit of the pixels" if curves.resolution <= 2 * voxel else "",
         entry["resolution_unmasked"],
     )
+    if options.local_resolution:
+        local, path = _local_resolution(found.halves, curves, mask, state, output, threads)
+        entry["local_resolution"] = local
+        paths.append(path)
     return entry, paths
+
+
+def _local_resolution(
+    halves: Array,
+    curves: Correlation,
+    mask: Array,
+    state: int,
+    output: Path,
+    threads: int | None,
+) -> tuple[dict[str, Any], Path]:
+    """``class001_locres.mrc``, and what it says inside the mask, in Angstrom."""
+    voxel = curves.voxel_size
+    window = window_diameter(curves.resolution, len(mask), voxel)
+    with show_progress(f"local resolution of state {state}") as progress:
+        found = local_resolution(
+            halves[0], halves[1], voxel, window=window, threads=threads, progress=progress
+        )
+    low, middle, high = np.percentile(found[mask > 0.5], [5, 50, 95])
+    logger.info(
+        "state %d: local resolution %.1f A (5%% of the molecule finer than %.1f A, 5%% coarser "
+        "than %.1f A), in windows of %.0f A",
+        state, middle, low, high, window,
+    )  # fmt: skip
+    entry = {
+        "median_angstrom": _rounded(middle),
+        "percentile_5_angstrom": _rounded(low),
+        "percentile_95_angstrom": _rounded(high),
+        "window_angstrom": _rounded(window),
+        "correlation": LOCAL_LIMIT,
+    }
+    return entry, write_volume(state_table(output, state, "_locres.mrc"), found, voxel)
 
 
 def _rounded(value: float) -> float | None:
@@ -213,20 +274,6 @@ def write_curves(path: Path, curves: Correlation) -> Path:
     return files.write_text(path, "\n".join(lines) + "\n")
 
 
-def _read_mask(path: Path, particles: ParticleSet) -> Array:
-    mask, voxel = read_volume(path)
-    if mask.shape != (particles.box,) * 3:
-        raise InputError(
-            f"{path}: the mask has {mask.shape[0]} voxels, the particles {particles.box} pixels; "
-            "make the mask in the particles' box"
-        )
-    if voxel > 0 and voxel != 1 and abs(voxel / particles.pixel_size - 1) > 0.01:
-        raise InputError(
-            f"{path}: voxel size {voxel:.3f} A, the particles have {particles.pixel_size:.3f} A"
-        )
-    return mask
-
-
 def _differences(output: Path, entries: list[dict[str, Any]], reference: int) -> list[Path]:
     known = {entry["state"]: entry for entry in entries if "resolution_unmasked" in entry}
     if reference not in known:
@@ -238,9 +285,9 @@ def _differences(output: Path, entries: list[dict[str, Any]], reference: int) ->
         if state == reference:
             continue
         volume, _ = read_volume(state_table(output, state, ".mrc"))
-        limits = [known[k]["resolution_masked"] or coarsest for k in (state, reference)]
-        difference = difference_map(volume, base, max(limits), voxel)
+        limit = max(known[k]["resolution_masked"] or coarsest for k in (state, reference))
+        difference = difference_map(volume, base, limit, voxel)
         path = output / f"class{state:03d}_minus_class{reference:03d}.mrc"
         paths.append(write_volume(path, difference, voxel))
-        entry["difference_to"] = reference
+        entry |= {"difference_to": reference, "difference_resolution": _rounded(limit)}
     return paths

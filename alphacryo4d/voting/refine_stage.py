@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from pathlib import Path
@@ -18,6 +19,7 @@ from alphacryo4d.relion.preflight import check_particles, image_root, name_from
 from alphacryo4d.relion.version import Version, installed_version
 from alphacryo4d.voting.options import RefineOptions, chosen_states
 from alphacryo4d.voting.output_stage import state_table
+from alphacryo4d.voting.recorded_stage import symmetry_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ def run_refine(
         ``commands.txt``, and the refined maps.
     """
     options = options or RefineOptions()
+    options = dataclasses.replace(options, symmetry=symmetry_of(folder, options.symmetry))
     states = refinable_states(folder, options.states)
     tables = [state_table(folder, state) for state in states]
     with start_job(
@@ -144,7 +147,7 @@ def state_command(
         mask=None if options.mask is None else name_from(root, options.mask),
     )
     relion = RelionOptions(
-        symmetry=options.symmetry,
+        symmetry=options.symmetry or "C1",
         mpi_launcher=options.mpi_launcher,
         relion_args=options.relion_args,
     )

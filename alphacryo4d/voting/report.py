@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
 REPORT_JSON, REPORT_TXT = "report.json", "summary.txt"
+_BATCHES_SHOWN = 10
+"""Batches in the summary: those that differ most."""
+_BIASED, _BIASED_LEAST = 3.0, 0.05
+"""Cramer's V from which batches are called biased: so many times chance, and at least this."""
 
 
 def make_report(
@@ -61,6 +65,7 @@ def make_report(
             {
                 "state": k + 1,
                 "particles": int(members[k + 1]),
+                "energy_kt": number(_energy(members[k + 1], members[1:].sum())),
                 "volumes": int((volume_states == k + 1).sum()),
                 "share_voted_out": number(lost[k]),
                 "fold_agreement": number(_mean(agreement[k][off])),
@@ -68,18 +73,51 @@ def make_report(
             }
             for k in range(state_count)
         ],
-        "note": "Folds share particles: their agreement is stability, not independent evidence. "
-        "Held-out agreement comes from the fold that left the particle out.",
     }
     if heldout is not None:
         add_heldout(report, heldout, election, volume_states, state_count)
-    shares, cramer = evidence.batch_bias(election.states, batches, state_count)
-    report["batches"] = {
-        "cramer_v": cramer,
+    report["batches"] = batch_figures(election.states, batches, state_count)
+    return report
+
+
+def batch_figures(states: Array, batches: Array, state_count: int) -> dict[str, Any]:
+    """Populations batch by batch, and how far they differ."""
+    shares, cramer = evidence.batch_bias(states, batches, state_count)
+    outcomes = int((shares.sum(axis=0) > 0).sum())
+    chance = evidence.bias_by_chance(len(states), len(shares), outcomes)
+    return {
+        "cramer_v": number(cramer),
+        "cramer_v_by_chance": number(chance),
+        "particles": np.bincount(batches, minlength=len(shares) + 1)[1:].tolist(),
         "shares": [[number(x) for x in row] for row in shares],
         "columns": "voted out, then the states",
     }
-    return report
+
+
+def batch_lines(batches: dict[str, Any]) -> list[str]:
+    """Lines on the bias of batches; none for one batch."""
+    shares = np.array(batches["shares"], np.float64)
+    if len(shares) < 2:
+        return []
+    cramer, chance = batches["cramer_v"], batches["cramer_v_by_chance"]
+    whole = np.average(shares, axis=0, weights=batches["particles"])
+    lines = [
+        f"populations of {len(shares)} batches: Cramer's V {cramer:.3f} "
+        f"(0 equal, 1 each batch a state of its own; {chance:.3f} by chance)"
+    ]
+    farthest = np.abs(shares - whole).argmax(axis=1)
+    for batch in np.argsort(-np.abs(shares - whole).max(axis=1), kind="stable")[:_BATCHES_SHOWN]:
+        k = int(farthest[batch])
+        name = "voted out" if k == 0 else f"in state {k}"
+        lines.append(
+            f"  batch {batch + 1}: differs most in the share {name}, "
+            f"{shares[batch, k]:.3f} (all batches {whole[k]:.3f})"
+        )
+    if cramer > max(_BIASED * chance, _BIASED_LEAST):
+        lines.append(
+            "  BIAS: batches differ far beyond chance; states may be an artefact of the batches"
+        )
+    return lines
 
 
 def add_heldout(
@@ -93,8 +131,13 @@ def add_heldout(
     members = np.bincount(election.states, minlength=count + 1)[1:].astype(np.float64)
     good = np.isfinite(agreement)
     total = max(float(members[good].sum()), 1.0)
-    report["heldout_agreement"] = float((agreement[good] * members[good]).sum() / total)
-    report["heldout_chance"] = float((chance[good] * members[good]).sum() / total)
+    report["heldout_agreement"] = number((agreement[good] * members[good]).sum() / total)
+    report["heldout_chance"] = number((chance[good] * members[good]).sum() / total)
+
+
+def _energy(members: int, voted: int) -> float:
+    """Energy -ln of a share in kT; NaN for none."""
+    return float(-np.log(members / voted)) if members > 0 else float("nan")
 
 
 def _mean(values: Array) -> float:
@@ -116,32 +159,115 @@ def write_report(folder: Path, report: dict[str, Any]) -> list[Path]:
 
 
 def summary(report: dict[str, Any]) -> str:
-    """Table of the states as text."""
+    """Table of the states as text, with what its columns mean."""
+    tested = "support" in report
+    voted = report["voted"] / max(report["particles"], 1)
     lines = [
-        f"{report['particles']} particles = {report['voted']} voted + "
-        f"{report['voted_out']} voted out; {report['states']} states",
-        "state particles volumes voted-out fold-agreement held-out chance",
+        f"{report['particles']} particles = {report['voted']} voted ({100 * voted:.1f}%) + "
+        f"{report['voted_out']} voted out; {report['states']} states; {_rule(report)}",
+        "                                 votes   folds left-out     by"
+        + ("    loss if merged" if tested else ""),
+        "state particles energy volumes    lost   agree     fold chance"
+        + ("  (nats)       with" if tested else ""),
     ]
-    for entry in report["per_state"]:
-        shares = [entry["share_voted_out"], entry["fold_agreement"]]
-        shares += [entry.get("heldout_agreement"), entry.get("heldout_chance")]
-        a, b, c, d = ("-" if share is None else f"{share:.3f}" for share in shares)
-        lines.append(
-            f"{entry['state']:5d} {entry['particles']:9d} {entry['volumes']:7d} "
-            f"{a:>9s} {b:>14s} {c:>8s} {d:>6s}"
-        )
-    if len(report["batches"]["shares"]) > 1:
-        lines.append(f"batches: Cramer's V {report['batches']['cramer_v']:.3f} (0 is no bias)")
+    lines += [_state_line(entry) for entry in report["per_state"]]
+    lines += batch_lines(report["batches"])
     if "null" in report:
-        null = report["null"]
-        lines.append(
-            f"one conformation, simulated, gives: {null['share_kept']:.3f} kept, held-out "
-            f"{null['heldout_agreement']:.3f} (chance {null['heldout_chance']:.3f}), gain "
-            f"{null['gain_per_particle']:.4f} +- {null['error']:.4f} nats a particle"
-        )
+        lines += null_table(report["null"])
     if "verdict" in report:
         lines.append(report["verdict"])
-    return "\n".join([*lines, report["note"], ""])
+    return "\n".join([*lines, *_LEGEND, *(_LEGEND_TESTED if tested else ()), ""])
+
+
+_LEGEND = (
+    "energy (kT): -ln of the state's share of the voted particles. votes lost: of the particles",
+    "with a vote for the state, the share that was voted out. folds agree: how often another fold",
+    "puts a particle of the state there too; folds share particles, so this is stability, not",
+    "evidence. left-out fold: how often the fold that had left the particle out puts it there too;",
+    "by chance: how often it puts any voted particle there. Particles of one conformation exceed",
+    "chance as well, since both folds see the same image: --null shows by how much.",
+)
+_LEGEND_TESTED = (
+    "loss if merged: log likelihood (nats) that a left-out particle loses on average, with its",
+    "standard error, if the state and the one that it can best be merged with became their mean.",
+)
+
+
+def _rule(report: dict[str, Any]) -> str:
+    """How particles got their states, in words."""
+    if report.get("assign") == "nearest":
+        return "assigned to the nearest centre"
+    return f"{report['votes_needed']} of {report['folds'] - 1} votes needed"
+
+
+def _state_line(entry: dict[str, Any]) -> str:
+    names = ("share_voted_out", "fold_agreement", "heldout_agreement", "heldout_chance")
+    lost, folds, left, chance = (_shown(entry.get(name)) for name in names)
+    line = (
+        f"{entry['state']:5d} {entry['particles']:9d} {_shown(entry['energy_kt'], 2):>6s} "
+        f"{entry['volumes']:7d} {lost:>7s} {folds:>7s} {left:>8s} {chance:>6s}"
+    )
+    if entry.get("support_gain") is None:
+        return line
+    line += f"  {entry['support_gain']:.3f} +- {entry['support_error']:.3f}"
+    return f"{line} {entry['merges_with']:3d}" + ("" if entry["supported"] else "  not needed")
+
+
+def _shown(value: float | None, decimals: int = 3) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"
+
+
+def add_null(report: dict[str, Any], null: dict[str, Any]) -> None:
+    """Put the null model's figures into a report, beside the same figures of the data."""
+    report["null"] = {
+        "data": null_figures(report),
+        "one_conformation": null_figures(null),
+        "note": "Particles of one conformation, simulated with the poses, CTF and noise of the "
+        "data, through the same folds, number of states and votes. Their landscape is of the "
+        "volumes alone, without the network.",
+    }
+
+
+def null_figures(report: dict[str, Any]) -> dict[str, Any]:
+    """Figures of a report that tell states from noise."""
+    members = np.array([entry["particles"] for entry in report["per_state"]], np.float64)
+    agreement = np.array([entry["fold_agreement"] for entry in report["per_state"]], np.float64)
+    known = np.isfinite(agreement) & (members > 0)
+    energies = -np.log(members[members > 0] / max(members.sum(), 1))
+    support = report.get("support", {})
+    return {
+        "share_kept": number(report["voted"] / max(report["particles"], 1)),
+        "fold_agreement": number(
+            np.average(agreement[known], weights=members[known]) if known.any() else np.nan
+        ),
+        "heldout_agreement": report.get("heldout_agreement"),
+        "heldout_chance": report.get("heldout_chance"),
+        "energy_spread_kt": number(energies.std() if energies.size else np.nan),
+        "gain_per_particle": support.get("gain_per_particle"),
+        "error": support.get("error"),
+        "states_are_real": support.get("states_are_real"),
+    }
+
+
+_NULL_ROWS = {
+    "share_kept": "share of particles kept",
+    "fold_agreement": "agreement of folds (they share particles)",
+    "heldout_agreement": "agreement with the left-out fold",
+    "heldout_chance": "  the same by chance",
+    "energy_spread_kt": "spread of the states' energies (kT)",
+    "gain_per_particle": "gain of left-out particles (nats each)",
+    "error": "  its standard error",
+}
+
+
+def null_table(null: dict[str, Any]) -> list[str]:
+    """Lines that show the data and the null model side by side."""
+    lines = [f"{'':42s} {'data':>9s}  one conformation, simulated"]
+    for name, words in _NULL_ROWS.items():
+        shown = [null[side][name] for side in ("data", "one_conformation")]
+        a, b = (_shown(value) for value in shown)
+        lines.append(f"{words:42s} {a:>9s}  {b:>9s}")
+    return lines
 
 
 def add_support(report: dict[str, Any], support: Support | None) -> None:
@@ -153,23 +279,26 @@ def add_support(report: dict[str, Any], support: Support | None) -> None:
         "error": number(support.error),
         "states_are_real": support.real,
     }
-    gains = zip(support.state_gain, support.state_error, support.supported, strict=True)
-    for entry, (gain, error, good) in zip(report["per_state"], gains, strict=True):
+    gains = zip(
+        support.state_gain, support.state_error, support.supported, support.partner, strict=True
+    )
+    for entry, (gain, error, good, partner) in zip(report["per_state"], gains, strict=True):
         entry["support_gain"], entry["support_error"] = number(gain), number(error)
-        entry["supported"] = bool(good)
+        entry["supported"], entry["merges_with"] = bool(good), int(partner) + 1
     report["verdict"] = verdict(support)
 
 
 def verdict(support: Support) -> str:
     """One sentence on whether there are states."""
-    figures = f"{support.gain:.4f} +- {support.error:.4f} nats a particle"
+    figures = f"gain in log likelihood {support.gain:.4f} +- {support.error:.4f} nats a particle"
     if not support.real:
         return (
             f"THERE ARE NO STATES: particles that were left out fit the states no better than "
             f"their mean ({figures}). The data look homogeneous, or are too noisy to tell."
         )
-    bad = np.flatnonzero(~support.supported) + 1
-    text = f"Particles that were left out support the states ({figures})."
+    bad = np.flatnonzero(~support.supported)
+    text = f"Particles that were left out fit the states better than their mean ({figures})."
     if bad.size:
-        text += f" They do not need state {', '.join(map(str, bad))}."
+        named = ", ".join(f"{k + 1} (as one with {support.partner[k] + 1})" for k in bad)
+        text += f" They can do without state {named}."
     return text

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from alphacryo4d import files
 from alphacryo4d.errors import InputError
-from alphacryo4d.job import Job, read_job, start_job
+from alphacryo4d.job import Job, start_job
 from alphacryo4d.particles import read_particles
+from alphacryo4d.settings import require_setting
 from alphacryo4d.star import read_tables
 from alphacryo4d.voting.nearest import assign_nearest
-from alphacryo4d.voting.options import VoteOptions, votes_needed
+from alphacryo4d.voting.options import ReconstructOptions, VoteOptions, votes_needed
 from alphacryo4d.voting.output_stage import input_table, input_table_path, write_particles
 from alphacryo4d.voting.report import (
     REPORT_JSON,
     REPORT_TXT,
+    add_null,
     add_support,
     make_report,
     write_report,
 )
 from alphacryo4d.voting.votes import Election, count_votes, states_of_volumes
 
-if TYPE_CHECKING:
-    from alphacryo4d.voting.support import Support
-
 logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
 
 VOLUME_STATES_NPY = "volume_states.npy"
+MakeLandscape = Callable[[Path, Path, int], object]
+_MEMORY = 8.0
+"""GB for the images of a batch; more goes to disk."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def run_vote(
     output: Path,
     *,
     options: VoteOptions | None = None,
+    make_landscape: MakeLandscape | None = None,
     threads: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -108,6 +112,9 @@ def run_vote(
         Output folder.
     options : VoteOptions, optional
         How particles are assigned.
+    make_landscape : callable, optional
+        ``make_landscape(resample, output, states)`` makes the landscape of the null model's
+        volumes, with so many states, as that of the data was made; ``options.null`` needs it.
     threads : int, optional
         Threads of the reconstructions.
     overwrite, resume : bool
@@ -119,6 +126,10 @@ def run_vote(
         ``particles.star``, the table of every state, ``votes.npy`` and the report.
     """
     options = options or VoteOptions()
+    require_setting(
+        make_landscape is not None or not options.null,
+        "--null: needs the landscape stage for the null model's volumes (make_landscape)",
+    )
     inputs = [
         input_table_path(resample),
         resample / files.ASSIGNMENTS_NPY,
@@ -136,11 +147,16 @@ def run_vote(
         resume=resume,
     ) as job:
         if not job.finished and not job.completed("count"):
-            _count(job, resample, landscape, options, threads)
+            _count(job, resample, landscape, options, make_landscape, threads)
         if options.reconstruct and not job.finished and not job.completed("reconstruct"):
             from alphacryo4d.voting.reconstruct_stage import reconstruct_states
 
-            made = reconstruct_states(job.folder, job.folder, threads=threads)
+            made = reconstruct_states(
+                job.folder,
+                job.folder,
+                options=ReconstructOptions(symmetry=options.symmetry),
+                threads=threads,
+            )
             job.complete("reconstruct", made)
     return main_outputs(output)
 
@@ -158,7 +174,12 @@ def main_outputs(folder: Path) -> list[Path]:
 
 
 def _count(
-    job: Job, resample: Path, landscape: Path, options: VoteOptions, threads: int | None
+    job: Job,
+    resample: Path,
+    landscape: Path,
+    options: VoteOptions,
+    make_landscape: MakeLandscape | None,
+    threads: int | None,
 ) -> None:
     states = read_states(landscape)
     assignments = read_assignments(resample)
@@ -168,72 +189,92 @@ def _count(
             f"{table.path}: has {table.rows} particles, but {resample / files.ASSIGNMENTS_NPY} "
             f"has {len(assignments)}; run the resample stage again"
         )
-    folds = assignments.shape[1] - 1
-    needed = votes_needed(options.threshold, folds)
     votes_path = job.folder / files.VOTES_NPY
     with files.create_array(votes_path, (len(assignments), states.count), np.uint8) as votes:
-        if options.assign == "vote":
-            election = count_votes(
-                assignments, states.volume_states, states.count, needed=needed, out=votes
-            )
-        else:
-            election = assign_nearest(
-                assignments, states.points, states.centers, cutoff=options.cutoff, out=votes
-            )
+        election = elect(assignments, states, options, votes)
     written = [votes_path]
     written += write_election(job.folder, table, election, states.count)
+    report = report_of(resample, states, options, election, votes)
+    if options.test or options.null:
+        written += _read_images(job, resample, states, options, make_landscape, threads, report)
+    written += write_report(job.folder, report)
+    job.note(**{name: report[name] for name in ("particles", "voted", "voted_out", "states")})
+    job.complete("count", written)
+
+
+def elect(assignments: Array, states: States, options: VoteOptions, votes: Array) -> Election:
+    """State of every particle by the votes (P, K), which are filled in, or by the distances."""
+    if options.assign == "vote":
+        needed = votes_needed(options.threshold, assignments.shape[1] - 1)
+        return count_votes(
+            assignments, states.volume_states, states.count, needed=needed, out=votes
+        )
+    return assign_nearest(
+        assignments, states.points, states.centers, cutoff=options.cutoff, out=votes
+    )
+
+
+def report_of(
+    resample: Path, states: States, options: VoteOptions, election: Election, votes: Array
+) -> dict[str, Any]:
+    """Figures of an election on the assignments of a resample folder."""
+    assignments = read_assignments(resample)
     report = make_report(
         assignments,
         states.volume_states,
         states.count,
         election,
         votes,
-        batches=read_batches(resample, table.rows),
-        heldout=read_heldout(resample, table.rows),
+        batches=read_batches(resample, len(assignments)),
+        heldout=read_heldout(resample, len(assignments)),
     )
-    report |= {"assign": options.assign, "votes_needed": needed}
-    if options.test:
-        add_support(report, _test(resample, states, table.path, threads))
-    if options.null:
-        report["null"] = _null(resample, states.count, needed, table.path, threads)
-    written += write_report(job.folder, report)
-    job.note(**{name: report[name] for name in ("particles", "voted", "voted_out", "states")})
-    job.complete("count", written)
+    needed = votes_needed(options.threshold, assignments.shape[1] - 1)
+    return report | {"assign": options.assign, "votes_needed": needed}
 
 
-def _test(resample: Path, states: States, table: Path, threads: int | None) -> Support | None:
+def _read_images(
+    job: Job,
+    resample: Path,
+    states: States,
+    options: VoteOptions,
+    make_landscape: MakeLandscape | None,
+    threads: int | None,
+    report: dict[str, Any],
+) -> list[Path]:
+    """Add to a report what only the images tell: the held-out test, and the null model."""
+    from alphacryo4d.voting.reconstruct_stage import remove_scratch
+    from alphacryo4d.voting.recorded_stage import BatchImages, read_recorded
     from alphacryo4d.voting.support_stage import support_of_votes
 
-    particles = read_particles(table)
-    return support_of_votes(
-        resample,
-        particles,
-        read_groups(resample, len(particles)),
-        states.volume_states,
-        states.count,
-        resolution=first_resolution(resample),
-        threads=threads,
-    )
-
-
-def _null(
-    resample: Path, state_count: int, needed: int, table: Path, threads: int | None
-) -> dict[str, Any]:
-    from alphacryo4d.voting.null_stage import run_null
-
+    table, scratch = input_table_path(resample), job.folder / ".scratch"
     particles = read_particles(table)
     groups = read_groups(resample, len(particles))
-    return run_null(resample, particles, groups, state_count, needed, threads=threads)
+    recorded = read_recorded(resample).with_symmetry(options.symmetry)
+    kept: dict[str, Any] = {"threads": threads, "memory": _MEMORY, "scratch": scratch}
+    written: list[Path] = []
+    if options.test:
+        images = BatchImages(particles, groups, recorded, **kept)
+        add_support(
+            report,
+            support_of_votes(resample, images, states.volume_states, states.count, threads=threads),
+        )
+    if options.null:
+        from alphacryo4d.voting.null_stage import null_images, vote_of_null
+
+        assert make_landscape is not None
+        images = null_images(particles, groups, recorded, **kept)
+        null, made = vote_of_null(job, resample, images, states.count, options, make_landscape)
+        add_null(report, null)
+        written += made
+    remove_scratch(scratch)
+    return written
 
 
 def first_resolution(resample: Path) -> float:
     """Finest resolution (A) at which the folds were classified."""
-    options = (read_job(resample) or {}).get("options", {})
-    classify = options.get("classify", {})
-    coarse = float(classify.get("limit_resolution", 15.0))
-    if options.get("resample", {}).get("engine", "native") != "native":
-        return coarse
-    return min(coarse, float(classify.get("sharpen_to") or coarse))
+    from alphacryo4d.voting.recorded_stage import read_recorded
+
+    return read_recorded(resample).resolution
 
 
 def write_election(folder: Path, table: Any, election: Election, state_count: int) -> list[Path]:

@@ -10,10 +10,9 @@ import numpy as np
 
 from alphacryo4d import files
 from alphacryo4d.errors import InputError
-from alphacryo4d.particles import ParticleSet
-from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.progress import show_progress
 from alphacryo4d.star import read_tables
+from alphacryo4d.voting.recorded_stage import BatchImages
 from alphacryo4d.voting.support import (
     Support,
     heldout_evidence,
@@ -31,14 +30,11 @@ _NEVER = 1e12
 
 def support_of_votes(
     resample: Path,
-    particles: ParticleSet,
-    groups: Array,
+    images: BatchImages,
     volume_states: Array,
     state_count: int,
     *,
-    resolution: float,
     threads: int | None = None,
-    memory: float = 8.0,
 ) -> Support | None:
     """Test the states of the landscape on the particles that each fold left out.
 
@@ -49,17 +45,12 @@ def support_of_votes(
     ----------
     resample : Path
         Folder with ``volumes.star`` and ``volumes.npy``.
-    particles : ParticleSet
-    groups : (P, 2) int array
-        Batch and group of every particle.
+    images : BatchImages
+        Of all particles, at the resolution of the classification.
     volume_states : (V,) int array
         State of each volume from 1, 0 for none.
     state_count : int
-    resolution : float
-        Resolution of the classification (A).
     threads : int, optional
-    memory : float
-        For the images (GB).
 
     Returns
     -------
@@ -84,15 +75,19 @@ def support_of_votes(
         for done, (b, f) in enumerate(whole):
             progress(done, len(whole))
             members = np.flatnonzero((batch == b) & (fold == f))
-            rows = np.flatnonzero((groups[:, 0] == b) & (groups[:, 1] == f))
+            rows = np.flatnonzero(images.left_out(b, f))
             if not (volume_states[members] > 0).any() or rows.size == 0:
                 continue
             means, shares, present = state_volumes(
                 volumes[members], volume_states[members], counts[members], state_count
             )
-            images = prepare_rows(particles, rows, resolution, threads=threads, memory=memory)
             found = heldout_evidence(
-                images, np.arange(len(rows)), means, shares, resolution=resolution, threads=threads
+                images.of(b),
+                rows,
+                means,
+                shares,
+                resolution=images.recorded.resolution,
+                threads=threads,
             )
             errors.append(found.errors)
             pairs = np.ix_(present, present)

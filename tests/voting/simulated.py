@@ -110,8 +110,11 @@ def simulate(folder, states, snr, rng, *, angle_error=0.0):
     return table, angles
 
 
-def write_project(folder, table, states, rng, folds=3):
-    """Folders ``resample`` and ``vote`` as the stages leave them, with given voted states."""
+def write_project(folder, table, states, rng, folds=3, **recorded):
+    """Folders ``resample`` and ``vote`` as the stages leave them, with given voted states.
+
+    ``recorded`` are further options of the resampling.
+    """
     from alphacryo4d.star import open_table
 
     resample, vote = folder / "resample", folder / "vote"
@@ -121,9 +124,10 @@ def write_project(folder, table, states, rng, folds=3):
     groups = np.column_stack([np.ones(count, int), rng.permutation(count) % (folds + 1) + 1])
     np.save(resample / "groups.npy", groups.astype(np.int32))
     entry = {"path": str(table), "size": table.stat().st_size}
-    options = {"classify": {"limit_resolution": 25.0}}
+    options = {"classify": {"limit_resolution": 25.0}, **recorded}
     record = {"status": "done", "inputs": [entry], "options": options}
-    for place in (resample, vote):
-        (place / "job.json").write_text(json.dumps(record))
+    (resample / "job.json").write_text(json.dumps(record))
+    record = {"status": "done", "inputs": [entry, {"path": str(resample / "groups.npy")}]}
+    (vote / "job.json").write_text(json.dumps(record))
     open_table(table).write_with_columns(vote / "particles.star", {"rlnClassNumber": states})
     return groups

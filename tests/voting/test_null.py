@@ -6,7 +6,7 @@ import simulated
 
 from alphacryo4d.particles import read_particles
 from alphacryo4d.particles_samples import prepare_rows
-from alphacryo4d.voting.null import group_volumes, projections, simulate_null
+from alphacryo4d.voting.null import projections, simulate_null
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +54,3 @@ def test_null_is_not_the_data(images):
     data, other = prepared.data[:, high].ravel(), null.data[:, high].ravel()
     assert abs(np.corrcoef(data, other)[0, 1]) < np.corrcoef(data, data)[0, 1] - 0.2
     np.testing.assert_array_equal(null.matrices, prepared.matrices)
-
-
-def test_volumes_of_all_folds_are_grouped_by_likeness():
-    rng = np.random.default_rng(0)
-    kinds = rng.standard_normal((3, 6, 6, 6))
-    order = [rng.permutation(3) for _ in range(4)]
-    volumes = np.stack([kinds[o] for o in order]) + 0.01 * rng.standard_normal((4, 3, 6, 6, 6))
-    states = group_volumes(volumes, 3, 0)
-    for fold, o in zip(states, order, strict=True):
-        np.testing.assert_array_equal(fold[np.argsort(o)], states[0][np.argsort(order[0])])

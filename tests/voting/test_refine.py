@@ -21,7 +21,7 @@ def states(tmp_path_factory):
     rng = np.random.default_rng(3)
     truth = np.repeat([1, 2], 150)
     table, _ = simulated.simulate(folder, truth, 1.0, rng)
-    simulated.write_project(folder, table, truth, rng)
+    simulated.write_project(folder, table, truth, rng, relion={"symmetry": "C2"})
     split_table(open_table(table), folder / "vote", truth, 2)
     reconstruct_states(folder / "vote", folder / "vote")
     return folder
@@ -36,6 +36,7 @@ def test_every_state_gets_its_command(states):
         assert words[words.index("--i") + 1].endswith(f"vote/class{state:03d}.star")
         assert words[words.index("--ref") + 1].endswith(f"vote/class{state:03d}.mrc")
         assert words[words.index("--auto_local_healpix_order") + 1] == "4"
+        assert words[words.index("--sym") + 1] == "C2"
         assert "--auto_refine" in words
         assert "--split_random_halves" in words
         assert "--skip_align" not in words
@@ -59,7 +60,7 @@ def test_even_ranks_are_refused():
 @pytest.mark.relion
 @pytest.mark.slow
 def test_relion_refines_a_state(states):
-    options = RefineOptions(engine="relion", states="1", particle_diameter=100.0)
+    options = RefineOptions(engine="relion", states="1", particle_diameter=100.0, symmetry="C1")
     made = run_refine(states / "vote", states / "relion", options=options, threads=1)
     volume, voxel = read_volume(states / "relion" / "class001" / "run_class001.mrc")
     assert made[-1].name == "run_class001.mrc"

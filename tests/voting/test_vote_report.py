@@ -1,0 +1,87 @@
+"""The summary that people read: every figure of the report with its unit and its meaning."""
+
+import numpy as np
+
+from alphacryo4d.voting.report import add_null, add_support, batch_lines, make_report, summary
+from alphacryo4d.voting.support import Support
+from alphacryo4d.voting.votes import count_votes
+
+
+def counted(particles=400, seed=3):
+    """Report of random votes of two states in three batches, with a left-out fold."""
+    rng = np.random.default_rng(seed)
+    assignments = rng.integers(0, 2, (particles, 4)).astype(np.int32)
+    assignments += 2 * np.arange(4, dtype=np.int32)
+    left = rng.integers(0, 4, particles)
+    heldout = assignments[np.arange(particles), left].copy()
+    assignments[np.arange(particles), left] = -1
+    states = np.tile([1, 2], 4).astype(np.int32)
+    votes = np.empty((particles, 2), np.uint8)
+    election = count_votes(assignments, states, 2, needed=3, out=votes)
+    batches = rng.integers(1, 4, particles)
+    report = make_report(assignments, states, 2, election, votes, batches=batches, heldout=heldout)
+    return report | {"assign": "vote", "votes_needed": 3}, election
+
+
+def support(gains):
+    error = np.full(2, 0.01)
+    return Support(0.5, 0.01, np.array(gains), error, np.array([1, 0]), 400)
+
+
+def test_energies_are_those_of_the_voted_particles():
+    report, election = counted()
+    for entry in report["per_state"]:
+        share = (election.states == entry["state"]).sum() / election.kept
+        assert np.isclose(entry["energy_kt"], -np.log(share), atol=1e-6)
+
+
+def test_the_summary_says_the_rule_and_what_the_columns_mean():
+    report, _ = counted()
+    text = summary(report)
+    assert "3 of 3 votes needed" in text
+    assert "energy (kT)" in text
+    assert "loss if merged" not in text
+    nearest = summary(report | {"assign": "nearest"})
+    assert "nearest centre" in nearest.splitlines()[0]
+
+
+def test_a_state_that_is_not_needed_is_named_with_the_one_it_merges_with():
+    report, _ = counted()
+    add_support(report, support([0.3, 0.0]))
+    text = summary(report)
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()[:1].isdigit()}
+    assert "0.300 +- 0.010   2" in lines["1"]
+    assert lines["2"].endswith("1  not needed")
+    assert "not needed" not in lines["1"]
+    assert "They can do without state 2 (as one with 1)." in text
+    assert "nats" in text
+
+
+def test_batches_that_differ_by_chance_are_not_called_biased():
+    report, _ = counted(20_000)
+    found = report["batches"]
+    assert 0 < found["cramer_v"] < 2.5 * found["cramer_v_by_chance"]
+    assert not any("BIAS" in line for line in batch_lines(found))
+    one = {**found, "shares": found["shares"][:1]}
+    assert batch_lines(one) == []
+
+
+def test_chance_is_what_random_batches_give():
+    values = [counted(600, seed)[0]["batches"] for seed in range(30)]
+    squares = np.mean([found["cramer_v"] ** 2 for found in values])
+    assert np.isclose(squares, values[0]["cramer_v_by_chance"] ** 2, rtol=0.35)
+
+
+def test_the_null_model_stands_beside_the_data():
+    report, _ = counted()
+    null, _ = counted(seed=4)
+    add_support(report, support([0.3, 0.2]))
+    add_null(report, null)
+    lines = summary(report).splitlines()
+    kept = next(line for line in lines if line.startswith("share of particles kept"))
+    sides = report["null"]["data"], report["null"]["one_conformation"]
+    assert [float(word) for word in kept.split()[-2:]] == [
+        round(side["share_kept"], 3) for side in sides
+    ]
+    gain = next(line for line in lines if line.startswith("gain of left-out particles"))
+    assert gain.split()[-2:] == ["0.500", "-"]
