@@ -17,9 +17,10 @@ from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.output_stage import input_table_path, write_refined_poses
 from alphacryo4d.voting.reclassify import describe_changes
 from alphacryo4d.voting.reconstruct_stage import remove_scratch
+from alphacryo4d.voting.recorded_stage import read_recorded
 from alphacryo4d.voting.report import add_heldout, add_support, make_report, number, write_report
 from alphacryo4d.voting.rounds_stage import Round, Setting, as_assignments, elect, run_rounds
-from alphacryo4d.voting.stage import first_resolution, main_outputs, read_groups, write_election
+from alphacryo4d.voting.stage import main_outputs, read_groups, write_election
 from alphacryo4d.voting.state_fit import FitOptions
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,12 @@ def _reclassify(
         )
     groups = read_groups(resample, len(particles))
     states = read_first_states(first, len(particles))
-    finest = max(min(options.finest, first_resolution(resample)), 2.2 * particles.pixel_size)
+    recorded = read_recorded(resample)
+    finest = max(min(options.finest, recorded.resolution), 2.2 * particles.pixel_size)
+    moves = options.iterations - 1 if options.refine_poses else 0
+    if moves and recorded.classify.focus_mask is not None:
+        logger.info("the classification was focused: poses stay as they are")
+        moves = 0
     setting = Setting(
         particles,
         groups,
@@ -110,10 +116,11 @@ def _reclassify(
             resolution=finest,
             components=options.components,
             iterations=options.iterations,
-            moves=options.iterations - 1 if options.refine_poses else 0,
+            moves=moves,
             errors=options.errors,
-            mask_diameter=options.mask_diameter,
+            mask_diameter=options.mask_diameter or recorded.classify.mask_diameter,
         ),
+        recorded,
         threads,
         deadline,
     )

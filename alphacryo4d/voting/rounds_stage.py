@@ -11,7 +11,6 @@ from alphacryo4d import files
 from alphacryo4d.job import Deadline, Job
 from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.particles import ParticleSet
-from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.progress import show_progress
 from alphacryo4d.voting.changing import (
     SplitGain,
@@ -24,6 +23,7 @@ from alphacryo4d.voting.changing import (
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.poses import MovingPoses
 from alphacryo4d.voting.reclassify import changed_share, fold_assignments, seed_labels
+from alphacryo4d.voting.recorded_stage import Recorded, prepare_recorded, read_mask
 from alphacryo4d.voting.splitting import matched_sides, try_splits
 from alphacryo4d.voting.state_fit import FitOptions, fit_states
 from alphacryo4d.voting.state_model import judge_states
@@ -44,6 +44,7 @@ class Setting:
     groups: Array
     options: ReclassifyOptions
     fit: FitOptions
+    recorded: Recorded
     threads: int | None
     deadline: Deadline | None
 
@@ -94,6 +95,10 @@ class Rounds:
         self.job, self.setting = job, setting
         self._batch = 0
         self._images: PreparedImages | None = None
+        recorded, particles = setting.recorded, setting.particles
+        focus = recorded.classify.focus_mask
+        self._solvent = None if recorded.mask is None else read_mask(recorded.mask, particles)
+        self._focus = None if focus is None else read_mask(focus, particles)
         self._moves: dict[tuple[int, int], tuple[Array, Array]] = {}
 
     def batch_rows(self, batch: int) -> Array:
@@ -105,9 +110,10 @@ class Rounds:
         if self._images is None or self._batch != batch:
             self._images = None
             with show_progress("read images") as progress:
-                self._images = prepare_rows(
+                self._images = prepare_recorded(
                     self.setting.particles,
                     self.batch_rows(batch),
+                    self.setting.recorded,
                     self.setting.fit.resolution,
                     threads=self.setting.threads,
                     memory=self.setting.options.memory,
@@ -170,7 +176,8 @@ class Rounds:
         setting = self.setting
         members = self.batch_rows(batch)
         rows, heldout = self._sides(members, fold)
-        poses = MovingPoses(self.images(batch), thread_count(setting.threads))
+        workers = thread_count(setting.threads)
+        poses = MovingPoses(self._focused(self.images(batch), rows, workers), workers)
         if (batch, fold) in self._moves:
             rotations, shifts = self._moves[batch, fold]
             poses.put(np.arange(len(members)), rotations, shifts)
@@ -179,6 +186,7 @@ class Rounds:
             rows,
             seed_labels(states[members[rows]], count),
             setting.fit,
+            solvent=self._solvent if self._focus is None else self._focus,
             check=setting.deadline.check if setting.deadline is not None else lambda: None,
         )
         judged = judge_states(poses, heldout, found.model, steps=setting.fit.moves)
@@ -204,6 +212,21 @@ class Rounds:
             "sides": sides,
             "split_gains": gains,
         }
+
+    def _focused(self, images: PreparedImages, rows: Array, workers: int) -> PreparedImages:
+        """The images without what the fold's consensus holds outside the focus mask."""
+        if self._focus is None:
+            return images
+        from alphacryo4d.ml3d.focus import without_surroundings
+        from alphacryo4d.ml3d.options import ClassifyOptions
+
+        fit = self.setting.fit
+        options = ClassifyOptions(
+            limit_resolution=fit.resolution, sharpen_to=0, mask_diameter=fit.mask_diameter
+        )
+        return without_surroundings(
+            images, rows, options, solvent=self._solvent, focus=self._focus, workers=workers
+        )[0]
 
     def _sides(self, members: Array, fold: int) -> tuple[Array, Array]:
         """Particles of a fold and those that it leaves out, as places in the batch."""

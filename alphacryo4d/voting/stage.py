@@ -270,13 +270,6 @@ def _read_images(
     return written
 
 
-def first_resolution(resample: Path) -> float:
-    """Finest resolution (A) at which the folds were classified."""
-    from alphacryo4d.voting.recorded_stage import read_recorded
-
-    return read_recorded(resample).resolution
-
-
 def write_election(folder: Path, table: Any, election: Election, state_count: int) -> list[Path]:
     """Write the tables of an election and say the counts, which must add up."""
     written = write_particles(table, folder, election, state_count)
