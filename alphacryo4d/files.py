@@ -16,6 +16,7 @@ from alphacryo4d.errors import InputError, ResourceError
 
 # Files of a project folder (the contract); every stage takes the names from here.
 RESAMPLE, DEEPFEATURE, LANDSCAPE, VOTE = "resample", "deepfeature", "landscape", "vote"
+RECLASSIFY = "reclassify"
 VOLUMES_STAR, VOLUMES_NPY = "volumes.star", "volumes.npy"
 GROUPS_NPY, ASSIGNMENTS_NPY, HELDOUT_NPY = "groups.npy", "assignments.npy", "heldout.npy"
 FEATURES_NPY, HISTORY_CSV, LOSS_PNG = "features.npy", "history.csv", "loss.png"

@@ -15,14 +15,14 @@ from alphacryo4d.landscape.options import LandscapeOptions, StatesOptions
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.options import ResampleOptions
-from alphacryo4d.voting.options import VoteOptions
+from alphacryo4d.voting.options import ReclassifyOptions, VoteOptions
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class PipelineOptions:
-    """The options of all stages."""
+    """The options of all stages; without those of ``reclassify`` the votes are the end."""
 
     resample: ResampleOptions
     classify: ClassifyOptions
@@ -30,6 +30,7 @@ class PipelineOptions:
     landscape: LandscapeOptions
     vote: VoteOptions
     relion: RelionOptions = field(default_factory=RelionOptions)
+    reclassify: ReclassifyOptions | None = None
 
 
 DEMO = PipelineOptions(
@@ -38,6 +39,7 @@ DEMO = PipelineOptions(
     deepfeature=DeepFeatureOptions(),
     landscape=LandscapeOptions(states=StatesOptions(states="8")),
     vote=VoteOptions(),
+    reclassify=ReclassifyOptions(),
 )
 """What `alphacryo4d demo` runs: 16 classes a fold are enough for its 8 states."""
 
@@ -61,7 +63,7 @@ def run_pipeline(
     overwrite: bool = False,
     resume: bool = False,
 ) -> list[Path]:
-    """Run resample, deepfeature, landscape and vote in one project folder.
+    """Run resample, deepfeature, landscape and vote, and reclassify if asked, in one folder.
 
     Every stage has its own folder and its own ``job.json``; a finished stage with the same options
     and inputs is not done again.
@@ -171,12 +173,26 @@ def _stages(
             **flags,
         )
 
-    return [
+    def reclassify_stage(**flags: Any) -> list[Path]:
+        from alphacryo4d.voting.reclassify_stage import run_reclassify
+
+        return run_reclassify(
+            project,
+            project / files.RECLASSIFY,
+            options=options.reclassify,
+            seed=seed,
+            threads=threads,
+            deadline=resources.deadline,
+            **flags,
+        )
+
+    stages: list[tuple[str, Callable[..., list[Path]]]] = [
         (files.RESAMPLE, resample_stage),
         (files.DEEPFEATURE, deepfeature_stage),
         (files.LANDSCAPE, landscape_stage),
         (files.VOTE, vote_stage),
     ]
+    return stages if options.reclassify is None else [*stages, (files.RECLASSIFY, reclassify_stage)]
 
 
 def run_part(
@@ -226,8 +242,8 @@ def run_demo(
     resources: Resources | None = None,
     overwrite: bool = False,
     resume: bool = False,
-) -> tuple[dict[str, Any], list[Path]]:
-    """Simulate a hinge protein in 8 states, run all stages on it, and score the result.
+) -> tuple[dict[str, Any], dict[str, Any], list[Path]]:
+    """Simulate a hinge protein in 8 states, run all stages on it, and score the results.
 
     Parameters
     ----------
@@ -242,8 +258,9 @@ def run_demo(
 
     Returns
     -------
-    dict, list of Path
-        The score with one row a state, and the main results of the run.
+    dict, dict, list of Path
+        The scores of the votes and of the reclassification, with one row a state, and the main
+        results of the run.
     """
     import os
 
@@ -276,4 +293,5 @@ def run_demo(
         data / "truth.npy",
         assignments=project / files.RESAMPLE / files.ASSIGNMENTS_NPY,
     )
-    return report, results
+    _, again = run_score(project / files.RECLASSIFY / files.PARTICLES_STAR, data / "truth.npy")
+    return report, again, results

@@ -37,7 +37,7 @@ from alphacryo4d.pipeline import PipelineOptions, Resources, run_part, run_pipel
 from alphacryo4d.pipeline_submit import PARTS, repeat_words, submit_run
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.options import ResampleOptions
-from alphacryo4d.voting.options import VoteOptions
+from alphacryo4d.voting.options import ReclassifyOptions, VoteOptions
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,12 @@ NOT_REPEATED = frozenset(ClusterOptions.__dataclass_fields__) | {
 @settings_options(RelionOptions)
 @settings_options(ClusterOptions)
 @optics_options
+@click.option(
+    "--reclassify",
+    is_flag=True,
+    help="Go on with `vote reclassify`: states, poses and finer Fourier shells together (native "
+    "engine); as long again as the classification, and much better states.",
+)
 @click.option("--only", type=click.Choice(PARTS), default=None, hidden=True)
 @threads_option
 @gpu_option
@@ -79,6 +85,7 @@ def run(
     resume: bool,
     dry_run: bool,
     as_json: bool,
+    reclassify: bool,
     only: str | None,
     **values: Any,
 ) -> None:
@@ -100,6 +107,7 @@ def run(
         ),
         vote=build_settings(VoteOptions, values, prefix="vote_"),
         relion=build_settings(RelionOptions, values),
+        reclassify=ReclassifyOptions() if reclassify else None,
     )
     cluster = build_settings(ClusterOptions, values)
     resources = Resources(threads, gpu, Deadline(max_time))
@@ -170,7 +178,7 @@ def demo(
         return
     from alphacryo4d.pipeline import run_demo
 
-    report, results = run_demo(
+    report, again, results = run_demo(
         output_path,
         seed=seed,
         resources=Resources(threads, gpu),
@@ -182,12 +190,19 @@ def demo(
     ]
     if as_json:
         click.echo(
-            json.dumps({"score": report, "results": [str(path) for path in results + figures]})
+            json.dumps(
+                {
+                    "score": report,
+                    "reclassified": again,
+                    "results": [str(path) for path in results + figures],
+                }
+            )
         )
         return
     from alphacryo4d.assessment.score_stage import format_report
 
-    logger.info("\n%s\n", format_report(report))
+    logger.info("\nvotes:\n%s\n", format_report(report))
+    logger.info("after reclassification:\n%s\n", format_report(again))
     for path in figures:
         click.echo(path)
 
@@ -197,7 +212,7 @@ def _plan(table: Path, project: Path, options: PipelineOptions) -> str:
     return (
         f"would split {table} into {folds} folds, classify each into "
         f"{options.classify.classes} classes, and write {project}/resample, deepfeature, "
-        "landscape and vote"
+        f"landscape{' and vote' if options.reclassify is None else ', vote and reclassify'}"
     )
 
 

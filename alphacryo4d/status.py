@@ -82,7 +82,8 @@ def project_status(project: Path) -> dict[str, Any]:
     """
     if not project.is_dir():
         raise InputError(f"{project}: no such folder")
-    stages = [{"stage": name, **job_state(project / name)} for name in STAGES]
+    extra = [files.RECLASSIFY] if (project / files.RECLASSIFY).is_dir() else []
+    stages = [{"stage": name, **job_state(project / name)} for name in (*STAGES, *extra)]
     jobs = cluster_states(project)
     if not jobs and all(stage["status"] == "not started" for stage in stages):
         raise InputError(

@@ -78,7 +78,7 @@ def run_reclassify(
     ) as job:
         if not job.finished:
             if not job.completed("count"):
-                _reclassify(job, project, options, threads, deadline)
+                _reclassify(job, project, options, seed, threads, deadline)
             if options.reconstruct and not job.completed("reconstruct"):
                 from alphacryo4d.voting.reconstruct_stage import reconstruct_states
 
@@ -90,6 +90,7 @@ def _reclassify(
     job: Job,
     project: Path,
     options: ReclassifyOptions,
+    seed: int,
     threads: int | None,
     deadline: Deadline | None,
 ) -> None:
@@ -119,6 +120,7 @@ def _reclassify(
             moves=moves,
             errors=options.errors,
             mask_diameter=options.mask_diameter or recorded.classify.mask_diameter,
+            seed=seed,
         ),
         recorded,
         threads,

@@ -63,6 +63,9 @@ class FitOptions:
         Errors of the poses (degrees, A); estimated by default.
     mask_diameter : float, optional
         Of the spherical solvent mask (A); by default the box.
+    seed : int
+        Of the components beyond those that the states span, and of the particles that show how
+        coordinates scatter.
     """
 
     resolution: float
@@ -71,6 +74,7 @@ class FitOptions:
     moves: int = 2
     errors: tuple[float, float] | None = None
     mask_diameter: float | None = None
+    seed: int = 0
 
 
 @dataclass
@@ -186,7 +190,7 @@ class _Fit:
         extra = min(MORE_COMPONENTS, self.options.components - count)
         if extra > 0:
             power = self.grid.shell_means(np.abs(self.grid.transform(mean[None])) ** 2)[0]
-            rng = np.random.default_rng(0)
+            rng = np.random.default_rng(self.options.seed)
             main = np.concatenate([main, random_fields(self.grid, extra, 0.1 * power, rng)])
             count += extra
         self.fields = np.concatenate([mean[None], main]).astype(np.float32)
@@ -300,7 +304,7 @@ class _Fit:
         _, projected, information = found.without_pose(self.errors, so_far)
         workers, count = self.poses.workers, found.count
         particles = LatentParticles(information, projected, workers)
-        fewer = particles.some(_FEW, np.random.default_rng(0))
+        fewer = particles.some(_FEW, np.random.default_rng(self.options.seed))
         for some in (particles, fewer):
             some.set_scatter(FIRST_SCATTER * np.eye(count))
         points = points_of_labels(information, projected, self.start, FIRST_SCATTER)
