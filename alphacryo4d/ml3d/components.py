@@ -158,8 +158,10 @@ def fit_components(
     if saved is None:
         grid = Grid(radius, workers)
         view = View(images, images.sorted_rows(rows), grid)
-        fit = _Fit(view, first_mask(grid, images, mask_diameter, solvent))
-        fit.add_components(count, np.random.default_rng([seed, total]))
+        rng = np.random.default_rng([seed, total])
+        first_few = _number_used(share_of_particles(0, iterations, total), len(rows))
+        fit = _Fit(view, first_mask(grid, images, mask_diameter, solvent), first_few, rng)
+        fit.add_components(count, rng)
         first = 0
     else:
         fit = _Fit.restored(saved, images, images.sorted_rows(rows), workers)
@@ -172,8 +174,7 @@ def fit_components(
             fit.sharpen(finer[2])
             fit.add_components(finer[0] - count, np.random.default_rng([seed, total + 1]))
         share = share_of_particles(iteration, iterations, total)
-        wanted = int(np.clip(share * len(rows), LEAST_PARTICLES, MOST_PARTICLES))
-        fit.use(wanted, np.random.default_rng([seed, iteration]))
+        fit.use(_number_used(share, len(rows)), np.random.default_rng([seed, iteration]))
         fit.iterate()
         if solvent is None and iteration in (iterations // 3, 2 * iterations // 3):
             fit.narrow_mask()
@@ -187,6 +188,14 @@ LEAST_PARTICLES = 5_000
 MOST_PARTICLES = 200_000
 """Particles that an iteration of the components uses: some are enough at first, and for good
 where there are very many."""
+
+
+RELAXATION = 1.6
+"""Components move so many times as far as an EM step takes them: EM is slow where they are weak."""
+
+
+def _number_used(share: float, particles: int) -> int:
+    return int(np.clip(share * particles, LEAST_PARTICLES, MOST_PARTICLES))
 
 
 def share_of_particles(iteration: int, coarse: int, total: int) -> float:
@@ -206,15 +215,16 @@ _KEPT = ("mask", "sphere", "fields", "spectrum", "noise", "variance", "means", "
 class _Fit:
     """State of the EM for the components."""
 
-    def __init__(self, view: View, mask: Array) -> None:
+    def __init__(self, view: View, mask: Array, particles: int, rng: np.random.Generator) -> None:
         self.all, self.view, self.mask, self.sphere = view, view, mask, mask
+        self.use(particles, rng)
         self.fresh = False
-        noise = data_power(view)
+        noise = data_power(self.view)
         noise[:, 0] = noise[:, 1]
-        self.fields, self.spectrum, self.noise = solve_mean(view, noise, mask)
+        self.fields, self.spectrum, self.noise = solve_mean(self.view, noise, mask)
         self.variance = np.empty((0, view.grid.radius + 1))
-        self.means = np.ones((len(view.rows), 1), np.float32)
-        self.second = np.ones((len(view.rows), 1, 1), np.float32)
+        self.means = np.ones((len(self.view.rows), 1), np.float32)
+        self.second = np.ones((len(self.view.rows), 1, 1), np.float32)
 
     @property
     def grid(self) -> Grid:
@@ -291,8 +301,10 @@ class _Fit:
         every = np.arange(count + 1)
         precision[:, every, every] = 1.0 / np.vstack([self.spectrum, self.variance]).T
         solution = solve_volumes(
-            grid, right, weights, precision, mask=self.mask, start=self.fields, steps=4,
+            grid, right, weights, precision, mask=self.mask, start=self.fields, steps=2,
         )  # fmt: skip
+        further = RELAXATION - 1.0
+        solution.fields[1:] += np.float32(further) * (solution.fields[1:] - self.fields[1:])
         self.fields, turn = whitened(solution.fields, self.means, self.second)
         self.means = self.means @ turn.T
         self.second = np.einsum("ab,nbc,dc->nad", turn, self.second, turn, optimize=True)

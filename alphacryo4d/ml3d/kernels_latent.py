@@ -260,3 +260,34 @@ def scatter_sums(begin, end, information, projected, precision, points, sums):  
             at = (a * q + b) * PARTICLES
             for p in range(PARTICLES):
                 sums[a, b] += total[at + p]
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def posterior_moments(begin, end, information, projected, means, second):  # type: ignore[no-untyped-def]
+    """Moments of (1, z) for coordinates z with a standard normal prior.
+
+    The log-likelihood is ``projected . z - z . information . z / 2``. Fills ``means`` (n, q + 1)
+    and ``second`` (n, q + 1, q + 1) float32.
+    """
+    q = projected.shape[1]
+    precision = np.eye(q)
+    matrix, known = np.empty(q * q * PARTICLES), np.empty(q * q * PARTICLES)
+    score, moved = np.empty(q * PARTICLES), np.empty(q * PARTICLES)
+    pivot, factor, logs = np.empty(PARTICLES), np.empty(PARTICLES), np.empty(PARTICLES)
+    for first in range(begin, end, PARTICLES):
+        count = _load(first, end, information, projected, precision, matrix, known, score)
+        _invert(matrix, q, pivot, factor, logs)
+        moved[:] = 0.0
+        for b in range(q):
+            for a in range(q):
+                add_product(moved, a, matrix, a * q + b, score, b)
+        for a in range(q):
+            for b in range(q):
+                add_product(matrix, a * q + b, moved, a, moved, b)
+        for p in range(count):
+            mean, square = means[first + p], second[first + p]
+            mean[0] = square[0, 0] = 1.0
+            for a in range(q):
+                mean[a + 1] = square[0, a + 1] = square[a + 1, 0] = moved[a * PARTICLES + p]
+                for b in range(q):
+                    square[a + 1, b + 1] = matrix[(a * q + b) * PARTICLES + p]

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.ml3d.kernels_latent import posterior_moments
+from alphacryo4d.ml3d.kernels_linear import in_ranges
 from alphacryo4d.ml3d.kernels_vector import whole_vectors
 from alphacryo4d.ml3d.model import Grid
 from alphacryo4d.ml3d.sums import View, component_products
@@ -57,12 +59,9 @@ def latent_moments(
     cross, gram, left = component_products(view, references, 1.0 / noise, means, second)
     information = 2.0 * gram[:, 1:, 1:]
     projected = 2.0 * (cross[:, 1:] - gram[:, 1:, 0])
-    count = information.shape[1]
-    covariance = np.linalg.inv(information + np.eye(count, dtype=np.float32))
-    coordinates = np.einsum("nab,nb->na", covariance, projected)
-    means = np.concatenate([np.ones((len(coordinates), 1), np.float32), coordinates], axis=1)
-    second = means[:, :, None] * means[:, None, :]
-    second[:, 1:, 1:] += covariance
+    n, q = cross.shape
+    means, second = np.empty((n, q), np.float32), np.empty((n, q, q), np.float32)
+    in_ranges(posterior_moments, n, 16, grid.workers, information, projected, means, second)
     return means, second, information, projected, left
 
 

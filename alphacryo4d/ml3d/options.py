@@ -48,7 +48,7 @@ class ClassifyOptions:
     seeds: str = setting("components", "Start of the classes.", choices=("components", "random"))
     components: int = setting(11, "Principal components of the particles that seed the classes.")
     component_iterations: int = setting(
-        10, "Iterations for the principal components at the starting resolution."
+        8, "Iterations for the principal components at the starting resolution."
     )
     finer_iterations: int = setting(
         5, "Iterations for the principal components at the finest resolution."

@@ -210,7 +210,8 @@ def component_products(
     columns, width = means.shape[1], references.shape[1] // 2
     first = np.zeros((n, width), np.float32)
     first[:, :columns] = means
-    pairs = np.zeros((n, width, width), np.float32)
+    pairs = grid.scratch("pairs", (n, width, width))
+    pairs[:] = 0
     pairs[:, :columns, :columns] = second
     cross = np.zeros((n, width), np.float32)
     gram = np.zeros((n, width, width), np.float32)
