@@ -25,8 +25,6 @@ _SHARE = 1e-3
 """Share of a shell's mean weight that is added to the weight of every voxel."""
 _DAMPING = 0.3
 """The same share in the step towards least squares, which must not overshoot."""
-_RIM = 1
-"""Outermost shells that the step leaves alone."""
 _BLOCK = 4096
 """Images that are read at once where they are read again."""
 _LEAST = 1e-3
@@ -212,7 +210,7 @@ def _to_map(images: PreparedImages, grid: Grid, sums: Array) -> Array:
     size, edge = grid.padded, grid.cube
     shape = (size, size, size // 2 + 1)
     right, weights = np.zeros(shape, np.complex64), np.zeros(shape, np.float32)
-    fold_class(sums, size, 2 * grid.radius + 2, right, weights)
+    fold_class(sums, size, 2 * grid.radius + 3, right, weights)
     spectrum = np.zeros(shape, np.complex64)
     mean = np.empty(grid.radius + 1)
     divide_by_weights(right, weights, grid.radius, _SHARE, mean, spectrum)
@@ -236,8 +234,7 @@ def _least_squares_step(
     cell_weights(weights.ravel(), grid.cube, grid.padded, grid.shell_map, around)
     precision = (_DAMPING * 8 * mean).astype(np.float32)[grid.shell_map]
     inverse = 1 / np.maximum(around + precision, np.float32(1e-30))
-    # the outermost shells lack the samples beyond them: there the quotient is the better answer
-    inverse[(grid.shell_map > grid.radius - _RIM) | (grid.shell_map < 0)] = 0
+    inverse[grid.shell_map < 0] = 0
     return grid.inverse(grid.transform(residual) * inverse)
 
 
