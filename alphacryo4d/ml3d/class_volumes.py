@@ -88,7 +88,7 @@ def class_sums(view: View, inverse_noise: Array, posteriors: Array) -> ClassSums
                 view.rows, *positions, last, images.group, inverse, size, sums.reshape(-1),
             )  # fmt: skip
         for place, k in enumerate(chosen):
-            fold_class(sums[place, : grid.voxels], size, 2 * grid.radius + 2, right[k], weights[k])
+            fold_class(sums[place, : grid.voxels], size, 2 * grid.radius + 3, right[k], weights[k])
 
     in_tasks(one, range(len(batches)), grid.workers)
     return ClassSums(right, weights)

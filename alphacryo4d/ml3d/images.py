@@ -52,6 +52,9 @@ def euler_matrices(angles: Array) -> Array:
 def half_plane(box: int, radius: int) -> tuple[Array, Array, Array]:
     """Positions of the samples within a radius, sorted by radius, and their shells.
 
+    The last shell before Nyquist is whole (up to half a pixel beyond the radius), as final volumes
+    need it; a resolution limit ends at its radius.
+
     Returns
     -------
     kx, ky : (S,) int32 arrays
@@ -63,7 +66,8 @@ def half_plane(box: int, radius: int) -> tuple[Array, Array, Array]:
     down, right = np.meshgrid(np.arange(-radius, radius + 1), np.arange(radius + 1), indexing="ij")
     kx, ky = right.ravel(), down.ravel()
     square = kx**2 + ky**2
-    kept = (square <= radius**2) & ~((kx == 0) & (ky < 0))
+    most = (radius + 0.5) ** 2 if radius == box // 2 - 1 else radius**2
+    kept = (square <= most) & ~((kx == 0) & (ky < 0))
     kx, ky, square = kx[kept], ky[kept], square[kept]
     order = np.lexsort((kx, ky, square))
     shell = np.rint(np.sqrt(square[order])).astype(np.int32)
@@ -127,6 +131,8 @@ class PreparedImages:
 
     def samples_within(self, radius: int) -> int:
         """Number of samples within a radius; they come first."""
+        if radius >= self.box // 2 - 1:
+            return len(self.kx)
         square = self.kx.astype(np.int64) ** 2 + self.ky.astype(np.int64) ** 2
         return int(np.searchsorted(square, radius * radius, side="right"))
 

@@ -88,6 +88,15 @@ class _Loops(_Code):
         place = self.builder.bitcast(pointer, four.as_pointer())
         return self.builder.fpext(self.builder.load(place, align=4), self.doubles)
 
+    def prefetch(self, pointer: Any) -> None:
+        """Ask for the memory at a place that is soon needed."""
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        name = "llvm.prefetch.p0"
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        read, near, into = (ir.Constant(_I32, n) for n in (0, 3, 1))
+        self.builder.call(function, [self.builder.bitcast(pointer, byte), read, near, into])
+
     def halves(self, first: Any, second: Any) -> Any:
         """The four lower lanes of one vector, then the four upper lanes of the other."""
         lower, upper = range(FOUR), range(LANES + FOUR, 2 * LANES)
@@ -394,15 +403,10 @@ def fetch(typingctx, array, begin, end):  # type: ignore[no-untyped-def]  # noqa
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
         code = _Loops(context, builder, signature, values)
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        read, near, into = (ir.Constant(_I32, n) for n in (0, 2, 1))
         begin, line = code.whole(1), _constant(2 * LANES)
         count = builder.udiv(builder.sub(code.whole(2), begin), line)
         with code.loop(_constant(0), builder.add(count, _constant(1)), []) as (n, _):
-            place = builder.bitcast(code.at(0, begin, builder.mul(n, line)), byte)
-            builder.call(function, [place, read, near, into])
+            code.prefetch(code.at(0, begin, builder.mul(n, line)))
         return context.get_dummy_value()
 
     return types.void(array, begin, end), generate

@@ -165,27 +165,3 @@ def add8_pair(typingctx, target, at, factor, begin, other, second, source):  # t
         return context.get_dummy_value()
 
     return types.void(target, at, factor, begin, other, second, source), generate
-
-
-@intrinsic
-def scatter_sample(typingctx, grid, index, weight, re, im, square):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Add ``weight[j] * (re, im, square, 0)`` at ``grid[4 * index[j]]`` for every j < 8."""
-
-    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        code = _Code(context, builder, signature, values)
-        code.vector = four = ir.VectorType(ir.FloatType(), 4)
-        integer = ir.IntType(32)
-        datum = ir.Constant(four, [0.0] * 4)
-        for lane, number in enumerate((3, 4, 5)):
-            datum = builder.insert_element(datum, code.scalar(number), ir.Constant(integer, lane))
-        size = ir.Constant(ir.IntType(64), 4)
-        mask = ir.Constant(ir.VectorType(integer, 4), [0] * 4)
-        undefined = ir.Constant(four, ir.Undefined)
-        for j in range(8):
-            one = builder.insert_element(undefined, code.element(2, j), ir.Constant(integer, 0))
-            part = code.times(builder.shuffle_vector(one, undefined, mask), datum)
-            place = code.pointer(0, builder.mul(code.element(1, j), size))
-            code.store(code.add(code.load(place), part), place)
-        return context.get_dummy_value()
-
-    return types.void(grid, index, weight, re, im, square), generate

@@ -146,7 +146,7 @@ class Grid:
         """
         grid = aligned_zeros((self.voxels, -(-len(cubes) // FOUR), 2 * FOUR))
         spectra = self.pad_transform(cubes / self.kernel_transform)
-        within = 2 * self.radius + 2
+        within = 2 * self.radius + 3
         in_ranges(class_columns, self.padded, 16, self.workers, spectra, self.padded, within, grid)
         return grid
 

@@ -12,10 +12,11 @@ import numpy as np
 import scipy.fft
 
 from alphacryo4d.ml3d.images import PreparedImages
-from alphacryo4d.ml3d.kernels_classes import cell_weights
-from alphacryo4d.ml3d.kernels_final import add_images, divide_by_weights, unfold_sums
+from alphacryo4d.ml3d.kernels_classes import backproject_classes, cell_weights, fold_class
+from alphacryo4d.ml3d.kernels_final import divide_by_weights
 from alphacryo4d.ml3d.kernels_linear import thread_count
-from alphacryo4d.ml3d.model import Grid
+from alphacryo4d.ml3d.model import Grid, aligned_zeros
+from alphacryo4d.ml3d.sums import View
 from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
@@ -24,8 +25,6 @@ _SHARE = 1e-3
 """Share of a shell's mean weight that is added to the weight of every voxel."""
 _DAMPING = 0.3
 """The same share in the step towards least squares, which must not overshoot."""
-_RIM = 1
-"""Outermost shells that the step leaves alone."""
 _BLOCK = 4096
 """Images that are read at once where they are read again."""
 _LEAST = 1e-3
@@ -130,7 +129,7 @@ def reconstruct(
         By fold, then class; classes without particles are left out.
     """
     columns = labels.reshape(len(images), -1)
-    half = split_halves(len(images)) if halves is None else np.asarray(halves, np.int8)
+    half = np.asarray(split_halves(len(images)) if halves is None else halves, np.int64)
     work = [
         (fold, int(label))
         for fold in range(columns.shape[1])
@@ -146,7 +145,7 @@ def reconstruct(
             if check is not None:
                 check()
             rows = np.flatnonzero(columns[:, fold] == label)
-            waiting.append(pool.submit(_one_volume, every, grid, rows, half[rows], fold, label))
+            waiting.append(pool.submit(_one_volume, every, grid, rows, half, fold, label))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
             progress(done, len(work))
@@ -162,29 +161,37 @@ class _Samples:
     images: PreparedImages
     source: Callable[[Array], PreparedImages] | None
 
-    def blocks(self, rows: Array) -> Iterator[tuple[PreparedImages, Array]]:
-        """Prepared images, and which of them to use, for some rows."""
+    def blocks(self, rows: Array, half: Array) -> Iterator[tuple[PreparedImages, Array, Array]]:
+        """Prepared images, and which of them to use with their halves: first one, then the other.
+
+        The grid of one half fits the cache better than two.
+        """
         if self.source is None:
-            yield self.images, self.images.sorted_rows(rows)
+            chosen = self.images.sorted_rows(rows)
+            chosen = chosen[np.argsort(half[chosen], kind="stable")]
+            yield self.images, chosen, half[chosen]
             return
         for start in range(0, len(rows), _BLOCK):
-            part = self.source(rows[start : start + _BLOCK])
-            yield part, part.order
+            some = rows[start : start + _BLOCK]
+            part = self.source(some)
+            chosen = part.order[np.argsort(half[some][part.order], kind="stable")]
+            yield part, chosen, half[some][chosen]
 
 
 def _one_volume(
     samples: _Samples, grid: Grid, rows: Array, half: Array, fold: int, label: int
 ) -> Reconstruction:
     images = samples.images
-    sums = np.zeros((2, grid.voxels, 4), np.float32)
-    for side in (0, 1):
-        for part, chosen in samples.blocks(rows[half == side]):
-            for turn in images.symmetry:
-                matrices = (part.matrices @ turn).astype(np.float32)
-                add_images(
-                    part.data, part.ctf, matrices, chosen, part.kx, part.ky, grid.padded,
-                    sums[side],
-                )  # fmt: skip
+    sums = aligned_zeros((2, grid.voxels, 4))
+    for part, chosen, side in samples.blocks(rows, half):
+        view = View(part, chosen, grid)
+        ones = np.ones((view.groups, view.last), np.float32)
+        for turn in view.turns:
+            backproject_classes(
+                np.arange(len(chosen) + 1), side * sums[0].size, np.ones(len(chosen), np.float32),
+                part.data, part.ctf, turn.ravel(), chosen, *view.positions, view.last, part.group,
+                ones, grid.padded, sums.reshape(-1),
+            )  # fmt: skip
     halves = np.stack([_to_map(images, grid, sums[side]) for side in (0, 1)])
     fsc = shell_correlation(halves[0], halves[1])
     sums[0] += sums[1]
@@ -201,13 +208,13 @@ def _to_map(images: PreparedImages, grid: Grid, sums: Array) -> Array:
     towards the least-squares solution of all samples mends that: half of the noise power goes.
     """
     size, edge = grid.padded, grid.cube
-    right = np.empty((1, size, size, size // 2 + 1), np.complex64)
-    weights = np.empty((grid.voxels, 1), np.float32)
-    unfold_sums(sums, size, right, weights)
-    spectrum = np.empty_like(right)
+    shape = (size, size, size // 2 + 1)
+    right, weights = np.zeros(shape, np.complex64), np.zeros(shape, np.float32)
+    fold_class(sums, size, 2 * grid.radius + 3, right, weights)
+    spectrum = np.zeros(shape, np.complex64)
     mean = np.empty(grid.radius + 1)
     divide_by_weights(right, weights, grid.radius, _SHARE, mean, spectrum)
-    cube = grid.crop_inverse(spectrum) / 8 / grid.kernel_transform
+    cube = grid.crop_inverse(spectrum[None]) / 8 / grid.kernel_transform
     cube += _least_squares_step(grid, right, weights, mean, cube)
     start = (edge - images.box) // 2
     inside = slice(start, start + images.box)
@@ -220,15 +227,14 @@ def _least_squares_step(
     """Residual of the normal equations at a cube over the weights around every voxel."""
     kernel = grid.kernel_transform
     spectra = grid.pad_transform(cube / kernel)
-    spectra *= weights.reshape(spectra.shape)
+    spectra *= weights
     np.subtract(right, spectra, out=spectra)
     residual = grid.crop_inverse(spectra) / kernel
     around = np.empty(len(grid.shell_map), np.float32)
-    cell_weights(weights[:, 0], grid.cube, grid.padded, grid.shell_map, around)
+    cell_weights(weights.ravel(), grid.cube, grid.padded, grid.shell_map, around)
     precision = (_DAMPING * 8 * mean).astype(np.float32)[grid.shell_map]
     inverse = 1 / np.maximum(around + precision, np.float32(1e-30))
-    # the outermost shells lack the samples beyond them: there the quotient is the better answer
-    inverse[(grid.shell_map > grid.radius - _RIM) | (grid.shell_map < 0)] = 0
+    inverse[grid.shell_map < 0] = 0
     return grid.inverse(grid.transform(residual) * inverse)
 
 

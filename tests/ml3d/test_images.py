@@ -25,13 +25,17 @@ def test_a_resolution_limit_keeps_a_prefix_of_the_samples():
     assert whole.samples_within(part.radius) == len(part.kx)
 
 
-def test_half_plane_holds_one_of_each_friedel_pair():
-    kx, ky, _ = half_plane(32, 15)
+@pytest.mark.parametrize(("radius", "most"), [(14, 14**2), (15, 15.5**2)])
+def test_half_plane_holds_one_of_each_friedel_pair(radius, most):
+    """Within a radius; the last shell before Nyquist is whole."""
+    kx, ky, shell = half_plane(32, radius)
     seen = set(zip(kx.tolist(), ky.tolist(), strict=True))
     assert all((-x, -y) not in seen for x, y in seen if (x, y) != (0, 0))
     assert 2 * len(seen) - 1 == sum(
-        x * x + y * y <= 225 for x in range(-15, 16) for y in range(-15, 16)
+        x * x + y * y <= most for x in range(-15, 16) for y in range(-15, 16)
     )
+    assert shell.max() == radius
+    assert (np.diff(shell) >= 0).all()
 
 
 def test_a_pixel_that_is_not_finite_is_named_by_its_row():
