@@ -2,16 +2,18 @@
 
 Two kinds of evidence: distances between volumes, and particles that volumes of different folds
 share. K-means gives candidate groupings, from the plane and from the principal coordinates, plain
-and with every volume drawn towards the volumes of other folds that hold its particles. Chosen is
-the grouping whose states the folds agree on best: the largest mutual information between the
-states that two folds give a particle. The number of states is that of the latent classes with the
-least information criterion (:mod:`alphacryo4d.landscape.latent_classes`), or the number below it
-from which on states gain much less (:func:`elbow`). Without assignments the distances alone
-decide.
+and with every volume drawn towards the volumes of other folds that hold its particles; the slow
+modes of the particles' moves between folds give more (:mod:`alphacryo4d.landscape.metastable`),
+with states of few particles. Chosen is the grouping whose states the folds agree on best, rare
+and large states alike. The number of states is that of the latent classes with the least
+information criterion (:mod:`alphacryo4d.landscape.latent_classes`), or the number below it from
+which on states gain much less (:func:`elbow`); or that of the metastable states, where it is
+larger. Without assignments the distances alone decide.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,14 @@ import numpy as np
 
 from alphacryo4d.landscape.embedding import classical_scaling
 from alphacryo4d.landscape.latent_classes import LabelTable, LatentClasses, best_of_starts
+from alphacryo4d.landscape.metastable import (
+    batches_of_volumes,
+    join_batches,
+    metastable_number,
+    pivoted_groups,
+    rows_of_unit_length,
+    slow_modes,
+)
 from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
@@ -37,7 +47,7 @@ class Grouping:
     labels : (V,) int array
         From 0, without gaps.
     agreement : float
-        Mutual information of the states that two folds give a particle, in nats; NaN without
+        Information that the state in one fold gives on that in another, in nats; NaN without
         assignments.
     tried : tuple of (int, float)
         Numbers of states that were tried, and the criterion of each (lower is better).
@@ -86,9 +96,11 @@ def group_volumes(
     tried: tuple[tuple[int, float], ...] = ()
     if states is None:
         states, tried = _number_of_states(table, coordinates, counts, folds, seed, progress)
-    found = candidates(
-        coordinates, embedding, counts, table.flow(), min(states, len(counts)), seed=seed
-    )
+    states = min(states, len(counts))
+    found = candidates(coordinates, embedding, counts, table.flow(), states, seed=seed)
+    batches = batches_of_volumes(table.shared(), folds)
+    shared = join_batches(table.shared(), batches, coordinates[:, : DIMENSIONS[0]])
+    found += metastable_candidates(shared, counts, states, seed=seed)
     best = max(found, key=table.agreement)
     labels = np.unique(best, return_inverse=True)[1]
     return Grouping(labels, table.agreement(labels), tried)
@@ -120,12 +132,28 @@ def _number_of_states(
     for number in range(1, least + 3):
         likelihoods.append(fit(number).log_likelihood)
         progress(number, least + 2, "where the gain ends")
-    number = elbow(np.array(likelihoods), min(least, int(0.85 * classes))) or least
-    logger.info("states: %d have the least information criterion%s", least, (
-        "" if number == least
-        else f"; {number} are taken, since each one more explains much less of the labels"
-    ))  # fmt: skip
+    # as many states as classes are found whatever the classes are
+    limit = int(0.85 * classes)
+    turn = elbow(np.array(likelihoods), min(least, limit))
+    lasting = _metastable_number(table.shared(), folds, limit)
+    number = max(turn or least, lasting or 0)
+    logger.info(
+        "states: %d are taken; %d have the least information criterion, each one after %s explains "
+        "much less of the labels, %s are metastable",
+        *(number, least, turn or "none", lasting or "none"),
+    )
     return number, tried
+
+
+def _metastable_number(shared: Array, folds: Array, most: int) -> int | None:
+    """Number of metastable states up to ``most``, the largest of all batches; None: no gap."""
+    batches = batches_of_volumes(shared, folds)
+    numbers = []
+    for batch in range(int(batches.max()) + 1):
+        rows = np.flatnonzero((batches == batch) & shared.any(1))
+        values, _ = slow_modes(shared[np.ix_(rows, rows)], most + 1)
+        numbers.append(metastable_number(values) or 0)
+    return max(numbers) or None
 
 
 def elbow(log_likelihoods: Array, most: int, *, sharpness: float = 1.4) -> int | None:
@@ -199,6 +227,20 @@ def candidates(
     return found
 
 
+def metastable_candidates(shared: Array, counts: Array, states: int, *, seed: int) -> list[Array]:
+    """Groupings (V,) of the volumes by the slow modes of moves between them.
+
+    Parameters
+    ----------
+    shared : (V, V) array
+        Particles that two volumes share; at least one in every row.
+    """
+    modes = slow_modes(shared, states)[1]
+    view = rows_of_unit_length(modes)
+    found = [_kmeans(view, counts, states, seed=8 * seed + run, runs=3) for run in range(4)]
+    return [pivoted_groups(modes), *found]
+
+
 def starts(
     coordinates: Array, counts: Array, states: int, *, seed: int, each: int = 8
 ) -> list[Array]:
@@ -210,13 +252,20 @@ def starts(
     ]
 
 
+@functools.cache
+def _threadpools() -> Any:
+    """Thread pools of the loaded libraries; to look for them takes longer than a k-means run."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 def _kmeans(
     coordinates: Array, counts: Array | None, states: int, *, seed: int, runs: int
 ) -> Array:
     from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(limits=1):
+    with _threadpools().limit(limits=1):
         model = KMeans(states, n_init=runs, random_state=seed)
         labels: Array = model.fit_predict(coordinates, sample_weight=counts)
     return labels

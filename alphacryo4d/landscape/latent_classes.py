@@ -80,6 +80,7 @@ class LabelTable:
         self.weighted = self.incidence.T.multiply(self.weights[None]).tocsr()
         self.folds = np.asarray(folds)
         self.counts = np.asarray(self.weighted.sum(1)).ravel()
+        self._shared: Array | None = None
         self.pseudo = (self.counts / self.counts.sum() * (self.folds.max() + 1))[:, None]
 
     def parameters(self, states: int) -> int:
@@ -88,7 +89,7 @@ class LabelTable:
         return states - 1 + states * int((classes - 1).sum())
 
     def agreement(self, labels: Array) -> float:
-        """Mutual information of the states that two folds give a particle, in nats.
+        """Information that the state in one fold gives on that in another, states alike.
 
         Parameters
         ----------
@@ -98,27 +99,30 @@ class LabelTable:
         Returns
         -------
         float
-            Mean over all pairs of folds. It grows with the number of states and with how well
-            the folds agree on them; for one number of states it ranks groupings of volumes.
+            Mutual information in nats as it would be with all states equally populated. For one
+            number of states it ranks groupings of volumes. Weighted by particles a state of 1%
+            could add 0.06 nats at most, less than noise that splits a large state alike in all
+            folds.
         """
-        states = int(labels.max()) + 1
-        given = np.where(self.patterns >= 0, labels[self.patterns], -1)
-        found = []
-        for first in range(given.shape[1]):
-            for second in range(first):
-                both = (given[:, first] >= 0) & (given[:, second] >= 0)
-                pairs = given[both, first] * states + given[both, second]
-                table = np.bincount(pairs, self.weights[both], minlength=states**2)
-                joint = table.reshape(states, states) / max(table.sum(), 1e-300)
-                expected = joint.sum(1)[:, None] * joint.sum(0)[None]
-                kept = joint > 0
-                found.append(float((joint[kept] * np.log(joint[kept] / expected[kept])).sum()))
-        return float(np.mean(found))
+        chosen = np.eye(int(labels.max()) + 1)[labels]
+        joint = chosen.T @ self.shared() @ chosen
+        joint = joint[joint.any(1)]
+        moves = joint / joint.sum(1, keepdims=True)
+        ratios = moves / np.maximum(moves.mean(0), 1e-300)
+        logs = np.log(ratios, out=np.zeros_like(moves), where=moves > 0)
+        return float((moves * logs).sum(1).mean())
+
+    def shared(self) -> Array:
+        """Particles (V, V) that volumes of different folds share."""
+        if self._shared is None:
+            shared = (self.incidence.T @ self.incidence.multiply(self.weights[:, None])).toarray()
+            shared[self.folds[:, None] == self.folds[None]] = 0.0
+            self._shared = shared
+        return self._shared
 
     def flow(self) -> Array:
         """Share (V, V) of each volume's particles that are in each volume of another fold."""
-        shared = (self.incidence.T @ self.incidence.multiply(self.weights[:, None])).toarray()
-        shared[self.folds[:, None] == self.folds[None]] = 0.0
+        shared = self.shared()
         totals = shared.sum(1, keepdims=True)
         alone = totals[:, 0] == 0
         result: Array = shared / np.where(totals == 0, 1.0, totals)
