@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.ml3d.class_iterations import Run
-from alphacryo4d.ml3d.components import data_power, solve_mean
+from alphacryo4d.ml3d.components import data_power
 from alphacryo4d.ml3d.images import shell_of_resolution
 from alphacryo4d.ml3d.latent import packed, random_fields, whitened
 from alphacryo4d.ml3d.masks import first_mask, solvent_mask
 from alphacryo4d.ml3d.mixture import LatentParticles, refine_mixture
 from alphacryo4d.ml3d.model import Grid, solve_volumes
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.ml3d.sums import View, project_back
+from alphacryo4d.ml3d.sums import View, expect, project_back
 from alphacryo4d.progress import no_progress
 from alphacryo4d.voting.joint_moments import POSE, JointMoments, joint_moments
 from alphacryo4d.voting.pose_scatter import errors_of
@@ -169,9 +169,13 @@ class _Fit:
         mask = first_mask(grid, images, options.mask_diameter, self.solvent)
         noise = data_power(view)
         noise[:, 0] = noise[:, 1]
-        _, _, noise = solve_mean(view, noise, mask)
         soft = self.start / np.maximum(self.start.sum(axis=1, keepdims=True), 1e-12)
         model = run.from_posteriors(grid, mask, noise, soft)
+        references = grid.class_references(model.fields * mask)
+        even = np.full(soft.shape[1], 1 / soft.shape[1])
+        noise = expect(view, references, 1 / noise, even).noise
+        noise[:, 0] = noise[:, 1]
+        model.noise = noise
         run.maximise(model, steps=4)
         self._span(model.fields * model.mask, soft, mask, noise)
 
