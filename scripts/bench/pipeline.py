@@ -3,8 +3,9 @@ r"""`alphacryo4d run` on simulated data, scored: one row of the benchmark table 
     python scripts/bench/pipeline.py data/mini_005_s1 data/mini_001_s1 --o projects \
         --conformers nlrp3/ [--repeat 1] [-- --classes 5x8 --limit-resolution 15]
 
-Everything after `--` goes to `alphacryo4d run`. Prints a Markdown table; `results.json` in the
-output folder keeps the whole reports. The labels of the reference classifier are kept beside the
+Everything after `--` goes to `alphacryo4d run`; with `--reclassify` there, the states after it get
+a row of their own. Prints a Markdown table; `results.json` in the output folder keeps the whole
+reports. The labels of the reference classifier are kept beside the
 projects (`reference_NAME.npy`), since they do not depend on the run.
 """
 
@@ -15,9 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-COLUMNS = ("data", "seed", "precision", "recall", "states", "kept", "ratio to reference",
+COLUMNS = ("data", "seed", "by", "precision", "recall", "states", "kept", "ratio to reference",
            "purity of volumes", "precision, true labels", "seconds", "of it, by stage")  # fmt: skip
-STAGES = ("resample", "deepfeature", "landscape", "vote")
+STAGES = ("resample", "deepfeature", "landscape", "vote", "reclassify")
 
 
 def alphacryo4d(*arguments: object) -> str:
@@ -30,15 +31,24 @@ def run_one(folder: Path, project: Path, seed: int, conformers: str | None, extr
     begun = time.perf_counter()
     alphacryo4d("run", "--i", folder / "particles.star", "--o", project, "--seed", seed, *extra)
     seconds = time.perf_counter() - begun
-    scoring = ["score", "--i", project / "vote/particles.star", "--truth", folder / "truth.npy"]
-    scoring += ["--assignments", project / "resample/assignments.npy", "--json"]
+    return [
+        score_one(folder, project, result, conformers) | {"seconds": seconds}
+        for result in ("vote", "reclassify")
+        if (project / result / "particles.star").is_file()
+    ]
+
+
+def score_one(folder: Path, project: Path, result: str, conformers: str | None) -> dict:
+    scoring = ["score", "--i", project / result / "particles.star", "--json"]
+    scoring += ["--truth", folder / "truth.npy"]
+    if result == "vote":
+        scoring += ["--assignments", project / "resample/assignments.npy"]
     saved = project.parent / f"reference_{folder.name}.npy"
     if saved.exists():
         scoring += ["--reference", saved]
     elif conformers:
         scoring += ["--reference", conformers, "--save-reference", saved]
-    report = json.loads(alphacryo4d(*scoring))
-    report["seconds"] = seconds
+    report = json.loads(alphacryo4d(*scoring)) | {"result": result}
     report["stages"] = {
         name: json.loads((project / name / "job.json").read_text()).get("seconds")
         for name in STAGES
@@ -49,17 +59,19 @@ def run_one(folder: Path, project: Path, seed: int, conformers: str | None, extr
 
 def table_row(name: str, seed: int, report: dict) -> str:
     ratio = report.get("reference", {}).get("precision_ratio")
-    perfect = report["volumes"]["votes_with_true_labels"]["precision"]
+    volumes = report.get("volumes", {})
+    perfect = volumes.get("votes_with_true_labels", {}).get("precision")
     cells = [
         name,
         str(seed),
+        report["result"],
         f"{report['precision']:.3f}",
         f"{report['recall']:.3f}",
         f"{report['states_found']} / {report['states']}",
         f"{report['kept']:.3f}",
         "" if ratio is None else f"{ratio:.3f}",
-        f"{report['volumes']['precision']:.3f}",
-        f"{perfect:.3f}",
+        f"{volumes['precision']:.3f}" if volumes else "",
+        "" if perfect is None else f"{perfect:.3f}",
         f"{report['seconds']:.0f}",
         ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in report["stages"].items()),
     ]
@@ -83,9 +95,9 @@ def main() -> None:
     for folder in chosen.folders:
         for seed in range(chosen.repeat):
             project = chosen.o / f"{folder.name}_seed{seed}"
-            report = run_one(folder, project, seed, chosen.conformers, extra)
-            results.append({"data": folder.name, "seed": seed, "extra": extra, **report})
-            print(table_row(folder.name, seed, report), flush=True)
+            for report in run_one(folder, project, seed, chosen.conformers, extra):
+                results.append({"data": folder.name, "seed": seed, "extra": extra, **report})
+                print(table_row(folder.name, seed, report), flush=True)
             (chosen.o / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
