@@ -13,7 +13,8 @@ import pytest
 
 from alphacryo4d.star import open_table
 
-OPTIONS = ["--classes", "5", "--iter", "6", "--states", "4", "--epochs", "6", "--j", "2"]
+OPTIONS = ["--classes", "5", "--iter", "6", "--states", "4", "--epochs", "6", "--reclassify"]
+OPTIONS += ["--j", "2"]
 SAME = (".npy", ".star", ".mrc", ".csv", ".npz", ".toml")
 
 
@@ -50,9 +51,10 @@ def finished(easy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return project, out
 
 
-def test_states_are_the_true_ones(finished: tuple[Path, str], easy_data: Path) -> None:
+@pytest.mark.parametrize("stage", ["vote", "reclassify"])
+def test_states_are_the_true_ones(finished: tuple[Path, str], easy_data: Path, stage: str) -> None:
     project, _ = finished
-    table = open_table(project / "vote" / "particles.star")
+    table = open_table(project / stage / "particles.star")
     states = table.read(["rlnClassNumber"])["rlnClassNumber"]
     truth = np.load(easy_data / "truth.npy")
     assert len(states) == len(truth)
@@ -102,14 +104,15 @@ def test_a_run_killed_in_every_stage_ends_the_same(
     finished: tuple[Path, str], easy_data: Path, tmp_path: Path
 ) -> None:
     project, rng = tmp_path / "project", np.random.default_rng()
-    for number, stage in enumerate(("resample", "deepfeature", "landscape", "vote")):
+    stages = ("resample", "deepfeature", "landscape", "vote", "reclassify")
+    for number, stage in enumerate(stages):
         process = start(easy_data, project, *(["--continue"] if number else []))
         record = project / stage / "job.json"
         deadline = time.monotonic() + 300
         while not record.is_file() and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        time.sleep(rng.uniform(0, (4, 6, 1, 0.5)[number]))
+        time.sleep(rng.uniform(0, (4, 6, 1, 0.5, 3)[number]))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         if process.returncode == 0:  # it was quicker than the signal

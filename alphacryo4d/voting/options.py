@@ -149,7 +149,7 @@ class ReclassifyOptions:
         flags=("--finest-resolution",),
     )
     components: int = setting(
-        11, "Components in which the states differ; at most one fewer than there are states."
+        11, "Most components: those that the states span, and two more for what differs within."
     )
     threshold: str = setting(
         "1/2",
