@@ -17,11 +17,9 @@ import numpy as np
 
 from alphacryo4d.ml3d.kernels_vector import (
     LANES,
-    add8,
     add8_pair,
     add8_square,
     gather8,
-    scatter8,
 )
 
 Array = np.ndarray[Any, Any]

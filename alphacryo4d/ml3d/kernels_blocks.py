@@ -31,21 +31,25 @@ class BlockCode:
         self.types, self.values = signature.args, values
 
     def whole(self, argument: int) -> Any:
+        """An argument as an integer."""
         return self.context.cast(
             self.builder, self.values[argument], self.types[argument], types.intp
         )
 
     def number(self, argument: int) -> Any:
+        """An argument as a 32-bit number."""
         return self.context.cast(
             self.builder, self.values[argument], self.types[argument], types.float32
         )
 
     def array(self, argument: int) -> Any:
+        """Where the numbers of an array start."""
         array = self.context.make_array(self.types[argument])
         return array(self.context, self.builder, self.values[argument]).data
 
     @staticmethod
     def constant(value: int) -> Any:
+        """An integer."""
         return ir.Constant(_INT, value)
 
     def plus(self, *terms: Any) -> Any:
@@ -62,6 +66,7 @@ class BlockCode:
         return self.builder.mul(a, b)
 
     def entry(self, data: Any, place: Any) -> Any:
+        """One number of an array."""
         return self.builder.load(self.builder.gep(data, [place]))
 
     def _pointer(self, data: Any, place: Any, lanes: int) -> Any:
@@ -69,9 +74,11 @@ class BlockCode:
         return self.builder.bitcast(self.builder.gep(data, [place]), kind)
 
     def load(self, data: Any, place: Any, lanes: int) -> Any:
+        """Numbers of an array that follow each other."""
         return self.builder.load(self._pointer(data, place, lanes), align=4)
 
     def store(self, value: Any, data: Any, place: Any, lanes: int) -> None:
+        """Put a vector into an array."""
         self.builder.store(value, self._pointer(data, place, lanes), align=4)
 
     def spread(self, value: Any, lanes: int) -> Any:
@@ -82,12 +89,15 @@ class BlockCode:
         return self.builder.shuffle_vector(one, undefined, mask)
 
     def times(self, a: Any, b: Any) -> Any:
+        """Product of two vectors."""
         return self.builder.fmul(a, b, flags=FAST_FLAGS)
 
     def add(self, a: Any, b: Any) -> Any:
+        """Sum of two vectors."""
         return self.builder.fadd(a, b, flags=FAST_FLAGS)
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """``a * b + c``."""
         return self.add(self.times(a, b), c)
 
     def lane_sum(self, value: Any) -> Any:
@@ -112,10 +122,12 @@ class BlockCode:
         return place
 
     def grow(self, register: Any, part: Any) -> None:
+        """Add to a vector in a register."""
         self.builder.store(self.add(self.builder.load(register), part), register)
 
     @contextmanager
     def loop(self, begin: Any, end: Any) -> Iterator[Any]:
+        """Code for every integer from ``begin`` on, below ``end``."""
         with cgutils.for_range_slice(self.builder, begin, end, ir.Constant(_INT, 1)) as (at, _):
             yield at
 
@@ -141,9 +153,7 @@ def _gather(lanes: int) -> Any:
                 for voxel, factor in code.neighbours(1, 2, pitch, sample):
                     row = code.load(code.array(0), code.plus(code.by(voxel, width), column), lanes)
                     part = code.spread(factor, lanes)
-                    total = (
-                        code.times(part, row) if total is None else code.fma(part, row, total)
-                    )
+                    total = code.times(part, row) if total is None else code.fma(part, row, total)
                 place = code.plus(code.by(builder.sub(sample, begin), width), column)
                 code.store(total, code.array(8), place, lanes)
             return context.get_dummy_value()
@@ -163,7 +173,16 @@ values of the samples ``begin:end`` in 16 columns of a grid of ``width`` columns
 def _gram(rows: int) -> Any:
     @intrinsic
     def block(  # type: ignore[no-untyped-def]
-        typingctx, values, count, columns, row, column, scale, total, second, place  # noqa: ARG001
+        typingctx,  # noqa: ARG001
+        values,
+        count,
+        columns,
+        row,
+        column,
+        scale,
+        total,
+        second,
+        place,
     ):
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
             code = BlockCode(context, builder, signature, args)
@@ -204,7 +223,17 @@ gram_half_block = _gram(4)
 
 @intrinsic
 def data_block(  # type: ignore[no-untyped-def]
-    typingctx, values, data, begin, end, columns, column, scale, total, means, place  # noqa: ARG001
+    typingctx,  # noqa: ARG001
+    values,
+    data,
+    begin,
+    end,
+    columns,
+    column,
+    scale,
+    total,
+    means,
+    place,
 ):
     """The same as :func:`gram_block` for 8 columns with the ``data`` (2 numbers a sample)."""
 
@@ -218,9 +247,7 @@ def data_block(  # type: ignore[no-untyped-def]
             for k in range(2):
                 start = code.plus(code.by(code.plus(row, k), columns), column)
                 datum = code.entry(code.array(1), code.plus(code.by(sample, 2), k))
-                code.grow(
-                    sums[k], code.times(code.spread(datum, 8), code.load(values, start, 8))
-                )
+                code.grow(sums[k], code.times(code.spread(datum, 8), code.load(values, start, 8)))
         value = code.add(builder.load(sums[0]), builder.load(sums[1]))
         at = code.plus(place, column)
         scale = code.spread(code.number(6), 8)
@@ -240,9 +267,7 @@ def _scatter(lanes: int) -> Any:
             re, im = (code.load(code.array(k), column, lanes) for k in (8, 9))
             with code.loop(code.constant(0), count) as sample:
                 a, d = (
-                    code.spread(
-                        code.entry(code.array(7), code.plus(code.by(sample, 2), k)), lanes
-                    )
+                    code.spread(code.entry(code.array(7), code.plus(code.by(sample, 2), k)), lanes)
                     for k in (0, 1)
                 )
                 share = code.fma(a, re, code.times(d, im))
@@ -283,9 +308,10 @@ def add_rows(typingctx, grid, index, begin, end, weight, begin_weight, row, widt
             start = code.by(voxel, width)
             at = code.plus(builder.sub(sample, begin), shift)
             factor = code.spread(code.entry(code.array(4), at), 8)
-            with cgutils.for_range_slice(
-                builder, code.constant(0), width, code.constant(8)
-            ) as (k, _):
+            with cgutils.for_range_slice(builder, code.constant(0), width, code.constant(8)) as (
+                k,
+                _,
+            ):
                 place = code.plus(start, k)
                 old = code.load(code.array(0), place, 8)
                 new = code.fma(factor, code.load(code.array(6), k, 8), old)

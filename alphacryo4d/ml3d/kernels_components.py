@@ -260,9 +260,7 @@ def backproject(  # type: ignore[no-untyped-def]
         real[:q] = coefficients[i]
         imag[q:] = coefficients[i]
         for k in range(0, 2 * q - 2 * q % 16, 16):
-            scatter_rows(
-                sums, flat_index, flat_weight, last, last, k, 2 * q, datum, real, imag
-            )
+            scatter_rows(sums, flat_index, flat_weight, last, last, k, 2 * q, datum, real, imag)
         if 2 * q % 16:
             scatter_half_rows(
                 sums, flat_index, flat_weight, last, last, 2 * q - 8, 2 * q, datum, real, imag
