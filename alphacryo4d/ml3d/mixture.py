@@ -325,6 +325,27 @@ def _relaxed(
     return points, value
 
 
+def _first_mixture(
+    particles: LatentParticles,
+    coordinates: Array,
+    count: int,
+    rng: np.random.Generator,
+    rounds: int,
+) -> Mixture:
+    """Points and their scatter, of the best likelihood of several starts: the more, the fewer
+    points there are.
+
+    What a scatter once takes for the spread within the classes stays in it, so that starts end
+    far apart where classes are few.
+    """
+    found = []
+    for _ in range(int(np.clip(60 // count, 2, 8))):
+        particles.set_scatter(np.eye(particles.count))
+        points = spread_points(coordinates, count, rng)
+        found.append(refine_mixture(particles, particles, points, rounds, 3))
+    return max(found, key=lambda mixture: mixture.value)
+
+
 def fit_mixture(
     particles: LatentParticles,
     coordinates: Array,
@@ -340,8 +361,8 @@ def fit_mixture(
 ) -> Mixture:
     """Mixture of the best likelihood of several annealed starts.
 
-    The scatter starts wide (all variance) and is found together with the points of a first
-    start; then points start anew under this scatter, with some of the particles, and the best is
+    The scatter starts wide (all variance) and is found together with the points of the best of
+    some first starts; then points start anew under this scatter, with some of the particles, and the best is
     refined with all.
 
     Parameters
@@ -362,7 +383,8 @@ def fit_mixture(
     cooling = np.geomspace(temperature, 1.0, max(1, steps - steps // 4))
     schedule = np.concatenate([cooling, np.ones(steps - len(cooling))])
     fewer = particles.some(FEW, rng)
-    best = refine_mixture(fewer, fewer, spread_points(coordinates, count, rng), rounds, 3)
+    best = _first_mixture(fewer, coordinates, count, rng, rounds)
+    fewer.set_scatter(best.scatter)
     best.value = -np.inf
     few = particles.some(max(FEW, 300 * count), rng)
     few.set_scatter(best.scatter)
