@@ -332,11 +332,10 @@ def _first_mixture(
     rng: np.random.Generator,
     rounds: int,
 ) -> Mixture:
-    """Points and their scatter, of the best likelihood of several starts: the more, the fewer
-    points there are.
+    """Points and their scatter of the best likelihood of several starts.
 
-    What a scatter once takes for the spread within the classes stays in it, so that starts end
-    far apart where classes are few.
+    What a scatter once takes for the spread within the classes stays in it. Starts end far apart
+    where points are few: there are more of them then.
     """
     found = []
     for _ in range(int(np.clip(60 // count, 2, 8))):
@@ -362,8 +361,8 @@ def fit_mixture(
     """Mixture of the best likelihood of several annealed starts.
 
     The scatter starts wide (all variance) and is found together with the points of the best of
-    some first starts; then points start anew under this scatter, with some of the particles, and the best is
-    refined with all.
+    some first starts; then points start anew under this scatter, with some of the particles, and
+    the best is refined with all.
 
     Parameters
     ----------
