@@ -275,11 +275,11 @@ def split_and_merge(
     EM ends in the next local maximum, where as a rule one state has two classes and two others
     share one. Pairs that overlap most and classes whose particles differ most are tried in
     turn; a trial stays when the likelihood gets better by EM iterations, and ends early when it
-    clearly does not.
+    clearly does not. All ends after ``trials`` failures in a row, or three times as many trials.
     """
-    failed, limit, candidates = 0, trials, None
+    failed, tried, candidates = 0, 0, None
     points, value = _relaxed(particles, points, steps, -np.inf)
-    while failed < limit:
+    while failed < trials and tried < 3 * trials:
         if candidates is None:
             soft = particles.posteriors(points)
             size = np.linalg.norm(soft, axis=0) + 1e-12
@@ -294,6 +294,7 @@ def split_and_merge(
             candidates = [c for c in candidates if c[2] not in c[:2]]
         if not candidates:
             break
+        tried += 1
         first, second, split = candidates.pop(0)
         trial = points.copy()
         trial[first] = 0.5 * (points[first] + points[second])
