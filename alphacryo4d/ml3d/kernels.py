@@ -85,16 +85,6 @@ def _corners(  # type: ignore[no-untyped-def]
     return sign
 
 
-@numba.njit(inline="always")
-def nearest(weight):  # type: ignore[no-untyped-def]
-    """Which of the eight neighbours is the nearest: the one of the largest weight."""
-    best = 0
-    for j in range(1, 8):
-        if weight[j] > weight[best]:
-            best = j
-    return best
-
-
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
 def expect_classes(  # type: ignore[no-untyped-def]
     begin, end, data, ctf, matrices, rows, kx, ky, shell, first, last, group, inverse_noise, grid,

@@ -23,6 +23,7 @@ Array = np.ndarray[Any, Any]
 _PARTS = 8
 FEW, SOME, MANY = 8_000, 12_000, 20_000
 LONGER, PATIENCE = 3, 7.0
+"""How long a trial of a split and a merger may take, see :func:`_relaxed`."""
 
 
 @dataclass
