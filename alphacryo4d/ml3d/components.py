@@ -201,12 +201,13 @@ def _number_used(share: float, particles: int) -> int:
 def share_of_particles(iteration: int, coarse: int, total: int) -> float:
     """Part of the particles that an iteration uses: the first ones only find the directions.
 
-    A quarter, then half, then all at the starting resolution (``coarse`` iterations); half, then
-    all at the finer one.
+    A quarter, then half, then all at the starting resolution (``coarse`` iterations), but no more
+    than half where a finer one follows; there half, and all in the end.
     """
     if iteration < coarse:
-        return 0.25 if iteration < 0.4 * coarse else 0.5 if iteration < 0.7 * coarse else 1.0
-    return 0.5 if iteration - coarse < 0.6 * (total - coarse) else 1.0
+        last = 1.0 if total == coarse else 0.5
+        return 0.25 if iteration < 0.4 * coarse else 0.5 if iteration < 0.7 * coarse else last
+    return 0.5 if iteration - coarse < 0.8 * (total - coarse) else 1.0
 
 
 _KEPT = ("mask", "sphere", "fields", "spectrum", "noise", "variance", "means", "second")

@@ -79,16 +79,6 @@ def _corners(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always")
-def nearest(weight):  # type: ignore[no-untyped-def]
-    """Which of the eight neighbours is the nearest: the one of the largest weight."""
-    best = 0
-    for j in range(1, 8):
-        if weight[j] > weight[best]:
-            best = j
-    return best
-
-
-@numba.njit(inline="always")
 def _turned(re, im, quarters):  # type: ignore[no-untyped-def]
     """Multiply a number by i to the power of ``quarters``."""
     quarters = quarters % 4

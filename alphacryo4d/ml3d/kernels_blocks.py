@@ -31,21 +31,25 @@ class BlockCode:
         self.types, self.values = signature.args, values
 
     def whole(self, argument: int) -> Any:
+        """An argument as an integer."""
         return self.context.cast(
             self.builder, self.values[argument], self.types[argument], types.intp
         )
 
     def number(self, argument: int) -> Any:
+        """An argument as a 32-bit number."""
         return self.context.cast(
             self.builder, self.values[argument], self.types[argument], types.float32
         )
 
     def array(self, argument: int) -> Any:
+        """Where the numbers of an array start."""
         array = self.context.make_array(self.types[argument])
         return array(self.context, self.builder, self.values[argument]).data
 
     @staticmethod
     def constant(value: int) -> Any:
+        """An integer."""
         return ir.Constant(_INT, value)
 
     def plus(self, *terms: Any) -> Any:
@@ -62,6 +66,7 @@ class BlockCode:
         return self.builder.mul(a, b)
 
     def entry(self, data: Any, place: Any) -> Any:
+        """One number of an array."""
         return self.builder.load(self.builder.gep(data, [place]))
 
     def _pointer(self, data: Any, place: Any, lanes: int) -> Any:
@@ -69,9 +74,11 @@ class BlockCode:
         return self.builder.bitcast(self.builder.gep(data, [place]), kind)
 
     def load(self, data: Any, place: Any, lanes: int) -> Any:
+        """Numbers of an array that follow each other."""
         return self.builder.load(self._pointer(data, place, lanes), align=4)
 
     def store(self, value: Any, data: Any, place: Any, lanes: int) -> None:
+        """Put a vector into an array."""
         self.builder.store(value, self._pointer(data, place, lanes), align=4)
 
     def spread(self, value: Any, lanes: int) -> Any:
@@ -82,12 +89,15 @@ class BlockCode:
         return self.builder.shuffle_vector(one, undefined, mask)
 
     def times(self, a: Any, b: Any) -> Any:
+        """Product of two vectors."""
         return self.builder.fmul(a, b, flags=FAST_FLAGS)
 
     def add(self, a: Any, b: Any) -> Any:
+        """Sum of two vectors."""
         return self.builder.fadd(a, b, flags=FAST_FLAGS)
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """``a * b + c``."""
         return self.add(self.times(a, b), c)
 
     def lane_sum(self, value: Any) -> Any:
@@ -112,10 +122,12 @@ class BlockCode:
         return place
 
     def grow(self, register: Any, part: Any) -> None:
+        """Add to a vector in a register."""
         self.builder.store(self.add(self.builder.load(register), part), register)
 
     @contextmanager
     def loop(self, begin: Any, end: Any) -> Iterator[Any]:
+        """Code for every integer from ``begin`` on, below ``end``."""
         with cgutils.for_range_slice(self.builder, begin, end, ir.Constant(_INT, 1)) as (at, _):
             yield at
 
@@ -161,7 +173,7 @@ values of the samples ``begin:end`` in 16 columns of a grid of ``width`` columns
 def _gram(rows: int) -> Any:
     @intrinsic
     def block(  # type: ignore[no-untyped-def]
-        typingctx,
+        typingctx,  # noqa: ARG001
         values,
         count,
         columns,
@@ -170,7 +182,7 @@ def _gram(rows: int) -> Any:
         scale,
         total,
         second,
-        place,  # noqa: ARG001
+        place,
     ):
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
             code = BlockCode(context, builder, signature, args)
@@ -211,7 +223,7 @@ gram_half_block = _gram(4)
 
 @intrinsic
 def data_block(  # type: ignore[no-untyped-def]
-    typingctx,
+    typingctx,  # noqa: ARG001
     values,
     data,
     begin,
@@ -221,7 +233,7 @@ def data_block(  # type: ignore[no-untyped-def]
     scale,
     total,
     means,
-    place,  # noqa: ARG001
+    place,
 ):
     """The same as :func:`gram_block` for 8 columns with the ``data`` (2 numbers a sample)."""
 

@@ -99,58 +99,6 @@ def gather8(typingctx, grid, index, weight, offset, out, at):  # type: ignore[no
 
 
 @intrinsic
-def scatter8(typingctx, grid, index, weight, offset, share, at):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """``grid[index[j] + offset :][:8] += weight[j] * share[at:at+8]`` for every j < 8."""
-
-    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        code = _Code(context, builder, signature, values)
-        offset = code.whole(3)
-        share = code.load(code.pointer(4, code.whole(5)))
-        for j in range(8):
-            place = code.corner(0, 1, j, offset)
-            part = code.times(code.spread(code.element(2, j)), share)
-            code.store(code.add(code.load(place), part), place)
-        return context.get_dummy_value()
-
-    return types.void(grid, index, weight, offset, share, at), generate
-
-
-@intrinsic
-def add8(typingctx, target, at, factor, source, begin):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """``target[at:at+8] += factor * source[begin:begin+8]``."""
-
-    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        code = _Code(context, builder, signature, values)
-        place = code.pointer(0, code.whole(1))
-        part = code.times(code.spread(code.scalar(2)), code.load(code.pointer(3, code.whole(4))))
-        code.store(code.add(code.load(place), part), place)
-        return context.get_dummy_value()
-
-    return types.void(target, at, factor, source, begin), generate
-
-
-@intrinsic
-def add8_four(typingctx, target, at, factors, first, source, begin, stride):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """``target[at:][:8]`` gets four rows of ``source``, ``stride`` apart, times ``factors``."""
-
-    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        code = _Code(context, builder, signature, values)
-        integer = ir.IntType(64)
-        place = code.pointer(0, code.whole(1))
-        total, row = None, code.whole(5)
-        for j in range(4):
-            number = builder.add(code.whole(3), ir.Constant(integer, j))
-            factor = code.spread(builder.load(code.pointer(2, number)))
-            part = code.times(factor, code.load(code.pointer(4, row)))
-            total = part if total is None else code.add(total, part)
-            row = builder.add(row, code.whole(6))
-        code.store(code.add(code.load(place), total), place)
-        return context.get_dummy_value()
-
-    return types.void(target, at, factors, first, source, begin, stride), generate
-
-
-@intrinsic
 def add8_pair(typingctx, target, at, factor, begin, other, second, source):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """``target[at:][:8] += factor * source[begin:][:8] + other * source[second:][:8]``."""
 

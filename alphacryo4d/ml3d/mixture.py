@@ -23,6 +23,7 @@ Array = np.ndarray[Any, Any]
 _PARTS = 8
 FEW, SOME, MANY = 8_000, 12_000, 20_000
 LONGER, PATIENCE = 3, 7.0
+"""How long a trial of a split and a merger may take, see :func:`_relaxed`."""
 
 
 @dataclass
@@ -292,11 +293,11 @@ def split_and_merge(
     EM ends in the next local maximum, where as a rule one state has two classes and two others
     share one. Pairs that overlap most and classes whose particles differ most are tried in
     turn; a trial stays when the likelihood gets better by EM iterations, and ends early when it
-    clearly does not.
+    clearly does not. All ends after ``trials`` failures in a row, or three times as many trials.
     """
-    failed, limit, candidates = 0, trials, None
+    failed, tried, candidates = 0, 0, None
     points, value = _relaxed(particles, points, steps, -np.inf)
-    while failed < limit:
+    while failed < trials and tried < 3 * trials:
         if candidates is None:
             soft = particles.posteriors(points)
             size = np.linalg.norm(soft, axis=0) + 1e-12
@@ -311,6 +312,7 @@ def split_and_merge(
             candidates = [c for c in candidates if c[2] not in c[:2]]
         if not candidates:
             break
+        tried += 1
         first, second, split = candidates.pop(0)
         trial = points.copy()
         trial[first] = 0.5 * (points[first] + points[second])
@@ -342,6 +344,26 @@ def _relaxed(
     return points, value
 
 
+def _first_mixture(
+    particles: LatentParticles,
+    coordinates: Array,
+    count: int,
+    rng: np.random.Generator,
+    rounds: int,
+) -> Mixture:
+    """Points and their scatter of the best likelihood of several starts.
+
+    What a scatter once takes for the spread within the classes stays in it. Starts end far apart
+    where points are few: there are more of them then.
+    """
+    found = []
+    for _ in range(int(np.clip(60 // count, 2, 8))):
+        particles.set_scatter(np.eye(particles.count))
+        points = spread_points(coordinates, count, rng)
+        found.append(refine_mixture(particles, particles, points, rounds, 3))
+    return max(found, key=lambda mixture: mixture.value)
+
+
 def fit_mixture(
     particles: LatentParticles,
     coordinates: Array,
@@ -357,9 +379,9 @@ def fit_mixture(
 ) -> Mixture:
     """Mixture of the best likelihood of several annealed starts.
 
-    The scatter starts wide (all variance) and is found together with the points of a first
-    start; then points start anew under this scatter, with some of the particles, and the best is
-    refined with all.
+    The scatter starts wide (all variance) and is found together with the points of the best of
+    some first starts; then points start anew under this scatter, with some of the particles, and
+    the best is refined with all.
 
     Parameters
     ----------
@@ -379,7 +401,8 @@ def fit_mixture(
     cooling = np.geomspace(temperature, 1.0, max(1, steps - steps // 4))
     schedule = np.concatenate([cooling, np.ones(steps - len(cooling))])
     fewer = particles.some(FEW, rng)
-    best = refine_mixture(fewer, fewer, spread_points(coordinates, count, rng), rounds, 3)
+    best = _first_mixture(fewer, coordinates, count, rng, rounds)
+    fewer.set_scatter(best.scatter)
     best.value = -np.inf
     few = particles.some(max(FEW, 300 * count), rng)
     few.set_scatter(best.scatter)

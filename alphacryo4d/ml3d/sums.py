@@ -273,7 +273,7 @@ def project_back(
     mean = np.zeros((count, even), np.float32)
     mean[:, :q] = coefficients
     fitting = _BUFFER // (grid.voxels * (2 * even + wide) * 4)
-    blocks = int(np.clip(min(fitting, count * last // (8 * grid.voxels)), 2, 8))
+    blocks = int(np.clip(min(fitting, count * last // (16 * grid.voxels)), 2, 8))
     sums = grid.scratch("sums", (blocks, grid.voxels, 2 * even))
     norms = grid.scratch("norms", (blocks, grid.voxels, wide))
     dense = count * last > _DENSE * grid.voxels
