@@ -16,7 +16,7 @@ import numpy as np
 
 from alphacryo4d.ml3d.kernels_classes import (
     apply_prior,
-    backproject_classes,
+    backproject_class,
     cell_variances,
     cell_weights,
     fold_class,
@@ -32,11 +32,6 @@ Array = np.ndarray[Any, Any]
 
 LEAST = 2e-3
 """Posterior below which a particle does not add to a class."""
-
-_MOST = 10
-"""Most classes that are worked on together: their grids should fit the cache."""
-_APART = 148
-"""Voxels between grids, so that the same place of all grids is not the same place of the cache."""
 
 
 @dataclass
@@ -65,44 +60,27 @@ def class_sums(view: View, inverse_noise: Array, posteriors: Array) -> ClassSums
         The same to the last bit, whatever the number of threads.
     """
     images, grid, size = view.images, view.grid, view.grid.padded
-    count, classes = posteriors.shape
-    sizes = np.count_nonzero(posteriors >= LEAST, axis=0)
+    classes = posteriors.shape[1]
+    counts = np.count_nonzero(posteriors >= LEAST, axis=0)
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    members, shares = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.float32)
+    significant(posteriors, np.float32(LEAST), ends[:-1].copy(), members, shares)
     right = np.zeros((classes, size, size, size // 2 + 1), np.complex64)
     weights = np.zeros((classes, size, size, size // 2 + 1), np.float32)
     positions, turns, last = view.positions, [turn.ravel() for turn in view.turns], view.last
     inverse = inverse_noise.astype(np.float32)[:, images.shell[:last]]
-    batches = even_batches(sizes, max(grid.workers, -(-classes // _MOST)))
 
-    def one(number: int) -> None:
-        chosen = batches[number]
-        grids = np.full(classes, -1)
-        grids[chosen] = np.arange(len(chosen))
-        starts = np.empty(count + 1, np.int64)
-        members = np.empty(sizes[chosen].sum(), np.int64)
-        shares = np.empty(len(members), np.float32)
-        significant(posteriors, np.float32(LEAST), grids, starts, members, shares)
-        sums = aligned_zeros((len(chosen), grid.voxels + _APART, 4))
+    def one(k: int) -> None:
+        sums, part = aligned_zeros((grid.voxels, 4)), slice(ends[k], ends[k + 1])
         for matrices in turns:
-            backproject_classes(
-                starts, members * sums[0].size, shares, images.data, images.ctf, matrices,
-                view.rows, *positions, last, images.group, inverse, size, sums.reshape(-1),
+            backproject_class(
+                members[part], shares[part], images.data, images.ctf, matrices, view.rows,
+                *positions, last, images.group, inverse, size, sums.reshape(-1),
             )  # fmt: skip
-        for place, k in enumerate(chosen):
-            fold_class(sums[place, : grid.voxels], size, 2 * grid.radius + 3, right[k], weights[k])
+        fold_class(sums, size, 2 * grid.radius + 3, right[k], weights[k])
 
-    in_tasks(one, range(len(batches)), grid.workers)
+    in_tasks(one, np.argsort(-counts, kind="stable"), grid.workers)
     return ClassSums(right, weights)
-
-
-def even_batches(sizes: Array, count: int) -> list[list[int]]:
-    """Classes in batches of about as many particles each: the largest first, each to the least."""
-    batches: list[list[int]] = [[] for _ in range(count)]
-    filled = np.zeros(count)
-    for k in np.argsort(-sizes, kind="stable"):
-        least = int(filled.argmin())
-        batches[least].append(int(k))
-        filled[least] += sizes[k]
-    return [batch for batch in batches if batch]
 
 
 @dataclass

@@ -236,12 +236,10 @@ def score_columns(  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def scatter_members(typingctx, grid, index, weight, data, samples, bases, shares, begin, end):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Add the samples of a particle to the grids of the classes it belongs to.
+def scatter_samples(typingctx, grid, index, weight, data, samples):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Add the samples of a particle to a grid whose voxels hold four numbers.
 
-    A voxel of a grid holds four numbers: ``share * weight`` times the three rows of ``data`` is
-    added to the first three. Memberships ``begin:end`` count; the grid of the class of membership
-    m begins at place ``bases[m]`` of ``grid``.
+    ``weight`` times the three rows of ``data`` is added to the first three.
     """
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
@@ -254,22 +252,15 @@ def scatter_members(typingctx, grid, index, weight, data, samples, bases, shares
             datum = code.shuffled(a, d, [0, LANES] * FOUR)
             rest = code.shuffled(c2, zero, [0, LANES] * FOUR)
             datum = code.shuffled(datum, rest, [0, 1, LANES, LANES + 1] * 2)
-            parts = []
             for j in range(4):
                 pair = code.halves(
                     code.spread_at(2, s, rows[2 * j]), code.spread_at(2, s, rows[2 * j + 1])
                 )
-                parts.append(code.times(pair, datum))
-            pairs = [code.first(1, s, rows[j], _constant(FOUR), _constant(0)) for j in range(4)]
-            with code.loop(code.whole(7), code.whole(8), []) as (m, _):
-                base = builder.load(code.at(5, m))
-                share = code.spread_at(6, m)
-                for pair, part in zip(pairs, parts, strict=True):
-                    place = code.at(0, base, pair)
-                    code.store(code.add(code.load(place), code.times(share, part)), place)
+                place = code.at(0, code.first(1, s, rows[j], _constant(FOUR), _constant(0)))
+                code.store(code.add(code.load(place), code.times(pair, datum)), place)
         return context.get_dummy_value()
 
-    return types.void(grid, index, weight, data, samples, bases, shares, begin, end), generate
+    return types.void(grid, index, weight, data, samples), generate
 
 
 @intrinsic
