@@ -151,23 +151,21 @@ def half_width(z, y, size, radius):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
-def class_columns(begin, end, volumes, size, radius, grid):  # type: ignore[no-untyped-def]
-    """Lay volumes side by side as :func:`expect_classes` reads them, within a radius.
+def class_columns(volumes, size, radius, vector, grid):  # type: ignore[no-untyped-def]
+    """Lay up to four volumes side by side as :func:`expect_classes` reads them, within a radius.
 
     ``volumes`` (q, N, N, N // 2 + 1) complex64 have their origin at the first voxel of the cube;
-    it is moved by N // 4. Planes ``begin:end`` of ``grid``
-    (N * N * (N // 2 + 1), K / 4, 8) are filled.
+    it is moved by N // 4. A vector of ``grid`` (N * N * (N // 2 + 1), K / 4, 8) is filled.
     """
     half = size // 2 + 1
     cosine = np.array([1.0, 0.0, -1.0, 0.0], np.float32)
     sine = np.array([0.0, 1.0, 0.0, -1.0], np.float32)
-    for z in range(begin, end):
+    for z in range(size):
         for y in range(size):
             width = half_width(z, y, size, radius)
             first = (z * size + y) * half
-            for k in range(len(volumes)):
-                vector, lane = k // FOUR, k % FOUR
-                line = volumes[k, z, y]
+            for lane in range(len(volumes)):
+                line = volumes[lane, z, y]
                 for x in range(width):
                     c, s = cosine[(x + y + z) & 3], sine[(x + y + z) & 3]
                     re, im = line[x].real, line[x].imag

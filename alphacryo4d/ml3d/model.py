@@ -22,6 +22,7 @@ from alphacryo4d.ml3d.kernels_linear import (
     apply_voxel_matrices,
     apply_weights,
     in_ranges,
+    in_tasks,
     invert_precision,
 )
 from alphacryo4d.ml3d.kernels_registers import FOUR
@@ -125,10 +126,16 @@ class Grid:
 
         Four real parts come before the imaginary parts of the same four columns.
         """
-        grid = aligned_zeros((self.voxels, -(-len(cubes) // FOUR), 2 * FOUR))
-        spectra = self.pad_transform(cubes / self.kernel_transform)
-        within = 2 * self.radius + 3
-        in_ranges(class_columns, self.padded, 16, self.workers, spectra, self.padded, within, grid)
+        vectors = -(-len(cubes) // FOUR)
+        grid = aligned_zeros((self.voxels, vectors, 2 * FOUR))
+        single, within = Grid(self.radius, 1), 2 * self.radius + 3
+
+        def one(vector: int) -> None:
+            some = cubes[FOUR * vector : FOUR * vector + FOUR]
+            spectra = single.pad_transform(some / self.kernel_transform)
+            class_columns(spectra, self.padded, within, vector, grid)
+
+        in_tasks(one, range(vectors), self.workers)
         return grid
 
     def transform(self, cubes: Array) -> Array:
