@@ -9,7 +9,7 @@ along x) of sample s, ``weight[j * samples + s]`` the weight of its neighbour j 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -131,7 +131,7 @@ class _Loops(_Code):
         values[:] = carried
 
 
-def _score_block(count: int) -> Callable[..., Any]:
+def _score_block(count: int) -> Any:
     """The operation of :func:`score_columns` for ``count`` vectors of columns."""
 
     @intrinsic

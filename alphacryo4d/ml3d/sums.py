@@ -156,7 +156,8 @@ def expect(
     """
     images, n, grid = view.images, len(view.rows), view.grid
     matrices, positions, starts = view.matrices.ravel(), view.positions, view.starts
-    columns = FOUR * references.shape[1]
+    _, vectors, _ = references.shape
+    columns = FOUR * vectors
     logs = np.full(columns, _CLOSED, np.float32)
     logs[: len(weights)] = np.log(np.maximum(weights, 1e-12))
     posteriors = np.empty((n, columns), np.float32)
