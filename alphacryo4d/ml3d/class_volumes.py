@@ -115,7 +115,6 @@ def solve_classes(
     ----------
     grid : Grid
     sums : ClassSums
-        Its ``right`` is overwritten.
     own : (shells, K) array
         Prior variance of the deviations from the mean.
     common : (shells,) array
@@ -141,17 +140,12 @@ def solve_classes(
         in_ranges(function, voxels, 16, grid.workers, *arguments, grid.shell_map, spectra)
         return spectra
 
-    def masked_product(k: int, field: Array) -> Array:
-        spectra = single.pad_transform((field * mask)[None])
-        spectra *= sums.weights[k]
-        return single.crop_inverse(spectra) * mask
-
     def begin(k: int) -> None:
         cell_weights(sums.weights[k].ravel(), grid.cube, grid.padded, grid.shell_map, cells[k])
-        gradient = single.crop_inverse(sums.right[k : k + 1]) * shape
+        gradient = single.cropped(sums.right[k], shape)
         if known:
-            gradient -= masked_product(k, fields[k])
-        residual[k] = single.transform(gradient)[0]
+            gradient -= single.weighted(fields[k], mask, sums.weights[k])
+        residual[k] = single.transform(gradient[None])[0]
 
     every = range(count)
     in_tasks(begin, every, grid.workers)
@@ -166,7 +160,8 @@ def solve_classes(
 
         def advance(k: int, search: Array = search, moved: Array = moved) -> None:
             moves[k] = single.inverse(search[k : k + 1])[0]
-            moved[k] += single.transform(masked_product(k, moves[k]))[0]
+            product = single.weighted(moves[k], mask, sums.weights[k])
+            moved[k] += single.transform(product[None])[0]
 
         in_tasks(advance, every, grid.workers)
         length = old / max(inner_product(search, moved, half), 1e-30)

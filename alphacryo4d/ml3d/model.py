@@ -18,6 +18,13 @@ import scipy.fft
 
 from alphacryo4d.ml3d.kernels import columns_inward
 from alphacryo4d.ml3d.kernels_expect import class_columns
+from alphacryo4d.ml3d.kernels_fourier import (
+    lines_back,
+    plan_of,
+    planes_back,
+    planes_forward,
+    weigh_lines,
+)
 from alphacryo4d.ml3d.kernels_linear import (
     apply_voxel_matrices,
     apply_weights,
@@ -112,6 +119,37 @@ class Grid:
         part = scipy.fft.ifft(spectra, axis=1, workers=w, overwrite_x=True)[:, :m]
         part = scipy.fft.ifft(part, axis=2, workers=w)[:, :, :m]
         return 8.0 * np.ascontiguousarray(scipy.fft.irfft(part, n=n, axis=3, workers=w)[..., :m])
+
+    @property
+    def used(self) -> int:
+        """Voxels of the padded grid from the origin on that samples reach."""
+        return 2 * self.radius + 2
+
+    @cached_property
+    def _plan(self) -> tuple[Array, ...]:
+        return plan_of(self.cube, self.used)
+
+    def _work(self) -> Array:
+        return np.empty((self.cube, self.padded, 2 * whole_vectors(self.used)), np.float32)
+
+    def weighted(self, cube: Array, shape: Array, weights: Array) -> Array:
+        """``shape`` times what :meth:`crop_inverse` makes of ``weights`` times the transform.
+
+        Of one cube (n, n, n) times ``shape`` alike; ``weights`` (N, N, N // 2 + 1) float32 are zero
+        where no samples are. In one thread.
+        """
+        work, result = self._work(), np.empty(cube.shape, np.float32)
+        planes_forward(cube, shape, self._plan, work)
+        weigh_lines(work, weights, self.used, self._plan)
+        planes_back(work, shape, self._plan, result)
+        return result
+
+    def cropped(self, spectrum: Array, shape: Array) -> Array:
+        """``shape`` times :meth:`crop_inverse` of one spectrum, zero where no samples are."""
+        work, result = self._work(), np.empty(shape.shape, np.float32)
+        lines_back(spectrum, self.used, self._plan, work)
+        planes_back(work, shape, self._plan, result)
+        return result
 
     def references(self, cubes: Array, out: Array | None = None) -> Array:
         """Columns of the kernels' grid from cubes (q, n, n, n), origin at n // 2: (voxels, 2 K)."""

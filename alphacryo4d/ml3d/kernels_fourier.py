@@ -1,0 +1,405 @@
+"""Fourier transforms of the normal equations: a cube, padded twofold, weighted, and cropped again.
+
+A padded transform of length 2 M is two transforms of length M: of the line, and of the line turned
+by half a frequency. The padded grid is never held: one axis after the other is transformed, and
+the last there and back for one plane at a time. Rows hold the positions along x side by side (all
+real parts, then all imaginary parts), so that every operation works on whole vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from alphacryo4d.ml3d.kernels import FAST
+from alphacryo4d.ml3d.kernels_registers import _constant, _Loops
+from alphacryo4d.ml3d.kernels_vector import LANES, add8_four, whole_vectors
+
+
+class _Butterflies(_Loops):
+    """Short transforms of vectors of complex numbers (pairs of vectors)."""
+
+    def number(self, value: float) -> Any:
+        return ir.Constant(self.vector, [value] * LANES)
+
+    def less(self, a: Any, b: Any) -> Any:
+        return self.builder.fsub(a, b, flags=self.flags)
+
+    def plus(self, a: Any, b: Any) -> Any:
+        return self.add(a[0], b[0]), self.add(a[1], b[1])
+
+    def minus(self, a: Any, b: Any) -> Any:
+        return self.less(a[0], b[0]), self.less(a[1], b[1])
+
+    def turned(self, a: Any, c: Any, s: Any) -> Any:
+        """``a (c + i s)``."""
+        return (
+            self.less(self.times(a[0], c), self.times(a[1], s)),
+            self.add(self.times(a[0], s), self.times(a[1], c)),
+        )
+
+    def transform(self, values: list[Any], sign: Any) -> list[Any]:
+        """Fourier transform of some numbers; ``sign`` (a vector) is -1 forward, 1 back."""
+        count = len(values)
+        if count == 1:
+            return values
+        if count % 2 == 0:
+            even = self.transform(values[::2], sign)
+            odd = self.transform(values[1::2], sign)
+            first, second = [], []
+            for j, (a, b) in enumerate(zip(even, odd, strict=True)):
+                turned = self._unit(b, j, count, sign)
+                first.append(self.plus(a, turned))
+                second.append(self.minus(a, turned))
+            return first + second
+        pairs = [(values[k], values[count - k]) for k in range(1, count // 2 + 1)]
+        sums = [self.plus(a, b) for a, b in pairs]
+        differences = [self.minus(a, b) for a, b in pairs]
+        total = values[0]
+        for value in sums:
+            total = self.plus(total, value)
+        out = [total] + [None] * (count - 1)
+        for j in range(1, count // 2 + 1):
+            level, slope = values[0], (self.number(0.0), self.number(0.0))
+            for k, (add, sub) in enumerate(zip(sums, differences, strict=True), 1):
+                angle = 2 * math.pi * j * k / count
+                c, s = self.number(math.cos(angle)), self.number(math.sin(angle))
+                level = self.plus(level, (self.times(add[0], c), self.times(add[1], c)))
+                slope = self.plus(slope, (self.times(sub[0], s), self.times(sub[1], s)))
+            # i * sign * slope
+            side = (self.less(self.number(0.0), self.times(slope[1], sign)),
+                    self.times(slope[0], sign))  # fmt: skip
+            out[j], out[count - j] = self.plus(level, side), self.minus(level, side)
+        return out
+
+    def _unit(self, value: Any, j: int, count: int, sign: Any) -> Any:
+        if j == 0:
+            return value
+        angle = 2 * math.pi * j / count
+        if 4 * j == count:
+            return (self.less(self.number(0.0), self.times(value[1], sign)),
+                    self.times(value[0], sign))  # fmt: skip
+        c, s = self.number(math.cos(angle)), self.times(self.number(math.sin(angle)), sign)
+        return self.turned(value, c, s)
+
+
+def _pass(radix: int) -> Any:
+    """The operation of :func:`_transform` for one radix."""
+
+    @intrinsic
+    def operation(  # type: ignore[no-untyped-def]
+        typingctx, source, begin, step, target, place, stride, lanes, count, tables, turn, sign  # noqa: ARG001
+    ):  # fmt: skip
+        def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            code = _Butterflies(context, builder, signature, values)
+            begin, step, place, stride, lanes, count, turn = (
+                code.whole(n) for n in (1, 2, 4, 5, 6, 7, 9)
+            )
+            sign = code.spread(code.scalar(10))
+            both = builder.add(lanes, lanes)
+            turns = [
+                [
+                    code.spread_at(8, builder.mul(builder.add(turn, _constant(j)), _constant(2)),
+                                   _constant(part))
+                    for part in (0, 1)
+                ]
+                for j in range(radix)
+            ]  # fmt: skip
+            with code.loop(_constant(0), count, []) as (row, _):
+                with code.loop(_constant(0), builder.lshr(lanes, _constant(3)), []) as (n, _):
+                    lane = builder.add(builder.mul(row, both), builder.mul(n, _constant(LANES)))
+                    taken = []
+                    for k in range(radix):
+                        at = builder.add(begin, builder.mul(step, _constant(k)))
+                        taken.append(
+                            (code.load(code.at(0, at, lane)), code.load(code.at(0, at, lane, lanes)))
+                        )
+                    for j, value in enumerate(code.transform(taken, sign)):
+                        if j:
+                            c, s = turns[j]
+                            value = code.turned(value, c, code.times(s, sign))
+                        at = builder.add(place, builder.mul(stride, _constant(j)))
+                        code.store(value[0], code.at(3, at, lane))
+                        code.store(value[1], code.at(3, at, lane, lanes))
+            return context.get_dummy_value()
+
+        arguments = (source, begin, step, target, place, stride, lanes, count, tables, turn, sign)
+        return types.void(*arguments), generate
+
+    return operation
+
+
+_pass_2, _pass_3, _pass_4, _pass_5, _pass_6, _pass_7, _pass_8, _pass_11 = (
+    _pass(radix) for radix in (2, 3, 4, 5, 6, 7, 8, 11)
+)
+
+
+def radices(length: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Radices of a transform, and its phase factors pass by pass (cosine, sine)."""
+    factors, rest = [], length
+    while rest > 1:
+        radix = next(r for r in (8, 6, 4, 5, 3, 7, 11, 2) if rest % r == 0)
+        factors.append(radix)
+        rest //= radix
+    tables, n = [], length
+    for radix in factors:
+        p, j = np.meshgrid(np.arange(n // radix), np.arange(radix), indexing="ij")
+        angle = 2 * np.pi * p * j / n
+        tables.append(np.stack([np.cos(angle), np.sin(angle)], axis=-1).ravel())
+        n //= radix
+    return np.array(factors, np.int64), np.concatenate(tables or [np.zeros(0)]).astype(np.float32)
+
+
+@numba.njit(cache=True, nogil=True)
+def transform_rows(one, two, length, lanes, factors, tables, sign):  # type: ignore[no-untyped-def]
+    """Fourier transform of ``length`` rows, in ``one`` or ``two`` in turn; where the result is.
+
+    Rows of ``2 lanes`` numbers; Stockham's order, so that the result is sorted.
+    """
+    n, s, begin = length, 1, 0
+    width = 2 * lanes
+    source, target = one, two
+    for f in range(len(factors)):
+        radix = factors[f]
+        m = n // radix
+        for p in range(m):
+            a, b = s * p * width, s * radix * p * width
+            step, stride = s * m * width, s * width
+            turn = begin + p * radix
+            if radix == 2:
+                _pass_2(source, a, step, target, b, stride, lanes, s, tables, turn, sign)
+            elif radix == 3:
+                _pass_3(source, a, step, target, b, stride, lanes, s, tables, turn, sign)
+            elif radix == 4:
+                _pass_4(source, a, step, target, b, stride, lanes, s, tables, turn, sign)
+            elif radix == 5:
+                _pass_5(source, a, step, target, b, stride, lanes, s, tables, turn, sign)
+            elif radix == 6:
+                _pass_6(source, a, step, target, b, stride, lanes, s, tables, turn, sign)
+            elif radix == 7:
+                _pass_7(source, a, step, target, b, stride, lanes, s, tables, turn, sign)
+            elif radix == 8:
+                _pass_8(source, a, step, target, b, stride, lanes, s, tables, turn, sign)
+            else:
+                _pass_11(source, a, step, target, b, stride, lanes, s, tables, turn, sign)
+        begin += m * radix
+        n, s = m, s * radix
+        source, target = target, source
+    return source
+
+
+def _row_operation(kind: str) -> Any:
+    """An operation on ``count`` rows of complex numbers.
+
+    ``copy``: rows of ``source`` to ``target``; ``turn``: times ``cosine + i sign sine`` of the row;
+    ``join``: this added to rows of ``first`` that lie like those of ``source``.
+    """
+
+    @intrinsic
+    def operation(  # type: ignore[no-untyped-def]
+        typingctx, first, source, begin, step, target, place, stride, count, lanes, cosine, sine,  # noqa: ARG001
+        sign,
+    ):  # fmt: skip
+        def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            code = _Butterflies(context, builder, signature, values)
+            begin, step, place, stride, count, lanes = (code.whole(n) for n in (2, 3, 5, 6, 7, 8))
+            sign = code.spread(code.scalar(11))
+            with code.loop(_constant(0), count, []) as (row, _):
+                c, s = code.spread_at(9, row), code.times(sign, code.spread_at(10, row))
+                a = builder.add(begin, builder.mul(row, step))
+                b = builder.add(place, builder.mul(row, stride))
+                with code.loop(_constant(0), builder.lshr(lanes, _constant(3)), []) as (n, _):
+                    lane = builder.mul(n, _constant(LANES))
+
+                    def taken(argument, a=a, lane=lane):  # type: ignore[no-untyped-def]
+                        return (
+                            code.load(code.at(argument, a, lane)),
+                            code.load(code.at(argument, a, lane, lanes)),
+                        )
+
+                    value = taken(1)
+                    if kind != "copy":
+                        value = code.turned(value, c, s)
+                    if kind == "join":
+                        value = code.plus(taken(0), value)
+                    code.store(value[0], code.at(4, b, lane))
+                    code.store(value[1], code.at(4, b, lane, lanes))
+            return context.get_dummy_value()
+
+        arguments = (
+            first, source, begin, step, target, place, stride, count, lanes, cosine, sine, sign
+        )  # fmt: skip
+        return types.void(*arguments), generate
+
+    return operation
+
+
+_copy_rows, _turn_rows, _join_rows = (_row_operation(kind) for kind in ("copy", "turn", "join"))
+
+
+@intrinsic
+def _weigh_rows(typingctx, rows, count, lanes, used, weights, begin, step):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """The first ``used`` complex numbers of every row times a row of real weights."""
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        code = _Butterflies(context, builder, signature, values)
+        count, lanes, used, begin, step = (code.whole(n) for n in (1, 2, 3, 5, 6))
+        whole = builder.lshr(used, _constant(3))
+        with code.loop(_constant(0), count, []) as (row, _):
+            a = builder.mul(row, builder.add(lanes, lanes))
+            b = builder.add(begin, builder.mul(row, step))
+            with code.loop(_constant(0), whole, []) as (n, _):
+                lane = builder.mul(n, _constant(LANES))
+                weight = code.load(code.at(4, b, lane))
+                for place in (code.at(0, a, lane), code.at(0, a, lane, lanes)):
+                    code.store(code.times(code.load(place), weight), place)
+            with code.loop(builder.mul(whole, _constant(LANES)), used, []) as (n, _):
+                weight = builder.load(code.at(4, b, n))
+                for place in (code.at(0, a, n), code.at(0, a, n, lanes)):
+                    builder.store(builder.fmul(builder.load(place), weight), place)
+        return context.get_dummy_value()
+
+    return types.void(rows, count, lanes, used, weights, begin, step), generate
+
+
+@numba.njit(inline="always")
+def _multiply(values, matrix, count, width, line):  # type: ignore[no-untyped-def]
+    """``line`` is ``values`` (count,) times ``matrix`` (count, width); flat, whole vectors."""
+    line[:width] = 0
+    for i in range(0, count, 4):
+        for c in range(0, width, LANES):
+            add8_four(line, c, values, i, matrix, i * width + c, width)
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def planes_forward(cube, shape, plan, work):  # type: ignore[no-untyped-def]
+    """Transform of a cube times ``shape`` along x and y: ``work`` (M, N, 2 lanes) is filled."""
+    factors, tables, cosine, sine, forward, _ = plan
+    m, n, width = work.shape
+    lanes = width // 2
+    flat = work.reshape(-1)
+    rows, one, two = np.empty((3, m * width), np.float32)
+    values = np.zeros(len(forward) // width, np.float32)
+    for z in range(m):
+        for y in range(m):
+            for x in range(m):
+                values[x] = cube[z, y, x] * shape[z, y, x]
+            _multiply(values, forward, len(values), width, rows[y * width :])
+        for part in range(2):
+            if part == 0:
+                _copy_rows(rows, rows, 0, width, one, 0, width, m, lanes, cosine, sine, -1)
+            else:
+                _turn_rows(rows, rows, 0, width, one, 0, width, m, lanes, cosine, sine, -1)
+            found = transform_rows(one, two, m, lanes, factors, tables, np.float32(-1))
+            place = (z * n + part) * width
+            _copy_rows(found, found, 0, width, flat, place, 2 * width, m, lanes, cosine, sine, 1)
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def planes_back(work, shape, plan, cube):  # type: ignore[no-untyped-def]
+    """Adjoint of :func:`planes_forward` over M^3: ``cube`` is filled."""
+    factors, tables, cosine, sine, _, back = plan
+    m, n, width = work.shape
+    lanes = width // 2
+    flat = work.reshape(-1)
+    even, one, two, three = np.empty((4, m * width), np.float32)
+    line = np.empty(len(back) // width, np.float32)
+    for z in range(m):
+        place = z * n * width
+        _copy_rows(flat, flat, place, 2 * width, even, 0, width, m, lanes, cosine, sine, 1)
+        even_found = transform_rows(even, three, m, lanes, factors, tables, np.float32(1))
+        place += width
+        _copy_rows(flat, flat, place, 2 * width, one, 0, width, m, lanes, cosine, sine, 1)
+        odd = transform_rows(one, two, m, lanes, factors, tables, np.float32(1))
+        _join_rows(even_found, odd, 0, width, odd, 0, width, m, lanes, cosine, sine, 1)
+        for y in range(m):
+            _multiply(odd[y * width :], back, width, len(line), line)
+            for x in range(m):
+                cube[z, y, x] = line[x] * shape[z, y, x]
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def weigh_lines(work, weights, used, plan):  # type: ignore[no-untyped-def]
+    """Along z there and back, with ``weights`` (N, N, N // 2 + 1) between; in place.
+
+    ``used`` voxels along x, y and z on each side of the origin hold weights.
+    """
+    factors, tables, cosine, sine, _, _ = plan
+    m, n, width = work.shape
+    lanes, half = width // 2, weights.shape[2]
+    flat, heavy = work.reshape(-1), weights.reshape(-1)
+    one, two, three, four = np.empty((4, m * width), np.float32)
+    for y in range(n):
+        if min(y, n - y) >= used:
+            work[:, y] = 0
+            continue
+        a, step = y * width, n * width
+        _copy_rows(flat, flat, a, step, one, 0, width, m, lanes, cosine, sine, 1)
+        even = transform_rows(one, two, m, lanes, factors, tables, np.float32(-1))
+        other = two if len(factors) % 2 == 0 else one
+        _weigh_rows(even, m, lanes, used, heavy, y * half, 2 * n * half)
+        even = transform_rows(even, other, m, lanes, factors, tables, np.float32(1))
+        _turn_rows(flat, flat, a, step, three, 0, width, m, lanes, cosine, sine, -1)
+        odd = transform_rows(three, four, m, lanes, factors, tables, np.float32(-1))
+        other = four if len(factors) % 2 == 0 else three
+        _weigh_rows(odd, m, lanes, used, heavy, (n + y) * half, 2 * n * half)
+        odd = transform_rows(odd, other, m, lanes, factors, tables, np.float32(1))
+        _join_rows(even, odd, 0, width, odd, 0, width, m, lanes, cosine, sine, 1)
+        _copy_rows(odd, odd, 0, width, flat, a, step, m, lanes, cosine, sine, 1)
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def lines_back(spectrum, used, plan, work):  # type: ignore[no-untyped-def]
+    """Along z back, of a spectrum (N, N, N // 2 + 1): ``work`` (M, N, 2 lanes) is filled."""
+    factors, tables, cosine, sine, _, _ = plan
+    m, n, width = work.shape
+    lanes = width // 2
+    flat = work.reshape(-1)
+    one, two, three, four = np.zeros((4, m * width), np.float32)
+    for y in range(n):
+        if min(y, n - y) >= used:
+            work[:, y] = 0
+            continue
+        one[:] = 0
+        three[:] = 0
+        for z in range(m):
+            for x in range(used):
+                one[z * width + x] = spectrum[2 * z, y, x].real
+                one[z * width + lanes + x] = spectrum[2 * z, y, x].imag
+            for x in range(used):
+                three[z * width + x] = spectrum[2 * z + 1, y, x].real
+                three[z * width + lanes + x] = spectrum[2 * z + 1, y, x].imag
+        even = transform_rows(one, two, m, lanes, factors, tables, np.float32(1))
+        odd = transform_rows(three, four, m, lanes, factors, tables, np.float32(1))
+        _join_rows(even, odd, 0, width, odd, 0, width, m, lanes, cosine, sine, 1)
+        _copy_rows(odd, odd, 0, width, flat, y * width, n * width, m, lanes, cosine, sine, 1)
+
+
+def plan_of(cube: int, used: int) -> tuple[np.ndarray[Any, Any], ...]:
+    """What the transforms of a cube need: radices, phase factors, matrices along x.
+
+    Parameters
+    ----------
+    cube : int
+        M.
+    used : int
+        Positions along x of the padded half grid that hold something.
+    """
+    factors, tables = radices(cube)
+    lanes, whole = whole_vectors(used), whole_vectors(cube)
+    half = np.pi * np.arange(cube) / cube
+    angle = half[:, None] * np.arange(used)
+    forward = np.zeros((whole, 2 * lanes), np.float32)
+    forward[:cube, :used], forward[:cube, lanes : lanes + used] = np.cos(angle), -np.sin(angle)
+    share = np.where(np.arange(used) % cube == 0, 1.0, 2.0)[:, None] / cube**3
+    back = np.zeros((2 * lanes, whole), np.float32)
+    back[:used, :cube] = share * np.cos(angle.T)
+    back[lanes : lanes + used, :cube] = -share * np.sin(angle.T)
+    cosine, sine = np.cos(half).astype(np.float32), np.sin(half).astype(np.float32)
+    return factors, tables, cosine, sine, forward.ravel(), back.ravel()
