@@ -15,6 +15,7 @@ import numpy as np
 
 from alphacryo4d.ml3d.kernels import FAST
 from alphacryo4d.ml3d.kernels_registers import (
+    AHEAD,
     FOUR,
     MOST,
     column_scores,
@@ -67,7 +68,7 @@ def expect_classes(  # type: ignore[no-untyped-def]
     columns = posteriors.shape[1]
     shells = inverse_noise.shape[1]
     samples = len(kx)
-    index = np.empty(4 * samples, np.int32)
+    index = np.zeros(4 * samples + AHEAD, np.int32)
     weight = np.empty(8 * samples, np.float32)
     sign = np.empty(samples, np.float32)
     datum = np.zeros(3 * samples, np.float32)
@@ -148,26 +149,3 @@ def half_width(z, y, size, radius):  # type: ignore[no-untyped-def]
     z, y = min(z, size - z), min(y, size - y)
     square = radius * radius - z * z - y * y
     return min(size // 2 + 1, int(math.sqrt(square)) + 1) if square >= 0 else 0
-
-
-@numba.njit(fastmath=FAST, cache=True, nogil=True)
-def class_columns(volumes, size, radius, vector, grid):  # type: ignore[no-untyped-def]
-    """Lay up to four volumes side by side as :func:`expect_classes` reads them, within a radius.
-
-    ``volumes`` (q, N, N, N // 2 + 1) complex64 have their origin at the first voxel of the cube;
-    it is moved by N // 4. A vector of ``grid`` (N * N * (N // 2 + 1), K / 4, 8) is filled.
-    """
-    half = size // 2 + 1
-    cosine = np.array([1.0, 0.0, -1.0, 0.0], np.float32)
-    sine = np.array([0.0, 1.0, 0.0, -1.0], np.float32)
-    for z in range(size):
-        for y in range(size):
-            width = half_width(z, y, size, radius)
-            first = (z * size + y) * half
-            for lane in range(len(volumes)):
-                line = volumes[lane, z, y]
-                for x in range(width):
-                    c, s = cosine[(x + y + z) & 3], sine[(x + y + z) & 3]
-                    re, im = line[x].real, line[x].imag
-                    grid[first + x, vector, lane] = c * re - s * im
-                    grid[first + x, vector, lane + FOUR] = c * im + s * re

@@ -18,7 +18,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from alphacryo4d.ml3d.kernels import FAST
-from alphacryo4d.ml3d.kernels_registers import _constant, _Loops
+from alphacryo4d.ml3d.kernels_expect import half_width
+from alphacryo4d.ml3d.kernels_registers import FOUR, _constant, _Loops
 from alphacryo4d.ml3d.kernels_vector import LANES, add8_four, whole_vectors
 
 
@@ -111,22 +112,21 @@ def _pass(radix: int) -> Any:
                 ]
                 for j in range(radix)
             ]  # fmt: skip
-            with code.loop(_constant(0), count, []) as (row, _):
-                with code.loop(_constant(0), builder.lshr(lanes, _constant(3)), []) as (n, _):
-                    lane = builder.add(builder.mul(row, both), builder.mul(n, _constant(LANES)))
-                    taken = []
-                    for k in range(radix):
-                        at = builder.add(begin, builder.mul(step, _constant(k)))
-                        taken.append(
-                            (code.load(code.at(0, at, lane)), code.load(code.at(0, at, lane, lanes)))
-                        )
-                    for j, value in enumerate(code.transform(taken, sign)):
-                        if j:
-                            c, s = turns[j]
-                            value = code.turned(value, c, code.times(s, sign))
-                        at = builder.add(place, builder.mul(stride, _constant(j)))
-                        code.store(value[0], code.at(3, at, lane))
-                        code.store(value[1], code.at(3, at, lane, lanes))
+            vectors = builder.lshr(lanes, _constant(3))
+            with code.loop(_constant(0), builder.mul(count, vectors), []) as (n, _):
+                row, vector = builder.udiv(n, vectors), builder.urem(n, vectors)
+                lane = builder.add(builder.mul(row, both), builder.mul(vector, _constant(LANES)))
+                taken = []
+                for k in range(radix):
+                    at = builder.add(begin, builder.mul(step, _constant(k)))
+                    parts = (code.at(0, at, lane), code.at(0, at, lane, lanes))
+                    taken.append((code.load(parts[0]), code.load(parts[1])))
+                for j, value in enumerate(code.transform(taken, sign)):
+                    c, s = turns[j]
+                    moved = code.turned(value, c, code.times(s, sign)) if j else value
+                    at = builder.add(place, builder.mul(stride, _constant(j)))
+                    code.store(moved[0], code.at(3, at, lane))
+                    code.store(moved[1], code.at(3, at, lane, lanes))
             return context.get_dummy_value()
 
         arguments = (source, begin, step, target, place, stride, lanes, count, tables, turn, sign)
@@ -217,7 +217,7 @@ def _row_operation(kind: str) -> Any:
                 with code.loop(_constant(0), builder.lshr(lanes, _constant(3)), []) as (n, _):
                     lane = builder.mul(n, _constant(LANES))
 
-                    def taken(argument, a=a, lane=lane):  # type: ignore[no-untyped-def]
+                    def taken(argument: int, a: Any = a, lane: Any = lane) -> tuple[Any, Any]:
                         return (
                             code.load(code.at(argument, a, lane)),
                             code.load(code.at(argument, a, lane, lanes)),
@@ -379,6 +379,41 @@ def lines_back(spectrum, used, plan, work):  # type: ignore[no-untyped-def]
         odd = transform_rows(three, four, m, lanes, factors, tables, np.float32(1))
         _join_rows(even, odd, 0, width, odd, 0, width, m, lanes, cosine, sine, 1)
         _copy_rows(odd, odd, 0, width, flat, y * width, n * width, m, lanes, cosine, sine, 1)
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def lines_forward(work, used, plan, vector, lane, grid):  # type: ignore[no-untyped-def]
+    """Along z, into one column of the references of classes.
+
+    The origin is moved by N // 4. ``grid`` (N * N * (N // 2 + 1), K / 4, 8) float32 has the real
+    part of a column at ``lane`` of its ``vector``, the imaginary part four places later; what lies
+    beyond ``used`` voxels is left as it is.
+    """
+    factors, tables, cosine, sine, _, _ = plan
+    m, n, width = work.shape
+    lanes, half = width // 2, n // 2 + 1
+    flat = work.reshape(-1)
+    one, two = np.empty((2, m * width), np.float32)
+    real = np.array([1.0, 0.0, -1.0, 0.0], np.float32)
+    imaginary = np.array([0.0, 1.0, 0.0, -1.0], np.float32)
+    for y in range(n):
+        if min(y, n - y) >= used:
+            continue
+        a, step = y * width, n * width
+        for part in range(2):
+            if part == 0:
+                _copy_rows(flat, flat, a, step, one, 0, width, m, lanes, cosine, sine, -1)
+            else:
+                _turn_rows(flat, flat, a, step, one, 0, width, m, lanes, cosine, sine, -1)
+            found = transform_rows(one, two, m, lanes, factors, tables, np.float32(-1))
+            for g in range(m):
+                z = 2 * g + part
+                first = (z * n + y) * half
+                for x in range(min(used, half_width(z, y, n, used + 1))):
+                    c, s = real[(x + y + z) & 3], imaginary[(x + y + z) & 3]
+                    re, im = found[g * width + x], found[g * width + lanes + x]
+                    grid[first + x, vector, lane] = c * re - s * im
+                    grid[first + x, vector, lane + FOUR] = c * im + s * re
 
 
 def plan_of(cube: int, used: int) -> tuple[np.ndarray[Any, Any], ...]:

@@ -24,6 +24,10 @@ from alphacryo4d.ml3d.kernels_vector import LANES, _Code
 FOUR = LANES // 2
 MOST = 6
 """Most vectors of columns for which sums and weights fit the registers."""
+AHEAD = 4
+"""Samples ahead for which memory is asked for; index arrays are as much longer."""
+LINE = 16
+"""Numbers of a line of the cache."""
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 
@@ -148,6 +152,12 @@ def _score_block(count: int) -> Any:
                 pairs = [code.first(3, s, rows[j], width, offset) for j in range(4)]
                 places = [place for pair in pairs for place in (pair, builder.add(pair, width))]
                 factors = [code.spread_at(4, s, rows[j]) for j in range(8)]
+                later = builder.add(s, _constant(AHEAD))
+                for row in rows[:4]:
+                    pair = code.first(3, later, row, width, offset)
+                    for place in (pair, builder.add(pair, width)):
+                        for line in range(0, LANES * count, LINE):
+                            code.prefetch(code.at(0, place, _constant(line)))
                 datum = code.halves(code.spread_at(5, s), code.spread_at(5, s, samples))
                 for v in range(count):
                     total = None
@@ -394,7 +404,7 @@ def fetch(typingctx, array, begin, end):  # type: ignore[no-untyped-def]  # noqa
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
         code = _Loops(context, builder, signature, values)
-        begin, line = code.whole(1), _constant(2 * LANES)
+        begin, line = code.whole(1), _constant(LINE)
         count = builder.udiv(builder.sub(code.whole(2), begin), line)
         with code.loop(_constant(0), builder.add(count, _constant(1)), []) as (n, _):
             code.prefetch(code.at(0, begin, builder.mul(n, line)))

@@ -17,9 +17,9 @@ import numpy as np
 import scipy.fft
 
 from alphacryo4d.ml3d.kernels import columns_inward
-from alphacryo4d.ml3d.kernels_expect import class_columns
 from alphacryo4d.ml3d.kernels_fourier import (
     lines_back,
+    lines_forward,
     plan_of,
     planes_back,
     planes_forward,
@@ -166,12 +166,13 @@ class Grid:
         """
         vectors = -(-len(cubes) // FOUR)
         grid = aligned_zeros((self.voxels, vectors, 2 * FOUR))
-        single, within = Grid(self.radius, 1), 2 * self.radius + 3
+        shape, cubes = 1 / self.kernel_transform, np.ascontiguousarray(cubes, np.float32)
 
         def one(vector: int) -> None:
-            some = cubes[FOUR * vector : FOUR * vector + FOUR]
-            spectra = single.pad_transform(some / self.kernel_transform)
-            class_columns(spectra, self.padded, within, vector, grid)
+            work = self._work()
+            for lane, cube in enumerate(cubes[FOUR * vector : FOUR * vector + FOUR]):
+                planes_forward(cube, shape, self._plan, work)
+                lines_forward(work, self.used, self._plan, vector, lane, grid)
 
         in_tasks(one, range(vectors), self.workers)
         return grid
