@@ -32,7 +32,7 @@ from alphacryo4d.ml3d.kernels_linear import (
     in_tasks,
     invert_precision,
 )
-from alphacryo4d.ml3d.kernels_registers import FOUR
+from alphacryo4d.ml3d.kernels_loops import FOUR
 from alphacryo4d.ml3d.kernels_vector import whole_vectors
 
 Array = np.ndarray[Any, Any]

@@ -12,7 +12,7 @@ from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.kernels import backproject, expect_components, fold_blocks
 from alphacryo4d.ml3d.kernels_expect import expect_classes
 from alphacryo4d.ml3d.kernels_linear import in_ranges
-from alphacryo4d.ml3d.kernels_registers import FOUR
+from alphacryo4d.ml3d.kernels_loops import FOUR
 from alphacryo4d.ml3d.kernels_vector import whole_vectors
 from alphacryo4d.ml3d.model import Grid
 
