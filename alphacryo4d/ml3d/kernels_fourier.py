@@ -152,11 +152,23 @@ def planes_back(work, shape, plan, cube):  # type: ignore[no-untyped-def]
                 cube[z, y, x] = line[x] * shape[z, y, x]
 
 
+@numba.njit(inline="always", fastmath=FAST)
+def _subtract_rows(rows, lanes, used, right, y, part):  # type: ignore[no-untyped-def]
+    """Rows of every second plane of ``right`` less ``rows``."""
+    for g in range(len(right) // 2):
+        line, a = right[2 * g + part, y], 2 * g * lanes
+        for x in range(used):
+            rows[a + x] = line[x].real - rows[a + x]
+        for x in range(used):
+            rows[a + lanes + x] = line[x].imag - rows[a + lanes + x]
+
+
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
-def weigh_lines(work, weights, used, plan):  # type: ignore[no-untyped-def]
+def weigh_lines(work, weights, right, used, plan):  # type: ignore[no-untyped-def]
     """Along z there and back, with ``weights`` (N, N, N // 2 + 1) between; in place.
 
-    ``used`` voxels along x, y and z on each side of the origin hold weights.
+    ``used`` voxels along x, y and z on each side of the origin hold weights. Where ``right`` (like
+    the weights, complex64) is not empty, the weighted spectrum is taken off it first.
     """
     factors, tables, cosine, sine, _, _ = plan
     m, n, width = work.shape
@@ -172,11 +184,15 @@ def weigh_lines(work, weights, used, plan):  # type: ignore[no-untyped-def]
         even = transform_rows(one, two, m, lanes, factors, tables, np.float32(-1))
         other = two if len(factors) % 2 == 0 else one
         _weigh_rows(even, m, lanes, used, heavy, y * half, 2 * n * half)
+        if len(right):
+            _subtract_rows(even, lanes, used, right, y, 0)
         even = transform_rows(even, other, m, lanes, factors, tables, np.float32(1))
         _turn_rows(flat, flat, a, step, three, 0, width, m, lanes, cosine, sine, -1)
         odd = transform_rows(three, four, m, lanes, factors, tables, np.float32(-1))
         other = four if len(factors) % 2 == 0 else three
         _weigh_rows(odd, m, lanes, used, heavy, (n + y) * half, 2 * n * half)
+        if len(right):
+            _subtract_rows(odd, lanes, used, right, y, 1)
         odd = transform_rows(odd, other, m, lanes, factors, tables, np.float32(1))
         _join_rows(even, odd, 0, width, odd, 0, width, m, lanes, cosine, sine, 1)
         _copy_rows(odd, odd, 0, width, flat, a, step, m, lanes, cosine, sine, 1)

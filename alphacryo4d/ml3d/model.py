@@ -132,15 +132,19 @@ class Grid:
     def _work(self) -> Array:
         return np.empty((self.cube, self.padded, 2 * whole_vectors(self.used)), np.float32)
 
-    def weighted(self, cube: Array, shape: Array, weights: Array) -> Array:
+    def weighted(
+        self, cube: Array, shape: Array, weights: Array, right: Array | None = None
+    ) -> Array:
         """``shape`` times what :meth:`crop_inverse` makes of ``weights`` times the transform.
 
         Of one cube (n, n, n) times ``shape`` alike; ``weights`` (N, N, N // 2 + 1) float32 are zero
-        where no samples are. In one thread.
+        where no samples are. With ``right`` (alike, complex64), of ``right`` less this product. In
+        one thread.
         """
         work, result = self._work(), np.empty(cube.shape, np.float32)
         planes_forward(cube, shape, self._plan, work)
-        weigh_lines(work, weights, self.used, self._plan)
+        nothing = np.empty((0, 0, 0), np.complex64)
+        weigh_lines(work, weights, nothing if right is None else right, self.used, self._plan)
         planes_back(work, shape, self._plan, result)
         return result
 

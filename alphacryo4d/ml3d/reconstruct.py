@@ -208,28 +208,23 @@ def _to_map(images: PreparedImages, grid: Grid, sums: Array) -> Array:
     spectrum = np.zeros(shape, np.complex64)
     mean = np.empty(grid.radius + 1)
     divide_by_weights(right, weights, grid.radius, _SHARE, mean, spectrum)
-    cube = grid.crop_inverse(spectrum[None]) / 8 / grid.kernel_transform
-    cube += _least_squares_step(grid, right, weights, mean, cube)
+    flat = 1 / grid.kernel_transform
+    cube = grid.cropped(spectrum, flat) / np.float32(8)
+    cube += _least_squares_step(grid, grid.weighted(cube, flat, weights, right), weights, mean)
     start = (edge - images.box) // 2
     inside = slice(start, start + images.box)
-    return without_corners(cube[0, inside, inside, inside] * np.float32(images.box))
+    return without_corners(cube[inside, inside, inside] * np.float32(images.box))
 
 
-def _least_squares_step(
-    grid: Grid, right: Array, weights: Array, mean: Array, cube: Array
-) -> Array:
+def _least_squares_step(grid: Grid, residual: Array, weights: Array, mean: Array) -> Array:
     """Residual of the normal equations at a cube over the weights around every voxel."""
-    kernel = grid.kernel_transform
-    spectra = grid.pad_transform(cube / kernel)
-    spectra *= weights
-    np.subtract(right, spectra, out=spectra)
-    residual = grid.crop_inverse(spectra) / kernel
     around = np.empty(len(grid.shell_map), np.float32)
     cell_weights(weights.ravel(), grid.cube, grid.padded, grid.shell_map, around)
     precision = (_DAMPING * 8 * mean).astype(np.float32)[grid.shell_map]
     inverse = 1 / np.maximum(around + precision, np.float32(1e-30))
     inverse[grid.shell_map < 0] = 0
-    return grid.inverse(grid.transform(residual) * inverse)
+    step: Array = grid.inverse(grid.transform(residual[None]) * inverse)[0]
+    return step
 
 
 def without_corners(volume: Array, width: float = 3.0) -> Array:

@@ -52,6 +52,10 @@ def test_weights_between_two_transforms(grid, field):
     expected = cropped(spectrum * weights, grid.cube) * shape
     found = grid.weighted(cube, shape, weights)
     assert np.abs(found - expected).max() < 2e-6 * np.abs(expected).max()
+    right = (spectrum[::-1] * (weights > 0)).astype(np.complex64)
+    expected = cropped(right, grid.cube) * shape - expected
+    found = grid.weighted(cube, shape, weights, right)
+    assert np.abs(found - expected).max() < 2e-6 * np.abs(expected).max()
 
 
 def test_spectrum_to_cube(grid, field):
