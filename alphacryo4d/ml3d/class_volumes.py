@@ -16,7 +16,7 @@ import numpy as np
 
 from alphacryo4d.ml3d.kernels_classes import (
     apply_prior,
-    backproject_classes,
+    backproject_class,
     cell_variances,
     cell_weights,
     fold_class,
@@ -32,11 +32,6 @@ Array = np.ndarray[Any, Any]
 
 LEAST = 2e-3
 """Posterior below which a particle does not add to a class."""
-
-_MOST = 10
-"""Most classes that are worked on together: their grids should fit the cache."""
-_APART = 148
-"""Voxels between grids, so that the same place of all grids is not the same place of the cache."""
 
 
 @dataclass
@@ -65,44 +60,27 @@ def class_sums(view: View, inverse_noise: Array, posteriors: Array) -> ClassSums
         The same to the last bit, whatever the number of threads.
     """
     images, grid, size = view.images, view.grid, view.grid.padded
-    count, classes = posteriors.shape
-    sizes = np.count_nonzero(posteriors >= LEAST, axis=0)
+    classes = posteriors.shape[1]
+    counts = np.count_nonzero(posteriors >= LEAST, axis=0)
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    members, shares = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.float32)
+    significant(posteriors, np.float32(LEAST), ends[:-1].copy(), members, shares)
     right = np.zeros((classes, size, size, size // 2 + 1), np.complex64)
     weights = np.zeros((classes, size, size, size // 2 + 1), np.float32)
     positions, turns, last = view.positions, [turn.ravel() for turn in view.turns], view.last
     inverse = inverse_noise.astype(np.float32)[:, images.shell[:last]]
-    batches = even_batches(sizes, max(grid.workers, -(-classes // _MOST)))
 
-    def one(number: int) -> None:
-        chosen = batches[number]
-        grids = np.full(classes, -1)
-        grids[chosen] = np.arange(len(chosen))
-        starts = np.empty(count + 1, np.int64)
-        members = np.empty(sizes[chosen].sum(), np.int64)
-        shares = np.empty(len(members), np.float32)
-        significant(posteriors, np.float32(LEAST), grids, starts, members, shares)
-        sums = aligned_zeros((len(chosen), grid.voxels + _APART, 4))
+    def one(k: int) -> None:
+        sums, part = aligned_zeros((grid.voxels, 4)), slice(ends[k], ends[k + 1])
         for matrices in turns:
-            backproject_classes(
-                starts, members * sums[0].size, shares, images.data, images.ctf, matrices,
-                view.rows, *positions, last, images.group, inverse, size, sums.reshape(-1),
+            backproject_class(
+                members[part], shares[part], images.data, images.ctf, matrices, view.rows,
+                *positions, last, images.group, inverse, size, sums.reshape(-1),
             )  # fmt: skip
-        for place, k in enumerate(chosen):
-            fold_class(sums[place, : grid.voxels], size, 2 * grid.radius + 3, right[k], weights[k])
+        fold_class(sums, size, 2 * grid.radius + 3, right[k], weights[k])
 
-    in_tasks(one, range(len(batches)), grid.workers)
+    in_tasks(one, np.argsort(-counts, kind="stable"), grid.workers)
     return ClassSums(right, weights)
-
-
-def even_batches(sizes: Array, count: int) -> list[list[int]]:
-    """Classes in batches of about as many particles each: the largest first, each to the least."""
-    batches: list[list[int]] = [[] for _ in range(count)]
-    filled = np.zeros(count)
-    for k in np.argsort(-sizes, kind="stable"):
-        least = int(filled.argmin())
-        batches[least].append(int(k))
-        filled[least] += sizes[k]
-    return [batch for batch in batches if batch]
 
 
 @dataclass
@@ -137,7 +115,6 @@ def solve_classes(
     ----------
     grid : Grid
     sums : ClassSums
-        Its ``right`` is overwritten.
     own : (shells, K) array
         Prior variance of the deviations from the mean.
     common : (shells,) array
@@ -149,59 +126,87 @@ def solve_classes(
     steps : int
         Conjugate gradient steps.
     """
-    count, voxels = len(start), len(grid.shell_map)
-    inverse_own = 1.0 / own
-    cells = np.empty((count, voxels), np.float32)
+    equations = _Equations(grid, sums, 1.0 / own, common, mask)
     fields = start.astype(np.float32)
-    residual = np.empty((count, voxels), np.complex64)
-    single = Grid(grid.radius, 1)
-    shape = (mask / grid.kernel_transform).astype(np.float32)
-    known = bool(fields.any())
-
-    def in_fourier(function: Any, values: Array, *arguments: Any) -> Array:
-        spectra = values.copy()
-        in_ranges(function, voxels, 16, grid.workers, *arguments, grid.shell_map, spectra)
-        return spectra
-
-    def masked_product(k: int, field: Array) -> Array:
-        spectra = single.pad_transform((field * mask)[None])
-        spectra *= sums.weights[k]
-        return single.crop_inverse(spectra) * mask
-
-    def begin(k: int) -> None:
-        cell_weights(sums.weights[k].ravel(), grid.cube, grid.padded, grid.shell_map, cells[k])
-        gradient = single.crop_inverse(sums.right[k : k + 1]) * shape
-        if known:
-            gradient -= masked_product(k, fields[k])
-        residual[k] = single.transform(gradient)[0]
-
-    every = range(count)
-    in_tasks(begin, every, grid.workers)
-    if known:
-        residual -= in_fourier(apply_prior, grid.transform(fields), inverse_own, common)
-    search = direction = in_fourier(solve_cells, residual, cells, inverse_own, common)
-    half = grid.cube // 2 + 1
-    old = inner_product(residual, direction, half)
-    moves = np.empty_like(fields)
+    residual = equations.residual(fields)
+    search = direction = equations.preconditioned(residual)
+    old = equations.inner(residual, direction)
     for step in range(steps):
-        moved = in_fourier(apply_prior, search, inverse_own, common)
-
-        def advance(k: int, search: Array = search, moved: Array = moved) -> None:
-            moves[k] = single.inverse(search[k : k + 1])[0]
-            moved[k] += single.transform(masked_product(k, moves[k]))[0]
-
-        in_tasks(advance, every, grid.workers)
-        length = old / max(inner_product(search, moved, half), 1e-30)
+        moves, moved = equations.product(search)
+        length = old / max(equations.inner(search, moved), 1e-30)
         fields += np.float32(length) * moves
         if step + 1 == steps:
             break
         residual -= np.float32(length) * moved
-        direction = in_fourier(solve_cells, residual, cells, inverse_own, common)
-        new = inner_product(residual, direction, half)
+        direction = equations.preconditioned(residual)
+        new = equations.inner(residual, direction)
         search = direction + np.float32(new / max(old, 1e-30)) * search
         old = new
-    diagonal = np.zeros((grid.radius + 1, count))
-    apart = np.zeros((grid.radius + 1, count))
-    cell_variances(cells, inverse_own, common, grid.shell_map, diagonal, apart)
+    diagonal, apart = np.zeros((2, grid.radius + 1, len(fields)))
+    cell_variances(equations.cells, 1.0 / own, common, grid.shell_map, diagonal, apart)
     sizes = grid.shell_sizes[:, None]
     return ClassSolution(fields, diagonal / sizes, apart / sizes)
+
+
+class _Equations:
+    """The normal equations of the classes; fields are given by their unpadded half spectra.
+
+    So the prior and what comes close to the inverse cost no transforms, and a step of the conjugate
+    gradients costs two of each class beside those of the data term.
+    """
+
+    def __init__(
+        self, grid: Grid, sums: ClassSums, inverse_own: Array, common: Array, mask: Array
+    ) -> None:
+        self.grid, self.single, self.sums, self.mask = grid, Grid(grid.radius, 1), sums, mask
+        self.inverse_own, self.common = inverse_own, common
+        self.shape = (len(sums.weights), len(grid.shell_map))
+        self.cells = np.empty(self.shape, np.float32)
+
+    def _by_voxel(self, function: Any, values: Array, *arguments: Any) -> Array:
+        spectra, grid = values.copy(), self.grid
+        prior = (self.inverse_own, self.common, grid.shell_map)
+        in_ranges(function, self.shape[1], 16, grid.workers, *arguments, *prior, spectra)
+        return spectra
+
+    def residual(self, fields: Array) -> Array:
+        """Gradient at some fields; fills the weights of the cells too."""
+        grid, single, sums = self.grid, self.single, self.sums
+        flat = (self.mask / grid.kernel_transform).astype(np.float32)
+        known = bool(fields.any())
+        residual = np.empty(self.shape, np.complex64)
+
+        def one(k: int) -> None:
+            weights = sums.weights[k]
+            cell_weights(weights.ravel(), grid.cube, grid.padded, grid.shell_map, self.cells[k])
+            gradient = single.cropped(sums.right[k], flat)
+            if known:
+                gradient -= single.weighted(fields[k], self.mask, weights)
+            residual[k] = single.transform(gradient[None])[0]
+
+        in_tasks(one, range(len(fields)), grid.workers)
+        if known:
+            residual -= self._by_voxel(apply_prior, grid.transform(fields))
+        return residual
+
+    def preconditioned(self, values: Array) -> Array:
+        """Close to the inverse: the mask and the neighbours of a voxel are left out."""
+        return self._by_voxel(solve_cells, values, self.cells)
+
+    def product(self, search: Array) -> tuple[Array, Array]:
+        """The fields themselves, and the operator on them."""
+        single = self.single
+        fields = np.empty((len(search), *self.mask.shape), np.float32)
+        moved = self._by_voxel(apply_prior, search)
+
+        def one(k: int) -> None:
+            fields[k] = single.inverse(search[k : k + 1])[0]
+            data = single.weighted(fields[k], self.mask, self.sums.weights[k])
+            moved[k] += single.transform(data[None])[0]
+
+        in_tasks(one, range(len(search)), self.grid.workers)
+        return fields, moved
+
+    def inner(self, one: Array, other: Array) -> float:
+        """Inner product, up to the number of voxels."""
+        return float(inner_product(one, other, self.grid.cube // 2 + 1))

@@ -7,32 +7,30 @@ import numpy as np
 
 from alphacryo4d.ml3d.kernels import FAST, _corners
 from alphacryo4d.ml3d.kernels_expect import half_width
-from alphacryo4d.ml3d.kernels_registers import fetch, neighbours, scatter_members
+from alphacryo4d.ml3d.kernels_registers import fetch, neighbours, scatter_samples
 from alphacryo4d.ml3d.kernels_vector import LANES, gather8
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)
-def backproject_classes(  # type: ignore[no-untyped-def]
-    starts, places, shares, data, ctf, matrices, rows, kx, ky, last, group, inverse_noise, size,
-    sums,
+def backproject_class(  # type: ignore[no-untyped-def]
+    members, shares, data, ctf, matrices, rows, kx, ky, last, group, inverse_noise, size, sums,
 ):  # fmt: skip
-    """Add particles to the grids of their classes, each sample to its eight neighbours.
+    """Add the members of one class to its grid, each sample to its eight neighbours.
 
-    A sample needs its neighbours once, and for each of its classes four vectors of eight numbers
-    are read, added to and written: 32 multiply-adds and 256 bytes. A class gets its particles in
-    the order of ``rows``, whatever other classes are worked on with it.
+    Four vectors of eight numbers are read, added to and written for a sample: 32 multiply-adds,
+    and 256 bytes in four to eight cache lines, which set the pace.
 
     Parameters
     ----------
-    starts : (n + 1,) int64
-        Where the memberships of each particle begin.
-    places, shares : (M,) int64, (M,) float32
-        Where in ``sums`` the grid of each membership begins, and its posterior.
-    inverse_noise : (G, S) float32
+    members : (n,) int64
+        Places in ``rows`` of the particles.
+    shares : (n,) float32
+        Their posteriors.
+    inverse_noise : (G, last) float32
         Inverse noise power of every sample.
     last : int
         Samples in use; ``kx`` and ``ky`` have zeros up to a multiple of 8.
-    sums : (grids * N * N * (N // 2 + 1) * 4,) float32
+    sums : (N * N * (N // 2 + 1) * 4,) float32
         Every voxel's real and imaginary part of ``share * w c y / noise``, ``share * c^2 / noise``
         and an unused number; added to.
     Others as in :func:`alphacryo4d.ml3d.kernels_expect.expect_classes`.
@@ -43,39 +41,37 @@ def backproject_classes(  # type: ignore[no-untyped-def]
     sign = np.empty(samples, np.float32)
     ones = np.ones(samples, np.float32)
     datum = np.zeros(3 * samples, np.float32)
-    count = len(rows)
-    for i in range(count):
-        if starts[i] == starts[i + 1]:
-            continue
-        p = rows[i]
-        if i + 1 < count:
-            fetch(data[rows[i + 1]].reshape(-1), 0, 2 * last)
-            fetch(ctf[rows[i + 1]], 0, last)
+    for n in range(len(members)):
+        p = rows[members[n]]
+        if n + 1 < len(members):
+            later = rows[members[n + 1]]
+            fetch(data[later].reshape(-1), 0, 2 * last)
+            fetch(ctf[later], 0, last)
         neighbours(matrices, 6 * p, kx, ky, ones, samples, size, index, weight, sign)
-        _weigh(data[p], ctf[p], inverse_noise[group[p]], sign, datum)
-        scatter_members(
-            sums, index, weight, datum, samples, places, shares, starts[i], starts[i + 1]
-        )
+        _weigh(data[p], ctf[p], inverse_noise[group[p]], shares[n], sign, datum)
+        scatter_samples(sums, index, weight, datum, samples)
 
 
 @numba.njit(inline="always", fastmath=FAST)
-def _weigh(data, ctf, inverse, sign, datum):  # type: ignore[no-untyped-def]
+def _weigh(data, ctf, inverse, share, sign, datum):  # type: ignore[no-untyped-def]
     """Data and squared CTF as they enter the sums: real, imaginary parts, squares."""
-    samples = len(sign)
+    samples, last = len(sign), len(inverse)
     imaginary, square = datum[samples : 2 * samples], datum[2 * samples :]
-    for s in range(len(inverse)):
-        datum[s] = inverse[s] * ctf[s] * data[s, 0]
-    for s in range(len(inverse)):
-        imaginary[s] = inverse[s] * ctf[s] * data[s, 1] * sign[s]
-    for s in range(len(inverse)):
-        square[s] = inverse[s] * ctf[s] * ctf[s]
+    for s in range(last):
+        imaginary[s] = share * inverse[s] * ctf[s]
+    for s in range(last):
+        square[s] = imaginary[s] * ctf[s]
+    for s in range(last):
+        datum[s] = imaginary[s] * data[s, 0]
+    for s in range(last):
+        imaginary[s] *= data[s, 1] * sign[s]
 
 
 @numba.njit(cache=True, nogil=True)
 def fold_class(sums, size, radius, total, weighted):  # type: ignore[no-untyped-def]
     """Apply Friedel symmetry at x = 0 and move the origin from N // 4 to the first voxel.
 
-    ``sums`` (N * N * (N // 2 + 1), 4) as of :func:`backproject_classes`, zero beyond ``radius``;
+    ``sums`` (N * N * (N // 2 + 1), 4) as of :func:`backproject_class`, zero beyond ``radius``;
     ``total`` (N, N, N // 2 + 1) complex64 and ``weighted`` (N, N, N // 2 + 1) float32 get what
     lies within.
     """
@@ -248,18 +244,14 @@ def cell_variances(cells, inverse_own, common, shell_map, diagonal, apart):  # t
 
 
 @numba.njit(cache=True, nogil=True)
-def significant(soft, least, grids, starts, members, shares):  # type: ignore[no-untyped-def]
-    """Memberships of some classes: the particles' posteriors that are at least ``least``.
+def significant(soft, least, starts, members, shares):  # type: ignore[no-untyped-def]
+    """Lists of the particles of every class whose posterior is at least ``least``.
 
-    ``grids`` (K,) is the grid of a class, negative for classes that are left out. ``starts``
-    (n + 1,) gets where the memberships of a particle begin; ``members`` and ``shares`` are filled
-    with grids and posteriors, which are scaled so that those of a particle sum up as before.
-    Returns the number of memberships.
+    ``starts`` (K,) holds where the list of a class begins in ``members`` and ``shares`` and is
+    moved to its end; the posteriors that are kept are scaled to the sum of all.
     """
     count = soft.shape[1]
-    place = 0
     for i in range(len(soft)):
-        starts[i] = place
         kept = 0.0
         total = 0.0
         for k in range(count):
@@ -270,12 +262,10 @@ def significant(soft, least, grids, starts, members, shares):  # type: ignore[no
             continue
         factor = total / kept
         for k in range(count):
-            if soft[i, k] >= least and grids[k] >= 0:
-                members[place] = grids[k]
-                shares[place] = soft[i, k] * factor
-                place += 1
-    starts[len(soft)] = place
-    return place
+            if soft[i, k] >= least:
+                members[starts[k]] = i
+                shares[starts[k]] = soft[i, k] * factor
+                starts[k] += 1
 
 
 @numba.njit(fastmath=FAST, cache=True, nogil=True)

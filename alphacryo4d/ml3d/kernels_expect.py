@@ -1,9 +1,13 @@
 """Compiled loops of the expectation of classes.
 
 The floor of one sample, for K classes: 8 neighbours of 2 K numbers are read and multiplied (16 K
-multiply-adds), and 2 K numbers enter the inner products and norms twice (4 K): 20 K multiply-adds
-and 64 K bytes. Two vectors of eight a cycle make that 1.25 K cycles; a second-level cache that
-gives 32 bytes a cycle makes it 2 K cycles.
+multiply-adds), and 2 K numbers enter the inner products and norms (4 K): 20 K multiply-adds and
+64 K bytes. Two vectors of eight a cycle make that 1.25 K cycles; a second-level cache that gives 32
+bytes a cycle makes it 2 K cycles. For 20 classes, at 3.6 GHz, that is 7 and 11 ns; the loop takes 8
+ns where the grid is in the first-level cache and 15 ns where it is in the second. The references of
+20 classes at shell 11 take 4 MB: with what comes from the third level, the particles' own data and
+the posteriors, a sample takes 25 to 27 ns. Fewer bytes, not fewer operations, would be the next
+gain.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ import numba
 import numpy as np
 
 from alphacryo4d.ml3d.kernels import FAST
+from alphacryo4d.ml3d.kernels_loops import FOUR
 from alphacryo4d.ml3d.kernels_registers import (
-    FOUR,
+    AHEAD,
     MOST,
     column_scores,
     expected_sums,
@@ -67,7 +72,7 @@ def expect_classes(  # type: ignore[no-untyped-def]
     columns = posteriors.shape[1]
     shells = inverse_noise.shape[1]
     samples = len(kx)
-    index = np.empty(4 * samples, np.int32)
+    index = np.zeros(4 * samples + AHEAD, np.int32)
     weight = np.empty(8 * samples, np.float32)
     sign = np.empty(samples, np.float32)
     datum = np.zeros(3 * samples, np.float32)
@@ -148,28 +153,3 @@ def half_width(z, y, size, radius):  # type: ignore[no-untyped-def]
     z, y = min(z, size - z), min(y, size - y)
     square = radius * radius - z * z - y * y
     return min(size // 2 + 1, int(math.sqrt(square)) + 1) if square >= 0 else 0
-
-
-@numba.njit(fastmath=FAST, cache=True, nogil=True)
-def class_columns(begin, end, volumes, size, radius, grid):  # type: ignore[no-untyped-def]
-    """Lay volumes side by side as :func:`expect_classes` reads them, within a radius.
-
-    ``volumes`` (q, N, N, N // 2 + 1) complex64 have their origin at the first voxel of the cube;
-    it is moved by N // 4. Planes ``begin:end`` of ``grid``
-    (N * N * (N // 2 + 1), K / 4, 8) are filled.
-    """
-    half = size // 2 + 1
-    cosine = np.array([1.0, 0.0, -1.0, 0.0], np.float32)
-    sine = np.array([0.0, 1.0, 0.0, -1.0], np.float32)
-    for z in range(begin, end):
-        for y in range(size):
-            width = half_width(z, y, size, radius)
-            first = (z * size + y) * half
-            for k in range(len(volumes)):
-                vector, lane = k // FOUR, k % FOUR
-                line = volumes[k, z, y]
-                for x in range(width):
-                    c, s = cosine[(x + y + z) & 3], sine[(x + y + z) & 3]
-                    re, im = line[x].real, line[x].imag
-                    grid[first + x, vector, lane] = c * re - s * im
-                    grid[first + x, vector, lane + FOUR] = c * im + s * re

@@ -18,7 +18,7 @@ def _shells(z, y, size, width, line):  # type: ignore[no-untyped-def]
         line[x] = np.int32(half * np.sqrt(np.float32(x) * np.float32(x) + rest) + half)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
 def divide_by_weights(right, weights, radius, share, mean, spectrum):  # type: ignore[no-untyped-def]
     """Weighted data over weight plus a share of the shell's mean weight.
 
@@ -49,13 +49,15 @@ def divide_by_weights(right, weights, radius, share, mean, spectrum):  # type: i
                 counts[line[x]] += 1
     sums /= np.maximum(counts, 1.0)
     mean[:] = sums[: radius + 1]
-    sums *= share
+    added = (share * sums).astype(np.float32)
+    total = np.empty(size // 2 + 1, np.float32)
+    least, zero = np.float32(1e-30), np.float32(0)
     for z in range(size):
         for y in range(size):
             width = half_width(z, y, size, most)
             _shells(z, y, size, width, line)
             for x in range(width):
-                total = np.float32(weights[z, y, x] + sums[line[x]])
-                if line[x] <= radius and total > 0:
-                    value = right[z, y, x]
-                    spectrum[z, y, x] = complex(value.real / total, value.imag / total)
+                total[x] = weights[z, y, x] + added[line[x]]
+            for x in range(width):
+                factor = np.float32(1) / max(total[x], least)
+                spectrum[z, y, x] = right[z, y, x] * (factor if line[x] <= radius else zero)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numba
@@ -25,9 +26,7 @@ def in_ranges(
         for a, b in ranges:
             function(a, b, *arguments)
         return
-    with ThreadPoolExecutor(workers) as pool:
-        for future in [pool.submit(function, a, b, *arguments) for a, b in ranges]:
-            future.result()
+    _finish([_pool(workers).submit(function, a, b, *arguments) for a, b in ranges])
 
 
 def in_tasks(function: Callable[[int], None], tasks: Iterable[int], workers: int) -> None:
@@ -36,9 +35,24 @@ def in_tasks(function: Callable[[int], None], tasks: Iterable[int], workers: int
         for task in tasks:
             function(int(task))
         return
-    with ThreadPoolExecutor(workers) as pool:
-        for future in [pool.submit(function, int(task)) for task in tasks]:
-            future.result()
+    _finish([_pool(workers).submit(function, int(task)) for task in tasks])
+
+
+@functools.lru_cache(maxsize=4)
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Threads that wait for work: to make them anew takes as long as a small loop."""
+    return ThreadPoolExecutor(workers)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def _finish(futures: list[Future[Any]]) -> None:
+    """Wait for all, then raise what one of them raised."""
+    wait(futures)
+    for future in futures:
+        future.result()
 
 
 def thread_count(threads: int | None) -> int:

@@ -9,129 +9,23 @@ along x) of sample s, ``weight[j * samples + s]`` the weight of its neighbour j 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numba
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from alphacryo4d.ml3d.kernels_vector import LANES, _Code
+from alphacryo4d.ml3d.kernels_loops import FOUR, I32, LINE, Loops, constant
+from alphacryo4d.ml3d.kernels_vector import LANES
 
-FOUR = LANES // 2
 MOST = 6
 """Most vectors of columns for which sums and weights fit the registers."""
-
-_I64, _I32 = ir.IntType(64), ir.IntType(32)
-
-
-def _constant(value: int) -> Any:
-    return ir.Constant(_I64, value)
+AHEAD = 4
+"""Samples ahead for which memory is asked for; index arrays are as much longer."""
 
 
-class _Loops(_Code):
-    """Pieces of code for loops over samples."""
-
-    doubles = ir.VectorType(ir.DoubleType(), FOUR)
-    integers = ir.VectorType(_I32, LANES)
-    flags = ("contract", "reassoc", "nsz", "arcp")
-
-    def spread(self, value: Any, lanes: int = LANES) -> Any:
-        """A number in all lanes."""
-        undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
-        one = self.builder.insert_element(undefined, value, ir.Constant(_I32, 0))
-        return self.shuffled(one, undefined, [0] * lanes)
-
-    def at(self, argument: int, *terms: Any) -> Any:
-        """Pointer to an element at the sum of some places."""
-        place = terms[0]
-        for term in terms[1:]:
-            place = self.builder.add(place, term)
-        return self.pointer(argument, place)
-
-    def first(self, argument: int, sample: Any, row: Any, width: Any, offset: Any) -> Any:
-        """Place of a number of the first voxel of a pair."""
-        voxel = self.builder.sext(self.builder.load(self.at(argument, sample, row)), _I64)
-        return self.builder.add(self.builder.mul(voxel, width), offset)
-
-    def spread_at(self, argument: int, *terms: Any) -> Any:
-        return self.spread(self.builder.load(self.at(argument, *terms)))
-
-    def shuffled(self, first: Any, second: Any, lanes: list[int]) -> Any:
-        mask = ir.Constant(ir.VectorType(_I32, len(lanes)), lanes)
-        return self.builder.shuffle_vector(first, second, mask)
-
-    def all(self, value: int) -> Any:
-        """A whole number in all lanes."""
-        return ir.Constant(self.integers, [value] * LANES)
-
-    def floor(self, value: Any) -> Any:
-        kind = ir.FunctionType(self.vector, [self.vector])
-        name = f"llvm.floor.v{LANES}f32"
-        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
-        return self.builder.call(function, [value])
-
-    def next(self, value: Any) -> Any:
-        return self.builder.add(value, self.all(1))
-
-    def wrapped(self, value: Any, edge: Any) -> Any:
-        """Positions from 0 on: negative ones count from the end."""
-        negative = self.builder.icmp_signed("<", value, self.all(0))
-        return self.builder.select(negative, self.builder.add(value, edge), value)
-
-    def load_double(self, pointer: Any) -> Any:
-        """Four float32 numbers as float64."""
-        four = ir.VectorType(ir.FloatType(), FOUR)
-        place = self.builder.bitcast(pointer, four.as_pointer())
-        return self.builder.fpext(self.builder.load(place, align=4), self.doubles)
-
-    def prefetch(self, pointer: Any) -> None:
-        """Ask for the memory at a place that is soon needed."""
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
-        name = "llvm.prefetch.p0"
-        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
-        read, near, into = (ir.Constant(_I32, n) for n in (0, 3, 1))
-        self.builder.call(function, [self.builder.bitcast(pointer, byte), read, near, into])
-
-    def halves(self, first: Any, second: Any) -> Any:
-        """The four lower lanes of one vector, then the four upper lanes of the other."""
-        lower, upper = range(FOUR), range(LANES + FOUR, 2 * LANES)
-        return self.shuffled(first, second, [*lower, *upper])
-
-    def split(self, vector: Any) -> tuple[Any, Any]:
-        """The four lower and the four upper lanes."""
-        lower, upper = list(range(FOUR)), list(range(FOUR, LANES))
-        return self.shuffled(vector, vector, lower), self.shuffled(vector, vector, upper)
-
-    @contextmanager
-    def loop(self, begin: Any, end: Any, start: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
-        """A loop over numbers that carries values: the body replaces those in the list."""
-        builder = self.builder
-        before = builder.basic_block
-        head, body, after = (builder.append_basic_block(name) for name in ("head", "body", "after"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        number = builder.phi(_I64)
-        carried = [builder.phi(value.type) for value in start]
-        builder.cbranch(builder.icmp_signed("<", number, end), body, after)
-        builder.position_at_end(body)
-        values = list(carried)
-        yield number, values
-        number.add_incoming(begin, before)
-        number.add_incoming(builder.add(number, _constant(1)), builder.basic_block)
-        for phi, first, last in zip(carried, start, values, strict=True):
-            phi.add_incoming(first, before)
-            phi.add_incoming(last, builder.basic_block)
-        builder.branch(head)
-        builder.position_at_end(after)
-        values[:] = carried
-
-
-def _score_block(count: int) -> Callable[..., Any]:
+def _score_block(count: int) -> Any:
     """The operation of :func:`score_columns` for ``count`` vectors of columns."""
 
     @intrinsic
@@ -140,19 +34,25 @@ def _score_block(count: int) -> Callable[..., Any]:
         cross, norm, at, power,
     ):  # fmt: skip
         def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-            code = _Loops(context, builder, signature, values)
+            code = Loops(context, builder, signature, values)
             width, offset, samples, at = (code.whole(number) for number in (1, 2, 6, 11))
-            rows = [builder.mul(samples, _constant(j)) for j in range(8)]
+            rows = [builder.mul(samples, constant(j)) for j in range(8)]
             zero = ir.Constant(code.vector, [0.0] * LANES)
             with code.loop(code.whole(7), code.whole(8), [zero] * (2 * count + 2)) as (s, sums):
                 pairs = [code.first(3, s, rows[j], width, offset) for j in range(4)]
                 places = [place for pair in pairs for place in (pair, builder.add(pair, width))]
                 factors = [code.spread_at(4, s, rows[j]) for j in range(8)]
+                later = builder.add(s, constant(AHEAD))
+                for row in rows[:4]:
+                    pair = code.first(3, later, row, width, offset)
+                    for place in (pair, builder.add(pair, width)):
+                        for line in range(0, LANES * count, LINE):
+                            code.prefetch(code.at(0, place, constant(line)))
                 datum = code.halves(code.spread_at(5, s), code.spread_at(5, s, samples))
                 for v in range(count):
                     total = None
                     for place, factor in zip(places, factors, strict=True):
-                        value = code.load(code.at(0, place, _constant(LANES * v)))
+                        value = code.load(code.at(0, place, constant(LANES * v)))
                         part = code.times(factor, value)
                         total = part if total is None else code.add(total, part)
                     sums[v] = code.add(sums[v], code.times(datum, total))
@@ -160,18 +60,18 @@ def _score_block(count: int) -> Callable[..., Any]:
                 transfer = code.spread_at(5, s, builder.add(samples, samples))
                 for v, value in ((2 * count, datum), (2 * count + 1, transfer)):
                     sums[v] = code.add(sums[v], code.times(value, value))
-            first, last = (ir.Constant(_I32, lane) for lane in (0, LANES - 1))
+            first, last = (ir.Constant(I32, lane) for lane in (0, LANES - 1))
             whole = code.add(
                 builder.extract_element(sums[2 * count], first),
                 builder.extract_element(sums[2 * count], last),
             )
             square = builder.extract_element(sums[2 * count + 1], first)
-            builder.store(whole, code.at(12, _constant(0)))
-            builder.store(square, code.at(12, _constant(1)))
+            builder.store(whole, code.at(12, constant(0)))
+            builder.store(square, code.at(12, constant(1)))
             for v in range(2 * count):
                 both = code.add(*code.split(sums[v]))
                 argument, column = (9, v) if v < count else (10, v - count)
-                place = code.at(argument, at, _constant(FOUR * column))
+                place = code.at(argument, at, constant(FOUR * column))
                 builder.store(both, builder.bitcast(place, both.type.as_pointer()), align=4)
             return context.get_dummy_value()
 
@@ -236,40 +136,31 @@ def score_columns(  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def scatter_members(typingctx, grid, index, weight, data, samples, bases, shares, begin, end):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Add the samples of a particle to the grids of the classes it belongs to.
+def scatter_samples(typingctx, grid, index, weight, data, samples):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Add the samples of a particle to a grid whose voxels hold four numbers.
 
-    A voxel of a grid holds four numbers: ``share * weight`` times the three rows of ``data`` is
-    added to the first three. Memberships ``begin:end`` count; the grid of the class of membership
-    m begins at place ``bases[m]`` of ``grid``.
+    ``weight`` times the three rows of ``data`` is added to the first three.
     """
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        code = _Loops(context, builder, signature, values)
+        code = Loops(context, builder, signature, values)
         samples = code.whole(4)
-        rows = [builder.mul(samples, _constant(j)) for j in range(8)]
+        rows = [builder.mul(samples, constant(j)) for j in range(8)]
         zero = ir.Constant(code.vector, [0.0] * LANES)
-        with code.loop(_constant(0), samples, []) as (s, _):
+        with code.loop(constant(0), samples, []) as (s, _):
             a, d, c2 = (code.spread_at(3, s, rows[j]) for j in range(3))
             datum = code.shuffled(a, d, [0, LANES] * FOUR)
             rest = code.shuffled(c2, zero, [0, LANES] * FOUR)
             datum = code.shuffled(datum, rest, [0, 1, LANES, LANES + 1] * 2)
-            parts = []
             for j in range(4):
                 pair = code.halves(
                     code.spread_at(2, s, rows[2 * j]), code.spread_at(2, s, rows[2 * j + 1])
                 )
-                parts.append(code.times(pair, datum))
-            pairs = [code.first(1, s, rows[j], _constant(FOUR), _constant(0)) for j in range(4)]
-            with code.loop(code.whole(7), code.whole(8), []) as (m, _):
-                base = builder.load(code.at(5, m))
-                share = code.spread_at(6, m)
-                for pair, part in zip(pairs, parts, strict=True):
-                    place = code.at(0, base, pair)
-                    code.store(code.add(code.load(place), code.times(share, part)), place)
+                place = code.at(0, code.first(1, s, rows[j], constant(FOUR), constant(0)))
+                code.store(code.add(code.load(place), code.times(pair, datum)), place)
         return context.get_dummy_value()
 
-    return types.void(grid, index, weight, data, samples, bases, shares, begin, end), generate
+    return types.void(grid, index, weight, data, samples), generate
 
 
 @intrinsic
@@ -291,14 +182,14 @@ def neighbours(typingctx, matrices, place, kx, ky, factor, samples, size, index,
     """
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        code = _Loops(context, builder, signature, values)
+        code = Loops(context, builder, signature, values)
         place, samples, size = (code.whole(number) for number in (1, 5, 6))
-        turn = [code.spread_at(0, place, _constant(n)) for n in range(6)]
+        turn = [code.spread_at(0, place, constant(n)) for n in range(6)]
         zero, one, minus = (code.spread(ir.Constant(ir.FloatType(), n)) for n in (0.0, 1.0, -1.0))
-        edge = code.spread(builder.trunc(size, _I32))
+        edge = code.spread(builder.trunc(size, I32))
         half = builder.add(builder.lshr(edge, code.all(1)), code.all(1))
-        with code.loop(_constant(0), builder.lshr(samples, _constant(3)), []) as (n, _):
-            s = builder.mul(n, _constant(LANES))
+        with code.loop(constant(0), builder.lshr(samples, constant(3)), []) as (n, _):
+            s = builder.mul(n, constant(LANES))
             right, down = code.load(code.at(2, s)), code.load(code.at(3, s))
             point = [
                 code.add(code.times(right, turn[axis]), code.times(down, turn[3 + axis]))
@@ -323,12 +214,12 @@ def neighbours(typingctx, matrices, place, kx, ky, factor, samples, size, index,
                 z, y = (j >> 1, j & 1)
                 row = builder.add(builder.mul(wrapped[1][z], edge), wrapped[0][y])
                 first = builder.add(builder.mul(row, half), corner[0])
-                pointer = code.at(7, s, builder.mul(samples, _constant(j)))
+                pointer = code.at(7, s, builder.mul(samples, constant(j)))
                 builder.store(first, builder.bitcast(pointer, code.integers.as_pointer()), align=4)
                 flat = code.times((lower, upper)[z][2], (lower, upper)[y][1])
                 flat = code.times(flat, every)
                 for x, share in enumerate((lower[0], upper[0])):
-                    target = code.at(8, s, builder.mul(samples, _constant(2 * j + x)))
+                    target = code.at(8, s, builder.mul(samples, constant(2 * j + x)))
                     code.store(code.times(flat, share), target)
         return context.get_dummy_value()
 
@@ -348,12 +239,12 @@ def column_scores(  # type: ignore[no-untyped-def]
     """
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        code = _Loops(context, builder, signature, values)
+        code = Loops(context, builder, signature, values)
         shells, columns, at = (code.whole(number) for number in (3, 4, 6))
         zero = ir.Constant(code.doubles, [0.0] * FOUR)
-        with code.loop(_constant(0), builder.lshr(columns, _constant(2)), []) as (n, _):
-            column = builder.mul(n, _constant(FOUR))
-            with code.loop(_constant(1), shells, [zero, zero]) as (h, sums):
+        with code.loop(constant(0), builder.lshr(columns, constant(2)), []) as (n, _):
+            column = builder.mul(n, constant(FOUR))
+            with code.loop(constant(1), shells, [zero, zero]) as (h, sums):
                 row = builder.mul(h, columns)
                 inner, square, known = (
                     code.load_double(code.at(number, row, column)) for number in (0, 1, 7)
@@ -378,18 +269,18 @@ def expected_sums(typingctx, values, soft, shells, columns, out):  # type: ignor
     """``out[h]`` is the sum over columns of ``soft`` times ``values[h]``; values are float32."""
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        code = _Loops(context, builder, signature, values)
+        code = Loops(context, builder, signature, values)
         shells, columns = code.whole(2), code.whole(3)
         zero = ir.Constant(code.doubles, [0.0] * FOUR)
-        with code.loop(_constant(1), shells, []) as (h, _):
-            row, last = builder.mul(h, columns), builder.lshr(columns, _constant(2))
-            with code.loop(_constant(0), last, [zero]) as (n, sums):
-                column = builder.mul(n, _constant(FOUR))
+        with code.loop(constant(1), shells, []) as (h, _):
+            row, last = builder.mul(h, columns), builder.lshr(columns, constant(2))
+            with code.loop(constant(0), last, [zero]) as (n, sums):
+                column = builder.mul(n, constant(FOUR))
                 place = builder.bitcast(code.at(1, column), code.doubles.as_pointer())
                 soft = builder.load(place, align=8)
                 part = code.times(soft, code.load_double(code.at(0, row, column)))
                 sums[0] = code.add(sums[0], part)
-            parts = [builder.extract_element(sums[0], ir.Constant(_I32, n)) for n in range(FOUR)]
+            parts = [builder.extract_element(sums[0], ir.Constant(I32, n)) for n in range(FOUR)]
             total = code.add(code.add(parts[0], parts[2]), code.add(parts[1], parts[3]))
             builder.store(total, code.at(4, h))
         return context.get_dummy_value()
@@ -402,10 +293,10 @@ def fetch(typingctx, array, begin, end):  # type: ignore[no-untyped-def]  # noqa
     """Ask the memory for the numbers ``begin:end`` of a flat array that are soon needed."""
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        code = _Loops(context, builder, signature, values)
-        begin, line = code.whole(1), _constant(2 * LANES)
+        code = Loops(context, builder, signature, values)
+        begin, line = code.whole(1), constant(LINE)
         count = builder.udiv(builder.sub(code.whole(2), begin), line)
-        with code.loop(_constant(0), builder.add(count, _constant(1)), []) as (n, _):
+        with code.loop(constant(0), builder.add(count, constant(1)), []) as (n, _):
             code.prefetch(code.at(0, begin, builder.mul(n, line)))
         return context.get_dummy_value()
 

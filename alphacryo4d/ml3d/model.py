@@ -17,14 +17,22 @@ import numpy as np
 import scipy.fft
 
 from alphacryo4d.ml3d.kernels import columns_inward
-from alphacryo4d.ml3d.kernels_expect import class_columns
+from alphacryo4d.ml3d.kernels_fourier import (
+    lines_back,
+    lines_forward,
+    plan_of,
+    planes_back,
+    planes_forward,
+    weigh_lines,
+)
 from alphacryo4d.ml3d.kernels_linear import (
     apply_voxel_matrices,
     apply_weights,
     in_ranges,
+    in_tasks,
     invert_precision,
 )
-from alphacryo4d.ml3d.kernels_registers import FOUR
+from alphacryo4d.ml3d.kernels_loops import FOUR
 from alphacryo4d.ml3d.kernels_vector import whole_vectors
 
 Array = np.ndarray[Any, Any]
@@ -131,6 +139,41 @@ class Grid:
         part = scipy.fft.ifft(part, axis=2, workers=w)[:, :, :m]
         return 8.0 * np.ascontiguousarray(scipy.fft.irfft(part, n=n, axis=3, workers=w)[..., :m])
 
+    @property
+    def used(self) -> int:
+        """Voxels of the padded grid from the origin on that samples reach."""
+        return 2 * self.radius + 2
+
+    @cached_property
+    def _plan(self) -> tuple[Array, ...]:
+        return plan_of(self.cube, self.used)
+
+    def _work(self) -> Array:
+        return np.empty((self.cube, self.padded, 2 * whole_vectors(self.used)), np.float32)
+
+    def weighted(
+        self, cube: Array, shape: Array, weights: Array, right: Array | None = None
+    ) -> Array:
+        """``shape`` times what :meth:`crop_inverse` makes of ``weights`` times the transform.
+
+        Of one cube (n, n, n) times ``shape`` alike; ``weights`` (N, N, N // 2 + 1) float32 are zero
+        where no samples are. With ``right`` (alike, complex64), of ``right`` less this product. In
+        one thread.
+        """
+        work, result = self._work(), np.empty(cube.shape, np.float32)
+        planes_forward(cube, shape, self._plan, work)
+        nothing = np.empty((0, 0, 0), np.complex64)
+        weigh_lines(work, weights, nothing if right is None else right, self.used, self._plan)
+        planes_back(work, shape, self._plan, result)
+        return result
+
+    def cropped(self, spectrum: Array, shape: Array) -> Array:
+        """``shape`` times :meth:`crop_inverse` of one spectrum, zero where no samples are."""
+        work, result = self._work(), np.empty(shape.shape, np.float32)
+        lines_back(spectrum, self.used, self._plan, work)
+        planes_back(work, shape, self._plan, result)
+        return result
+
     def references(self, cubes: Array, out: Array | None = None) -> Array:
         """Columns of the kernels' grid from cubes (q, n, n, n), origin at n // 2: (voxels, 2 K)."""
         columns = whole_vectors(len(cubes))
@@ -144,10 +187,17 @@ class Grid:
 
         Four real parts come before the imaginary parts of the same four columns.
         """
-        grid = aligned_zeros((self.voxels, -(-len(cubes) // FOUR), 2 * FOUR))
-        spectra = self.pad_transform(cubes / self.kernel_transform)
-        within = 2 * self.radius + 3
-        in_ranges(class_columns, self.padded, 16, self.workers, spectra, self.padded, within, grid)
+        vectors = -(-len(cubes) // FOUR)
+        grid = aligned_zeros((self.voxels, vectors, 2 * FOUR))
+        shape, cubes = 1 / self.kernel_transform, np.ascontiguousarray(cubes, np.float32)
+
+        def one(vector: int) -> None:
+            work = self._work()
+            for lane, cube in enumerate(cubes[FOUR * vector : FOUR * vector + FOUR]):
+                planes_forward(cube, shape, self._plan, work)
+                lines_forward(work, self.used, self._plan, vector, lane, grid)
+
+        in_tasks(one, range(vectors), self.workers)
         return grid
 
     def transform(self, cubes: Array) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.fft
 
 from alphacryo4d.ml3d.images import PreparedImages
-from alphacryo4d.ml3d.kernels_classes import backproject_classes, cell_weights, fold_class
+from alphacryo4d.ml3d.kernels_classes import backproject_class, cell_weights, fold_class
 from alphacryo4d.ml3d.kernels_final import divide_by_weights
 from alphacryo4d.ml3d.kernels_linear import thread_count
 from alphacryo4d.ml3d.model import Grid, aligned_zeros
@@ -129,7 +129,7 @@ def reconstruct(
         By fold, then class; classes without particles are left out.
     """
     columns = labels.reshape(len(images), -1)
-    half = np.asarray(split_halves(len(images)) if halves is None else halves, np.int64)
+    half = split_halves(len(images)) if halves is None else np.asarray(halves, np.int8)
     work = [
         (fold, int(label))
         for fold in range(columns.shape[1])
@@ -145,7 +145,7 @@ def reconstruct(
             if check is not None:
                 check()
             rows = np.flatnonzero(columns[:, fold] == label)
-            waiting.append(pool.submit(_one_volume, every, grid, rows, half, fold, label))
+            waiting.append(pool.submit(_one_volume, every, grid, rows, half[rows], fold, label))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
             progress(done, len(work))
@@ -161,21 +161,14 @@ class _Samples:
     images: PreparedImages
     source: Callable[[Array], PreparedImages] | None
 
-    def blocks(self, rows: Array, half: Array) -> Iterator[tuple[PreparedImages, Array, Array]]:
-        """Prepared images, and which of them to use with their halves: first one, then the other.
-
-        The grid of one half fits the cache better than two.
-        """
+    def blocks(self, rows: Array) -> Iterator[tuple[PreparedImages, Array]]:
+        """Prepared images, and which of them to use, for some rows."""
         if self.source is None:
-            chosen = self.images.sorted_rows(rows)
-            chosen = chosen[np.argsort(half[chosen], kind="stable")]
-            yield self.images, chosen, half[chosen]
+            yield self.images, self.images.sorted_rows(rows)
             return
         for start in range(0, len(rows), _BLOCK):
-            some = rows[start : start + _BLOCK]
-            part = self.source(some)
-            chosen = part.order[np.argsort(half[some][part.order], kind="stable")]
-            yield part, chosen, half[some][chosen]
+            part = self.source(rows[start : start + _BLOCK])
+            yield part, part.order
 
 
 def _one_volume(
@@ -183,15 +176,16 @@ def _one_volume(
 ) -> Reconstruction:
     images = samples.images
     sums = aligned_zeros((2, grid.voxels, 4))
-    for part, chosen, side in samples.blocks(rows, half):
-        view = View(part, chosen, grid)
-        ones = np.ones((view.groups, view.last), np.float32)
-        for turn in view.turns:
-            backproject_classes(
-                np.arange(len(chosen) + 1), side * sums[0].size, np.ones(len(chosen), np.float32),
-                part.data, part.ctf, turn.ravel(), chosen, *view.positions, view.last, part.group,
-                ones, grid.padded, sums.reshape(-1),
-            )  # fmt: skip
+    for side in (0, 1):
+        for part, chosen in samples.blocks(rows[half == side]):
+            view = View(part, chosen, grid)
+            ones = np.ones((view.groups, view.last), np.float32)
+            for turn in view.turns:
+                backproject_class(
+                    np.arange(len(chosen)), np.ones(len(chosen), np.float32), part.data, part.ctf,
+                    turn.ravel(), chosen, *view.positions, view.last, part.group, ones,
+                    grid.padded, sums[side].reshape(-1),
+                )  # fmt: skip
     halves = np.stack([_to_map(images, grid, sums[side]) for side in (0, 1)])
     fsc = shell_correlation(halves[0], halves[1])
     sums[0] += sums[1]
@@ -214,28 +208,23 @@ def _to_map(images: PreparedImages, grid: Grid, sums: Array) -> Array:
     spectrum = np.zeros(shape, np.complex64)
     mean = np.empty(grid.radius + 1)
     divide_by_weights(right, weights, grid.radius, _SHARE, mean, spectrum)
-    cube = grid.crop_inverse(spectrum[None]) / 8 / grid.kernel_transform
-    cube += _least_squares_step(grid, right, weights, mean, cube)
+    flat = 1 / grid.kernel_transform
+    cube = grid.cropped(spectrum, flat) / np.float32(8)
+    cube += _least_squares_step(grid, grid.weighted(cube, flat, weights, right), weights, mean)
     start = (edge - images.box) // 2
     inside = slice(start, start + images.box)
-    return without_corners(cube[0, inside, inside, inside] * np.float32(images.box))
+    return without_corners(cube[inside, inside, inside] * np.float32(images.box))
 
 
-def _least_squares_step(
-    grid: Grid, right: Array, weights: Array, mean: Array, cube: Array
-) -> Array:
+def _least_squares_step(grid: Grid, residual: Array, weights: Array, mean: Array) -> Array:
     """Residual of the normal equations at a cube over the weights around every voxel."""
-    kernel = grid.kernel_transform
-    spectra = grid.pad_transform(cube / kernel)
-    spectra *= weights
-    np.subtract(right, spectra, out=spectra)
-    residual = grid.crop_inverse(spectra) / kernel
     around = np.empty(len(grid.shell_map), np.float32)
     cell_weights(weights.ravel(), grid.cube, grid.padded, grid.shell_map, around)
     precision = (_DAMPING * 8 * mean).astype(np.float32)[grid.shell_map]
     inverse = 1 / np.maximum(around + precision, np.float32(1e-30))
     inverse[grid.shell_map < 0] = 0
-    return grid.inverse(grid.transform(residual) * inverse)
+    step: Array = grid.inverse(grid.transform(residual[None]) * inverse)[0]
+    return step
 
 
 def without_corners(volume: Array, width: float = 3.0) -> Array:

@@ -17,7 +17,7 @@ from alphacryo4d.ml3d.kernels_components import (
 )
 from alphacryo4d.ml3d.kernels_expect import expect_classes
 from alphacryo4d.ml3d.kernels_linear import in_ranges
-from alphacryo4d.ml3d.kernels_registers import FOUR
+from alphacryo4d.ml3d.kernels_loops import FOUR
 from alphacryo4d.ml3d.kernels_vector import whole_vectors
 from alphacryo4d.ml3d.model import Grid
 
@@ -153,7 +153,8 @@ def expect(
     """
     images, n, grid = view.images, len(view.rows), view.grid
     matrices, positions, starts = view.matrices.ravel(), view.positions, view.starts
-    columns = FOUR * references.shape[1]
+    _, vectors, _ = references.shape
+    columns = FOUR * vectors
     logs = np.full(columns, _CLOSED, np.float32)
     logs[: len(weights)] = np.log(np.maximum(weights, 1e-12))
     posteriors = np.empty((n, columns), np.float32)

@@ -5,7 +5,13 @@ from blobs import make_blobs, random_states
 from alphacryo4d.ml3d import sums
 from alphacryo4d.ml3d.class_volumes import class_sums, solve_classes
 from alphacryo4d.ml3d.components import data_power
-from alphacryo4d.ml3d.kernels_classes import apply_prior, cell_variances, solve_cells
+from alphacryo4d.ml3d.kernels_classes import (
+    apply_prior,
+    cell_variances,
+    cell_weights,
+    solve_cells,
+)
+from alphacryo4d.ml3d.kernels_linear import sine
 from alphacryo4d.ml3d.model import Grid, solve_volumes
 from alphacryo4d.ml3d.sums import View, component_products, expect, project_back
 
@@ -70,6 +76,38 @@ def test_expectation_agrees_with_brute_force(view, cubes):
         expected = np.exp(score - top) / np.exp(score - top).sum()
         assert found.evidence[i] == pytest.approx(top + np.log(np.exp(score - top).sum()), rel=1e-5)
         assert np.abs(found.posteriors[i] - expected).max() < 2e-4
+
+
+@pytest.mark.parametrize("classes", [1, 5, 29])
+def test_any_number_of_classes_is_scored_as_by_brute_force(view, classes):
+    """Blocks of columns that fill the registers, some of them, or more; own share taken off."""
+    rng = np.random.default_rng(classes)
+    some = rng.standard_normal((classes, *[view.grid.cube] * 3)).astype(np.float32) * 0.005
+    noise, images = data_power(view) + 1, view.images
+    before = rng.dirichlet(np.ones(classes), 40).astype(np.float32)
+    uncertainty = rng.random((view.grid.radius + 1, classes)) * 0.01
+    found = expect(
+        view, view.grid.class_references(some), 1 / noise, np.ones(classes), before=before,
+        uncertainty=uncertainty,
+    )  # fmt: skip
+    grids = full_grid(view, some)
+    for i in (0, 17):
+        row, shell = view.rows[i], images.shell[: view.last]
+        data = images.data[row, : view.last].astype(float) @ [1, 1j]
+        ctf = images.ctf[row, : view.last].astype(float)
+        power = np.abs(data) ** 2 - np.abs(data - ctf * slices(view, grids, row)) ** 2
+        power -= 2 * ctf**2 * (uncertainty[shell] * before[i]).T
+        score = (power / noise[0, shell])[:, 1:].sum(axis=1)
+        assert found.posteriors[i].shape == (classes,)
+        expected = np.exp(score - np.logaddexp.reduce(score))
+        assert np.abs(found.posteriors[i] - expected).max() < 2e-4
+        assert classes == 1 or np.sort(expected)[-2] > 0.01
+        assert found.evidence[i] == pytest.approx(np.logaddexp.reduce(score), rel=1e-5)
+
+
+def test_references_of_components_are_not_taken_for_those_of_classes(view, cubes):
+    with pytest.raises(ValueError, match="unpack"):
+        expect(view, view.grid.references(cubes), 1 / data_power(view), np.ones(3))
 
 
 def test_noise_is_the_expected_power_that_remains(view, cubes):
@@ -164,6 +202,53 @@ def test_shared_prior_of_the_classes_is_inverted_exactly():
     assert np.allclose(diagonal, expected, rtol=1e-6)
     assert np.allclose(apart, deviations, rtol=1e-6)
     assert not solved[:, 3].any()
+
+
+def test_weights_around_a_voxel_agree_with_brute_force():
+    grid = Grid(5, 1)
+    n, m = grid.padded, grid.cube
+    half = np.random.default_rng(3).random((n, n, n // 2 + 1)).astype(np.float32)
+    back = -np.arange(n) % n
+    half[..., 0] = 0.5 * (half + half[back][:, back])[..., 0]
+    full = np.concatenate([half, half[back][:, back, n // 2 - 1 : 0 : -1]], axis=2)
+    total = sum(
+        0.5 ** np.abs(step).sum() * np.roll(full, step, (0, 1, 2))
+        for step in np.array(list(np.ndindex(3, 3, 3))) - 1
+    )
+    found = np.empty(len(grid.shell_map), np.float32)
+    cell_weights(half.ravel(), m, n, grid.shell_map, found)
+    expected = total[::2, ::2, ::2][..., : m // 2 + 1].ravel()
+    expected[grid.shell_map < 0] = 0
+    assert np.allclose(found, expected, rtol=1e-5)
+
+
+def test_classes_and_components_solve_the_same_equations(view):
+    """Without a common part of the prior, one class is one component."""
+    grid, noise = view.grid, data_power(view)
+    noise[:, 0] = noise[:, 1]
+    ones = np.ones((40, 1), np.float32)
+    own = np.linspace(90, 10, grid.radius + 1)[:, None]
+    mask = np.random.default_rng(5).random([grid.cube] * 3).astype(np.float32)
+    field = np.zeros((1, *mask.shape), np.float32)
+    for steps in (2, 3):
+        right, weights = project_back(view, 1 / noise, ones, ones)
+        precision = (1 / own)[:, :, None].astype(np.float32)
+        expected = solve_volumes(
+            grid, right, weights, precision, mask=mask, start=field, steps=steps
+        )
+        found = solve_classes(
+            grid, class_sums(view, 1 / noise, ones), own, np.zeros(len(own)), mask=mask,
+            start=field, steps=steps,
+        )  # fmt: skip
+        field = found.fields
+        scale = np.abs(field).max()
+        assert np.abs(field - expected.fields).max() < 1e-4 * scale
+        assert np.allclose(found.variance[:, 0], expected.variance[:, 0, 0], rtol=1e-4)
+
+
+def test_sine_of_the_transfer_function():
+    angles = np.linspace(-2e4, 2e4, 100_001)
+    assert np.abs(np.array([sine(angle) for angle in angles]) - np.sin(angles)).max() < 1e-8
 
 
 def test_classes_without_data_stay_at_their_mean(view):

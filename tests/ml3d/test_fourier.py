@@ -1,0 +1,82 @@
+"""The transforms of the normal equations against numpy's."""
+
+import numpy as np
+import pytest
+
+from alphacryo4d.ml3d.kernels_butterflies import radices, transform_rows
+from alphacryo4d.ml3d.model import Grid
+
+
+@pytest.mark.parametrize("length", [2, 6, 20, 22, 24, 28, 30, 36, 42, 44, 64, 66, 70, 72])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_rows_are_transformed_as_numpy_does(length, sign):
+    rng = np.random.default_rng(length)
+    rows = rng.standard_normal((length, 2, 16)).astype(np.float32)
+    numbers = rows[:, 0] + 1j * rows[:, 1]
+    expected = np.fft.fft(numbers, axis=0) if sign < 0 else length * np.fft.ifft(numbers, axis=0)
+    found = transform_rows(
+        rows.ravel().copy(), np.empty(rows.size, np.float32), length, 16, *radices(length),
+        np.float32(sign),
+    ).reshape(rows.shape)  # fmt: skip
+    error = np.abs(found[:, 0] + 1j * found[:, 1] - expected).max()
+    assert error < 1e-6 * np.abs(expected).max()
+
+
+@pytest.fixture(scope="module", params=[3, 10, 13])
+def grid(request):
+    return Grid(request.param, 1)
+
+
+@pytest.fixture(scope="module")
+def field(grid):
+    """A cube, its shape, weights where samples reach, and the padded transform."""
+    rng, n, m = np.random.default_rng(1), grid.padded, grid.cube
+    cube, shape = rng.standard_normal((2, m, m, m)).astype(np.float32)
+    weights = rng.random((n, n, n // 2 + 1)).astype(np.float32)
+    k = np.abs(np.fft.fftfreq(n, 1 / n))
+    far = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(n // 2 + 1) ** 2)
+    weights[far >= grid.used] = 0
+    padded = np.zeros((n, n, n))
+    padded[:m, :m, :m] = cube.astype(float) * shape
+    return cube, shape, weights, np.fft.rfftn(padded)
+
+
+def cropped(spectrum, m):
+    """The first voxels of the inverse transform, times eight."""
+    n = len(spectrum)
+    return 8 * np.fft.irfftn(spectrum, s=(n, n, n), axes=(0, 1, 2))[:m, :m, :m]
+
+
+def test_weights_between_two_transforms(grid, field):
+    cube, shape, weights, spectrum = field
+    expected = cropped(spectrum * weights, grid.cube) * shape
+    found = grid.weighted(cube, shape, weights)
+    assert np.abs(found - expected).max() < 2e-6 * np.abs(expected).max()
+    right = (spectrum[::-1] * (weights > 0)).astype(np.complex64)
+    expected = cropped(right, grid.cube) * shape - expected
+    found = grid.weighted(cube, shape, weights, right)
+    assert np.abs(found - expected).max() < 2e-6 * np.abs(expected).max()
+
+
+def test_spectrum_to_cube(grid, field):
+    _, shape, weights, spectrum = field
+    some = (spectrum * weights).astype(np.complex64)
+    expected = cropped(some, grid.cube) * shape
+    assert np.abs(grid.cropped(some, shape) - expected).max() < 2e-6 * np.abs(expected).max()
+
+
+def test_references_of_classes_are_those_of_components_in_another_order(grid):
+    rng = np.random.default_rng(2)
+    cubes = rng.standard_normal((6, *[grid.cube] * 3)).astype(np.float32)
+    other = grid.references(cubes)
+    found = grid.class_references(cubes)
+    assert found.shape == (grid.voxels, 2, 8)
+    n = grid.padded
+    k = np.abs(np.fft.fftfreq(n, 1 / n))
+    far = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(n // 2 + 1) ** 2)
+    near = (far < grid.used).ravel()
+    for column in range(6):
+        vector, lane = divmod(column, 4)
+        for part in (0, 1):
+            one, two = found[near, vector, lane + 4 * part], other[near, column + 8 * part]
+            assert np.abs(one - two).max() < 2e-6 * np.abs(other).max()
