@@ -119,6 +119,18 @@ def job_options(command: Command) -> Command:
     return command
 
 
+def answer(results: Iterable[Path], *, as_json: bool) -> None:
+    """Result paths on stdout, one a line or as one JSON object."""
+    paths = [str(path) for path in results]
+    if as_json:
+        import json
+
+        click.echo(json.dumps({"results": paths}))
+    else:
+        for path in paths:
+            click.echo(path)
+
+
 def _option_type(annotation: Any, metadata: typing.Mapping[str, Any]) -> Any:
     if metadata["choices"]:
         return click.Choice(metadata["choices"])

@@ -5,8 +5,8 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+from small_particles import four_arms
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI", "").lower() == "true"
@@ -50,19 +50,7 @@ def _needed_programs(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def easy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of 800 particles (32 px of 5 A) of four very different states, with their truth."""
-    from alphacryo4d.assessment.conformers import Atoms
-    from alphacryo4d.assessment.options import SimulateOptions
-    from alphacryo4d.assessment.stage import write_simulation
-
-    rng = np.random.default_rng(7)
-    body = rng.normal(scale=(9, 14, 22), size=(300, 3))
-    conformers = []
-    for place in ((30, 0, 0), (0, 34, 10), (-20, -20, 20), (5, 10, -45)):
-        arm = rng.normal(scale=6.0, size=(150, 3)) + place
-        conformers.append(Atoms(np.vstack([body, arm]), np.full(450, 6.0)))
     folder = tmp_path_factory.mktemp("easy")
-    options = SimulateOptions(
-        particles_per_state=200, box=32, pixel_size=5.0, snr=0.5, snr_box=32, atom_sigma=3.0
+    return four_arms(
+        folder, particles_per_state=200, box=32, pixel_size=5.0, snr=0.5, snr_box=32, atom_sigma=3.0
     )
-    write_simulation(conformers, folder, options=options, seed=3)
-    return folder

@@ -22,10 +22,10 @@ from alphacryo4d.resample.motion import (
     apply_motion,
     background,
     mirror,
-    resize,
     rotation_matrix,
     rotations,
 )
+from alphacryo4d.resample.volumes import fourier_resize
 
 Array = np.ndarray[Any, Any]
 
@@ -195,8 +195,8 @@ class Aligner:
         self.coarse_box = working_box(self.box, voxel_size, options.coarse_resolution, 2.0)
         self.fine_box = working_box(self.box, voxel_size, options.fine_resolution, 3.0)
         reference = reference - background(reference)
-        self.coarse = Comparison(resize(reference, self.coarse_box))
-        self.fine = Comparison(resize(reference, self.fine_box))
+        self.coarse = Comparison(fourier_resize(reference, self.coarse_box))
+        self.fine = Comparison(fourier_resize(reference, self.fine_box))
         count = int(np.ceil(8 * np.pi**2 / np.radians(options.angular_step) ** 3))
         self.grid = rotations(count)
 
@@ -216,10 +216,10 @@ class Aligner:
         if not np.ptp(volume) > 0:
             return IDENTITY, 0.0, 0.0
         volume = volume - background(volume)
-        fine = ndimage.spline_filter(resize(volume, self.fine_box).astype(np.float64), 3)
+        fine = ndimage.spline_filter(fourier_resize(volume, self.fine_box).astype(np.float64), 3)
         before = self.fine.correlation(fine, IDENTITY)
         best, score = IDENTITY, before
-        small = resize(volume, self.coarse_box).astype(np.float64)
+        small = fourier_resize(volume, self.coarse_box).astype(np.float64)
         coarse = ndimage.spline_filter(small, 3)
         if both:
             near = self.coarse.refine(coarse, IDENTITY)

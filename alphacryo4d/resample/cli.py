@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.options import (
     CONTEXT,
     OPTICS,
+    answer,
     build_settings,
     gpu_option,
     input_option,
@@ -88,7 +88,7 @@ def resample(
         deadline=_deadline(max_time),
         **run,
     )
-    _answer(results, as_json=as_json)
+    answer(results, as_json=as_json)
 
 
 def _sound_input(table: Path, output: Path, values: dict[str, Any], *, write: bool) -> Path:
@@ -111,14 +111,6 @@ def _deadline(max_time: float | None) -> Any:
     from alphacryo4d.job import Deadline
 
     return Deadline(max_time)
-
-
-def _answer(results: list[Path], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"results": [str(path) for path in results]}))
-    else:
-        for path in results:
-            click.echo(path)
 
 
 def _plan(
@@ -157,30 +149,12 @@ def _plan(
 @output_option("Folder of the stage.")
 @settings_options(ResampleOptions, only=("folds", "batch_size"))
 @job_options
-def split_command(
-    input_path: Path,
-    output_path: Path,
-    seed: int,
-    overwrite: bool,
-    resume: bool,
-    dry_run: bool,
-    as_json: bool,
-    **values: Any,
-) -> None:
+def split_command(input_path: Path, output_path: Path, as_json: bool, **values: Any) -> None:
     """Batches, groups and folds: groups.npy and the tables of every batch and fold."""
     options = build_settings(ResampleOptions, values)
     from alphacryo4d.resample.steps_stage import run_split
 
-    results = run_split(
-        input_path,
-        output_path,
-        options=options,
-        seed=seed,
-        overwrite=overwrite,
-        resume=resume,
-        dry_run=dry_run,
-    )
-    _answer(results, as_json=as_json)
+    answer(run_split(input_path, output_path, options=options, **values), as_json=as_json)
 
 
 @resample.command("shuffle", context_settings=CONTEXT)
@@ -188,30 +162,12 @@ def split_command(
 @output_option("Folder for the tables of its folds.")
 @settings_options(ResampleOptions, only=("folds",))
 @job_options
-def shuffle_command(
-    input_path: Path,
-    output_path: Path,
-    seed: int,
-    overwrite: bool,
-    resume: bool,
-    dry_run: bool,
-    as_json: bool,
-    **values: Any,
-) -> None:
+def shuffle_command(input_path: Path, output_path: Path, as_json: bool, **values: Any) -> None:
     """Folds of one batch: union123.star and so on, every particle in M of M+1."""
     options = build_settings(ResampleOptions, values)
     from alphacryo4d.resample.steps_stage import run_shuffle
 
-    results = run_shuffle(
-        input_path,
-        output_path,
-        options=options,
-        seed=seed,
-        overwrite=overwrite,
-        resume=resume,
-        dry_run=dry_run,
-    )
-    _answer(results, as_json=as_json)
+    answer(run_shuffle(input_path, output_path, options=options, **values), as_json=as_json)
 
 
 @resample.command("classify", context_settings=CONTEXT)
@@ -257,7 +213,7 @@ def classify_command(input_path: Path, output_path: Path, **values: Any) -> None
         deadline=_deadline(max_time),
         **run,
     )
-    _answer(results, as_json=as_json)
+    answer(results, as_json=as_json)
 
 
 for command in (components_command, consensus_command, align_command, collect_command):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import click
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.options import (
     CONTEXT,
+    answer,
     build_settings,
     input_option,
     job_options,
@@ -62,7 +62,4 @@ def components_command(input_path: Path, output_path: Path, **values: Any) -> No
         overwrite=values["overwrite"],
         resume=values["resume"],
     )
-    if values["as_json"]:
-        click.echo(json.dumps({"results": [str(path) for path in results]}))
-    else:
-        click.echo("\n".join(map(str, results)))
+    answer(results, as_json=values["as_json"])

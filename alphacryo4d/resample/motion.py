@@ -131,49 +131,6 @@ def mirror(volume: Array) -> Array:
     return np.roll(flipped, even, axis=(0, 1, 2))
 
 
-def resize(volume: Array, box: int) -> Array:
-    """Fourier crop or pad: the same field of view with another number of voxels.
-
-    Parameters
-    ----------
-    volume : (n, n, n) array
-        Density.
-    box : int
-        New number of voxels along an edge; the voxel size becomes ``n / box`` as large.
-
-    Returns
-    -------
-    (box, box, box) float32 array
-        Same density at the same positions from the origin.
-    """
-    n = volume.shape[0]
-    if box == n:
-        return np.asarray(volume, np.float32)
-    spectrum = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(volume)))
-    small = min(n, box)
-    inside = slice(n // 2 - small // 2, n // 2 - small // 2 + small)
-    place = slice(box // 2 - small // 2, box // 2 - small // 2 + small)
-    resized = np.zeros((box, box, box), complex)
-    resized[place, place, place] = spectrum[inside, inside, inside]
-    if small % 2 == 0:
-        _share_nyquist(resized, box // 2 - small // 2, box, small)
-    density = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(resized)).real)
-    return np.asarray(density * (box / n) ** 3, np.float32)
-
-
-def _share_nyquist(spectrum: Array, first: int, box: int, small: int) -> None:
-    """Keep the Nyquist planes of an even box Hermitian after cropping or padding."""
-    last = first + small
-    for axis in range(3):
-        plane = [slice(None)] * 3
-        plane[axis] = slice(first, first + 1)
-        if last < box:
-            partner = list(plane)
-            partner[axis] = slice(last, last + 1)
-            spectrum[tuple(plane)] /= 2
-            spectrum[tuple(partner)] = spectrum[tuple(plane)]
-
-
 def repad(volume: Array, box: int) -> Array:
     """Crop or pad in real space: the same voxel size, another field of view.
 

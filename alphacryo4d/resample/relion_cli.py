@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import click
 from alphacryo4d.options import (
     CONTEXT,
     PATH,
+    answer,
     build_settings,
     gpu_option,
     input_option,
@@ -25,14 +25,6 @@ from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.resample.align_options import AlignOptions
 
 logger = logging.getLogger(__name__)
-
-
-def _answer(results: list[Path], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"results": [str(path) for path in results]}))
-    else:
-        for path in results:
-            click.echo(path)
 
 
 @click.command("consensus", context_settings=CONTEXT)
@@ -50,9 +42,6 @@ def consensus_command(
     threads: int | None,
     gpu: str | None,
     max_time: float | None,
-    seed: int,
-    overwrite: bool,
-    resume: bool,
     dry_run: bool,
     as_json: bool,
     **values: Any,
@@ -72,28 +61,12 @@ def consensus_command(
     consensus = build_settings(ConsensusOptions, values)
     relion = build_settings(RelionOptions, values)
     resources = ConsensusResources(threads or 1, gpu, Deadline(max_time))
+    asked: dict[str, Any] = {"consensus": consensus, "relion": relion, "resources": resources}
     if dry_run:
-        text = plan_consensus(
-            input_path,
-            output_path,
-            consensus=consensus,
-            relion=relion,
-            resources=resources,
-            seed=seed,
-        )
+        text = plan_consensus(input_path, output_path, **asked, seed=values["seed"])
         click.echo(text, nl=False)
         return
-    results = run_consensus(
-        input_path,
-        output_path,
-        consensus=consensus,
-        relion=relion,
-        resources=resources,
-        seed=seed,
-        overwrite=overwrite,
-        resume=resume,
-    )
-    _answer(results, as_json=as_json)
+    answer(run_consensus(input_path, output_path, **asked, **values), as_json=as_json)
 
 
 @click.command("align", context_settings=CONTEXT)
@@ -109,10 +82,6 @@ def align_command(
     input_path: Path | None,
     output_path: Path,
     reference: Path | None,
-    threads: int | None,
-    seed: int,
-    overwrite: bool,
-    resume: bool,
     dry_run: bool,
     as_json: bool,
     **values: Any,
@@ -121,7 +90,7 @@ def align_command(
 
     Maps that are aligned already stay as they are.
     """
-    del seed
+    del values["seed"]
     from alphacryo4d.errors import InputError, UsageError
     from alphacryo4d.resample.align_stage import run_align
 
@@ -137,16 +106,8 @@ def align_command(
     if dry_run:
         logger.info("would align %d maps to %s", len(chosen), reference or "their mean")
         return
-    results = run_align(
-        chosen,
-        output_path,
-        options=options,
-        reference=reference,
-        threads=threads,
-        overwrite=overwrite,
-        resume=resume,
-    )
-    _answer(results, as_json=as_json)
+    results = run_align(chosen, output_path, options=options, reference=reference, **values)
+    answer(results, as_json=as_json)
 
 
 @click.command("collect", context_settings=CONTEXT)
@@ -163,21 +124,16 @@ def collect_command(
     output_path: Path,
     maps: Path,
     box: int | None,
-    seed: int,
-    overwrite: bool,
-    resume: bool,
     dry_run: bool,
     as_json: bool,
+    **values: Any,
 ) -> None:
     """Take maps from elsewhere: volumes.star, volumes.npy and assignments.npy."""
-    del seed
+    del values["seed"]
     from alphacryo4d.resample.collect_stage import find_maps, run_collect
 
     if dry_run:
         for one in find_maps(maps):
             click.echo(one.path)
         return
-    results = run_collect(
-        input_path, maps, output_path, box=box, overwrite=overwrite, resume=resume
-    )
-    _answer(results, as_json=as_json)
+    answer(run_collect(input_path, maps, output_path, box=box, **values), as_json=as_json)

@@ -10,7 +10,7 @@ from scipy import fft
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
 
-def fourier_resize(volume: FloatArray, box: int) -> FloatArray:
+def fourier_resize(volume: np.ndarray[Any, Any], box: int) -> FloatArray:
     """Volume with other voxels over the same field of view, by its Fourier transform.
 
     The origin stays at N//2 and the density scale is kept. The Nyquist terms of an even box, which

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_particles import four_arms
 
 from alphacryo4d.ml3d.reconstruct import shell_correlation
 from alphacryo4d.mrc import read_volume
@@ -20,22 +21,10 @@ OWN = ("class_volumes.npy", "_half1_unfil.mrc", "_half2_unfil.mrc", "_fsc.csv", 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """2,000 particles (64 px of 3 A) of four states, with their truth."""
-    from alphacryo4d.assessment.conformers import Atoms
-    from alphacryo4d.assessment.options import SimulateOptions
-    from alphacryo4d.assessment.stage import write_simulation
-
-    rng = np.random.default_rng(7)
-    body = rng.normal(scale=(9, 14, 22), size=(300, 3))
-    conformers = []
-    for place in ((30, 0, 0), (0, 34, 10), (-20, -20, 20), (5, 10, -45)):
-        arm = rng.normal(scale=6.0, size=(150, 3)) + place
-        conformers.append(Atoms(np.vstack([body, arm]), np.full(450, 6.0)))
-    folder = tmp_path_factory.mktemp("data")
-    options = SimulateOptions(
-        particles_per_state=500, box=64, pixel_size=3.0, snr=20.0, snr_box=64, atom_sigma=1.5
-    )
-    write_simulation(conformers, folder, options=options, seed=3)
-    return folder
+    return four_arms(
+        tmp_path_factory.mktemp("data"), particles_per_state=500, box=64, pixel_size=3.0, snr=20.0,
+        snr_box=64, atom_sigma=1.5,
+    )  # fmt: skip
 
 
 def run(data: Path, project: Path, engine: str) -> Path:

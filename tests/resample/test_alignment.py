@@ -16,11 +16,11 @@ from alphacryo4d.resample.motion import (
     apply_motion,
     mirror,
     repad,
-    resize,
     rotation_matrix,
     rotations,
 )
 from alphacryo4d.resample.relion_cli import align_command
+from alphacryo4d.resample.volumes import fourier_resize
 
 BOX, VOXEL = 40, 5.0
 OPTIONS = AlignOptions(fine_resolution=15.0)
@@ -166,9 +166,9 @@ def test_rotations_cover_the_sphere_evenly() -> None:
 
 def test_resizing_keeps_density_at_its_place() -> None:
     volume = blobs()
-    there_and_back = resize(resize(volume, 60), BOX)
+    there_and_back = fourier_resize(fourier_resize(volume, 60), BOX)
     assert np.abs(there_and_back - volume).max() < 1e-3 * volume.max()
-    assert np.abs(resize(volume, 60)[30, 30, 30] - volume[20, 20, 20]) < 1e-3
+    assert np.abs(fourier_resize(volume, 60)[30, 30, 30] - volume[20, 20, 20]) < 1e-3
     assert repad(volume, 50)[25, 25, 25] == volume[20, 20, 20]
     assert np.array_equal(repad(repad(volume, 50), BOX), volume)
 

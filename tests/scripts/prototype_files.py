@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from small_particles import table_head
 
 from alphacryo4d.mrc import write_volume
 from alphacryo4d.star import open_table
@@ -10,29 +11,10 @@ from alphacryo4d.star import open_table
 SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts"
 PARTICLES, FOLDS, CLASSES, BOX = 480, 3, 6, 16
 
-HEADER = """
-data_optics
-
-loop_
-_rlnOpticsGroupName #1
-_rlnOpticsGroup #2
-_rlnVoltage #3
-_rlnSphericalAberration #4
-_rlnAmplitudeContrast #5
-_rlnImagePixelSize #6
-_rlnImageSize #7
-_rlnImageDimensionality #8
-opticsGroup1 1 300.000000 2.700000 0.100000 2.625000 16 2
-
-
-data_particles
-
-loop_
-_rlnImageName #1
-_rlnAngleRot #2
-_rlnClassNumber #3
-_rlnOpticsGroup #4
-"""
+HEADER = table_head(
+    "rlnImageName rlnAngleRot rlnClassNumber rlnOpticsGroup",
+    "300.000000 2.700000 0.100000 2.625000 16",
+)
 
 OLD_HEADER = """
 data_

@@ -5,34 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_particles import table_head
 
 from alphacryo4d.star import write_tables
 
 PARTICLES, FOLDS, CLASSES, STATES = 400, 3, 6, 3
 
-HEADER = """
-data_optics
-
-loop_
-_rlnOpticsGroupName #1
-_rlnOpticsGroup #2
-_rlnVoltage #3
-_rlnSphericalAberration #4
-_rlnAmplitudeContrast #5
-_rlnImagePixelSize #6
-_rlnImageSize #7
-_rlnImageDimensionality #8
-opticsGroup1 1 300.000000 2.700000 0.100000 2.625000 16 2
-
-
-data_particles
-
-loop_
-_rlnImageName #1
-_rlnAngleRot #2
-_rlnClassNumber #3
-_rlnOpticsGroup #4
-"""
+HEADER = table_head(
+    "rlnImageName rlnAngleRot rlnClassNumber rlnOpticsGroup",
+    "300.000000 2.700000 0.100000 2.625000 16",
+)
 
 
 class Project:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from small_particles import table_head
 
 from alphacryo4d.mrc import write_stack
 
@@ -14,36 +15,12 @@ BODY = np.array(
 )
 ARMS = np.array([[30, 10, 0], [0, 32, 14], [-22, -22, 10], [10, -14, -32]], float)
 
-HEADER = f"""
-data_optics
-
-loop_
-_rlnOpticsGroupName #1
-_rlnOpticsGroup #2
-_rlnVoltage #3
-_rlnSphericalAberration #4
-_rlnAmplitudeContrast #5
-_rlnImagePixelSize #6
-_rlnImageSize #7
-_rlnImageDimensionality #8
-opticsGroup1 1 {VOLTAGE} {CS} {AMPLITUDE} {PIXEL} {BOX} 2
-
-
-data_particles
-
-loop_
-_rlnImageName #1
-_rlnAngleRot #2
-_rlnAngleTilt #3
-_rlnAnglePsi #4
-_rlnOriginXAngst #5
-_rlnOriginYAngst #6
-_rlnDefocusU #7
-_rlnDefocusV #8
-_rlnDefocusAngle #9
-_rlnOpticsGroup #10
-_rlnRandomSubset #11
-"""
+HEADER = table_head(
+    "rlnImageName rlnAngleRot rlnAngleTilt rlnAnglePsi rlnOriginXAngst "
+    "rlnOriginYAngst rlnDefocusU rlnDefocusV rlnDefocusAngle "
+    "rlnOpticsGroup rlnRandomSubset",
+    f"{VOLTAGE} {CS} {AMPLITUDE} {PIXEL} {BOX}",
+)
 
 
 def rotation(angles):
