@@ -4,11 +4,13 @@ Two kinds of evidence: distances between volumes, and particles that volumes of 
 share. K-means gives candidate groupings, from the plane and from the principal coordinates, plain
 and with every volume drawn towards the volumes of other folds that hold its particles; the slow
 modes of the particles' moves between folds give more (:mod:`alphacryo4d.landscape.metastable`),
-with states of few particles. Chosen is the grouping whose states the folds agree on best, rare
-and large states alike. The number of states is that of the latent classes with the least
-information criterion (:mod:`alphacryo4d.landscape.latent_classes`), or the number below it from
-which on states gain much less (:func:`elbow`); or that of the metastable states, where it is
-larger. Without assignments the distances alone decide.
+with states of few particles. Of those whose states the folds agree on, rare and large states
+alike, the one of highest likelihood is taken (:func:`likeliest`).
+
+The number of states is that of the latent classes with the least information criterion
+(:mod:`alphacryo4d.landscape.latent_classes`), or the number below it from which on states gain
+much less (:func:`elbow`); or that of the metastable states, where it is larger. Without
+assignments the distances alone decide.
 """
 
 from __future__ import annotations
@@ -101,9 +103,39 @@ def group_volumes(
     batches = batches_of_volumes(table.shared(), folds)
     shared = join_batches(table.shared(), batches, coordinates[:, : DIMENSIONS[0]])
     found += metastable_candidates(shared, counts, states, seed=seed)
-    best = max(found, key=table.agreement)
-    labels = np.unique(best, return_inverse=True)[1]
+    labels = likeliest(table, found)
     return Grouping(labels, table.agreement(labels), tried)
+
+
+def likeliest(table: LabelTable, groupings: list[Array], *, finalists: int = 4) -> Array:
+    """States (V,) of the highest likelihood that lose none which the folds agree on.
+
+    Where states are hard to tell apart, many groupings agree about equally and the likelihood
+    ranks them better. But it counts particles: halves of a large state, which noise tells apart
+    alike in all folds, can be likelier than a rare state. They mix, which costs the agreement of
+    K states about 1 / K nats; no more than half of that is given away.
+
+    Parameters
+    ----------
+    groupings : list of (V,) int arrays
+        States of the volumes to start from, all with the same number of states.
+    finalists : int
+        Groupings from which the mixture is fitted to the end, beside the one of best agreement.
+    """
+    agreements = [table.agreement(labels) for labels in groupings]
+    best = int(np.argmax(agreements))
+    chosen = np.unique(groupings[best], return_inverse=True)[1]
+    states = int(chosen.max()) + 1
+    first = [table.fit(table.start(labels, states), iterations=12) for labels in groupings]
+    order = np.argsort([-mixture.log_likelihood for mixture, _ in first], kind="stable")
+    highest = -np.inf
+    for number in dict.fromkeys([best, *order[:finalists].tolist()]):
+        mixture, _ = table.fit(first[number][1])
+        refined = np.unique(mixture.labels, return_inverse=True)[1]
+        kept = table.agreement(refined) > agreements[best] - 0.5 / states
+        if kept and mixture.log_likelihood > highest:
+            chosen, highest = refined, mixture.log_likelihood
+    return chosen
 
 
 def _number_of_states(
@@ -124,16 +156,20 @@ def _number_of_states(
 
     classes = int(np.bincount(folds).max())
     most = max(2, min(len(counts), 3 * classes // 2))
-    found, tried = least_criterion(
-        fit, lambda mixture: mixture.information_criterion, most, progress=progress
-    )
-    least = int(found.shares.shape[1])
-    likelihoods = []
-    for number in range(1, least + 3):
-        likelihoods.append(fit(number).log_likelihood)
-        progress(number, least + 2, "where the gain ends")
     # as many states as classes are found whatever the classes are
     limit = int(0.85 * classes)
+    least = most
+    tried: tuple[tuple[int, float], ...] = ()
+    for penalty in table.penalties():
+        criterion = functools.partial(LatentClasses.criterion, penalty=penalty)
+        least, tried = least_criterion(fit, criterion, most, progress=progress)
+        if least <= limit:
+            break
+    last = min(least, limit) + 2
+    likelihoods = []
+    for number in range(1, last + 1):
+        likelihoods.append(fit(number).log_likelihood)
+        progress(number, last, "where the gain ends")
     turn = elbow(np.array(likelihoods), min(least, limit))
     lasting = _metastable_number(table.shared(), folds, limit)
     number = max(turn or least, lasting or 0)
@@ -156,7 +192,7 @@ def _metastable_number(shared: Array, folds: Array, most: int) -> int | None:
     return max(numbers) or None
 
 
-def elbow(log_likelihoods: Array, most: int, *, sharpness: float = 1.4) -> int | None:
+def elbow(log_likelihoods: Array, most: int, *, sharpness: float = 1.8) -> int | None:
     """Number of states after which the likelihood gains much less a state.
 
     Every fold sees the same noise of a particle, so that classes finer than the states repeat in
@@ -273,8 +309,8 @@ def _kmeans(
 
 def least_criterion(
     fit: Any, criterion: Any, most: int, *, progress: Progress = no_progress
-) -> tuple[Any, tuple[tuple[int, float], ...]]:
-    """Fit of least criterion over the number of states, which is narrowed down from a coarse row.
+) -> tuple[int, tuple[tuple[int, float], ...]]:
+    """Number of states of the least criterion, which is narrowed down from a coarse row.
 
     Parameters
     ----------
@@ -317,7 +353,7 @@ def least_criterion(
     for number in range(max(1, best - 2), min(most, best + 2) + 1):
         value(number)
     best = min(fits, key=value)
-    return fits[best], tuple((number, value(number)) for number in sorted(fits))
+    return best, tuple((number, value(number)) for number in sorted(fits))
 
 
 def _group_by_distance(

@@ -29,14 +29,11 @@ class LatentClasses:
         Of all particles' labels.
     parameters : int
         Free parameters: state shares, and the classes' shares in each fold and state.
-    particles : float
-        Particles that the likelihood is of.
     """
 
     shares: Array
     log_likelihood: float
     parameters: int
-    particles: float
 
     @property
     def labels(self) -> Array:
@@ -44,14 +41,9 @@ class LatentClasses:
         labels: Array = self.shares.argmax(1)
         return labels
 
-    @property
-    def information_criterion(self) -> float:
-        """Adjusted Bayesian information criterion: -2 log L + parameters * log((P + 2) / 24).
-
-        The sample-size adjustment (Sclove 1987) is the usual choice for latent classes; without
-        it the number of classes comes out low where classes are hard to tell apart (Yang 2006).
-        """
-        return -2 * self.log_likelihood + self.parameters * float(np.log((self.particles + 2) / 24))
+    def criterion(self, penalty: float) -> float:
+        """Information criterion: -2 log L + penalty * parameters."""
+        return -2 * self.log_likelihood + penalty * self.parameters
 
 
 class LabelTable:
@@ -87,6 +79,16 @@ class LabelTable:
         """Free parameters of a mixture with so many states."""
         classes = np.bincount(self.folds)
         return states - 1 + states * int((classes - 1).sum())
+
+    def penalties(self) -> tuple[float, float]:
+        """Penalties of a parameter: of AIC3, and of the adjusted Bayesian criterion.
+
+        AIC3 (Bozdogan 1994) finds the number of multinomials in a mixture more often (Andrews and
+        Currim 2003; Dias 2006); Bayesian criteria miss states that are hard to tell apart. But
+        its penalty does not grow with the particles, so that it counts splits which noise repeats
+        in all folds; the other (Sclove 1987) counts fewer of them.
+        """
+        return 3.0, float(np.log((self.weights.sum() + 2) / 24))
 
     def agreement(self, labels: Array) -> float:
         """Information that the state in one fold gives on that in another, states alike.
@@ -174,9 +176,7 @@ class LabelTable:
             before, likelihood = likelihood, float(self.weights @ (highest + np.log(norm))[:, 0])
             if likelihood - before < tolerance * abs(likelihood):
                 break
-        parameters = self.parameters(states)
-        particles = float(self.weights.sum())
-        return LatentClasses(shares, likelihood, parameters, particles), posteriors
+        return LatentClasses(shares, likelihood, self.parameters(states)), posteriors
 
 
 def best_of_starts(

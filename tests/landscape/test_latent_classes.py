@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from folders import known_states
 
-from alphacryo4d.landscape.clustering import elbow, group_volumes, least_criterion
+from alphacryo4d.landscape.clustering import elbow, group_volumes, least_criterion, likeliest
 from alphacryo4d.landscape.distances import squared_distances
 from alphacryo4d.landscape.embedding import classical_scaling
 from alphacryo4d.landscape.homogeneity import assess_homogeneity, neighbours_information
@@ -107,11 +107,40 @@ def test_classes_that_noise_repeats_in_every_fold_are_not_states(states):
     assert same_partition(grouping.labels, truth)
 
 
+def test_states_that_are_hard_to_tell_apart_are_counted():
+    volumes, assignments, _, _, truth = known_states(
+        np.random.default_rng(5), states=5, classes=10, particles=1000, confusion=0.5
+    )
+    folds = np.repeat(np.arange(4), 10)
+    counts = np.bincount(assignments[assignments >= 0], minlength=len(folds))
+    distances = squared_distances([volumes])
+    grouping = group_volumes(
+        distances, classical_scaling(distances, 2), counts, folds,
+        states=None, assignments=assignments,
+    )  # fmt: skip
+    assert same_partition(grouping.labels, truth)
+
+
+def test_volumes_in_a_wrong_state_are_put_right_by_their_particles(known):
+    _, assignments, _, _, truth = known
+    rng = np.random.default_rng(4)
+    wrong = []
+    for _ in range(6):
+        labels = truth.copy()
+        rows = rng.choice(24, 5, replace=False)
+        labels[rows] = (labels[rows] + 1) % 3
+        wrong.append(labels)
+    assert not any(same_partition(labels, truth) for labels in wrong)
+    assert same_partition(likeliest(LabelTable(assignments, FOLDS), wrong), truth)
+
+
 def test_a_smooth_decline_has_no_elbow_and_a_drop_has():
     gains = 1000 * np.arange(2, 30) ** -1.5
     assert elbow(np.append(0, gains).cumsum(), 26) is None
-    gains[12:] *= 0.4
+    weaker, gains[12:] = gains.copy(), 0.4 * gains[12:]
     assert elbow(np.append(0, gains).cumsum(), 26) == 13
+    weaker[12:] *= 0.65  # states that are harder to tell apart come later, but they come
+    assert elbow(np.append(0, weaker).cumsum(), 26) is None
 
 
 def test_without_assignments_distances_find_the_states(known):

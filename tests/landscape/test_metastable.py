@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alphacryo4d.landscape.clustering import group_volumes, metastable_candidates
+from alphacryo4d.landscape.clustering import group_volumes, likeliest, metastable_candidates
 from alphacryo4d.landscape.distances import squared_distances
 from alphacryo4d.landscape.embedding import classical_scaling
 from alphacryo4d.landscape.latent_classes import LabelTable
@@ -66,6 +66,7 @@ def test_halves_of_a_large_state_say_more_of_the_labels_than_a_rare_state():
     likelihoods = [table.fit(table.start(s, 4))[0].log_likelihood for s in (states, halves)]
     assert likelihoods[1] > likelihoods[0] + 50
     assert table.agreement(states) > table.agreement(halves)
+    assert same_partition(likeliest(table, [halves, states]), states)
 
 
 def test_states_count_alike_in_the_agreement():
