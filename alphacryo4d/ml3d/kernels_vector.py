@@ -99,17 +99,23 @@ def gather8(typingctx, grid, index, weight, offset, out, at):  # type: ignore[no
 
 
 @intrinsic
-def add8_pair(typingctx, target, at, factor, begin, other, second, source):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """``target[at:][:8] += factor * source[begin:][:8] + other * source[second:][:8]``."""
+def add8_four(typingctx, target, at, factors, first, source, begin, stride):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """``target[at:][:8]`` gets four rows of ``source``, ``stride`` apart, times ``factors``."""
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
         code = _Code(context, builder, signature, values)
+        integer = ir.IntType(64)
         place = code.pointer(0, code.whole(1))
-        total = code.load(place)
-        for factor, begin in ((2, 3), (4, 5)):
-            source = code.load(code.pointer(6, code.whole(begin)))
-            total = code.add(total, code.times(code.spread(code.scalar(factor)), source))
-        code.store(total, place)
+        total, row = None, code.whole(5)
+        for j in range(4):
+            number = builder.add(code.whole(3), ir.Constant(integer, j))
+            factor = code.spread(builder.load(code.pointer(2, number)))
+            part = code.times(factor, code.load(code.pointer(4, row)))
+            total = part if total is None else code.add(total, part)
+            row = builder.add(row, code.whole(6))
+        code.store(code.add(code.load(place), total), place)
         return context.get_dummy_value()
 
-    return types.void(target, at, factor, begin, other, second, source), generate
+    return types.void(target, at, factors, first, source, begin, stride), generate
+
+
