@@ -13,7 +13,8 @@ from alphacryo4d.ml3d.class_volumes import class_sums, solve_classes
 from alphacryo4d.ml3d.components import Components, data_power, fit_components
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.masks import first_mask, resize_mask
-from alphacryo4d.ml3d.mixture import LatentParticles, fit_mixture, grouped_points
+from alphacryo4d.ml3d.mixture import LatentParticles, grouped_points
+from alphacryo4d.ml3d.mixture_search import fit_mixture
 from alphacryo4d.ml3d.model import Grid, resize_cubes
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.sums import View, expect

@@ -117,5 +117,3 @@ def add8_four(typingctx, target, at, factors, first, source, begin, stride):  # 
         return context.get_dummy_value()
 
     return types.void(target, at, factors, first, source, begin, stride), generate
-
-

@@ -1,7 +1,8 @@
 import numpy as np
 from scipy.stats import multivariate_normal
 
-from alphacryo4d.ml3d.mixture import LatentParticles, fit_mixture, grouped_points
+from alphacryo4d.ml3d.mixture import LatentParticles, grouped_points
+from alphacryo4d.ml3d.mixture_search import fit_mixture
 
 
 def latent_data(count, points, scatter, precision, seed=0):
@@ -58,3 +59,24 @@ def test_children_of_one_parent_are_neighbours():
     points = rng.permutation(np.repeat(centers, 2, axis=0) + rng.normal(size=(6, 2)))
     parents = grouped_points(points, (3, 2)).reshape(3, 2, 2)[..., 0].round(-1)
     assert parents.tolist() == [[-10, -10], [0, 0], [10, 10]]
+
+
+def test_shares_of_rare_points_are_found():
+    """Two points, one of them of 3% of the particles; equal shares would draw others to it."""
+    rng = np.random.default_rng(8)
+    rare = rng.random(8000) < 0.03
+    z = np.where(rare[:, None], [1.5, 0.0], [-0.5, 0.0]) + 0.3 * rng.standard_normal((8000, 2))
+    information = np.tile(4.0 * np.eye(2), (8000, 1, 1))
+    projected = 4.0 * z + 2.0 * rng.standard_normal((8000, 2))
+    particles = LatentParticles(information, projected)
+    particles.set_scatter(0.09 * np.eye(2))
+    points = np.array([[1.2, 0.0], [-0.2, 0.0]])
+    even = points
+    for _ in range(60):
+        even, _ = particles.step(even)
+    particles.shares = np.array([0.5, 0.5])
+    for _ in range(60):
+        points, value = particles.step(points)
+    np.testing.assert_allclose(particles.shares, [rare.mean(), 1 - rare.mean()], atol=0.01)
+    np.testing.assert_allclose(points, [[1.5, 0], [-0.5, 0]], atol=0.15)
+    assert np.linalg.norm(even[0] - [1.5, 0]) > 0.3
