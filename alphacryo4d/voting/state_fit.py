@@ -347,14 +347,8 @@ def points_of_labels(information: Array, projected: Array, soft: Array, scatter:
     points have a standard normal prior.
     """
     q = projected.shape[1]
-    sums = np.zeros((soft.shape[1], q, q + 1))
-    right = np.concatenate([information, projected[:, :, None]], axis=2)
-    for begin in range(0, len(soft), 4096):
-        part = slice(begin, begin + 4096)
-        # I (1/scatter + I)^-1 / scatter is the information when the scatter is integrated out
-        solved = np.linalg.solve(np.eye(q) + scatter * information[part], right[part])
-        sums += np.tensordot(soft[part].astype(np.float64), solved, axes=(0, 0))
-    matrices = sums[:, :, :q]
-    matrices = 0.5 * (matrices + matrices.transpose(0, 2, 1)) + np.eye(q)
-    points: Array = np.linalg.solve(matrices, sums[:, :, q:])[..., 0]
+    latent = without_scatter(projected, information, scatter * np.eye(q))
+    shares = soft.T.astype(np.float64)
+    matrices = np.tensordot(shares, latent.curvature, 1) + np.eye(q)
+    points: Array = np.linalg.solve(matrices, (shares @ latent.slope)[:, :, None])[..., 0]
     return points
