@@ -25,7 +25,6 @@ import numpy as np
 from alphacryo4d.landscape.embedding import classical_scaling
 from alphacryo4d.landscape.latent_classes import LabelTable, LatentClasses, best_of_starts
 from alphacryo4d.landscape.metastable import (
-    batches_of_volumes,
     join_batches,
     metastable_number,
     pivoted_groups,
@@ -100,8 +99,7 @@ def group_volumes(
         states, tried = _number_of_states(table, coordinates, counts, folds, seed, progress)
     states = min(states, len(counts))
     found = candidates(coordinates, embedding, counts, table.flow(), states, seed=seed)
-    batches = batches_of_volumes(table.shared(), folds)
-    shared = join_batches(table.shared(), batches, coordinates[:, : DIMENSIONS[0]])
+    shared = join_batches(table.shared(), table.batches, coordinates[:, : DIMENSIONS[0]])
     found += metastable_candidates(shared, counts, states, seed=seed)
     labels = likeliest(table, found)
     return Grouping(labels, table.agreement(labels), tried)
@@ -171,7 +169,7 @@ def _number_of_states(
         likelihoods.append(fit(number).log_likelihood)
         progress(number, last, "where the gain ends")
     turn = elbow(np.array(likelihoods), min(least, limit))
-    lasting = _metastable_number(table.shared(), folds, limit)
+    lasting = _metastable_number(table, limit)
     number = max(turn or least, lasting or 0)
     logger.info(
         "states: %d are taken; %d have the least information criterion, each one after %s explains "
@@ -181,9 +179,9 @@ def _number_of_states(
     return number, tried
 
 
-def _metastable_number(shared: Array, folds: Array, most: int) -> int | None:
+def _metastable_number(table: LabelTable, most: int) -> int | None:
     """Number of metastable states up to ``most``, the largest of all batches; None: no gap."""
-    batches = batches_of_volumes(shared, folds)
+    shared, batches = table.shared(), table.batches
     numbers = []
     for batch in range(int(batches.max()) + 1):
         rows = np.flatnonzero((batches == batch) & shared.any(1))

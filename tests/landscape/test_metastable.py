@@ -122,3 +122,15 @@ def test_a_volume_that_shares_no_particle_stays_alone():
     shared = np.array([[0, 5, 0], [5, 0, 0], [0, 0, 0]])
     joined = join_batches(shared, np.zeros(3, int), np.zeros((3, 2)))
     np.testing.assert_array_equal(joined, [[0, 5, 0], [5, 0, 0], [0, 0, 1]])
+
+
+def test_batches_are_no_states():
+    """That particles stay in their batch is no agreement of folds on a state."""
+    assignments, folds, _, states, _ = rare_state(
+        3, particles=16000, rare=200, batches=2, apart=1.0
+    )
+    table = LabelTable(assignments, folds)
+    np.testing.assert_array_equal(table.batches, folds // 4)
+    assert table.agreement(folds // 4) == pytest.approx(0, abs=1e-9)
+    halves = states // 2 + 2 * (folds // 4)  # two states in each batch, none in both
+    assert table.agreement(halves) < table.agreement(states) - 0.3
