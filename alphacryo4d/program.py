@@ -115,6 +115,15 @@ def log_tail(log: Path, lines: int = SHOWN_LINES) -> str:
     return "\n".join(f"  {line}" for line in kept[-lines:])
 
 
+def _line_end(log: Path) -> str:
+    """A line break where a log ends in mid-line."""
+    with log.open("rb") as stream:
+        if stream.seek(0, os.SEEK_END) == 0:
+            return ""
+        stream.seek(-1, os.SEEK_END)
+        return "" if stream.read(1) == b"\n" else "\n"
+
+
 def run_program(
     command: Sequence[str | Path],
     *,
@@ -151,7 +160,8 @@ def run_program(
     words = [str(word) for word in command]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stream:
-        stream.write(f"$ {shlex.join(words)}\n".encode())
+        # a program that was killed may have ended in mid-line
+        stream.write(f"{_line_end(log)}$ {shlex.join(words)}\n".encode())
         stream.flush()
         logger.info("running %s (log: %s)", Path(words[0]).name, log)
         begun = time.monotonic()

@@ -39,6 +39,13 @@ def test_a_second_run_appends_to_the_log(tmp_path: Path) -> None:
     assert log.read_text().index("first\n") < log.read_text().rindex("second\n")
 
 
+def test_a_command_begins_a_line_of_the_log_after_one_that_was_cut_off(tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    log.write_bytes(b"Expectation iteration 4\r 0/ 0 sec ...")
+    run_program([sys.executable, "-c", ""], log=log)
+    assert log.read_bytes().splitlines()[-1].startswith(b"$ ")
+
+
 def test_failure_shows_the_exit_code_and_the_last_lines(tmp_path: Path) -> None:
     code = "import sys; print('early'); print('no space left on device'); sys.exit(3)"
     with pytest.raises(ProgramError, match=r"exit code 3(.|\n)*no space left on device"):
