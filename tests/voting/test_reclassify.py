@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,13 +10,17 @@ import simulated
 from scipy.spatial.transform import Rotation
 
 from alphacryo4d.ml3d.images import euler_matrices
-from alphacryo4d.mrc import read_volume
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.mrc import read_volume, write_volume
 from alphacryo4d.particles import read_particles
 from alphacryo4d.star import open_table
 from alphacryo4d.voting.options import ReclassifyOptions, ReconstructOptions
 from alphacryo4d.voting.reclassify import changed_share, describe_changes, seed_labels
 from alphacryo4d.voting.reclassify_stage import run_reclassify
 from alphacryo4d.voting.reconstruct_stage import run_reconstruct
+from alphacryo4d.voting.recorded_stage import Recorded
+from alphacryo4d.voting.rounds_stage import Rounds, Setting
+from alphacryo4d.voting.state_fit import FitOptions
 
 QUICK = ReclassifyOptions(finest=15.0, reconstruct=False, mask_diameter=100.0)
 COUNT = 1600
@@ -138,6 +143,27 @@ def test_a_state_that_nobody_needs_is_merged(tmp_path):
     found = states_of(tmp_path / "reclassify")
     table = np.array([[((found == k) & (truth == t)).sum() for t in (1, 2)] for k in (1, 2)])
     assert table.max(axis=1).sum() / table.sum() > 0.9
+
+
+def test_particles_are_seen_as_the_resampling_saw_them(tmp_path):
+    rng = np.random.default_rng(24)
+    table, _ = simulated.simulate(tmp_path, np.ones(40, int), 0.5, rng)
+    focus = tmp_path / "focus.mrc"
+    z, y, x = np.indices((simulated.BOX,) * 3) - simulated.BOX // 2
+    write_volume(focus, (z * z + y * y + x * x < 36).astype(np.float32), simulated.PIXEL)
+    particles, groups = read_particles(table), np.tile([1, 1], (40, 1))
+    recorded = Recorded(classify=ClassifyOptions(focus_mask=focus), symmetry="D2")
+    setting = Setting(
+        particles, groups, ReclassifyOptions(), FitOptions(resolution=20.0), recorded, 1, None
+    )
+    rounds = Rounds(SimpleNamespace(folder=tmp_path), setting)
+    images = rounds.images(1)
+    assert images.symmetry.shape == (4, 3, 3)
+    focused = rounds._focused(images, np.arange(30), 1)
+    assert abs(focused.data - images.data[:, : focused.data.shape[1]]).max() > 0
+    plain = Rounds(SimpleNamespace(folder=tmp_path), replace(setting, recorded=Recorded()))
+    assert plain.images(1).symmetry.shape == (1, 3, 3)
+    assert plain._focused(images, np.arange(30), 1) is images
 
 
 def seeds_of_too_few(truth, rng):
