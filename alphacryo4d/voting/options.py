@@ -135,13 +135,15 @@ class ReclassifyOptions:
     """Second classification, seeded by the states of the landscape."""
 
     rounds: int = setting(
-        2, "Rounds at the most; another one where states merge or split, or are not stable."
+        3, "Rounds at the most; another one where states merge or split, or are not stable."
     )
     stable: float = setting(
         0.3, "Share of particles that may change their state in a round without another one."
     )
     iterations: int = setting(
-        3, "Iterations of a fold in a round.", flags=("--iterations", "--iter")
+        3,
+        "Iterations of a fold in the first round; one fewer after it.",
+        flags=("--iterations", "--iter"),
     )
     finest: float = setting(
         8.0,
@@ -167,7 +169,8 @@ class ReclassifyOptions:
     merge: bool = setting(
         True,
         "Merge a state that left-out particles do not need; its place goes to half of the state "
-        "whose split they gain most by, if there is one (re-seeding).",
+        "whose split they gain most by, if there is one (re-seeding). So do two states that they "
+        "need less than the halves of a third.",
     )
     split: bool = setting(
         False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,18 +178,22 @@ class Rounds:
         rows, heldout = self._sides(members, fold)
         workers = thread_count(setting.threads)
         poses = MovingPoses(self._focused(self.images(batch), rows, workers), workers)
+        fit = setting.fit
         if (batch, fold) in self._moves:
+            # the poses of the round before are good enough to move on from at once
             rotations, shifts = self._moves[batch, fold]
             poses.put(np.arange(len(members)), rotations, shifts)
+            fewer = max(1, fit.iterations - 1)
+            fit = replace(fit, iterations=fewer, moves=min(fit.moves, fewer))
         found = fit_states(
             poses,
             rows,
             seed_labels(states[members[rows]], count),
-            setting.fit,
+            fit,
             solvent=self._solvent if self._focus is None else self._focus,
             check=setting.deadline.check if setting.deadline is not None else lambda: None,
         )
-        judged = judge_states(poses, heldout, found.model, steps=setting.fit.moves)
+        judged = judge_states(poses, heldout, found.model, steps=fit.moves)
         seen = judged.heldout
         labels = found.posteriors.argmax(axis=1).astype(np.int32)
         sides, gains = try_splits(
