@@ -91,8 +91,7 @@ def plan_changes(support: Support, split: SplitGain, *, merge: bool, split_too: 
     """Which states merge, and which are split.
 
     A state that left-out particles do not need is merged into the one that can best do without it.
-    Its place is given to half of the state whose split gains most (it is re-seeded). The same is
-    done with two states that are needed, but less than the two halves of a third one. Where
+    Its place is given to half of the state whose split gains most (it is re-seeded); where
     ``split_too``, every state whose split is supported is split.
     """
     leaving = unsupported(support) if merge and support.real else np.zeros(0, np.int64)
@@ -101,34 +100,7 @@ def plan_changes(support: Support, split: SplitGain, *, merge: bool, split_too: 
     asked = asked[~np.isin(asked, np.concatenate([leaving, partners]))]
     asked = asked[np.argsort(-split.gain[asked], kind="stable")]
     chosen = asked if split_too else asked[: len(leaving)]
-    if merge and not split_too:
-        taken = {int(k) for k in np.concatenate([leaving, partners, chosen])}
-        pairs, seeds = _better_halves(support, split, asked, taken)
-        leaving = np.append(leaving, np.array(pairs, np.int64))
-        partners = support.partner[leaving]
-        chosen = np.append(chosen, np.array(seeds, np.int64))
     return Plan(leaving, partners, chosen, support, split)
-
-
-def _better_halves(
-    support: Support, split: SplitGain, asked: Array, taken: set[int]
-) -> tuple[list[int], list[int]]:
-    """States whose merging costs less than the split of another one gains, and that one."""
-    leaving: list[int] = []
-    splitting: list[int] = []
-    for k in np.argsort(support.state_gain, kind="stable").tolist():
-        pair = {k, int(support.partner[k])}
-        free = [s for s in asked.tolist() if s not in taken | pair]
-        if pair & taken or not free:
-            continue
-        net = split.gain[free[0]] - support.state_gain[k]
-        error = float(np.hypot(split.error[free[0]], support.state_error[k]))
-        if net <= SIGNIFICANT * error or net * support.particles <= LEAST_TOTAL:
-            break
-        leaving.append(k)
-        splitting.append(free[0])
-        taken |= pair | {free[0]}
-    return leaving, splitting
 
 
 def say_plan(log: list[str], turn: int, plan: Plan, kept: Array, *, applied: bool) -> None:

@@ -135,7 +135,7 @@ class ReclassifyOptions:
     """Second classification, seeded by the states of the landscape."""
 
     rounds: int = setting(
-        3, "Rounds at the most; another one where states merge or split, or are not stable."
+        2, "Rounds at the most; another one where states merge or split, or are not stable."
     )
     stable: float = setting(
         0.3, "Share of particles that may change their state in a round without another one."
@@ -169,8 +169,7 @@ class ReclassifyOptions:
     merge: bool = setting(
         True,
         "Merge a state that left-out particles do not need; its place goes to half of the state "
-        "whose split they gain most by, if there is one (re-seeding). So do two states that they "
-        "need less than the halves of a third.",
+        "whose split they gain most by, if there is one (re-seeding).",
     )
     split: bool = setting(
         False,
