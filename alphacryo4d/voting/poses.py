@@ -26,22 +26,6 @@ def rotation_matrices(vectors: Array) -> Array:
     return matrices
 
 
-def moved_images(images: PreparedImages, rotations: Array, shifts: Array) -> PreparedImages:
-    """Samples with changed poses.
-
-    Parameters
-    ----------
-    images : PreparedImages
-    rotations : (P, 3) array
-        Rotation vectors in the frame of the image (degrees).
-    shifts : (P, 2) array
-        Further shift of the image (Angstrom).
-    """
-    moving = MovingPoses(images)
-    moving.turn(np.arange(len(images)), rotations, shifts)
-    return moving.images
-
-
 def _turned(matrices: Array, rotations: Array) -> Array:
     turned: Array = (rotation_matrices(rotations) @ _frames(matrices))[:, :2]
     return turned

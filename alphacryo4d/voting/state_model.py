@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.ml3d.model import Grid, resize_cubes
+from alphacryo4d.ml3d.model import Grid
 from alphacryo4d.ml3d.sums import View
 from alphacryo4d.voting.joint_moments import JointMoments, joint_moments
 from alphacryo4d.voting.pose_scatter import log_mean, softmax
@@ -51,11 +51,6 @@ class StateModel:
         """What particles say of points, their scatter and errors of the poses integrated out."""
         _, projected, information = moments.without_pose(self.errors, so_far)
         return without_scatter(projected, information, self.scatter)
-
-    def volumes(self, box: int) -> Array:
-        """Volumes of the states at a box, (K, box, box, box) float32, contrast positive."""
-        states = self.cubes[0] + np.tensordot(self.points, self.cubes[1:], 1)
-        return resize_cubes(states.astype(np.float32), box) * np.float32(box)
 
 
 def weighted(soft: Array, shares: Array) -> Array:

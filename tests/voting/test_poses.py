@@ -13,9 +13,16 @@ from alphacryo4d.ml3d.sums import View, expect
 from alphacryo4d.particles import read_particles
 from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.voting.pose_scatter import PoseMoments, pose_moments
-from alphacryo4d.voting.poses import MovingPoses, moved_images, rotation_matrices
+from alphacryo4d.voting.poses import MovingPoses, rotation_matrices
 from alphacryo4d.voting.state_fit import FitOptions, fit_states
 from alphacryo4d.voting.state_model import StateModel, judge_states
+
+
+def moved_images(images, rotations, shifts):
+    """Images of which all poses were changed, by rotations in degrees and shifts in A."""
+    poses = MovingPoses(images)
+    poses.turn(np.arange(len(images)), rotations, shifts)
+    return poses.images
 
 
 def test_rotation_vectors_are_those_of_scipy():
