@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.ml3d.checkpoint import Checkpoint
-from alphacryo4d.ml3d.class_volumes import class_sums, solve_classes
+from alphacryo4d.ml3d.class_volumes import ClassSums, class_sums, solve_classes
 from alphacryo4d.ml3d.components import Components, data_power, fit_components
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.masks import first_mask, resize_mask
@@ -179,8 +179,13 @@ class Run:
         )
         return self.from_posteriors(grid, mask, noise, outcome.posteriors)
 
-    def from_posteriors(self, grid: Grid, mask: Array, noise: Array, soft: Array) -> Model:
-        """Volumes of soft labels under a weak prior, and the prior that they suggest."""
+    def from_posteriors(
+        self, grid: Grid, mask: Array, noise: Array, soft: Array, *, again: int = 0
+    ) -> Model:
+        """Volumes of soft labels under a weak prior, and the prior that they suggest.
+
+        Where there are ``again`` further steps, volumes and prior are those under that prior.
+        """
         classes, shells = soft.shape[1], grid.radius + 1
         power = data_power(self.view(grid)).mean(axis=0)
         model = Model(
@@ -188,7 +193,10 @@ class Run:
             np.tile(1e3 * power[:, None], classes), np.zeros(shells), soft,
             np.zeros((shells, classes)),
         )  # fmt: skip
-        self.maximise(model, steps=6)
+        sums = class_sums(self.view(grid), 1 / noise, soft)
+        self._solve(model, sums, 6)
+        if again:
+            self._solve(model, sums, again)
         return model
 
     def _without_noisy_shells(self, model: Model, least: int) -> Model:
@@ -218,8 +226,12 @@ class Run:
 
     def maximise(self, model: Model, steps: int = 3) -> None:
         """Volumes and prior from the posteriors."""
+        sums = class_sums(self.view(model.grid), 1 / model.noise, model.posteriors)
+        self._solve(model, sums, steps)
+
+    def _solve(self, model: Model, sums: ClassSums, steps: int) -> None:
+        """Volumes and prior from the sums over particles."""
         grid = model.grid
-        sums = class_sums(self.view(grid), 1 / model.noise, model.posteriors)
         solution = solve_classes(
             grid, sums, model.own, model.common, mask=model.mask, start=model.fields, steps=steps
         )

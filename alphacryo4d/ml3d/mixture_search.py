@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,27 @@ Array = np.ndarray[Any, Any]
 FEW, SOME, MANY = 8_000, 12_000, 20_000
 LONGER, PATIENCE = 3, 7.0
 """How long a trial of a split and a merger may take, see :func:`_relaxed`."""
+
+
+class Move(NamedTuple):
+    """Two points became one, and a third became two; numbers of points as they are on the way.
+
+    Attributes
+    ----------
+    merged : int
+        Point in the middle of this and the next one.
+    freed : int
+        Place that the merger freed; half of ``halved`` has it now.
+    halved : int
+        Point that became two.
+    gain : float
+        Rise of the mean log-likelihood (nats a particle).
+    """
+
+    merged: int
+    freed: int
+    halved: int
+    gain: float
 
 
 def gradient_of_pairs(point: Array, particles: LatentParticles) -> Array:
@@ -65,22 +86,30 @@ def _split_directions(
 
 def split_and_merge(
     particles: LatentParticles, points: Array, *, trials: int = 20, steps: int = 8
-) -> Array:
+) -> tuple[Array, list[Move]]:
     """Points of a better likelihood: two that overlap become one, one that holds two is split.
 
     EM ends in the next local maximum, where as a rule one state has two classes and two others
     share one. Pairs that overlap most and classes whose particles differ most are tried in
     turn; a trial stays when the likelihood gets better by EM iterations, and ends early when it
     clearly does not. All ends after ``trials`` failures in a row, or three times as many trials.
+
+    Returns
+    -------
+    points : (K, q) array
+    moves : list of Move
+        What stayed, in its order. The shares of the particles, where there are any, are those of
+        the points.
     """
     failed, tried, candidates = 0, 0, None
+    moves: list[Move] = []
     points, value = _relaxed(particles, points, steps, -np.inf)
     while failed < trials and tried < 3 * trials:
         if candidates is None:
             soft = particles.posteriors(points)
             size = np.linalg.norm(soft, axis=0) + 1e-12
             overlap = np.triu((soft / size).T @ (soft / size), 1)
-            excess, moves = _split_directions(particles, points, soft)
+            excess, halves = _split_directions(particles, points, soft)
             pairs = np.argsort(-overlap, axis=None)[:6]
             splits = np.argsort(-excess)[:6]
             ranks = [(i + j, i, j) for i in range(len(pairs)) for j in range(len(splits))]
@@ -92,16 +121,29 @@ def split_and_merge(
             break
         tried += 1
         first, second, split = candidates.pop(0)
-        trial = points.copy()
+        trial, shares = points.copy(), particles.shares
         trial[first] = 0.5 * (points[first] + points[second])
-        trial[second] = points[split] + moves[split]
-        trial[split] = points[split] - moves[split]
+        trial[second] = points[split] + halves[split]
+        trial[split] = points[split] - halves[split]
+        particles.shares = _moved_shares(shares, first, second, split)
         trial, better = _relaxed(particles, trial, steps, value)
         if better > value + 1e-5:
+            moves.append(Move(int(first), int(second), int(split), better - value))
             points, value, candidates, failed = trial, better, None, 0
         else:
+            particles.shares = shares
             failed += 1
-    return points
+    return points, moves
+
+
+def _moved_shares(shares: Array | None, first: int, second: int, split: int) -> Array | None:
+    """Shares after a merger of two points, and with half of a third in the place of the second."""
+    if shares is None:
+        return None
+    moved = shares.copy()
+    moved[first] += shares[second]
+    moved[[second, split]] = 0.5 * shares[split]
+    return moved
 
 
 def _relaxed(
@@ -197,7 +239,7 @@ def fit_mixture(
     some = many.some(max(SOME, 600 * count), rng)
     if some is not many:
         some.set_scatter(best.scatter)
-    points = split_and_merge(some, best.points, trials=trials)
+    points, _ = split_and_merge(some, best.points, trials=trials)
     best = refine_mixture(many, fewer, points, rounds, 3)
     particles.set_scatter(best.scatter)
     for _ in range(last):

@@ -1,4 +1,4 @@
-"""States that merge, split or are re-seeded, as left-out particles say."""
+"""States that merge and split, as left-out particles say; the log of what changed and why."""
 
 from __future__ import annotations
 
@@ -90,17 +90,15 @@ def unsupported(support: Support) -> Array:
 def plan_changes(support: Support, split: SplitGain, *, merge: bool, split_too: bool) -> Plan:
     """Which states merge, and which are split.
 
-    A state that left-out particles do not need is merged into the one that can best do without it.
-    Its place is given to half of the state whose split gains most (it is re-seeded); where
-    ``split_too``, every state whose split is supported is split.
+    A state that left-out particles do not need is merged into the one that can best do without it;
+    where ``split_too``, every state whose split is supported is split.
     """
     leaving = unsupported(support) if merge and support.real else np.zeros(0, np.int64)
     partners = support.partner[leaving]
     asked = np.flatnonzero(split.supported & support.real)
     asked = asked[~np.isin(asked, np.concatenate([leaving, partners]))]
     asked = asked[np.argsort(-split.gain[asked], kind="stable")]
-    chosen = asked if split_too else asked[: len(leaving)]
-    return Plan(leaving, partners, chosen, support, split)
+    return Plan(leaving, partners, asked if split_too else asked[:0], support, split)
 
 
 def say_plan(log: list[str], turn: int, plan: Plan, kept: Array, *, applied: bool) -> None:
@@ -113,11 +111,10 @@ def say_plan(log: list[str], turn: int, plan: Plan, kept: Array, *, applied: boo
             f"particles lose only {plan.support.state_gain[k]:.5f} +- "
             f"{plan.support.state_error[k]:.5f} nats each",
         )
-    for place, k in enumerate(plan.splitting):
-        why = " (its half takes the place of a merged state)" if place < len(plan.leaving) else ""
+    for k in plan.splitting:
         say(
             log,
-            f"round {turn}: state {kept[k]} {verb} split in two{why}: left-out particles gain "
+            f"round {turn}: state {kept[k]} {verb} split in two: left-out particles gain "
             f"{plan.split.gain[k]:.5f} +- {plan.split.error[k]:.5f} nats each",
         )
 
@@ -158,6 +155,29 @@ def renumbered(states: Array, kept: Array) -> Array:
     table = np.zeros(int(max(states.max(), kept.max())) + 1, np.int32)
     table[kept] = np.arange(1, len(kept) + 1)
     return table[states]
+
+
+def say_moves(where: str, moves: Array) -> list[str]:
+    """What a fold did to its states, in words; states by their numbers at the start from 1.
+
+    Parameters
+    ----------
+    where : str
+        Batch and fold.
+    moves : (m, 4) array
+        As of :class:`alphacryo4d.ml3d.mixture_search.Move`, in their order.
+    """
+    names: dict[int, str] = {}
+    lines = []
+    for merged, freed, halved, gain in moves:
+        first, second, third = (names.get(int(k), str(int(k) + 1)) for k in (merged, freed, halved))
+        lines.append(
+            f"{where}: states {first} and {second} became one, and its place went to half of "
+            f"state {third}: {gain:.4f} nats a particle"
+        )
+        names[int(merged)] = f"{first}+{second}"
+        names[int(freed)] = names[int(halved)] = f"half of {third}"
+    return lines
 
 
 def say(log: list[str], line: str) -> None:

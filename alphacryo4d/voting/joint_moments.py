@@ -92,6 +92,21 @@ class JointMoments:
         in_ranges(work, len(right), _PARTS, self.workers)
         return np.einsum("nij,nj->ni", covariance, right), covariance
 
+    def posterior_mean(self, errors: tuple[float, float], so_far: Array) -> Array:
+        """The mean (n, q + 6) of :meth:`posterior` alone."""
+        variance = pose_variance(errors)
+        prior = np.diag(np.concatenate([np.ones(self.count), 1 / variance]))
+        right = self.projected.copy()
+        right[:, self.count :] -= so_far / variance
+        mean = np.empty_like(right)
+
+        def work(begin: int, end: int) -> None:
+            matrix, vector = self.information[begin:end] + prior, right[begin:end, :, None]
+            mean[begin:end] = np.linalg.solve(matrix, vector)[..., 0]
+
+        in_ranges(work, len(right), _PARTS, self.workers)
+        return mean
+
     def without_pose(
         self, errors: tuple[float, float], so_far: Array
     ) -> tuple[Array, Array, Array]:

@@ -141,8 +141,9 @@ class ReclassifyOptions:
         0.3, "Share of particles that may change their state in a round without another one."
     )
     iterations: int = setting(
-        3,
-        "Iterations of a fold in the first round; one fewer after it.",
+        1,
+        "Iterations of expectation maximisation at the finest resolution; three where there are "
+        "more components than the states span.",
         flags=("--iterations", "--iter"),
     )
     finest: float = setting(
@@ -150,8 +151,11 @@ class ReclassifyOptions:
         "Finest resolution (A); that of the first classification where that is finer.",
         flags=("--finest-resolution",),
     )
+    first_resolution: float = setting(
+        12.0, "Resolution (A) of the first pass over a fold, from which the second one starts."
+    )
     components: int = setting(
-        11, "Most components: those that the states span, and two more for what differs within."
+        16, "Most components: those that the states span, and two more for what differs within."
     )
     threshold: str = setting(
         "1/2",
@@ -168,8 +172,12 @@ class ReclassifyOptions:
     )
     merge: bool = setting(
         True,
-        "Merge a state that left-out particles do not need; its place goes to half of the state "
-        "whose split they gain most by, if there is one (re-seeding).",
+        "Merge a state that left-out particles do not need.",
+    )
+    reseed: bool = setting(
+        True,
+        "Let two states become one, and its place go to half of a third one, where the particles "
+        "of a fold get more likely by that.",
     )
     split: bool = setting(
         False,

@@ -105,10 +105,10 @@ def _reclassify(
     states = read_first_states(first, len(particles))
     recorded = read_recorded(resample)
     finest = max(min(options.finest, recorded.resolution), 2.2 * particles.pixel_size)
-    moves = options.iterations - 1 if options.refine_poses else 0
-    if moves and recorded.classify.focus_mask is not None:
+    move = options.refine_poses
+    if move and recorded.classify.focus_mask is not None:
         logger.info("the classification was focused: poses stay as they are")
-        moves = 0
+        move = False
     setting = Setting(
         particles,
         groups,
@@ -116,9 +116,11 @@ def _reclassify(
         FitOptions(
             resolution=finest,
             components=options.components,
+            first_resolution=max(options.first_resolution, finest),
             iterations=options.iterations,
-            moves=moves,
+            move=move,
             errors=options.errors,
+            reseed=options.reseed,
             mask_diameter=options.mask_diameter or recorded.classify.mask_diameter,
             seed=seed,
         ),

@@ -18,8 +18,10 @@ from alphacryo4d.voting.changing import (
     plan_changes,
     renumbered,
     say,
+    say_moves,
     say_plan,
 )
+from alphacryo4d.voting.matching import coarse, match_folds
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.poses import MovingPoses
 from alphacryo4d.voting.reclassify import changed_share, fold_assignments, seed_labels
@@ -88,6 +90,10 @@ FOLDS = "folds"
 """Folder of the results of single folds, so that work can go on after an interruption."""
 
 
+POSE_STEPS = 2
+"""Steps of the poses of particles that a fold has left out."""
+
+
 class Rounds:
     """All rounds: images stay in memory between them, one batch at a time."""
 
@@ -136,25 +142,44 @@ class Rounds:
         )
         tests: list[tuple[Array, ...]] = []
         losses, halves = np.zeros((2, count, count)), np.zeros((2, count))
-        batches = int(setting.groups[:, 0].max())
-        with show_progress(f"round {number}") as progress:
-            for batch in range(1, batches + 1):
-                for fold in range(setting.folds):
-                    if setting.deadline is not None:
-                        setting.deadline.check()
-                    done = (batch - 1) * setting.folds + fold
-                    progress(done, batches * setting.folds)
-                    result = self._kept(number, batch, fold, states, count)
-                    tests.append(self._take(found, batch, fold, result))
-                    losses += np.stack([result["lost"], result["lost_squares"]])
-                    halves += result["split_gains"]
-            progress(1, 1)
+        for (batch, fold), result in self._matched(number, states, count).items():
+            tests.append(self._take(found, batch, fold, result))
+            losses += np.stack([result["lost"], result["lost_squares"]])
+            halves += result["split_gains"]
         found.support = measure_support(
             *(np.concatenate(parts) for parts in zip(*tests, strict=True)),
             losses=(losses[0], losses[1]),
         )
         found.split = SplitGain.of(halves, shape[0])
         return found
+
+    def _matched(
+        self, number: int, states: Array, count: int
+    ) -> dict[tuple[int, int], dict[str, Array]]:
+        """Results of all folds of all batches, in which a state has the same number everywhere."""
+        folds, batches = self.setting.folds, int(self.setting.groups[:, 0].max())
+        results: list[list[dict[str, Array]]] = []
+        with show_progress(f"round {number}") as progress:
+            for batch in range(1, batches + 1):
+                results.append([])
+                for fold in range(folds):
+                    if self.setting.deadline is not None:
+                        self.setting.deadline.check()
+                    progress((batch - 1) * folds + fold, batches * folds)
+                    results[-1].append(self._kept(number, batch, fold, states, count))
+            progress(1, 1)
+        moved = any(len(result["moves"]) for batch in results for result in batch)
+        matched: dict[tuple[int, int], dict[str, Array]] = {}
+        volumes = None
+        for batch, found in enumerate(results, start=1):
+            members = self.batch_rows(batch)
+            rows = [self._sides(members, fold)[0] for fold in range(folds)]
+            alike = match_folds(found, rows, states[members] - 1, volumes)
+            matched |= {(batch, fold): result for fold, result in enumerate(alike)}
+            if moved and volumes is None:
+                # particles of other batches are others: the volumes say which state is which
+                volumes = np.mean([result["volumes"] for result in alike], axis=0)
+        return matched
 
     def _kept(
         self, number: int, batch: int, fold: int, states: Array, count: int
@@ -183,8 +208,7 @@ class Rounds:
             # the poses of the round before are good enough to move on from at once
             rotations, shifts = self._moves[batch, fold]
             poses.put(np.arange(len(members)), rotations, shifts)
-            fewer = max(1, fit.iterations - 1)
-            fit = replace(fit, iterations=fewer, moves=min(fit.moves, fewer))
+            fit = replace(fit, first_resolution=fit.resolution)
         found = fit_states(
             poses,
             rows,
@@ -193,12 +217,14 @@ class Rounds:
             solvent=self._solvent if self._focus is None else self._focus,
             check=setting.deadline.check if setting.deadline is not None else lambda: None,
         )
-        judged = judge_states(poses, heldout, found.model, steps=fit.moves)
+        judged = judge_states(poses, heldout, found.model, steps=POSE_STEPS if fit.move else 0)
         seen = judged.heldout
         labels = found.posteriors.argmax(axis=1).astype(np.int32)
-        sides, gains = try_splits(
-            found.model.points, found.posteriors, found.latent, seen.posteriors, judged.latent
-        )
+        sides, gains = np.zeros(len(rows), np.float32), np.zeros((2, count))
+        if setting.options.split:
+            sides, gains = try_splits(
+                found.model.points, found.posteriors, found.latent, seen.posteriors, judged.latent
+            )
         return {
             "labels": labels,
             "confidence": found.posteriors.max(axis=1),
@@ -215,6 +241,8 @@ class Rounds:
             "gain": judged.gain,
             "sides": sides,
             "split_gains": gains,
+            "moves": np.array(found.moves, np.float64).reshape(-1, 4),
+            "volumes": coarse(found.model.volumes()),
         }
 
     def _focused(self, images: PreparedImages, rows: Array, workers: int) -> PreparedImages:
@@ -257,6 +285,7 @@ class Rounds:
             f"{turned.std():.2f} degrees, {moved.std():.2f} A, {result['gain'].mean():.2f} nats "
             "gained each"
         )
+        found.log += say_moves(f"batch {batch} fold {fold + 1}", result["moves"])
         weights = np.broadcast_to(result["weights"], result["posteriors"].shape)
         return result["evidence"], result["consensus"], result["posteriors"], weights
 
@@ -319,7 +348,8 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
             break
         if not plan.nothing:
             say_plan(log, turn, plan, kept, applied=turn < options.rounds)
-            states, kept = apply_changes(plan, states, kept, matched_sides(found.sides))
+            halves = matched_sides(found.sides, found.labels, states - 1, setting.groups[:, 0])
+            states, kept = apply_changes(plan, states, kept, halves)
             before = 1.0
             if not plan.splitting.size:
                 floor -= plan.price

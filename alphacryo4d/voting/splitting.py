@@ -166,23 +166,33 @@ def try_splits(
     return sides, gains
 
 
-def matched_sides(sides: Array) -> Array:
-    """Which half of a state every particle is in, by the vote of the folds.
+def matched_sides(sides: Array, labels: Array, states: Array, batches: Array) -> Array:
+    """Which half of its state every particle is in, by the vote of the folds.
 
     Parameters
     ----------
     sides : (n, folds) array
         Log of the ratio of the halves in each fold; NaN where the fold left the particle out.
+    labels : (n, folds) int array
+        State whose halves they are, from 0.
+    states : (n,) int array
+        State of the particle, from 0; negative where there is none.
+    batches : (n,) int array
+        Batch of the particle; batches have folds of their own.
 
     Returns
     -------
     (n,) bool array
-        The folds' halves are matched one by one to those matched before.
+        State by state, the halves of a fold are matched to those of the folds before it.
     """
-    known = np.isfinite(sides)
+    known = np.isfinite(sides) & (labels == states[:, None])
     signs = np.where(known, np.tanh(0.5 * np.where(known, sides, 0.0)), 0.0)
-    total = signs[:, 0].copy()
-    for fold in range(1, signs.shape[1]):
-        same = float(total @ signs[:, fold]) >= 0
-        total += signs[:, fold] if same else -signs[:, fold]
-    return total > 0
+    second = np.zeros(len(sides), bool)
+    for batch in np.unique(batches):
+        for state in np.unique(states[states >= 0]):
+            mine = np.flatnonzero((states == state) & (batches == batch))
+            total = np.zeros(len(mine))
+            for column in signs[mine].T:
+                total += column if total @ column >= 0 else -column
+            second[mine] = total > 0
+    return second

@@ -1,16 +1,17 @@
 """States as points among the components of a fold, fitted together with the poses.
 
-The fit starts from the states of the first votes. Their volumes span the components; expectation
-maximisation then moves components and noise, and the poses of the particles by what conformation
-and pose together make most likely (:mod:`alphacryo4d.voting.joint_moments`), so that a pose is
-never bent towards the state that a particle happens to be in. A mixture of points in the space of
-the components gives the states.
+The fit starts from the states of the first votes. Their volumes span the components; poses of the
+particles move by what conformation and pose together make most likely
+(:mod:`alphacryo4d.voting.joint_moments`), so that a pose is never bent towards the state that a
+particle happens to be in. A mixture of points in the space of the components gives the states. All
+this is done twice: at 12 A first, and then, from the states and the poses found there, at the
+finest resolution, where expectation maximisation moves the components and the noise as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +22,8 @@ from alphacryo4d.ml3d.components import data_power
 from alphacryo4d.ml3d.images import shell_of_resolution
 from alphacryo4d.ml3d.latent import packed, random_fields, whitened
 from alphacryo4d.ml3d.masks import first_mask, solvent_mask
-from alphacryo4d.ml3d.mixture import LatentParticles, refine_mixture
+from alphacryo4d.ml3d.mixture import LatentParticles
+from alphacryo4d.ml3d.mixture_search import Move
 from alphacryo4d.ml3d.model import Grid, solve_volumes
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.sums import View, expect, project_back
@@ -30,19 +32,19 @@ from alphacryo4d.voting.joint_moments import POSE, JointMoments, joint_moments
 from alphacryo4d.voting.pose_scatter import errors_of
 from alphacryo4d.voting.poses import MovingPoses
 from alphacryo4d.voting.splitting import Latent, without_scatter
+from alphacryo4d.voting.state_mixture import mixture_of_labels
 from alphacryo4d.voting.state_model import StateModel
 
 Array = np.ndarray[Any, Any]
 
 FIRST_ERRORS = (1.0, 0.5)
 """Errors of the poses (degrees, A) that the estimate starts from."""
-FIRST_SCATTER = 0.1
-"""Variance of the coordinates within a state that the mixture starts from."""
 MORE_COMPONENTS = 2
 """Components beyond those that the states span."""
+MORE_ITERATIONS = 3
+"""Iterations at least where there are such components."""
 LEAST_SOLVENT = 0.02
 """Part of the sphere that a molecule fills at least; noise alone would leave no mask."""
-_ROUNDS, _STEPS, _FEW = 10, 3, 8_000
 _FEW_ERRORS = 3_000
 
 
@@ -57,10 +59,16 @@ class FitOptions:
         estimated shell by shell.
     components : int
         Most components.
-    iterations, moves : int
-        Iterations of expectation maximisation; poses move in the last ``moves`` of them.
+    first_resolution : float
+        Resolution (A) of the first pass.
+    iterations : int
+        Iterations of expectation maximisation of the second pass.
+    move : bool
+        Whether poses move.
     errors : tuple of float, optional
         Errors of the poses (degrees, A); estimated by default.
+    reseed : bool
+        Whether two states may make room for the halves of a third one.
     mask_diameter : float, optional
         Of the spherical solvent mask (A); by default the box.
     seed : int
@@ -69,12 +77,19 @@ class FitOptions:
     """
 
     resolution: float
-    components: int = 11
-    iterations: int = 3
-    moves: int = 2
+    components: int = 16
+    first_resolution: float = 12.0
+    iterations: int = 1
+    move: bool = True
     errors: tuple[float, float] | None = None
+    reseed: bool = True
     mask_diameter: float | None = None
     seed: int = 0
+
+    @property
+    def first(self) -> FitOptions:
+        """Of the first pass."""
+        return replace(self, resolution=self.first_resolution)
 
 
 @dataclass
@@ -88,11 +103,14 @@ class StateFit:
         Of the rows given, with the shares of the states.
     latent : Latent
         What the rows given say of points among the components.
+    moves : list of Move
+        States that made room for the halves of others.
     """
 
     model: StateModel
     posteriors: Array
     latent: Latent
+    moves: list[Move]
 
 
 def fit_states(
@@ -123,14 +141,25 @@ def fit_states(
     order = poses.images.sorted_rows(rows)
     place = np.empty(len(poses.images), np.int64)
     place[rows] = np.arange(len(rows))
-    fit = _Fit(poses, order, start[place[order]].astype(np.float32), options, solvent)
-    for iteration in range(options.iterations):
+    soft = start[place[order]].astype(np.float32)
+    noise: Array | None = None
+    moves: list[Move] = []
+    if options.first_resolution > options.resolution:
         check()
-        fit.iterate(move=iteration >= options.iterations - options.moves)
-    model, soft, latent = fit.outcome()
+        first = _Fit(poses, order, soft, options.first, solvent)
+        soft, moves = first.first_states()
+        noise = first.noise
+    check()
+    fit = _Fit(poses, order, soft, options, solvent, noise)
+    for _ in range(fit.iterations):
+        check()
+        fit.iterate()
+    found = fit.outcome()
     place[order] = np.arange(len(order))
     back = place[rows]
-    return StateFit(model, soft[back], latent.rows(back))
+    return StateFit(
+        found.model, found.posteriors[back], found.latent.rows(back), moves + found.moves
+    )
 
 
 class _Fit:
@@ -143,6 +172,7 @@ class _Fit:
         start: Array,
         options: FitOptions,
         solvent: Array | None,
+        noise: Array | None = None,
     ) -> None:
         self.poses, self.order, self.options = poses, order, options
         self.start = start
@@ -152,31 +182,42 @@ class _Fit:
         self.uncertainty = np.zeros((0, 0, 0))
         shell = shell_of_resolution(options.resolution, poses.images.box, poses.images.pixel_size)
         self.grid = Grid(min(shell, poses.images.radius), poses.workers)
-        self._from_states()
+        self._from_states(noise)
 
     @property
     def view(self) -> View:
         """The particles of the fold with their poses of now."""
         return View(self.poses.images, self.order, self.grid)
 
-    def _from_states(self) -> None:
-        """Mean and components that the volumes of the states span."""
-        options, grid, view, images = self.options, self.grid, self.view, self.poses.images
-        run = Run(
-            images, self.order, ClassifyOptions(classes=str(self.start.shape[1])),
-            np.random.default_rng(0), self.poses.workers, no_progress, lambda: None, self.solvent,
-        )  # fmt: skip
-        mask = first_mask(grid, images, options.mask_diameter, self.solvent)
+    @property
+    def iterations(self) -> int:
+        """Iterations of expectation maximisation; components that start at random need more."""
+        spanned = self.start.shape[1] > len(self.fields) - 1
+        return self.options.iterations if spanned else max(MORE_ITERATIONS, self.options.iterations)
+
+    def _from_states(self, known: Array | None) -> None:
+        """Mean and components that the volumes of the states span.
+
+        ``known`` is the noise of a fit at a lower resolution; that of the shells beyond it is the
+        power of the data.
+        """
+        options, view, images = self.options, self.view, self.poses.images
+        mask = first_mask(self.grid, images, options.mask_diameter, self.solvent)
         noise = data_power(view)
+        if known is not None:
+            noise[:, : known.shape[1]] = known
         noise[:, 0] = noise[:, 1]
         soft = self.start / np.maximum(self.start.sum(axis=1, keepdims=True), 1e-12)
-        model = run.from_posteriors(grid, mask, noise, soft)
-        references = grid.class_references(model.fields * mask)
-        even = np.full(soft.shape[1], 1 / soft.shape[1])
-        noise = expect(view, references, 1 / noise, even).noise
-        noise[:, 0] = noise[:, 1]
-        model.noise = noise
-        run.maximise(model, steps=4)
+        run = Run(
+            images, self.order, ClassifyOptions(classes=str(soft.shape[1])),
+            np.random.default_rng(0), self.poses.workers, no_progress, lambda: None, self.solvent,
+        )  # fmt: skip
+        model = run.from_posteriors(self.grid, mask, noise, soft, again=4)
+        if known is None:
+            references = self.grid.class_references(model.fields * mask)
+            even = np.full(soft.shape[1], 1 / soft.shape[1])
+            noise = expect(view, references, 1 / noise, even).noise
+            noise[:, 0] = noise[:, 1]
         self._span(model.fields * model.mask, soft, mask, noise)
 
     def _span(self, cubes: Array, soft: Array, mask: Array, noise: Array) -> None:
@@ -261,14 +302,31 @@ class _Fit:
         base = found.base - 2 * own[:, 0] - matrix[:, 0, 0]
         return JointMoments(base, projected, information, found.workers)
 
-    def iterate(self, *, move: bool) -> None:
-        """One expectation and maximisation; the poses move in between."""
-        found = self.expect()
-        so_far = self.poses.so_far(self.order)
+    def _with_errors(self) -> tuple[JointMoments, Array]:
+        """Moments of the particles, and the changes of their poses so far; sets the errors."""
+        found, so_far = self.expect(), self.poses.so_far(self.order)
         if self.options.errors is None:
             self.errors = estimated_errors(found, so_far, self.errors)
+        return found, so_far
+
+    def first_states(self) -> tuple[Array, list[Move]]:
+        """Posteriors (n, K) of the states without moving the components; then the poses move."""
+        found, so_far = self._with_errors()
+        _, projected, information = found.without_pose(self.errors, so_far)
+        particles = LatentParticles(information, projected, self.poses.workers)
+        mixture, moves = mixture_of_labels(
+            particles, self.start, reseed=self.options.reseed, seed=self.options.seed
+        )
+        if self.options.move:
+            mean = found.posterior_mean(self.errors, so_far)
+            self.poses.move(self.order, mean[:, found.count :])
+        return particles.posteriors(mixture.points), moves
+
+    def iterate(self) -> None:
+        """One expectation and maximisation; the poses move in between."""
+        found, so_far = self._with_errors()
         mean, covariance = found.posterior(self.errors, so_far)
-        if move:
+        if self.options.move:
             self.poses.move(self.order, mean[:, found.count :])
             mean[:, found.count :] = 0
         self._maximise(mean, covariance)
@@ -302,26 +360,22 @@ class _Fit:
             np.einsum("ab,nbc,dc->nad", whole, second, whole, optimize=True),
         )
 
-    def outcome(self) -> tuple[StateModel, Array, Latent]:
-        """States as a mixture that starts from the labels given; posteriors, likelihoods."""
+    def outcome(self) -> StateFit:
+        """States as a mixture that starts from the labels given; in the order of the view."""
         found, so_far = self.expect(), self.poses.so_far(self.order)
         _, projected, information = found.without_pose(self.errors, so_far)
-        workers, count = self.poses.workers, found.count
-        particles = LatentParticles(information, projected, workers)
-        fewer = particles.some(_FEW, np.random.default_rng(self.options.seed))
-        for some in (particles, fewer):
-            some.set_scatter(FIRST_SCATTER * np.eye(count))
-        points = points_of_labels(information, projected, self.start, FIRST_SCATTER)
-        members = self.start.sum(axis=0, dtype=np.float64) + 1
-        particles.shares = members / members.sum()
-        mixture = refine_mixture(particles, fewer, points, _ROUNDS, _STEPS)
-        particles.set_scatter(mixture.scatter)
+        particles = LatentParticles(information, projected, self.poses.workers)
+        mixture, moves = mixture_of_labels(
+            particles, self.start, reseed=self.options.reseed, seed=self.options.seed
+        )
         soft, shares = particles.posteriors(mixture.points), particles.shares
+        assert shares is not None
         model = StateModel(
             self.grid, self.fields * self.mask, mixture.points, mixture.scatter, shares,
             self.noise, self.errors,
         )  # fmt: skip
-        return model, soft, without_scatter(projected, information, mixture.scatter)
+        latent = without_scatter(projected, information, mixture.scatter)
+        return StateFit(model, soft, latent, moves)
 
 
 def estimated_errors(
@@ -338,17 +392,3 @@ def estimated_errors(
         mean, covariance = few.posterior(errors, changed)
         errors = errors_of(changed + mean[:, q:], covariance[:, q:, q:], errors)
     return errors
-
-
-def points_of_labels(information: Array, projected: Array, soft: Array, scatter: float) -> Array:
-    """Points (K, q) that soft labels (n, K) make most likely.
-
-    Coordinates scatter about their point with the variance ``scatter`` in every direction; the
-    points have a standard normal prior.
-    """
-    q = projected.shape[1]
-    latent = without_scatter(projected, information, scatter * np.eye(q))
-    shares = soft.T.astype(np.float64)
-    matrices = np.tensordot(shares, latent.curvature, 1) + np.eye(q)
-    points: Array = np.linalg.solve(matrices, (shares @ latent.slope)[:, :, None])[..., 0]
-    return points

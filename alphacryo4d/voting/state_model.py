@@ -47,6 +47,12 @@ class StateModel:
     noise: Array
     errors: tuple[float, float]
 
+    def volumes(self) -> Array:
+        """Volumes of the states on the cube of the grid, (K, m, m, m) float32."""
+        flat = self.cubes.reshape(len(self.cubes), -1)
+        volumes = flat[0] + self.points.astype(np.float32) @ flat[1:]
+        return np.asarray(volumes.reshape(-1, *self.cubes.shape[1:]), np.float32)
+
     def latent(self, moments: JointMoments, so_far: Array) -> Latent:
         """What particles say of points, their scatter and errors of the poses integrated out."""
         _, projected, information = moments.without_pose(self.errors, so_far)
@@ -98,7 +104,7 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
     gain = np.zeros(len(order))
     for _ in range(steps):
         before = poses.rotations[order], poses.shifts[order]
-        mean, _ = found.posterior(model.errors, poses.so_far(order))
+        mean = found.posterior_mean(model.errors, poses.so_far(order))
         poses.move(order, mean[:, found.count :])
         tried, new = _judged(poses, order, model)
         worse = new < values

@@ -66,9 +66,28 @@ def test_halves_of_folds_are_matched_whatever_their_order():
     sides = np.where(truth, 1.0, -1.0)[:, None] * np.array([1, -1, 1, -1])
     sides = sides + 0.8 * rng.standard_normal((400, 4))
     sides[np.arange(400), rng.integers(0, 4, 400)] = np.nan
-    found = matched_sides(sides)
+    one = np.zeros(400, int)
+    found = matched_sides(sides, np.zeros((400, 4), int), one, one)
     right = (found == truth).mean()
     assert max(right, 1 - right) > 0.9
+
+
+def test_halves_of_every_state_and_batch_are_matched_on_their_own():
+    """The signs of the folds differ from state to state and from batch to batch."""
+    rng = np.random.default_rng(4)
+    states, batches, truth = rng.integers(0, 3, 900), rng.integers(1, 3, 900), rng.random(900) < 0.5
+    signs = rng.choice([-1.0, 1.0], (3, 3, 4))
+    sides = np.where(truth, 1.0, -1.0)[:, None] * signs[states, batches] * 2
+    labels = np.tile(states[:, None], 4)
+    wrong = rng.random((900, 4)) < 0.1  # in another state in this fold, whose halves say nothing
+    labels[wrong] = (labels[wrong] + 1) % 3
+    sides[wrong] *= -1
+    found = matched_sides(sides, labels, states, batches)
+    for state in range(3):
+        for batch in (1, 2):
+            mine = (states == state) & (batches == batch)
+            right = (found == truth)[mine].mean()
+            assert max(right, 1 - right) > 0.99
 
 
 def support_of(state_gain, partner):
@@ -80,9 +99,11 @@ def gains_of(values):
     return SplitGain(np.array(values), np.full(len(values), 0.001), 5000)
 
 
-def test_a_merged_state_is_seeded_from_the_split_that_gains_most():
+def test_a_state_that_is_not_needed_is_merged_and_another_one_split():
     support = support_of([0.5, -0.01, 0.5, 0.5], [2, 0, 0, 0])
-    plan = plan_changes(support, gains_of([0.9, 0.0, 0.1, 0.2]), merge=True, split_too=False)
+    gains = gains_of([0.9, 0.0, 0.0, 0.2])
+    assert plan_changes(support, gains, merge=True, split_too=False).splitting.size == 0
+    plan = plan_changes(support, gains, merge=True, split_too=True)
     np.testing.assert_array_equal(plan.leaving, [1])
     np.testing.assert_array_equal(plan.splitting, [3])  # state 0 gets new particles first
     states = np.array([1, 2, 3, 4, 4, 0, 2])

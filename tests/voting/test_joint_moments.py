@@ -11,7 +11,7 @@ from alphacryo4d.particles import read_particles
 from alphacryo4d.particles_samples import prepare_rows
 from alphacryo4d.voting.joint_moments import POSE, JointMoments, joint_moments
 from alphacryo4d.voting.pose_scatter import pose_moments
-from alphacryo4d.voting.state_fit import points_of_labels
+from alphacryo4d.voting.state_mixture import points_of_labels
 from alphacryo4d.voting.state_model import weighted
 
 ERRORS = (20.0, 0.4)

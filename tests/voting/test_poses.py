@@ -123,7 +123,7 @@ def test_poses_of_a_fold_come_closer_while_states_are_fitted(particles):
     rows = np.arange(600)
     turn = rng.normal(0, 3.0, (900, 3))
     poses = MovingPoses(moved_images(images, turn, np.zeros((900, 2))))
-    options = FitOptions(resolution=12.0, iterations=3, moves=2, mask_diameter=110.0)
+    options = FitOptions(resolution=12.0, iterations=3, mask_diameter=110.0)
     start = np.eye(2, dtype=np.float32)[rows % 2]
     found = fit_states(poses, rows, start, options)
     assert np.isclose(found.model.errors[0], 3.0, rtol=0.25)

@@ -179,7 +179,7 @@ def test_a_state_that_nobody_needs_is_seeded_from_one_that_holds_two(tmp_path):
     run_reclassify(tmp_path, tmp_path / "reclassify", options=QUICK)
     report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
     assert report["states"] == 3
-    assert any("takes the place of a merged state" in line for line in report["log"])
+    assert any("its place went to half of state" in line for line in report["log"])
     found = states_of(tmp_path / "reclassify")
     crossed = np.array(
         [[((found == k) & (truth == t)).sum() for t in (1, 2, 3)] for k in (1, 2, 3)]
