@@ -180,11 +180,12 @@ class Run:
         return self.from_posteriors(grid, mask, noise, outcome.posteriors)
 
     def from_posteriors(
-        self, grid: Grid, mask: Array, noise: Array, soft: Array, *, again: int = 0
+        self, grid: Grid, mask: Array, noise: Array, soft: Array, *, steps: int = 6, again: int = 0
     ) -> Model:
         """Volumes of soft labels under a weak prior, and the prior that they suggest.
 
-        Where there are ``again`` further steps, volumes and prior are those under that prior.
+        ``steps`` of conjugate gradients lead there; after ``again`` further ones, volumes and prior
+        are those under that prior.
         """
         classes, shells = soft.shape[1], grid.radius + 1
         power = data_power(self.view(grid)).mean(axis=0)
@@ -194,7 +195,7 @@ class Run:
             np.zeros((shells, classes)),
         )  # fmt: skip
         sums = class_sums(self.view(grid), 1 / noise, soft)
-        self._solve(model, sums, 6)
+        self._solve(model, sums, steps)
         if again:
             self._solve(model, sums, again)
         return model

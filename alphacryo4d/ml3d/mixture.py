@@ -73,12 +73,22 @@ class LatentParticles:
         self.constant = 0.0
         self.set_scatter(np.eye(self.count))
 
+    def drawn(self, count: int, rng: np.random.Generator) -> Array:
+        """At most ``count`` of the particles, drawn at random; ascending."""
+        size = len(self.projected)
+        if count >= size:
+            return np.arange(size)
+        return np.asarray(np.sort(rng.choice(size, count, replace=False)))
+
+    def rows(self, chosen: Array) -> LatentParticles:
+        """The same of some particles, with a scatter of their own."""
+        return LatentParticles(self.information[chosen], self.projected[chosen], self.workers)
+
     def some(self, count: int, rng: np.random.Generator) -> LatentParticles:
         """At most ``count`` of the particles, drawn at random."""
         if count >= len(self.projected):
             return self
-        rows = np.sort(rng.choice(len(self.projected), count, replace=False))
-        return LatentParticles(self.information[rows], self.projected[rows], self.workers)
+        return self.rows(self.drawn(count, rng))
 
     def _ranges(self) -> list[tuple[int, int]]:
         n = len(self.projected)

@@ -138,7 +138,7 @@ class ReclassifyOptions:
         2, "Rounds at the most; another one where states merge or split, or are not stable."
     )
     stable: float = setting(
-        0.3, "Share of particles that may change their state in a round without another one."
+        0.5, "Share of particles that may change their state in a round without another one."
     )
     iterations: int = setting(
         1,

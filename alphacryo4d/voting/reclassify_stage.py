@@ -121,6 +121,7 @@ def _reclassify(
             move=move,
             errors=options.errors,
             reseed=options.reseed,
+            latent=options.split,
             mask_diameter=options.mask_diameter or recorded.classify.mask_diameter,
             seed=seed,
         ),

@@ -221,7 +221,7 @@ class Rounds:
         seen = judged.heldout
         labels = found.posteriors.argmax(axis=1).astype(np.int32)
         sides, gains = np.zeros(len(rows), np.float32), np.zeros((2, count))
-        if setting.options.split:
+        if found.latent is not None:
             sides, gains = try_splits(
                 found.model.points, found.posteriors, found.latent, seen.posteriors, judged.latent
             )

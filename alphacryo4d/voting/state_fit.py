@@ -69,6 +69,8 @@ class FitOptions:
         Errors of the poses (degrees, A); estimated by default.
     reseed : bool
         Whether two states may make room for the halves of a third one.
+    latent : bool
+        Whether the outcome holds what the particles say of points.
     mask_diameter : float, optional
         Of the spherical solvent mask (A); by default the box.
     seed : int
@@ -83,6 +85,7 @@ class FitOptions:
     move: bool = True
     errors: tuple[float, float] | None = None
     reseed: bool = True
+    latent: bool = False
     mask_diameter: float | None = None
     seed: int = 0
 
@@ -101,15 +104,15 @@ class StateFit:
     model : StateModel
     posteriors : (n, K) float32
         Of the rows given, with the shares of the states.
-    latent : Latent
-        What the rows given say of points among the components.
+    latent : Latent or None
+        What the rows given say of points among the components, where it was asked for.
     moves : list of Move
         States that made room for the halves of others.
     """
 
     model: StateModel
     posteriors: Array
-    latent: Latent
+    latent: Latent | None
     moves: list[Move]
 
 
@@ -157,9 +160,8 @@ def fit_states(
     found = fit.outcome()
     place[order] = np.arange(len(order))
     back = place[rows]
-    return StateFit(
-        found.model, found.posteriors[back], found.latent.rows(back), moves + found.moves
-    )
+    latent = None if found.latent is None else found.latent.rows(back)
+    return StateFit(found.model, found.posteriors[back], latent, moves + found.moves)
 
 
 class _Fit:
@@ -212,7 +214,7 @@ class _Fit:
             images, self.order, ClassifyOptions(classes=str(soft.shape[1])),
             np.random.default_rng(0), self.poses.workers, no_progress, lambda: None, self.solvent,
         )  # fmt: skip
-        model = run.from_posteriors(self.grid, mask, noise, soft, again=4)
+        model = run.from_posteriors(self.grid, mask, noise, soft, steps=4, again=3)
         if known is None:
             references = self.grid.class_references(model.fields * mask)
             even = np.full(soft.shape[1], 1 / soft.shape[1])
@@ -374,7 +376,9 @@ class _Fit:
             self.grid, self.fields * self.mask, mixture.points, mixture.scatter, shares,
             self.noise, self.errors,
         )  # fmt: skip
-        latent = without_scatter(projected, information, mixture.scatter)
+        latent = None
+        if self.options.latent:
+            latent = without_scatter(projected, information, mixture.scatter)
         return StateFit(model, soft, latent, moves)
 
 

@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 FIRST_SCATTER = 0.1
 """Variance of the coordinates within a state that the mixture starts from."""
-_ROUNDS, _STEPS, _LAST, _FEW = 10, 3, 5, 8_000
+_ROUNDS, _STEPS, _LAST, _FEW = 7, 3, 5, 8_000
 
 
 def mixture_of_labels(
@@ -43,10 +43,10 @@ def mixture_of_labels(
         What the search changed.
     """
     classes, rng = start.shape[1], np.random.default_rng(seed)
-    fewer = particles.some(_FEW, rng)
-    some = particles.some(max(SOME, 600 * classes), rng)
-    many = particles.some(max(MANY, 1000 * classes), rng)
-    points = points_of_labels(particles.information, particles.projected, start, FIRST_SCATTER)
+    rows = particles.drawn(max(MANY, 1000 * classes), rng)
+    many = particles if len(rows) == len(start) else particles.rows(rows)
+    fewer, some = many.some(_FEW, rng), many.some(max(SOME, 600 * classes), rng)
+    points = points_of_labels(many.information, many.projected, start[rows], FIRST_SCATTER)
     members = start.sum(axis=0, dtype=np.float64) + 1
     many.shares = members / members.sum()
     for few in (many, fewer):
