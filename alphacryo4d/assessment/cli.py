@@ -122,6 +122,11 @@ def _say_plan(
     "the classifier that knows them.",
 )
 @click.option("--save-reference", type=PATH, help="Keep the reference's labels as .npy.")
+@click.option(
+    "--true-poses",
+    type=PATH,
+    help="true_poses.npy of the simulation: adds the errors of the poses in the table.",
+)
 @settings_options(ReferenceOptions)
 @threads_option
 @json_option
@@ -132,6 +137,7 @@ def score(
     assignments: Path | None,
     reference: tuple[str, ...],
     save_reference: Path | None,
+    true_poses: Path | None,
     threads: int | None,
     as_json: bool,
     **values: Any,
@@ -149,6 +155,7 @@ def score(
             assignments=assignments,
             reference=reference,
             save_reference=save_reference,
+            true_poses=true_poses,
             options=options,
             threads=threads or os.cpu_count() or 1,
             progress=progress,

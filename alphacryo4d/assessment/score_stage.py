@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from alphacryo4d.assessment.conformers_stage import load_conformers
 from alphacryo4d.assessment.imaging import Array
@@ -115,6 +116,38 @@ def make_reference(
     return np.stack([result.labels, result.certainty], axis=1).astype(np.float32)
 
 
+def pose_errors(table: Path, truth: Path) -> dict[str, float]:
+    """Errors of the poses of a table, on each axis.
+
+    Parameters
+    ----------
+    table : Path
+        With poses.
+    truth : Path
+        ``true_poses.npy`` of the simulation, (P, 5): rot, tilt, psi in degrees, shifts in Angstrom.
+
+    Returns
+    -------
+    dict
+        ``degrees`` and ``angstrom``: root mean square of the components of the rotation vectors,
+        and of the shifts.
+    """
+    particles = read_particles(table, need_images=False)
+    true = load_array(truth, dtype=np.floating, ndim=2)
+    if true.shape != (len(particles), 5):
+        raise InputError(
+            f"{truth}: has shape {true.shape}, but ({len(particles)}, 5) is needed for {table}"
+        )
+    given, right = (
+        Rotation.from_euler("ZYZ", a, degrees=True) for a in (particles.angles, true[:, :3])
+    )
+    apart = (given * right.inv()).as_rotvec(degrees=True)
+    return {
+        "degrees": float(np.sqrt(np.square(apart).mean())),
+        "angstrom": float(np.sqrt(np.square(particles.shifts - true[:, 3:]).mean())),
+    }
+
+
 def run_score(
     table: Path,
     truth_path: Path,
@@ -123,6 +156,7 @@ def run_score(
     assignments: Path | None = None,
     reference: Sequence[str] = (),
     save_reference: Path | None = None,
+    true_poses: Path | None = None,
     options: ReferenceOptions | None = None,
     threads: int = 1,
     progress: Progress = no_progress,
@@ -144,6 +178,8 @@ def run_score(
         Conformers (files, folder, or a molecule's name), or one ``.npy`` file of an earlier run.
     save_reference : Path, optional
         Where to keep labels and certainties of the reference.
+    true_poses : Path, optional
+        ``true_poses.npy`` of the simulation: adds the errors of the table's poses.
     options : ReferenceOptions, optional
         For the reference classifier.
     threads : int
@@ -171,6 +207,8 @@ def run_score(
         }
         for k in range(len(score.states))
     ]
+    if true_poses is not None:
+        report["pose_errors"] = pose_errors(table, true_poses)
     if assignments is not None:
         report["volumes"] = _score_volumes(assignments, truth)
     if reference:
@@ -236,6 +274,12 @@ def format_report(report: dict[str, Any]) -> str:
     lines.append(f"\nmean precision {report['precision']:.3f}, mean recall {report['recall']:.3f}")
     lines.append(f"states found {report['states_found']} of {report['states']}")
     lines.append(f"share of particles kept {report['kept']:.3f}")
+    if "pose_errors" in report:
+        errors = report["pose_errors"]
+        lines.append(
+            f"errors of the poses {errors['degrees']:.3f} degrees, {errors['angstrom']:.3f} A on "
+            "each axis"
+        )
     if "volumes" in report:
         ideal = report["volumes"]["votes_with_true_labels"]
         lines.append(f"precision of the resampled volumes {report['volumes']['precision']:.3f}")

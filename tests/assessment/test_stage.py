@@ -266,6 +266,17 @@ def test_score_command_prints_the_figures(data):
     assert "states found 3 of 3" in text
 
 
+def test_errors_of_the_poses_are_those_that_were_put_in(data):
+    table = label_table(data, np.load(data / "truth.npy"))
+    true = data / "true_poses.npy"
+    _, report = run_score(table, data / "truth.npy", true_poses=true)
+    assert report["pose_errors"]["degrees"] == pytest.approx(1.0, rel=0.1)
+    assert report["pose_errors"]["angstrom"] == pytest.approx(0.5, rel=0.1)
+    np.save(data / "few.npy", np.load(true)[:3])
+    with pytest.raises(InputError, match=r"few.npy: has shape \(3, 5\)"):
+        run_score(table, data / "truth.npy", true_poses=data / "few.npy")
+
+
 def test_rows_in_another_order_are_matched_by_image(data):
     truth = np.load(data / "truth.npy")
     rows = np.random.default_rng(0).permutation(450)[:400]

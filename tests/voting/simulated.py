@@ -58,8 +58,12 @@ def projections(blobs, angles, shifts, defocus):
     return images
 
 
-def simulate(folder, states, snr, rng, *, angle_error=0.0):
-    """Particle table and stack of particles with states (0: body only, k: with arm k)."""
+def simulate(folder, states, snr, rng, *, angle_error=0.0, shapes=None):
+    """Particle table and stack of particles with states (0: body only, k: with arm k).
+
+    ``shapes`` are the positions of the blobs of every state, where they are others.
+    """
+    shapes = shapes or [BODY, *(np.vstack([BODY, arm]) for arm in ARMS)]
     count = len(states)
     angles = np.column_stack(
         [
@@ -70,7 +74,7 @@ def simulate(folder, states, snr, rng, *, angle_error=0.0):
     )
     shifts = rng.uniform(-4, 4, (count, 2))
     defocus = rng.uniform(8000, 20000, count)
-    blobs = [BODY if k == 0 else np.vstack([BODY, ARMS[k - 1 : k]]) for k in states]
+    blobs = [shapes[k] for k in states]
     images = projections(blobs, angles, shifts, defocus)
     noise = images.std() / np.sqrt(snr)
     images += rng.normal(0, noise, images.shape).astype(np.float32)

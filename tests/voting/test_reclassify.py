@@ -188,6 +188,54 @@ def test_a_state_that_nobody_needs_is_seeded_from_one_that_holds_two(tmp_path):
     assert sorted(crossed.argmax(axis=1)) == [0, 1, 2]
 
 
+def test_states_that_moved_are_the_same_ones_in_every_batch(tmp_path):
+    """Seeds say nothing of two of the states; volumes tell which is which in the other batch."""
+    rng = np.random.default_rng(25)
+    truth = rng.integers(1, 4, COUNT)
+    table, _ = simulated.simulate(tmp_path, truth, 0.3, rng)
+    groups = simulated.write_project(tmp_path, table, seeds_of_too_few(truth, rng), rng)
+    groups[:, 0] = np.arange(COUNT) % 2 + 1
+    np.save(tmp_path / "resample" / "groups.npy", groups.astype(np.int32))
+    run_reclassify(tmp_path, tmp_path / "reclassify", options=QUICK)
+    found = states_of(tmp_path / "reclassify")
+    numbers = []
+    for batch in (1, 2):
+        mine = groups[:, 0] == batch
+        crossed = np.array(
+            [[(mine & (found == k) & (truth == t)).sum() for t in (1, 2, 3)] for k in (1, 2, 3)]
+        )
+        assert crossed.max(axis=1).sum() / crossed.sum() > 0.9
+        numbers.append(crossed.argmax(axis=1).tolist())
+    assert numbers[0] == numbers[1]
+    assert sorted(numbers[0]) == [0, 1, 2]
+
+
+def test_states_of_a_symmetric_particle_are_found_with_fewer_particles(tmp_path):
+    """Two arms of a dimer move; its point group doubles what the data say of a volume."""
+    rng = np.random.default_rng(26)
+    truth = rng.integers(1, 4, 500)
+    turned = np.array([-1, -1, 1.0])
+    shapes = [
+        np.vstack([each, each * turned])
+        for each in (simulated.BODY, *(np.vstack([simulated.BODY, arm]) for arm in simulated.ARMS))
+    ]
+    table, _ = simulated.simulate(tmp_path, truth, 0.08, rng, shapes=shapes)
+    wrong = rng.random(500) < 0.4
+    first = np.where(wrong, rng.integers(1, 4, 500), truth)
+    right = {}
+    for group in ("C1", "C2"):
+        folder = tmp_path / group
+        folder.mkdir()
+        simulated.write_project(
+            folder, table, first, np.random.default_rng(1), relion={"symmetry": group, "mask": None}
+        )
+        run_reclassify(folder, folder / "reclassify", options=QUICK)
+        found = states_of(folder / "reclassify")
+        counts = [np.bincount(truth[found == k], minlength=4).max() for k in (1, 2, 3)]
+        right[group] = sum(counts) / 500
+    assert right["C2"] > max(0.75, right["C1"] + 0.02), right
+
+
 def test_a_state_that_holds_two_is_split_where_that_is_asked(tmp_path):
     rng = np.random.default_rng(22)
     truth = rng.integers(1, 4, COUNT)
