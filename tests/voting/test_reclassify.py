@@ -22,7 +22,9 @@ from alphacryo4d.voting.recorded_stage import Recorded
 from alphacryo4d.voting.rounds_stage import Rounds, Setting
 from alphacryo4d.voting.state_fit import FitOptions
 
-QUICK = ReclassifyOptions(finest=15.0, reconstruct=False, mask_diameter=100.0)
+QUICK = ReclassifyOptions(
+    finest=15.0, first_resolution=20.0, reconstruct=False, mask_diameter=100.0
+)
 COUNT = 1600
 
 
