@@ -218,6 +218,7 @@ class ReclassifyOptions:
         require_setting(0 <= self.stable < 1, "--stable must be in [0, 1)")
         require_setting(0 <= self.minimum_posterior < 1, "--minimum-posterior must be in [0, 1)")
         require_setting(self.finest > 0, "--finest-resolution must be positive")
+        require_setting(self.first_resolution > 0, "--first-resolution must be positive")
         require_setting(self.components >= 1, "--components must be at least 1")
         require_setting(
             (self.angle_error is None) == (self.shift_error is None),

@@ -9,6 +9,7 @@ import pytest
 import simulated
 from scipy.spatial.transform import Rotation
 
+from alphacryo4d.errors import UsageError
 from alphacryo4d.ml3d.images import euler_matrices
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.mrc import read_volume, write_volume
@@ -349,3 +350,19 @@ def test_a_rare_composition_keeps_its_particles(tmp_path):
     assert (truth[found == 4] == 4).mean() > 0.8
     assert (found[truth == 4] == 4).mean() > 0.5
     assert report["per_state"][3]["supported"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"first_resolution": 0.0}, "--first-resolution"),
+        ({"finest": -1.0}, "--finest-resolution"),
+        ({"iterations": 0}, "--iterations"),
+        ({"components": 0}, "--components"),
+        ({"angle_error": 1.0}, "give both"),
+        ({"write_poses": True, "refine_poses": False}, "--no-refine-poses"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(wrong, words):
+    with pytest.raises(UsageError, match=words):
+        ReclassifyOptions(**wrong)
