@@ -65,6 +65,13 @@ class JointMoments:
             self.workers,
         )
 
+    def _with_prior(self, errors: tuple[float, float], so_far: Array) -> tuple[Array, Array]:
+        """Precision (q + 6, q + 6) of the prior, and the slopes (n, q + 6) with its own."""
+        variance = pose_variance(errors)
+        right = self.projected.copy()
+        right[:, self.count :] -= so_far / variance
+        return np.diag(np.concatenate([np.ones(self.count), 1 / variance])), right
+
     def posterior(self, errors: tuple[float, float], so_far: Array) -> tuple[Array, Array]:
         """Moments of z and e, with standard normal z and pose errors of a known width.
 
@@ -80,10 +87,7 @@ class JointMoments:
         mean : (n, q + 6) array
         covariance : (n, q + 6, q + 6) array
         """
-        variance = pose_variance(errors)
-        prior = np.diag(np.concatenate([np.ones(self.count), 1 / variance]))
-        right = self.projected.copy()
-        right[:, self.count :] -= so_far / variance
+        prior, right = self._with_prior(errors, so_far)
         covariance = np.empty_like(self.information)
 
         def work(begin: int, end: int) -> None:
@@ -94,10 +98,7 @@ class JointMoments:
 
     def posterior_mean(self, errors: tuple[float, float], so_far: Array) -> Array:
         """The mean (n, q + 6) of :meth:`posterior` alone."""
-        variance = pose_variance(errors)
-        prior = np.diag(np.concatenate([np.ones(self.count), 1 / variance]))
-        right = self.projected.copy()
-        right[:, self.count :] -= so_far / variance
+        prior, right = self._with_prior(errors, so_far)
         mean = np.empty_like(right)
 
         def work(begin: int, end: int) -> None:

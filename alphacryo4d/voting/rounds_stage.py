@@ -168,7 +168,8 @@ class Rounds:
                     progress((batch - 1) * folds + fold, batches * folds)
                     results[-1].append(self._kept(number, batch, fold, states, count))
             progress(1, 1)
-        moved = any(len(result["moves"]) for batch in results for result in batch)
+        moved = self.setting.options.split  # halves of the round before are each batch's own
+        moved |= any(len(result["moves"]) for batch in results for result in batch)
         matched: dict[tuple[int, int], dict[str, Array]] = {}
         volumes = None
         for batch, found in enumerate(results, start=1):

@@ -55,6 +55,10 @@ def test_integral_over_poses_equals_sampling(made_up):
 def test_posterior_is_that_of_importance_sampling(made_up):
     rng = np.random.default_rng(3)
     mean, covariance = made_up.posterior(ERRORS, np.zeros((3, POSE)))
+    so_far = 0.01 * rng.standard_normal((3, POSE))
+    moved, _ = made_up.posterior(ERRORS, so_far)
+    np.testing.assert_allclose(made_up.posterior_mean(ERRORS, so_far), moved, rtol=1e-8, atol=1e-10)
+    assert abs(moved - mean).max() > 1e-4
     for i in range(3):
         drawn, _ = drawn_errors(rng, 0)
         x = np.concatenate([rng.standard_normal((len(drawn), 2)), drawn], axis=1)

@@ -191,15 +191,17 @@ def test_a_state_that_nobody_needs_is_seeded_from_one_that_holds_two(tmp_path):
     assert sorted(crossed.argmax(axis=1)) == [0, 1, 2]
 
 
-def test_states_that_moved_are_the_same_ones_in_every_batch(tmp_path):
+@pytest.mark.parametrize("split", [False, True])
+def test_states_that_moved_are_the_same_ones_in_every_batch(tmp_path, split):
     """Seeds say nothing of two of the states; volumes tell which is which in the other batch."""
     rng = np.random.default_rng(25)
     truth = rng.integers(1, 4, COUNT)
     table, _ = simulated.simulate(tmp_path, truth, 0.3, rng)
-    groups = simulated.write_project(tmp_path, table, seeds_of_too_few(truth, rng), rng)
+    seeds = np.where(truth < 3, 1, 2) if split else seeds_of_too_few(truth, rng)
+    groups = simulated.write_project(tmp_path, table, seeds, rng)
     groups[:, 0] = np.arange(COUNT) % 2 + 1
     np.save(tmp_path / "resample" / "groups.npy", groups.astype(np.int32))
-    run_reclassify(tmp_path, tmp_path / "reclassify", options=QUICK)
+    run_reclassify(tmp_path, tmp_path / "reclassify", options=replace(QUICK, split=split))
     found = states_of(tmp_path / "reclassify")
     numbers = []
     for batch in (1, 2):
