@@ -14,46 +14,54 @@ from typing import Any
 import click
 
 from alphacryo4d import __version__
-from alphacryo4d.errors import AlphaCryo4DError, InterruptedRun
-from alphacryo4d.options import CONTEXT
+from alphacryo4d.core.errors import AlphaCryo4DError, InterruptedRun
+from alphacryo4d.core.options import CONTEXT
 
 # name: (module, attribute, one line of help); loaded only when called, so that --help is quick
 COMMANDS = {
-    "run": ("alphacryo4d.pipeline_cli", "run", "All four stages, from particles to states."),
-    "resample": ("alphacryo4d.resample.cli", "resample", "Shuffled folds and their 3D classes."),
+    "run": ("pipeline.cli", "run", "All four stages, from particles to states."),
+    "resample": ("resample.cli", "resample", "Shuffled folds and their 3D classes."),
     "deepfeature": (
-        "alphacryo4d.deepfeature.cli",
+        "deepfeature.cli",
         "deepfeature",
         "Deep features of the volumes by a 3D residual autoencoder.",
     ),
-    "train": ("alphacryo4d.deepfeature.cli", "train_stage", "The whole deepfeature stage."),
+    "train": ("deepfeature.cli", "train_stage", "The whole deepfeature stage."),
     "landscape": (
-        "alphacryo4d.landscape.cli",
+        "landscape.cli",
         "landscape",
         "Embedding, energy, path and states.",
     ),
-    "vote": ("alphacryo4d.voting.cli", "vote", "Particles of every state by their votes."),
+    "vote": ("voting.cli", "vote", "Particles of every state by their votes."),
     "simulate": (
-        "alphacryo4d.assessment.cli",
+        "assessment.cli",
         "simulate",
         "Synthetic particles with a known answer.",
     ),
-    "score": ("alphacryo4d.assessment.cli", "score", "Precision and recall against the truth."),
-    "demo": ("alphacryo4d.pipeline_cli", "demo", "A known-answer example, start to end."),
-    "check": ("alphacryo4d.check_cli", "check", "Every fault of an input in one list."),
+    "score": ("assessment.cli", "score", "Precision and recall against the truth."),
+    "demo": ("pipeline.cli", "demo", "A known-answer example, start to end."),
+    "check": ("tools.check_cli", "check", "Every fault of an input in one list."),
     "convert": (
-        "alphacryo4d.convert_cli",
+        "tools.convert_cli",
         "convert_command",
         "Particles from STAR to cryoSPARC .cs and back.",
     ),
     "external": (
-        "alphacryo4d.external_cli",
+        "tools.external_cli",
         "external",
         "The method as an External job of RELION.",
     ),
-    "status": ("alphacryo4d.status_cli", "status", "State of a project and its cluster jobs."),
-    "doctor": ("alphacryo4d.doctor_cli", "doctor", "What this machine has and what is missing."),
-    "cite": ("alphacryo4d.cite_cli", "cite", "The references, as text and BibTeX."),
+    "status": (
+        "tools.status_cli",
+        "status",
+        "State of a project and its cluster jobs.",
+    ),
+    "doctor": (
+        "tools.doctor_cli",
+        "doctor",
+        "What this machine has and what is missing.",
+    ),
+    "cite": ("tools.cite_cli", "cite", "The references, as text and BibTeX."),
 }
 
 
@@ -69,7 +77,9 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, attribute, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command: click.Command = getattr(
+            importlib.import_module(f"alphacryo4d.{module}"), attribute
+        )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

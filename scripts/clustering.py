@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--radius", "-r", type=float, default=30.0, help="radius of every boundary")
     args = parser.parse_args(arguments)
-    from alphacryo4d.errors import UsageError
+    from alphacryo4d.core.errors import UsageError
     from alphacryo4d.prototype.manifold import cluster_volumes
 
     if not args.radius > 0:

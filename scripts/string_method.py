@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--kcenters", "-k", type=int, default=20, help="centers along the path")
     args = parser.parse_args(arguments)
-    from alphacryo4d.errors import UsageError
+    from alphacryo4d.core.errors import UsageError
     from alphacryo4d.landscape.options import PathOptions
     from alphacryo4d.prototype.manifold import path_centers
 

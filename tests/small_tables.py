@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from alphacryo4d import cli
-from alphacryo4d.mrc import write_stack
+from alphacryo4d.io.mrc import write_stack
 
 COLUMNS = {
     "rlnAngleRot": "12.5",

@@ -9,8 +9,8 @@ import click
 import pytest
 
 from alphacryo4d import cli
-from alphacryo4d.errors import InputError
-from alphacryo4d.options import CONTEXT, build_settings, require_options, settings_options
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.options import CONTEXT, build_settings, require_options, settings_options
 from alphacryo4d.resample.options import ResampleOptions
 
 HEAVY = ("tensorflow", "keras", "matplotlib", "sklearn", "numba", "pandas", "scipy")

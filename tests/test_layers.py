@@ -1,4 +1,4 @@
-"""Nothing imports upward, and stages never import each other."""
+"""Layers, circles and sizes: what the layout promises, read from the imports."""
 
 import ast
 from pathlib import Path
@@ -6,48 +6,117 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "alphacryo4d"
-STAGES = ("resample", "deepfeature", "landscape", "voting", "assessment")
-FLOORS = {"errors": 0, "settings": 0, "progress": 0, "__init__": 0, "ml3d": 1}
-FLOORS |= dict.fromkeys(
-    ("files", "star", "mrc", "particles", "cs", "convert", "check", "tables"), 2
+TOP_FLOOR = {"__init__", "__main__", "cli"}
+STAGES = ("resample", "deepfeature", "landscape", "voting")
+
+# From the ground up; a stage file (stage, *_stage) lies above the science of its folder.
+LAYERS = (
+    ("core",),
+    ("maths",),
+    ("io",),
+    ("particles", "ml3d"),
+    ("relion", "cluster"),
+    (*STAGES, "reclassify", "reconstruction"),
 )
-FLOORS |= dict.fromkeys(
-    ("program", "cluster", "job", "relion", "external", "status", "doctor", "cite"), 3
-)
-FLOORS |= {"prototype": 5, "pipeline": 5, "options": 5, "cli": 6, "__main__": 7}
-READERS_AND_WRITERS = ("stage", "plots", "report", "benchmark", "page")
+STAGE_FILES, COMMANDS_OF_STAGES, ABOVE, CLI, ROOT = 20, 21, 22, 30, 40
+ABOVE_STAGES = ("pipeline", "assessment", "prototype", "tools", "report")
+
+# Larger than they should be; the lists may only shrink
+LONG_FILES: dict[str, int] = {
+    "assessment.score_stage": 303,
+    "assessment.stage": 304,
+    "deepfeature.stage": 340,
+    "deepfeature.training": 357,
+    "io.cs": 354,
+    "io.mrc": 363,
+    "io.star": 319,
+    "io.tables.kernels": 351,
+    "io.tables.scan": 317,
+    "landscape.grouping.clustering": 374,
+    "ml3d.classes": 322,
+    "ml3d.compiled.blocks": 375,
+    "ml3d.compiled.components": 351,
+    "ml3d.compiled.linear": 312,
+    "ml3d.compiled.registers": 303,
+    "ml3d.components": 347,
+    "ml3d.expectation": 302,
+    "ml3d.grid": 367,
+    "ml3d.images": 305,
+    "particles.particle_set": 306,
+    "prototype.ballots": 322,
+    "reclassify.rounds_stage": 384,
+    "reclassify.state_fit": 398,
+    "tools.check": 358,
+    "tools.check_images": 314,
+    "tools.convert": 301,
+    "voting.report": 304,
+}
+LONG_FUNCTIONS: dict[str, int] = {
+    "assessment.limit.reference_scores": 75,
+    "assessment.score_stage.run_score": 70,
+    "core.job.start_job": 70,
+    "core.program.run_program": 67,
+    "io.tables.kernels.parse_rows": 89,
+    "io.tables.kernels.scan_rows": 73,
+    "io.tables.rows.read_columns": 75,
+    "landscape.distances.squared_distances": 61,
+    "landscape.zoom_stage.run_zoom": 65,
+    "ml3d.compiled.components.expect_components": 86,
+    "ml3d.compiled.expect.expect_classes": 87,
+    "ml3d.components.fit_components": 77,
+    "ml3d.grid.solve_volumes": 72,
+    "ml3d.images.prepare_images": 107,
+    "particles.particle_set.read_particles": 77,
+    "pipeline.cli.run": 78,
+    "pipeline.stages._stages": 82,
+    "pipeline.submit.submit_run": 81,
+    "reclassify.pose_scatter.pose_moments": 67,
+    "reclassify.rounds_stage.run_rounds": 62,
+    "reconstruction.refine_stage.run_refine": 69,
+    "relion.classify.classify_with_relion": 78,
+    "resample.components_stage.run_components": 82,
+    "resample.gather_stage.gather_folds": 69,
+    "resample.kernels.compare": 72,
+    "resample.stage.run_resample": 86,
+    "tools.convert.convert": 68,
+    "tools.convert.cs_of_star": 61,
+    "voting.stage.run_vote": 67,
+    "voting.support_stage.support_of_votes": 81,
+}
 
 
 def floor(module: str) -> int:
-    """Floor of a module such as ``landscape.energy``; plain science of a stage is 1."""
+    """Layer of a module such as ``landscape.energy``."""
     parts = module.split(".")
-    if parts[-1] == "cli" or parts[-1].endswith("_cli"):
-        return FLOORS["cli"]
-    if parts[0] in STAGES:
-        name = parts[-1]
-        return 4 if name in READERS_AND_WRITERS or name.endswith("_stage") else 1
-    if parts[0] in FLOORS:
-        return FLOORS[parts[0]]
-    known = [FLOORS[name] for name in FLOORS if parts[0].startswith(f"{name}_")]
-    assert known, f"{module}: no floor is known; name it in tests/test_layers.py"
-    return max(known)
+    if len(parts) == 1 and parts[0] in TOP_FLOOR:
+        return -1 if parts[0] == "__init__" else ROOT
+    if parts[-1] == "cli" or parts[-1].endswith("_cli") or module == "core.options":
+        return CLI
+    if parts[0] in ABOVE_STAGES:
+        return ABOVE
+    if parts[-1] in ("stage", "plots", "report") or parts[-1].endswith("_stage"):
+        return STAGE_FILES
+    known = [n for n, folders in enumerate(LAYERS) if parts[0] in folders]
+    assert known, f"{module}: no layer is known; name it in tests/test_layers.py"
+    return known[0]
 
 
-def imports(path: Path) -> list[str]:
-    """Modules of the package that a file imports, anywhere in it."""
+def imports(path: Path, at_top_only: bool = False) -> list[str]:
+    """Modules of the package that a file imports, anywhere in it or when it is loaded."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if at_top_only else list(ast.walk(tree))
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     names = {name.removeprefix("alphacryo4d.") for name in found if name.startswith("alphacryo4d.")}
-    return sorted(name for name in names if is_module(name))
+    return sorted(name for name in names if file_of(name).is_file())
 
 
-def is_module(name: str) -> bool:
-    path = PACKAGE / Path(*name.split("."))
-    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+def file_of(module: str) -> Path:
+    return PACKAGE / Path(*module.split(".")).with_suffix(".py")
 
 
 MODULES = sorted(
@@ -59,22 +128,40 @@ MODULES = sorted(
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_stay_below(module: str) -> None:
-    path = PACKAGE / Path(*module.split(".")).with_suffix(".py")
-    for name in imports(path):
-        package = (PACKAGE / Path(*name.split("."))).is_dir()
-        if not package:
-            assert floor(name) <= floor(module), f"{module} imports {name}, a higher floor"
+    for name in imports(file_of(module)):
+        assert floor(name) <= floor(module), f"{module} imports {name}, a higher layer"
         stage, other = module.split(".")[0], name.split(".")[0]
-        if stage in STAGES and other in STAGES:
-            assert stage == other, f"{module} imports {name}: stages meet in files only"
+        if stage in STAGES and other in STAGES and floor(module) in (STAGE_FILES, CLI):
+            assert stage == other or floor(name) < STAGE_FILES, (
+                f"{module} imports {name}: stages meet in files only"
+            )
+
+
+def test_no_circle_of_imports() -> None:
+    below = {module: imports(file_of(module)) for module in MODULES}
+    done: set[str] = set()
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, "circle: " + " -> ".join((*way, module))
+        if module not in done:
+            for name in below[module]:
+                visit(name, (*way, module))
+            done.add(module)
+
+    for module in MODULES:
+        visit(module, ())
+
+
+def test_top_floor() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == TOP_FLOOR
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_files_and_functions_stay_small(module: str) -> None:
-    path = PACKAGE / Path(*module.split(".")).with_suffix(".py")
-    text = path.read_text()
-    assert len(text.splitlines()) <= 400, f"{module} is two modules"
+    text = file_of(module).read_text()
+    assert len(text.splitlines()) <= LONG_FILES.get(module, 300), f"{module} is two modules"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             length = (node.end_lineno or 0) - node.lineno
-            assert length <= 110, f"{module}.{node.name} is two functions ({length} lines)"
+            name = f"{module}.{node.name}"
+            assert length <= LONG_FUNCTIONS.get(name, 60), f"{name} is two functions ({length})"

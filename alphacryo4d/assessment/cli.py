@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from alphacryo4d.assessment.options import ReferenceOptions, SimulateOptions
-from alphacryo4d.errors import UsageError
-from alphacryo4d.options import (
+from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.options import (
     CONTEXT,
     PATH,
     build_settings,
@@ -66,7 +66,7 @@ def simulate(
         _say_plan(paths, output_path, options, threads=threads, as_json=as_json)
         return
     from alphacryo4d.assessment.stage import run_simulate
-    from alphacryo4d.progress import show_progress
+    from alphacryo4d.core.progress import show_progress
 
     with show_progress("simulate") as progress:
         results = run_simulate(
@@ -90,7 +90,7 @@ def _say_plan(
 ) -> None:
     from alphacryo4d.assessment.conformers_stage import load_conformers
     from alphacryo4d.assessment.stage import plan_simulation
-    from alphacryo4d.progress import format_duration
+    from alphacryo4d.core.progress import format_duration
 
     conformers = load_conformers(given, box=options.box, pixel_size=options.pixel_size)
     plan = plan_simulation(conformers, options, threads=threads)
@@ -145,7 +145,7 @@ def score(
     """Precision, recall, states found and share kept of classes, against the truth."""
     options = build_settings(ReferenceOptions, values)
     from alphacryo4d.assessment.score_stage import format_report, run_score
-    from alphacryo4d.progress import show_progress
+    from alphacryo4d.core.progress import show_progress
 
     with show_progress("reference") as progress:
         _, report = run_score(

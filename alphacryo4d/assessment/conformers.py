@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from alphacryo4d.assessment.imaging import Array, FloatArray
-from alphacryo4d.errors import InputError
+from alphacryo4d.core.errors import InputError
 
 logger = logging.getLogger(__name__)
 

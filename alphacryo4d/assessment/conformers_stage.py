@@ -19,8 +19,8 @@ from alphacryo4d.assessment.conformers import (
     read_atoms,
 )
 from alphacryo4d.assessment.hinge import MOLECULES, make_molecule
-from alphacryo4d.errors import InputError
-from alphacryo4d.mrc import read_volume
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.io.mrc import read_volume
 
 
 def is_molecule(given: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from alphacryo4d.assessment.conformers import Atoms, center_together
 from alphacryo4d.assessment.imaging import Array, FloatArray
-from alphacryo4d.errors import UsageError
+from alphacryo4d.core.errors import UsageError
 
 RESIDUE_ELECTRONS = 59.0
 RESIDUE_DALTON = 110.0

@@ -22,8 +22,8 @@ from alphacryo4d.assessment.imaging import (
     contrast_transfer,
     rotation_matrices,
 )
-from alphacryo4d.errors import InputError
-from alphacryo4d.progress import Progress, no_progress
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.progress import Progress, no_progress
 
 CHUNK = 128
 

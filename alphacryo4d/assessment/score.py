@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alphacryo4d.assessment.imaging import Array, FloatArray
-from alphacryo4d.errors import InputError
+from alphacryo4d.core.errors import InputError
 
 FOUND_SHARE = 0.1
 """A state is found when its class holds at least this share of its particles."""

@@ -21,11 +21,11 @@ from alphacryo4d.assessment.score import (
     score_classes,
     volume_labels,
 )
-from alphacryo4d.errors import InputError
-from alphacryo4d.files import load_array, save_array
-from alphacryo4d.particles import read_particles
-from alphacryo4d.progress import Progress, no_progress
-from alphacryo4d.star import open_table
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.files import load_array, save_array
+from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.particle_set import read_particles
 
 logger = logging.getLogger(__name__)
 

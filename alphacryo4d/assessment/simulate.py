@@ -25,7 +25,7 @@ from alphacryo4d.assessment.imaging import (
     rotation_matrices,
 )
 from alphacryo4d.assessment.options import SimulateOptions
-from alphacryo4d.errors import UsageError
+from alphacryo4d.core.errors import UsageError
 
 ACCURACY = 1e-6
 

@@ -29,11 +29,11 @@ from alphacryo4d.assessment.simulate import (
     noise_variance,
     simulate_rows,
 )
-from alphacryo4d.errors import ResourceError, UsageError
-from alphacryo4d.files import PARTICLES_STAR, atomic_path, save_array
-from alphacryo4d.job import start_job
-from alphacryo4d.mrc import write_stack
-from alphacryo4d.progress import Progress, no_progress
+from alphacryo4d.core.errors import ResourceError, UsageError
+from alphacryo4d.core.files import PARTICLES_STAR, atomic_path, save_array
+from alphacryo4d.core.job import start_job
+from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.io.mrc import write_stack
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def run_simulate(
     threads : int
         Threads.
     overwrite, resume : bool
-        As in :func:`alphacryo4d.job.start_job`.
+        As in :func:`alphacryo4d.core.job.start_job`.
     progress : Progress
         Callback.
 

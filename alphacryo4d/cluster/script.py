@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphacryo4d.cluster.options import ClusterOptions
-from alphacryo4d.errors import InputError
-from alphacryo4d.program import refuse_unsafe_name
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.program import refuse_unsafe_name
 
 _VARIABLE = re.compile(r"XXX([A-Za-z0-9]+)XXX")
 

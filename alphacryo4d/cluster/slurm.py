@@ -15,9 +15,9 @@ from typing import Any
 
 from alphacryo4d.cluster.options import ClusterOptions
 from alphacryo4d.cluster.script import BatchJob, array_specification, render_script
-from alphacryo4d.errors import InputError, ProgramError
-from alphacryo4d.files import write_text
-from alphacryo4d.program import extra_arguments, find_program, program_output
+from alphacryo4d.core.errors import InputError, ProgramError
+from alphacryo4d.core.files import write_text
+from alphacryo4d.core.program import extra_arguments, find_program, program_output
 
 logger = logging.getLogger(__name__)
 

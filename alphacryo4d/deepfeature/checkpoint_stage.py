@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.files import atomic_path
 from alphacryo4d.deepfeature.training import Plateau, TrainingState
-from alphacryo4d.errors import InputError
-from alphacryo4d.files import atomic_path
 
 logger = logging.getLogger(__name__)
 

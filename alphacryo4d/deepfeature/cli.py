@@ -10,9 +10,8 @@ from typing import Any
 
 import click
 
-from alphacryo4d.deepfeature.options import DeepFeatureOptions, NetworkOptions, TrainOptions
-from alphacryo4d.errors import InputError
-from alphacryo4d.options import (
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.options import (
     CONTEXT,
     PATH,
     Command,
@@ -27,6 +26,7 @@ from alphacryo4d.options import (
     settings_options,
     threads_option,
 )
+from alphacryo4d.deepfeature.options import DeepFeatureOptions, NetworkOptions, TrainOptions
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from alphacryo4d.errors import UsageError
+from alphacryo4d.core.errors import UsageError
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.deepfeature.layers import layer_classes
 from alphacryo4d.deepfeature.options import NetworkOptions
-from alphacryo4d.errors import InputError
 
 Floats = NDArray[np.float32]
 REDUCTION = 4

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alphacryo4d.files import atomic_path
+from alphacryo4d.core.files import atomic_path
 
 
 def plot_history(path: Path, history: NDArray[np.float64], mean_error: float) -> Path:

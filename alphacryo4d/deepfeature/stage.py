@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.job import Deadline, Job, start_job
+from alphacryo4d.core.progress import show_progress
 from alphacryo4d.deepfeature.checkpoint_stage import (
     load_arrays,
     load_state,
@@ -36,9 +39,6 @@ from alphacryo4d.deepfeature.training import (
     train_autoencoder,
 )
 from alphacryo4d.deepfeature.volumes_stage import Volumes
-from alphacryo4d.errors import InputError, UsageError
-from alphacryo4d.job import Deadline, Job, start_job
-from alphacryo4d.progress import show_progress
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.deepfeature.network import build_network, read_weights, set_reference, set_weights
 from alphacryo4d.deepfeature.options import NetworkOptions, TrainOptions
-from alphacryo4d.errors import UsageError
-from alphacryo4d.progress import Progress, no_progress
 
 Floats = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alphacryo4d import files
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.deepfeature.normalize import fourier_crop, normalize_volume, suitable_box
-from alphacryo4d.errors import InputError
 
 logger = logging.getLogger(__name__)
 

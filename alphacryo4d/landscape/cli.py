@@ -8,14 +8,7 @@ from typing import Any
 
 import click
 
-from alphacryo4d.landscape.options import (
-    EmbedOptions,
-    EnergyOptions,
-    LandscapeOptions,
-    PathOptions,
-    StatesOptions,
-)
-from alphacryo4d.options import (
+from alphacryo4d.core.options import (
     CONTEXT,
     PATH,
     build_settings,
@@ -25,6 +18,13 @@ from alphacryo4d.options import (
     require_options,
     settings_options,
     threads_option,
+)
+from alphacryo4d.landscape.options import (
+    EmbedOptions,
+    EnergyOptions,
+    LandscapeOptions,
+    PathOptions,
+    StatesOptions,
 )
 
 features_option = click.option(

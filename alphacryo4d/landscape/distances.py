@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.errors import InputError
-from alphacryo4d.progress import Progress, no_progress
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
 Reader = Callable[[int, int, int, int], Array]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.errors import InputError, MissingProgramError
+from alphacryo4d.core.errors import InputError, MissingProgramError
 from alphacryo4d.landscape.options import EmbedOptions
 
 Array = np.ndarray[Any, Any]

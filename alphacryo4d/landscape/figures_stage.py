@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.job import Job
+from alphacryo4d.core.job import Job
 from alphacryo4d.landscape import curves_stage, plots
 from alphacryo4d.landscape.find_stage import Landscape
 from alphacryo4d.landscape.inputs_stage import VolumeTable

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError
-from alphacryo4d.job import Job
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.job import Job
+from alphacryo4d.core.progress import show_progress
+from alphacryo4d.io.star import write_tables
 from alphacryo4d.landscape import basins, states
-from alphacryo4d.landscape.clustering import group_volumes
 from alphacryo4d.landscape.energy import density_energy, energy_error, free_energy
+from alphacryo4d.landscape.grouping.clustering import group_volumes
 from alphacryo4d.landscape.inputs_stage import read_centers
 from alphacryo4d.landscape.kernel_surface import kernel_surface, mean_surface
 from alphacryo4d.landscape.options import EnergyOptions, StatesOptions
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
 from alphacryo4d.landscape.surface import Surface, triangulated_surface
-from alphacryo4d.progress import show_progress
-from alphacryo4d.star import write_tables
 
 Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)

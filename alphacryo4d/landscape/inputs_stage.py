@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.errors import InputError
-from alphacryo4d.files import (
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.files import (
     ASSIGNMENTS_NPY,
     DEEPFEATURE,
     FEATURES_NPY,
@@ -18,7 +18,7 @@ from alphacryo4d.files import (
     VOLUMES_STAR,
     load_array,
 )
-from alphacryo4d.star import read_tables
+from alphacryo4d.io.star import read_tables
 
 Array = np.ndarray[Any, Any]
 _NEEDED = ("ac4dVolumeName", "ac4dBatch", "ac4dFold", "ac4dParticleCount", "rlnPixelSize")

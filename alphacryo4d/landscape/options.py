@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphacryo4d.settings import require_setting, setting
+from alphacryo4d.core.settings import require_setting, setting
 
 METHODS = ("tsne", "pca", "mds", "isomap", "lle", "umap")
 CENTERS = ("volumes", "path", "minima")

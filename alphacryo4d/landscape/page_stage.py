@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.files import write_text
+from alphacryo4d.core.files import write_text
 from alphacryo4d.landscape.plots import COLOURS
 
 Array = np.ndarray[Any, Any]

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError
-from alphacryo4d.job import Job
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.job import Job
+from alphacryo4d.core.progress import show_progress
 from alphacryo4d.landscape.barriers import (
     Barrier,
     Interval,
@@ -27,7 +28,6 @@ from alphacryo4d.landscape.options import PathOptions
 from alphacryo4d.landscape.string_method import EnergyPath, minimum_energy_path
 from alphacryo4d.landscape.surface import Surface, triangulated_surface
 from alphacryo4d.landscape.tables_stage import write_csv
-from alphacryo4d.progress import show_progress
 
 Array = np.ndarray[Any, Any]
 SurfaceMaker = Callable[[Array, Array], Surface]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.files import atomic_path
+from alphacryo4d.core.files import atomic_path
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
 from alphacryo4d.landscape.surface import Surface

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.job import Job
+from alphacryo4d.core import files
+from alphacryo4d.core.job import Job
 from alphacryo4d.landscape.embedding import embed
 from alphacryo4d.landscape.options import EmbedOptions
 from alphacryo4d.landscape.page_stage import write_page

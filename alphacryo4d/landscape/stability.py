@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.landscape.embedding import embed, usable_perplexity
 from alphacryo4d.landscape.options import EmbedOptions
-from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
 

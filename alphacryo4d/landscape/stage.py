@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.job import Job, start_job
+from alphacryo4d.core import files
+from alphacryo4d.core.job import Job, start_job
+from alphacryo4d.core.progress import show_progress
 from alphacryo4d.landscape import curves_stage
 from alphacryo4d.landscape.distances import low_pass_coefficients, squared_distances
 from alphacryo4d.landscape.embedding import embed
@@ -37,7 +38,6 @@ from alphacryo4d.landscape.path_stage import path_step
 from alphacryo4d.landscape.space_stage import space_step
 from alphacryo4d.landscape.stability import stability
 from alphacryo4d.landscape.tables_stage import write_csv
-from alphacryo4d.progress import show_progress
 
 Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError, UsageError
-from alphacryo4d.job import Job, start_job
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.job import Job, start_job
 from alphacryo4d.landscape import stage
 from alphacryo4d.landscape.energy import free_energy
 from alphacryo4d.landscape.figures_stage import draw

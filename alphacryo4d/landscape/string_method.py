@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.landscape.options import PathOptions
 from alphacryo4d.landscape.surface import Surface, TriangulatedSurface
-from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
 _CHUNK = 2000

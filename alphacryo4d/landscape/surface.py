@@ -14,7 +14,7 @@ import numpy as np
 from scipy.interpolate import CloughTocher2DInterpolator
 from scipy.spatial import Delaunay, QhullError
 
-from alphacryo4d.errors import InputError
+from alphacryo4d.core.errors import InputError
 
 Array = np.ndarray[Any, Any]
 

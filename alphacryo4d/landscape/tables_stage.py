@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.files import write_text
+from alphacryo4d.core.files import write_text
 
 Array = np.ndarray[Any, Any]
 

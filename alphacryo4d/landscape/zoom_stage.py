@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError, UsageError
-from alphacryo4d.job import read_job, start_job
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.job import read_job, start_job
 from alphacryo4d.landscape.find_stage import VOLUME_STATES_NPY
-from alphacryo4d.landscape.homogeneity import (
+from alphacryo4d.landscape.grouping.homogeneity import (
     Homogeneity,
     assess_homogeneity,
     neighbours_information,
 )
 from alphacryo4d.landscape.inputs_stage import read_embedding
-from alphacryo4d.star import open_table
+from alphacryo4d.particles.open import open_table
 
 Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)

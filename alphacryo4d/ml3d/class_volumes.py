@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.ml3d.kernels_classes import (
+from alphacryo4d.ml3d.compiled.classes import (
     apply_prior,
     backproject_class,
     cell_variances,
@@ -24,9 +24,9 @@ from alphacryo4d.ml3d.kernels_classes import (
     significant,
     solve_cells,
 )
-from alphacryo4d.ml3d.kernels_linear import in_ranges, in_tasks
-from alphacryo4d.ml3d.model import Grid, aligned_zeros
-from alphacryo4d.ml3d.sums import View
+from alphacryo4d.ml3d.compiled.linear import in_ranges, in_tasks
+from alphacryo4d.ml3d.expectation import View
+from alphacryo4d.ml3d.grid import Grid, aligned_zeros
 
 Array = np.ndarray[Any, Any]
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.ml3d.checkpoint import Checkpoint
+from alphacryo4d.ml3d.expectation import View, expect, mean_power, project_back
+from alphacryo4d.ml3d.grid import Grid, resize_cubes, solve_volumes
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.latent import latent_moments, packed, random_fields, whitened
 from alphacryo4d.ml3d.masks import first_mask, resize_mask, solvent_mask
-from alphacryo4d.ml3d.model import Grid, resize_cubes, solve_volumes
-from alphacryo4d.ml3d.sums import View, expect, mean_power, project_back
-from alphacryo4d.progress import Progress, no_progress
 
 Array = np.ndarray[Any, Any]
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.ml3d.compiled.classes import subtract_reference
+from alphacryo4d.ml3d.compiled.linear import in_ranges
 from alphacryo4d.ml3d.components import data_power, solve_mean
+from alphacryo4d.ml3d.expectation import View
+from alphacryo4d.ml3d.grid import Grid, resize_cubes
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
-from alphacryo4d.ml3d.kernels_classes import subtract_reference
-from alphacryo4d.ml3d.kernels_linear import in_ranges
 from alphacryo4d.ml3d.masks import first_mask, resize_mask
-from alphacryo4d.ml3d.model import Grid, resize_cubes
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.ml3d.sums import View
 
 Array = np.ndarray[Any, Any]
 

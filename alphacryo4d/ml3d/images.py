@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from alphacryo4d.errors import InputError, ResourceError
-from alphacryo4d.ml3d.kernels_linear import in_ranges, take_samples, thread_count
-from alphacryo4d.ml3d.symmetry import symmetry_rotations
-from alphacryo4d.progress import Progress, no_progress
+from alphacryo4d.core.errors import InputError, ResourceError
+from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.maths.symmetry import symmetry_rotations
+from alphacryo4d.ml3d.compiled.linear import in_ranges, take_samples, thread_count
 
 Array = np.ndarray[Any, Any]
 _BLOCK = 1024

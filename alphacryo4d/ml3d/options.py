@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphacryo4d.errors import UsageError
-from alphacryo4d.settings import require_setting, setting
+from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.settings import require_setting, setting
 
 
 def class_levels(classes: str) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alphacryo4d.errors import UsageError
+from alphacryo4d.core.errors import UsageError
 from alphacryo4d.prototype.switches import positional, run_script
 
 HERE = Path()

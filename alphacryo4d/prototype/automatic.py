@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from alphacryo4d import files
+from alphacryo4d.core import files
 from alphacryo4d.deepfeature.options import TrainOptions
 from alphacryo4d.deepfeature.volumes_stage import prepare_volumes
 from alphacryo4d.landscape.options import PathOptions

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError, UsageError
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.io.star import ParticleTable
+from alphacryo4d.particles.open import open_table
 from alphacryo4d.prototype.maps import read_log, volume_stem
 from alphacryo4d.prototype.switches import check_dialect
 from alphacryo4d.prototype.tables import natural_key, read_header
-from alphacryo4d.star import ParticleTable, open_table
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from alphacryo4d import files
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.deepfeature.options import DeepFeatureOptions, NetworkOptions, TrainOptions
 from alphacryo4d.deepfeature.stage import run_deepfeature, write_features
 from alphacryo4d.deepfeature.volumes_stage import Volumes
-from alphacryo4d.errors import InputError, UsageError
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.progress import show_progress
 from alphacryo4d.landscape.distances import squared_distances
 from alphacryo4d.landscape.embedding import embed
 from alphacryo4d.landscape.energy import free_energy
@@ -19,7 +20,6 @@ from alphacryo4d.landscape.plots import draw_embedding, draw_landscape
 from alphacryo4d.landscape.states import assign_volumes
 from alphacryo4d.landscape.string_method import EnergyPath, minimum_energy_path, spaced_centers
 from alphacryo4d.landscape.surface import triangulated_surface
-from alphacryo4d.progress import show_progress
 from alphacryo4d.prototype.maps import standardized
 
 logger = logging.getLogger(__name__)

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError
-from alphacryo4d.mrc import read_volume, write_volume
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.io.mrc import read_volume, write_volume
+from alphacryo4d.io.star import read_tables
+from alphacryo4d.particles.open import open_table
 from alphacryo4d.prototype.tables import natural_key, write_parts
-from alphacryo4d.star import open_table, read_tables
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from alphacryo4d.errors import AlphaCryo4DError, UsageError
+from alphacryo4d.core.errors import AlphaCryo4DError, UsageError
 
 logger = logging.getLogger("alphacryo4d.prototype")
 

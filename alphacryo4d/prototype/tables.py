@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.errors import InputError, UsageError
-from alphacryo4d.files import atomic_path, fold_name
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.files import atomic_path, fold_name
+from alphacryo4d.io.star import ParticleTable
+from alphacryo4d.particles.open import open_table
 from alphacryo4d.prototype.switches import check_dialect
 from alphacryo4d.resample.subsets import split_evenly
-from alphacryo4d.star import ParticleTable, open_table
 
 logger = logging.getLogger(__name__)
 

@@ -17,17 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import UsageError
-from alphacryo4d.job import Deadline
-from alphacryo4d.progress import Progress, no_progress
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.job import Deadline
+from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.io.star import ParticleTable, write_tables
 from alphacryo4d.relion.options import RelionOptions, refuse_gpu_without_alignment
 from alphacryo4d.relion.outputs import ROW_COLUMN, RunResult
 from alphacryo4d.relion.plan import SMALLEST_CLASS, Request, default_ranks, make_run, parts_of
 from alphacryo4d.relion.preflight import check_map, check_particles, image_root, name_from
 from alphacryo4d.relion.running import Runner
 from alphacryo4d.relion.version import installed_version
-from alphacryo4d.star import ParticleTable, write_tables
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphacryo4d.program import extra_arguments
+from alphacryo4d.core.program import extra_arguments
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.relion.version import Version
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphacryo4d.errors import UsageError
-from alphacryo4d.settings import require_setting, setting
+from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.settings import require_setting, setting
 
 NO_GPU_REASON = (
     "RELION uses neither GPUs nor its vectorised path in classification without alignment "

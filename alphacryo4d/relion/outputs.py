@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.errors import AlphaCryo4DError, InputError, ProgramError
-from alphacryo4d.mrc import read_volume
-from alphacryo4d.star import open_table, read_tables
+from alphacryo4d.core.errors import AlphaCryo4DError, InputError, ProgramError
+from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.io.star import read_tables
+from alphacryo4d.particles.open import open_table
 
 ROW_COLUMN = "ac4dRow"
 """Column by which rows are known again: RELION sorts its tables by micrograph."""

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alphacryo4d import files
-from alphacryo4d.program import command_lines
+from alphacryo4d.core import files
+from alphacryo4d.core.program import command_lines
 from alphacryo4d.relion.commands import Classification, class3d_command, reconstruct_command
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.relion.version import installed_version

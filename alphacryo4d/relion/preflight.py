@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.errors import InputError
-from alphacryo4d.mrc import read_volume
-from alphacryo4d.particles import ParticleSet, read_particles, stack_file
-from alphacryo4d.program import refuse_unsafe_name
-from alphacryo4d.progress import Progress, no_progress
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.program import refuse_unsafe_name
+from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.io.star import IMAGE_COLUMN
+from alphacryo4d.particles.particle_set import ParticleSet, read_particles, stack_file
 from alphacryo4d.relion.version import Version
-from alphacryo4d.star import IMAGE_COLUMN
 
 Array = np.ndarray[Any, Any]
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphacryo4d.errors import InputError, ProgramError
-from alphacryo4d.files import write_text
-from alphacryo4d.mrc import read_volume
-from alphacryo4d.program import find_program, run_program
+from alphacryo4d.core.errors import InputError, ProgramError
+from alphacryo4d.core.files import write_text
+from alphacryo4d.core.program import find_program, run_program
+from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.relion.commands import (
     Classification,
     class3d_command,

@@ -6,8 +6,8 @@ import functools
 import re
 from typing import NamedTuple
 
-from alphacryo4d.errors import MissingProgramError, ProgramError
-from alphacryo4d.program import find_program, program_output
+from alphacryo4d.core.errors import MissingProgramError, ProgramError
+from alphacryo4d.core.program import find_program, program_output
 
 HINT = "install RELION 3.0 to 5 or load its module, so that it is on PATH"
 NEWEST = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alphacryo4d.settings import require_setting, setting
+from alphacryo4d.core.settings import require_setting, setting
 
 
 @dataclass(frozen=True)

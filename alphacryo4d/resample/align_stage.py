@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError
-from alphacryo4d.job import start_job
-from alphacryo4d.mrc import read_volume, write_volume
-from alphacryo4d.progress import show_progress
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.job import start_job
+from alphacryo4d.core.progress import show_progress
+from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.resample.align_options import AlignOptions
 from alphacryo4d.resample.alignment import Aligner, Alignment, align_to_mean
 from alphacryo4d.resample.motion import IDENTITY, apply_motion

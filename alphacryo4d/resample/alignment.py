@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import fft, ndimage
 
-from alphacryo4d.errors import InputError
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.resample.align_options import AlignOptions as AlignOptions
 from alphacryo4d.resample.motion import (
     IDENTITY,

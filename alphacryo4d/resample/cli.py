@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.options import (
+from alphacryo4d.core.options import (
     CONTEXT,
     OPTICS,
     answer,
@@ -26,6 +25,7 @@ from alphacryo4d.options import (
     settings_options,
     threads_option,
 )
+from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.components_cli import components_command
 from alphacryo4d.resample.options import ResampleOptions
@@ -93,8 +93,8 @@ def resample(
 
 def _sound_input(table: Path, output: Path, values: dict[str, Any], *, write: bool) -> Path:
     """Checked input, with the optics that the user gave filled in."""
-    from alphacryo4d.check import require_sound
-    from alphacryo4d.convert_fill import completed_input
+    from alphacryo4d.tools.check import require_sound
+    from alphacryo4d.tools.convert_fill import completed_input
 
     given = {name: values.pop(name) for name in OPTICS}
     require_sound(table, given=given)
@@ -108,7 +108,7 @@ def _take_run_options(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _deadline(max_time: float | None) -> Any:
-    from alphacryo4d.job import Deadline
+    from alphacryo4d.core.job import Deadline
 
     return Deadline(max_time)
 
@@ -122,8 +122,8 @@ def _plan(
     run: dict[str, Any],
 ) -> None:
     """Say what the stage would do, fold by fold."""
-    from alphacryo4d.files import fold_folder
-    from alphacryo4d.star import open_table
+    from alphacryo4d.core.files import fold_folder
+    from alphacryo4d.particles.open import open_table
 
     particles = open_table(table).rows
     batches = -(-particles // options.batch_size)

@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError
-from alphacryo4d.files import DROPPED, LEFT_OUT
-from alphacryo4d.job import start_job
-from alphacryo4d.mrc import read_header, read_volume
-from alphacryo4d.progress import show_progress
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.files import DROPPED, LEFT_OUT
+from alphacryo4d.core.job import start_job
+from alphacryo4d.core.progress import show_progress
+from alphacryo4d.io.mrc import read_header, read_volume
+from alphacryo4d.io.star import write_tables
+from alphacryo4d.particles.open import open_table
 from alphacryo4d.resample.volumes import fourier_resize
-from alphacryo4d.star import open_table, write_tables
 
 logger = logging.getLogger(__name__)
 

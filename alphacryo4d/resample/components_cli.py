@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.options import (
+from alphacryo4d.core.options import (
     CONTEXT,
     answer,
     build_settings,
@@ -22,6 +21,7 @@ from alphacryo4d.options import (
     settings_options,
     threads_option,
 )
+from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.relion.options import RelionOptions
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 @job_options
 def components_command(input_path: Path, output_path: Path, **values: Any) -> None:
     """Principal components of the particles (probabilistic PCA): maps and coordinates."""
-    from alphacryo4d.job import Deadline
+    from alphacryo4d.core.job import Deadline
     from alphacryo4d.resample.components_stage import run_components
 
     classify = build_settings(ClassifyOptions, values)

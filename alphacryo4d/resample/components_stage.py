@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.job import Deadline, start_job
+from alphacryo4d.core import files
+from alphacryo4d.core.job import Deadline, start_job
+from alphacryo4d.core.progress import show_progress
+from alphacryo4d.io.mrc import read_volume, write_volume
+from alphacryo4d.io.star import write_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.mrc import read_volume, write_volume
-from alphacryo4d.particles import read_particles
-from alphacryo4d.particles_samples import prepare_rows
-from alphacryo4d.progress import show_progress
+from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.relion.preflight import check_map
 from alphacryo4d.resample.native_stage import FoldCheckpoint, half_of_memory
-from alphacryo4d.star import write_tables
 
 CHECKPOINT = "checkpoint.npz"
 MEAN = "mean.mrc"
@@ -61,10 +61,10 @@ def run_components(
     seed, threads, memory, scratch, deadline, overwrite, resume
         As for the whole stage.
     """
+    from alphacryo4d.ml3d.compiled.linear import thread_count
     from alphacryo4d.ml3d.components import fit_components
+    from alphacryo4d.ml3d.grid import resize_cubes
     from alphacryo4d.ml3d.images import shell_of_resolution
-    from alphacryo4d.ml3d.kernels_linear import thread_count
-    from alphacryo4d.ml3d.model import resize_cubes
 
     particles = read_particles(table)
     mask = None

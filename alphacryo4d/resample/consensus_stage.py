@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError, ProgramError, UsageError
-from alphacryo4d.job import Deadline, start_job
-from alphacryo4d.mrc import read_volume
-from alphacryo4d.particles import ParticleSet, read_particles
-from alphacryo4d.program import command_lines
-from alphacryo4d.progress import show_progress
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError, ProgramError, UsageError
+from alphacryo4d.core.job import Deadline, start_job
+from alphacryo4d.core.program import command_lines
+from alphacryo4d.core.progress import show_progress
+from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.relion.commands import (
     Alignment,
     consensus_command,

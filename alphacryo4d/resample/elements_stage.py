@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError, TimeLimitReached, UsageError
-from alphacryo4d.job import Deadline, read_job, start_job
-from alphacryo4d.particles import read_particles
-from alphacryo4d.progress import show_progress
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError, TimeLimitReached, UsageError
+from alphacryo4d.core.job import Deadline, read_job, start_job
+from alphacryo4d.core.progress import show_progress
+from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.resample.engines_stage import make_engine
 from alphacryo4d.resample.stage import (
     ResamplePlan,

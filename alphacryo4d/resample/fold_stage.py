@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError
-from alphacryo4d.star import ParticleTable, open_table, read_tables, write_tables
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.io.star import ParticleTable, read_tables, write_tables
+from alphacryo4d.particles.open import open_table
 
 IntArray = np.ndarray[Any, np.dtype[np.int32]]
 

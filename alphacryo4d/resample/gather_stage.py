@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError
-from alphacryo4d.files import DROPPED, LEFT_OUT
-from alphacryo4d.mrc import read_header, read_volume
-from alphacryo4d.progress import Progress, no_progress
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.files import DROPPED, LEFT_OUT
+from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.io.mrc import read_header, read_volume
+from alphacryo4d.io.star import write_tables
 from alphacryo4d.resample.fold_stage import CLASS_VOLUMES, HELDOUT, FoldClass, read_fold
 from alphacryo4d.resample.subsets import fold_rows, group_rows
 from alphacryo4d.resample.volumes import fourier_resize
-from alphacryo4d.star import write_tables
 
 logger = logging.getLogger(__name__)
 

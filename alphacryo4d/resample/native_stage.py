@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.job import Deadline
-from alphacryo4d.mrc import read_volume, write_volume
-from alphacryo4d.particles import ParticleSet
-from alphacryo4d.particles_samples import match_groups, prepare_rows
-from alphacryo4d.progress import Progress, show_progress
+from alphacryo4d.core import files
+from alphacryo4d.core.job import Deadline
+from alphacryo4d.core.progress import Progress, show_progress
+from alphacryo4d.io.mrc import read_volume, write_volume
+from alphacryo4d.particles.particle_set import ParticleSet
+from alphacryo4d.particles.samples import match_groups, prepare_rows
 from alphacryo4d.relion.preflight import check_map
-from alphacryo4d.resample.engines_stage import IndexArray, Plan
+from alphacryo4d.resample.engines import IndexArray, Plan
 from alphacryo4d.resample.fold_stage import (
     CHECKPOINT,
     CLASS_VOLUMES,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from alphacryo4d.options import (
+from alphacryo4d.core.options import (
     CONTEXT,
     PATH,
     answer,
@@ -51,7 +51,7 @@ def consensus_command(
     With --models 2 or more, a coarse classification with alignment to several consensus models.
     With --keep-poses, the poses of the table are checked and taken.
     """
-    from alphacryo4d.job import Deadline
+    from alphacryo4d.core.job import Deadline
     from alphacryo4d.resample.consensus_stage import (
         ConsensusResources,
         plan_consensus,
@@ -91,7 +91,7 @@ def align_command(
     Maps that are aligned already stay as they are.
     """
     del values["seed"]
-    from alphacryo4d.errors import InputError, UsageError
+    from alphacryo4d.core.errors import InputError, UsageError
     from alphacryo4d.resample.align_stage import run_align
 
     chosen = list(maps)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.job import Deadline
+from alphacryo4d.core import files
+from alphacryo4d.core.job import Deadline
+from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.particles import ParticleSet
-from alphacryo4d.progress import Progress, no_progress
-from alphacryo4d.resample.engines_stage import IndexArray, Plan
+from alphacryo4d.particles.particle_set import ParticleSet
+from alphacryo4d.resample.engines import IndexArray, Plan
 from alphacryo4d.resample.fold_stage import HELDOUT
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ class RelionEngine:
             if item.particles >= self.plan.resample.minimum_class_size
         ]
         if len(heldout) and kept:
+            from alphacryo4d.io.mrc import read_volume
             from alphacryo4d.ml3d.classify import expectation
-            from alphacryo4d.mrc import read_volume
-            from alphacryo4d.particles_samples import prepare_rows
+            from alphacryo4d.particles.samples import prepare_rows
 
             images = prepare_rows(
                 self.particles,

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.job import Deadline, Job, start_job
+from alphacryo4d.core import files
+from alphacryo4d.core.job import Deadline, Job, start_job
+from alphacryo4d.core.progress import show_progress
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.particles import ParticleSet, read_particles
-from alphacryo4d.progress import show_progress
+from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.relion.options import RelionOptions
-from alphacryo4d.resample.engines_stage import Engine, make_engine
+from alphacryo4d.resample.engines import Engine
+from alphacryo4d.resample.engines_stage import make_engine
 from alphacryo4d.resample.fold_stage import CHECKPOINT
 from alphacryo4d.resample.gather_stage import gather_folds
 from alphacryo4d.resample.options import ResampleOptions, analysis_box

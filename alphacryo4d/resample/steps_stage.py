@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.job import Deadline, start_job
+from alphacryo4d.core import files
+from alphacryo4d.core.job import Deadline, start_job
+from alphacryo4d.core.progress import show_progress
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.particles import read_particles
-from alphacryo4d.progress import show_progress
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.engines_stage import make_engine
 from alphacryo4d.resample.fold_stage import CHECKPOINT
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.stage import ResamplePlan, split
 from alphacryo4d.resample.subsets import split_evenly
-from alphacryo4d.star import open_table
 
 logger = logging.getLogger(__name__)
 

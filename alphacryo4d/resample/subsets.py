@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.errors import InputError
+from alphacryo4d.core.errors import InputError
 
 IntArray = np.ndarray[Any, np.dtype[np.int32]]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from alphacryo4d.options import (
+from alphacryo4d.core.options import (
     CONTEXT,
     build_settings,
     continue_option,
@@ -62,7 +62,7 @@ def _vote(
         )
         return
     as_json = flags.pop("as_json")
-    from alphacryo4d.pipeline_landscape import landscape_like
+    from alphacryo4d.pipeline.landscape import landscape_like
     from alphacryo4d.voting.stage import run_vote
 
     made = run_vote(
@@ -152,7 +152,7 @@ def reconstruct(input_path: Path, output_path: Path, **values: Any) -> None:
     if dry_run:
         click.echo(f"would reconstruct the states of {input_path} into {output_path}", err=True)
         return
-    from alphacryo4d.voting.reconstruct_stage import run_reconstruct
+    from alphacryo4d.reconstruction.stage import run_reconstruct
 
     show_results(run_reconstruct(input_path, output_path, options=options, **values), as_json)
 
@@ -176,8 +176,8 @@ def reclassify(input_path: Path, output_path: Path, **values: Any) -> None:
             err=True,
         )
         return
-    from alphacryo4d.job import Deadline
-    from alphacryo4d.voting.reclassify_stage import run_reclassify
+    from alphacryo4d.core.job import Deadline
+    from alphacryo4d.reclassify.stage import run_reclassify
 
     made = run_reclassify(
         input_path, output_path, options=options, deadline=Deadline(max_time), **values
@@ -199,6 +199,6 @@ def refine(input_path: Path, output_path: Path, **values: Any) -> None:
     if dry_run:
         click.echo(f"would refine the states of {input_path} in {output_path}", err=True)
         return
-    from alphacryo4d.voting.refine_stage import run_refine
+    from alphacryo4d.reconstruction.refine_stage import run_refine
 
     show_results(run_refine(input_path, output_path, options=options, **values), as_json)

@@ -15,18 +15,24 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError
-from alphacryo4d.job import Job, read_job
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.job import Job, read_job
+from alphacryo4d.core.progress import show_progress
+from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.ml3d.images import PreparedImages
-from alphacryo4d.particles import ParticleSet
-from alphacryo4d.progress import show_progress
-from alphacryo4d.star import read_tables, write_tables
+from alphacryo4d.particles.particle_set import ParticleSet
+from alphacryo4d.voting.inputs_stage import (
+    MakeLandscape,
+    elect,
+    read_assignments,
+    read_states,
+    report_of,
+)
 from alphacryo4d.voting.null import NullFold, classify_null, simulate_null
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.recorded_stage import BatchImages, Recorded, read_mask
 from alphacryo4d.voting.report import REPORT_JSON, add_support
-from alphacryo4d.voting.stage import MakeLandscape, elect, read_assignments, read_states, report_of
 from alphacryo4d.voting.support_stage import support_of_votes
 from alphacryo4d.voting.votes import DROPPED, LEFT_OUT
 

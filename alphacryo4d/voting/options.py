@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from alphacryo4d.errors import UsageError
-from alphacryo4d.settings import require_setting, setting
+from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.settings import require_setting, setting
 
 _SYMMETRY = "Point group, in RELION's orientation; by default that of the resampling."
 

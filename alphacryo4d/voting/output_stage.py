@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.cs import write_cs_states
-from alphacryo4d.errors import InputError
-from alphacryo4d.particles import ANGLES, OLD_ORIGINS, ORIGINS, ParticleSet
-from alphacryo4d.star import ParticleTable, open_table
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.io.cs import write_cs_states
+from alphacryo4d.io.star import ParticleTable
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.particle_set import ANGLES, OLD_ORIGINS, ORIGINS, ParticleSet
 from alphacryo4d.voting.votes import Election
 
 Array = np.ndarray[Any, Any]
@@ -34,7 +35,7 @@ def input_table(resample: Path) -> ParticleTable:
 
 def input_table_path(resample: Path) -> Path:
     """Path of the particle table that the resample stage worked on."""
-    from alphacryo4d.job import read_job
+    from alphacryo4d.core.job import read_job
 
     record = read_job(resample)
     if record is None or not record.get("inputs"):
@@ -99,9 +100,9 @@ def write_refined_poses(
     path : Path
         STAR file to write.
     """
-    from alphacryo4d.cs_rotations import euler_angles
+    from alphacryo4d.maths.rotations import euler_angles
     from alphacryo4d.ml3d.images import euler_matrices
-    from alphacryo4d.voting.poses import rotation_matrices, rotation_vectors
+    from alphacryo4d.reclassify.poses import rotation_matrices, rotation_vectors
 
     turned = rotation_matrices(rotations) @ euler_matrices(particles.angles)
     angles = euler_angles(np.deg2rad(rotation_vectors(turned.transpose(0, 2, 1))))

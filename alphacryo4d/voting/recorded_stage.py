@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.job import read_job
+from alphacryo4d.core import files
+from alphacryo4d.core.job import read_job
+from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.mrc import read_volume
-from alphacryo4d.particles import ParticleSet
-from alphacryo4d.particles_samples import match_groups, prepare_rows
-from alphacryo4d.progress import Progress, no_progress
+from alphacryo4d.particles.particle_set import ParticleSet
+from alphacryo4d.particles.samples import match_groups, prepare_rows
 from alphacryo4d.relion.preflight import check_map
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def prepare_recorded(
     resolution : float or None
         Finest resolution that is kept (A); all shells when None.
     threads, memory, scratch, progress
-        As :func:`alphacryo4d.particles_samples.prepare_rows` takes them.
+        As :func:`alphacryo4d.particles.samples.prepare_rows` takes them.
     """
     images = prepare_rows(
         particles,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.voting import evidence
+from alphacryo4d.core import files
+from alphacryo4d.reclassify import evidence
 from alphacryo4d.voting.votes import Election
 
 if TYPE_CHECKING:

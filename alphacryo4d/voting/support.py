@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.ml3d.compiled.linear import thread_count
 from alphacryo4d.ml3d.components import data_power
+from alphacryo4d.ml3d.expectation import View, expect
+from alphacryo4d.ml3d.grid import Grid, resize_cubes
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
-from alphacryo4d.ml3d.kernels_linear import thread_count
-from alphacryo4d.ml3d.model import Grid, resize_cubes
-from alphacryo4d.ml3d.sums import View, expect
-from alphacryo4d.voting.pose_scatter import log_mean, pose_moments, softmax
+from alphacryo4d.reclassify.pose_scatter import log_mean, pose_moments, softmax
 
 Array = np.ndarray[Any, Any]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError
-from alphacryo4d.progress import show_progress
-from alphacryo4d.star import read_tables
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.progress import show_progress
+from alphacryo4d.io.star import read_tables
 from alphacryo4d.voting.recorded_stage import BatchImages
 from alphacryo4d.voting.support import (
     Support,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.errors import InputError
+from alphacryo4d.core.errors import InputError
 
 LEFT_OUT, DROPPED = -1, -2
 """Codes of an assignment: the particle was left out of the fold; its class was dropped."""

@@ -294,7 +294,7 @@ def report(name: str, labels: np.ndarray, assignments: np.ndarray, truth: np.nda
 
 
 def grouped(table, distances, plane, assignments, states: int | None, seed: int = 0):
-    from alphacryo4d.landscape.clustering import group_volumes
+    from alphacryo4d.landscape.grouping.clustering import group_volumes
 
     return group_volumes(
         distances, plane, table.counts, table.fold_numbers,
@@ -379,7 +379,10 @@ def homogeneity(arguments: argparse.Namespace) -> None:
     """The stop rule of zooming in: volumes of one true state, and of two neighbours."""
     from alphacryo4d.assessment.score import volume_labels
     from alphacryo4d.landscape.embedding import embed
-    from alphacryo4d.landscape.homogeneity import assess_homogeneity, neighbours_information
+    from alphacryo4d.landscape.grouping.homogeneity import (
+        assess_homogeneity,
+        neighbours_information,
+    )
     from alphacryo4d.landscape.options import EmbedOptions
 
     table, between, assignments, truth = load_run(arguments)

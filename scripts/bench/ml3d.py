@@ -28,9 +28,9 @@ from alphacryo4d.ml3d.classify import classify
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.reconstruct import reconstruct
-from alphacryo4d.particles import ParticleSet, read_particles
-from alphacryo4d.particles_samples import prepare_rows
-from alphacryo4d.star import open_table
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.particle_set import ParticleSet, read_particles
+from alphacryo4d.particles.samples import prepare_rows
 
 
 def scores(labels: np.ndarray, states: np.ndarray) -> dict[str, float]:

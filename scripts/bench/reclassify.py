@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from alphacryo4d.assessment.score import score_classes
-from alphacryo4d.star import open_table
+from alphacryo4d.particles.open import open_table
 
 
 def states_of(folder: Path) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 
 from alphacryo4d.assessment.conformers_stage import load_conformers
 from alphacryo4d.assessment.limit import ImagingTable, classify_by_reference, reference_scores
-from alphacryo4d.particles import read_particles
+from alphacryo4d.particles.particle_set import read_particles
 
 
 def main() -> None:

@@ -108,14 +108,14 @@ def make_table(path: Path, rows: int) -> None:
 
 def read(path: Path, _: Path) -> int:
     """Every column that the classification needs."""
-    from alphacryo4d.particles import read_particles
+    from alphacryo4d.particles.particle_set import read_particles
 
     return len(read_particles(path, need_images=False))
 
 
 def filter_rows(path: Path, out: Path) -> int:
     """Half of the rows, as a vote would keep them."""
-    from alphacryo4d.star import open_table
+    from alphacryo4d.particles.open import open_table
 
     table = open_table(path)
     mask = np.random.default_rng(1).random(table.rows) < 0.5
@@ -125,7 +125,7 @@ def filter_rows(path: Path, out: Path) -> int:
 
 def add_columns(path: Path, out: Path) -> int:
     """All rows with the four columns of a vote."""
-    from alphacryo4d.star import open_table
+    from alphacryo4d.particles.open import open_table
 
     table = open_table(path)
     votes = np.random.default_rng(1).integers(0, 4, table.rows)

@@ -7,7 +7,7 @@ from alphacryo4d.assessment.score import (
     score_classes,
     volume_labels,
 )
-from alphacryo4d.errors import InputError
+from alphacryo4d.core.errors import InputError
 
 
 def test_the_class_of_a_state_is_the_largest_among_those_labelled_with_it():

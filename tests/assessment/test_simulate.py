@@ -14,8 +14,8 @@ from alphacryo4d.assessment.simulate import (
     population_fractions,
     project,
 )
-from alphacryo4d.errors import UsageError
-from alphacryo4d.mrc import open_stack, write_volume
+from alphacryo4d.core.errors import UsageError
+from alphacryo4d.io.mrc import open_stack, write_volume
 
 BOX, PIXEL = 32, 2.5
 

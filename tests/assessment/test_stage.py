@@ -17,9 +17,9 @@ from alphacryo4d.assessment.options import ReferenceOptions, SimulateOptions
 from alphacryo4d.assessment.score_stage import make_reference, read_labels, run_score
 from alphacryo4d.assessment.simulate import project
 from alphacryo4d.assessment.stage import SCRATCH, run_simulate, simulate_demo
-from alphacryo4d.errors import InputError, UsageError
-from alphacryo4d.mrc import open_stack, read_header, write_volume
-from alphacryo4d.particles import read_particles
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.io.mrc import open_stack, read_header, write_volume
+from alphacryo4d.particles.particle_set import read_particles
 
 SMALL = SimulateOptions(particles_per_state=150, box=32, pixel_size=3.0, snr=0.5, snr_box=32)
 NAMES = ("particles.mrcs", "truth.npy", "true_poses.npy")

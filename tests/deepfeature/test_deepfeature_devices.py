@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from alphacryo4d.core.errors import UsageError
 from alphacryo4d.deepfeature.devices import limited_cores, make_strategy, parse_gpus
-from alphacryo4d.errors import UsageError
 
 MIRRORED = """
 import sys

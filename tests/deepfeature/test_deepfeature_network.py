@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.deepfeature.devices import start_tensorflow
 from alphacryo4d.deepfeature.network import (
     build_network,
@@ -9,7 +10,6 @@ from alphacryo4d.deepfeature.network import (
     set_weights,
 )
 from alphacryo4d.deepfeature.options import NetworkOptions
-from alphacryo4d.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from alphacryo4d.cli import main
+from alphacryo4d.core.errors import InputError, TimeLimitReached
+from alphacryo4d.core.job import Deadline
 from alphacryo4d.deepfeature import stage
 from alphacryo4d.deepfeature.devices import start_tensorflow
 from alphacryo4d.deepfeature.network import build_network, read_weights
@@ -14,8 +16,6 @@ from alphacryo4d.deepfeature.options import DeepFeatureOptions, NetworkOptions, 
 from alphacryo4d.deepfeature.stage import run_deepfeature, run_extract
 from alphacryo4d.deepfeature.training import extract_features
 from alphacryo4d.deepfeature.volumes_stage import Volumes, prepare_volumes
-from alphacryo4d.errors import InputError, TimeLimitReached
-from alphacryo4d.job import Deadline
 
 TRAIN = TrainOptions(epochs=14, batch_size=4)
 OPTIONS = DeepFeatureOptions(NetworkOptions(), TRAIN)

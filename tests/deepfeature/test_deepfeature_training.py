@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from alphacryo4d.core.errors import UsageError
 from alphacryo4d.deepfeature.options import NetworkOptions, TrainOptions
 from alphacryo4d.deepfeature.training import Plateau, batches, mean_volume, split_volumes
-from alphacryo4d.errors import UsageError
 
 
 def run_rule(errors, **options):

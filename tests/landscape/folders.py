@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from alphacryo4d.star import write_tables
+from alphacryo4d.io.star import write_tables
 
 FOLDS = ("234", "134", "124", "123")
 

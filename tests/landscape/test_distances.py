@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from alphacryo4d.errors import InputError
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.landscape.distances import low_pass_coefficients, squared_distances
 
 

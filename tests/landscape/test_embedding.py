@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from alphacryo4d.errors import InputError, MissingProgramError
+from alphacryo4d.core.errors import InputError, MissingProgramError
 from alphacryo4d.landscape.embedding import (
     classical_scaling,
     embed,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alphacryo4d.errors import InputError
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.landscape.energy import (
     density_energy,
     energy_error,

@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 
-from alphacryo4d.landscape.clustering import group_volumes, likeliest, metastable_candidates
 from alphacryo4d.landscape.distances import squared_distances
 from alphacryo4d.landscape.embedding import classical_scaling
-from alphacryo4d.landscape.latent_classes import LabelTable
-from alphacryo4d.landscape.metastable import (
+from alphacryo4d.landscape.grouping.clustering import (
+    group_volumes,
+    likeliest,
+    metastable_candidates,
+)
+from alphacryo4d.landscape.grouping.latent_classes import LabelTable
+from alphacryo4d.landscape.grouping.metastable import (
     batches_of_volumes,
     join_batches,
     metastable_number,

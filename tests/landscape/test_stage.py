@@ -8,12 +8,12 @@ import pytest
 from click.testing import CliRunner
 from folders import known_states, write_resample
 
-from alphacryo4d.errors import InputError, UsageError
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.landscape.cli import landscape
 from alphacryo4d.landscape.options import EmbedOptions, LandscapeOptions, PathOptions, StatesOptions
 from alphacryo4d.landscape.stage import run_landscape
 from alphacryo4d.landscape.zoom_stage import run_zoom
-from alphacryo4d.star import read_tables, write_tables
 
 OPTIONS = LandscapeOptions(
     embed=EmbedOptions(dimensions=3, stability=True),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import CloughTocher2DInterpolator, LinearNDInterpolator
 
-from alphacryo4d.errors import InputError
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.landscape.surface import triangulated_surface
 
 SCIPY = {"linear": LinearNDInterpolator, "cubic": CloughTocher2DInterpolator}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from alphacryo4d.ml3d.kernels_butterflies import radices, transform_rows
-from alphacryo4d.ml3d.model import Grid
+from alphacryo4d.ml3d.compiled.butterflies import radices, transform_rows
+from alphacryo4d.ml3d.grid import Grid
 
 
 @pytest.mark.parametrize("length", [2, 6, 20, 22, 24, 28, 30, 36, 42, 44, 64, 66, 70, 72])

@@ -7,9 +7,9 @@ import pytest
 from blobs import make_blobs, random_states
 
 from alphacryo4d.ml3d.components import data_power
+from alphacryo4d.ml3d.expectation import View
+from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.groups import apply_group_scales
-from alphacryo4d.ml3d.model import Grid
-from alphacryo4d.ml3d.sums import View
 
 
 @pytest.fixture(scope="module")

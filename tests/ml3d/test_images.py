@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from blobs import make_blobs, random_states, transform_of
 
-from alphacryo4d.errors import InputError, ResourceError
+from alphacryo4d.core.errors import InputError, ResourceError
 from alphacryo4d.ml3d.images import euler_matrices, half_plane, viewing_order
 
 

@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 from blobs import make_blobs, random_states
 
-from alphacryo4d.ml3d import sums
+from alphacryo4d.ml3d import expectation as sums
 from alphacryo4d.ml3d.class_volumes import class_sums, solve_classes
-from alphacryo4d.ml3d.components import data_power
-from alphacryo4d.ml3d.kernels_classes import (
+from alphacryo4d.ml3d.compiled.classes import (
     apply_prior,
     cell_variances,
     cell_weights,
     solve_cells,
 )
-from alphacryo4d.ml3d.kernels_linear import sine
-from alphacryo4d.ml3d.model import Grid, solve_volumes
-from alphacryo4d.ml3d.sums import View, component_products, expect, project_back
+from alphacryo4d.ml3d.compiled.linear import sine
+from alphacryo4d.ml3d.components import data_power
+from alphacryo4d.ml3d.expectation import View, component_products, expect, project_back
+from alphacryo4d.ml3d.grid import Grid, solve_volumes
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ import pytest
 from blobs import make_blobs, random_states
 from test_kernels import corners, full_grid, slices
 
-from alphacryo4d.ml3d import sums
+from alphacryo4d.ml3d import expectation as sums
+from alphacryo4d.ml3d.compiled.latent import mixture_sums, posterior_moments
+from alphacryo4d.ml3d.compiled.linear import apply_weights, invert_precision, reach
 from alphacryo4d.ml3d.components import data_power
-from alphacryo4d.ml3d.kernels_latent import mixture_sums, posterior_moments
-from alphacryo4d.ml3d.kernels_linear import apply_weights, invert_precision, reach
-from alphacryo4d.ml3d.model import Grid
-from alphacryo4d.ml3d.sums import View, component_products, project_back
+from alphacryo4d.ml3d.expectation import View, component_products, project_back
+from alphacryo4d.ml3d.grid import Grid
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from blobs import make_blobs, random_states
 from sklearn.metrics import adjusted_rand_score
 
-from alphacryo4d.errors import TimeLimitReached, UsageError
+from alphacryo4d.core.errors import TimeLimitReached, UsageError
 from alphacryo4d.ml3d.classify import classify, expectation
 from alphacryo4d.ml3d.options import ClassifyOptions, class_levels
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alphacryo4d.mrc import open_stack, write_stack, write_volume
+from alphacryo4d.io.mrc import open_stack, write_stack, write_volume
 
 BOX, PIXEL, COUNT = 32, 4.0, 240
 OPTICS = """

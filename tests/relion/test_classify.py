@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alphacryo4d.errors import InputError, UsageError
-from alphacryo4d.mrc import read_volume
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.io.star import read_tables
+from alphacryo4d.particles.open import open_table
 from alphacryo4d.relion.classify import Classified, classify_with_relion
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.relion.plan import Request, dry_run_text, parts_of
-from alphacryo4d.star import open_table, read_tables
 
 pytestmark = pytest.mark.relion
 DIRECT = Request(levels=(2,), iterations=6, limit_resolution=10.0, particle_diameter=110.0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from alphacryo4d.errors import MissingProgramError, ProgramError, UsageError
+from alphacryo4d.core.errors import MissingProgramError, ProgramError, UsageError
 from alphacryo4d.relion.commands import (
     Alignment,
     Classification,

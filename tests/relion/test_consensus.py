@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from alphacryo4d.errors import InputError, UsageError
-from alphacryo4d.mrc import read_volume
-from alphacryo4d.particles import read_particles
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.resample.consensus_stage import choose_ranks, run_consensus
 from alphacryo4d.resample.relion_cli import consensus_command
-from alphacryo4d.star import open_table
 
 
 def angular_errors(found: np.ndarray, true: np.ndarray) -> np.ndarray:

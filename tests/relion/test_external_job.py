@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alphacryo4d.mrc import read_volume
-from alphacryo4d.star import open_table, read_tables
+from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.io.star import read_tables
+from alphacryo4d.particles.open import open_table
 
 pytestmark = [pytest.mark.relion, pytest.mark.slow]
 EMPTY_PIPELINE = "\n# version 30001\n\ndata_pipeline_general\n\n_rlnPipeLineJobCounter 1\n \n"

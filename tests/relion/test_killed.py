@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alphacryo4d.star import open_table
+from alphacryo4d.particles.open import open_table
 
 pytestmark = pytest.mark.relion
 ITERATIONS = 30  # more than RELION does between two looks at its files

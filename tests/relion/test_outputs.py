@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alphacryo4d.errors import ProgramError
-from alphacryo4d.mrc import write_volume
+from alphacryo4d.core.errors import ProgramError
+from alphacryo4d.io.mrc import write_volume
+from alphacryo4d.io.star import write_tables
 from alphacryo4d.relion.classify import classify_with_relion
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.relion.outputs import last_optimiser, read_run
 from alphacryo4d.relion.plan import Request
 from alphacryo4d.relion.version import installed_version
-from alphacryo4d.star import write_tables
 
 REQUEST = Request(levels=(2,), iterations=3)
 OPTIONS = RelionOptions(ranks=1)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from small_particles import four_arms
 
+from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.io.star import read_tables
 from alphacryo4d.ml3d.reconstruct import shell_correlation
-from alphacryo4d.mrc import read_volume
-from alphacryo4d.star import open_table, read_tables
+from alphacryo4d.particles.open import open_table
 
 pytestmark = [pytest.mark.relion, pytest.mark.slow]
 OPTIONS = ["--classes", "5", "--iter", "5", "--limit-resolution", "20", "--states", "4",

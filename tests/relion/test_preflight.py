@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alphacryo4d.errors import InputError
-from alphacryo4d.mrc import write_stack, write_volume
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.io.mrc import write_stack, write_volume
 from alphacryo4d.relion.preflight import check_map, check_particles, image_root, name_from
 from alphacryo4d.relion.version import Version
 

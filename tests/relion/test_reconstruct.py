@@ -9,10 +9,10 @@ import pytest
 from alphacryo4d.assessment.conformers import Atoms
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.stage import write_simulation
+from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.ml3d.reconstruct import Reconstruction, reconstruct, shell_correlation
-from alphacryo4d.mrc import read_volume
-from alphacryo4d.particles import read_particles
-from alphacryo4d.particles_samples import prepare_rows
+from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.particles.samples import prepare_rows
 
 pytestmark = pytest.mark.relion
 BOX, PIXEL, SIGMA, COUNT = 64, 3.0, 1.5, 500

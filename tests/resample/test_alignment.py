@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from alphacryo4d.errors import InputError
-from alphacryo4d.mrc import read_volume, write_volume
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.resample.align_options import AlignOptions
 from alphacryo4d.resample.align_stage import run_align
 from alphacryo4d.resample.alignment import Aligner, align_to_mean

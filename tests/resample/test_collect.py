@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from alphacryo4d.errors import InputError
-from alphacryo4d.mrc import write_volume
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.io.mrc import write_volume
+from alphacryo4d.io.star import read_tables, write_tables
+from alphacryo4d.particles.open import open_table
 from alphacryo4d.resample.collect_stage import find_maps, run_collect
 from alphacryo4d.resample.relion_cli import collect_command
-from alphacryo4d.star import open_table, read_tables, write_tables
 
 PARTICLES = 12
 

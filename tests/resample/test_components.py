@@ -9,15 +9,15 @@ import pytest
 from click.testing import CliRunner
 
 from alphacryo4d.cli import root
-from alphacryo4d.errors import InputError, TimeLimitReached
+from alphacryo4d.core.errors import InputError, TimeLimitReached
+from alphacryo4d.io.mrc import read_volume, write_volume
+from alphacryo4d.io.star import read_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.mrc import read_volume, write_volume
-from alphacryo4d.particles_samples import micrograph_groups
+from alphacryo4d.particles.samples import micrograph_groups
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.components_stage import run_components
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.steps_stage import run_classify
-from alphacryo4d.star import read_tables
 
 QUICK = ClassifyOptions(components=3, component_iterations=4, finer_iterations=2)
 CLASSES = ClassifyOptions(classes="4", components=4, component_iterations=5, finer_iterations=2)

@@ -5,17 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alphacryo4d import files
-from alphacryo4d.errors import InputError, TimeLimitReached, UsageError
-from alphacryo4d.job import Deadline, read_job
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError, TimeLimitReached, UsageError
+from alphacryo4d.core.job import Deadline, read_job
+from alphacryo4d.io.mrc import read_header, read_volume
+from alphacryo4d.io.star import read_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.mrc import read_header, read_volume
+from alphacryo4d.particles.open import open_table
 from alphacryo4d.resample.fold_stage import read_fold
 from alphacryo4d.resample.gather_stage import gather_folds
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.stage import run_resample
 from alphacryo4d.resample.steps_stage import run_classify, run_shuffle, run_split
-from alphacryo4d.star import open_table, read_tables
 
 CLASSIFY = ClassifyOptions(classes="4", iterations=8)
 SPLIT = ResampleOptions(batch_size=450)

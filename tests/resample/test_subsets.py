@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphacryo4d.errors import InputError, UsageError
+from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.resample.options import ResampleOptions, analysis_box
 from alphacryo4d.resample.subsets import assign_groups, fold_rows, group_rows
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from prototype_files import BOX, CLASSES, FOLDS, PARTICLES, SCRIPTS, write_fold, write_star
 
-from alphacryo4d.star import write_tables
+from alphacryo4d.io.star import write_tables
 
 Run = Callable[..., subprocess.CompletedProcess]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from small_particles import table_head
 
-from alphacryo4d.mrc import write_volume
-from alphacryo4d.star import open_table
+from alphacryo4d.io.mrc import write_volume
+from alphacryo4d.particles.open import open_table
 
 SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts"
 PARTICLES, FOLDS, CLASSES, BOX = 480, 3, 6, 16

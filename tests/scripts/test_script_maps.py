@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from prototype_files import BOX, blob, particle_numbers, write_star
 
-from alphacryo4d.mrc import write_volume
+from alphacryo4d.io.mrc import write_volume
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_maps_are_brought_to_the_reference(run, tmp_path):
     write_volume(tmp_path / "maps" / "refs" / "ref.mrc", reference, 5.0)
     write_volume(tmp_path / "maps" / "u123_b1_c1.mrc", moved, 5.0)
     run("fit.sh")
-    from alphacryo4d.mrc import read_volume
+    from alphacryo4d.io.mrc import read_volume
 
     aligned, voxel_size = read_volume(tmp_path / "maps_aligned" / "u123_b1_c1_aligned.mrc")
     assert voxel_size == pytest.approx(5.0)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alphacryo4d.convert import convert
-from alphacryo4d.cs import read_cs
-from alphacryo4d.star import open_table
+from alphacryo4d.io.cs import read_cs
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.tools.convert import convert
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = Path(sys.executable).with_name("alphacryo4d")

@@ -12,7 +12,7 @@ import pytest
 from alphacryo4d.cluster.options import ClusterOptions
 from alphacryo4d.cluster.script import BatchJob
 from alphacryo4d.cluster.slurm import queue, submit
-from alphacryo4d.errors import ProgramError
+from alphacryo4d.core.errors import ProgramError
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 TEMPLATE = Path(__file__).resolve().parent.parent.parent / "envs" / "relion_qsub.template"

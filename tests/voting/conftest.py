@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_particles import table_head
 
-from alphacryo4d.star import write_tables
+from alphacryo4d.io.star import write_tables
 
 PARTICLES, FOLDS, CLASSES, STATES = 400, 3, 6, 3
 

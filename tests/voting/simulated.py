@@ -5,7 +5,7 @@ import json
 import numpy as np
 from small_particles import table_head
 
-from alphacryo4d.mrc import write_stack
+from alphacryo4d.io.mrc import write_stack
 
 BOX, PIXEL, WIDTH = 24, 5.0, 6.0
 VOLTAGE, CS, AMPLITUDE = 300.0, 2.7, 0.1
@@ -96,7 +96,7 @@ def write_project(folder, table, states, rng, folds=3, **recorded):
 
     ``recorded`` are further options of the resampling.
     """
-    from alphacryo4d.star import open_table
+    from alphacryo4d.particles.open import open_table
 
     resample, vote = folder / "resample", folder / "vote"
     resample.mkdir()

@@ -10,14 +10,15 @@ import pytest
 from alphacryo4d.assessment.hinge import hinge_conformers
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.stage import write_simulation
-from alphacryo4d.errors import UsageError
+from alphacryo4d.core.errors import UsageError
+from alphacryo4d.io.star import read_tables
 from alphacryo4d.landscape.options import LandscapeOptions, PathOptions, StatesOptions
 from alphacryo4d.landscape.stage import run_landscape
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.pipeline_landscape import landscape_like
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.pipeline.landscape import landscape_like
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.stage import run_resample
-from alphacryo4d.star import open_table, read_tables
 from alphacryo4d.voting.null import NullFold
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.stage import run_vote

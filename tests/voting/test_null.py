@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import simulated
 
-from alphacryo4d.particles import read_particles
-from alphacryo4d.particles_samples import prepare_rows
+from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.voting.null import projections, simulate_null
 
 

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 import simulated
 
-from alphacryo4d.errors import InputError, UsageError
-from alphacryo4d.job import plain
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.job import plain
+from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.io.star import write_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.mrc import read_volume
-from alphacryo4d.particles import read_particles
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.reconstruction.stage import run_reconstruct
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.engines_stage import make_engine
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.stage import ResamplePlan
-from alphacryo4d.star import open_table, write_tables
 from alphacryo4d.voting.options import ReconstructOptions, VoteOptions
-from alphacryo4d.voting.reconstruct_stage import run_reconstruct
 from alphacryo4d.voting.recorded_stage import (
     BatchImages,
     read_recorded,

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import simulated
 
-from alphacryo4d.errors import InputError, UsageError
-from alphacryo4d.mrc import read_volume
-from alphacryo4d.star import open_table
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.reconstruction.refine_stage import run_refine
+from alphacryo4d.reconstruction.stage import reconstruct_states
 from alphacryo4d.voting.options import RefineOptions
 from alphacryo4d.voting.output_stage import split_table
-from alphacryo4d.voting.reconstruct_stage import reconstruct_states
-from alphacryo4d.voting.refine_stage import run_refine
 
 
 @pytest.fixture(scope="module")

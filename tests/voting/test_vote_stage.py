@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from alphacryo4d.errors import InputError, UsageError
-from alphacryo4d.star import open_table
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.particles.open import open_table
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.stage import run_vote
 from alphacryo4d.voting.votes import states_of_volumes

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import simulated
 
+from alphacryo4d.io.star import write_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.stage import run_resample
-from alphacryo4d.star import write_tables
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.stage import run_vote
 

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from alphacryo4d.errors import InputError, UsageError
+from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.voting.options import VoteOptions, votes_needed
 from alphacryo4d.voting.votes import count_votes, states_of_volumes
 

@@ -1,0 +1,1 @@
+"""What every part stands on: errors, options, files, jobs, programs, progress."""

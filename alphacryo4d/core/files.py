@@ -1,0 +1,197 @@
+"""Names of the files that stages exchange, and how files are written: whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core.errors import InputError, ResourceError
+
+# Files of a project folder (the contract); every stage takes the names from here.
+RESAMPLE, DEEPFEATURE, LANDSCAPE, VOTE = "resample", "deepfeature", "landscape", "vote"
+RECLASSIFY = "reclassify"
+VOLUMES_STAR, VOLUMES_NPY = "volumes.star", "volumes.npy"
+GROUPS_NPY, ASSIGNMENTS_NPY, HELDOUT_NPY = "groups.npy", "assignments.npy", "heldout.npy"
+FEATURES_NPY, HISTORY_CSV, LOSS_PNG = "features.npy", "history.csv", "loss.png"
+WEIGHTS_NPZ, NETWORK_TOML = "weights.npz", "network.toml"
+EMBEDDING_NPY, ENERGY_NPY, ENERGY_ERROR_NPY = "embedding.npy", "energy.npy", "energy_error.npy"
+PATH_NPY, CENTERS_NPY, STATES_STAR = "path.npy", "centers.npy", "states.star"
+PARTICLES_STAR, PARTICLES_CS, VOTES_NPY = "particles.star", "particles.cs", "votes.npy"
+JOB_JSON = "job.json"
+
+TEMPORARY = ".ac4d-"
+"""How the names of files begin that are being written."""
+
+LEFT_OUT, DROPPED = -1, -2
+"""Codes of ``assignments.npy``: the particle was left out; its class was dropped."""
+
+
+def fold_name(left_out: int, folds: int) -> str:
+    """Digits of the groups that a fold holds: ``123`` for fold 4 of 4 (group 4 left out).
+
+    Parameters
+    ----------
+    left_out : int
+        Group that the fold leaves out, from 1.
+    folds : int
+        Number of groups, M + 1. With ten or more the digits are joined by ``-``.
+    """
+    kept = [str(group) for group in range(1, folds + 1) if group != left_out]
+    return ("" if folds < 10 else "-").join(kept)
+
+
+def batch_folder(resample: Path, batch: int) -> Path:
+    """Folder of one batch, ``resample/batch1``."""
+    return resample / f"batch{batch}"
+
+
+def batch_table(resample: Path, batch: int) -> Path:
+    """Particle table of one batch, ``resample/batch1/batch1.star``."""
+    return batch_folder(resample, batch) / f"batch{batch}.star"
+
+
+def fold_table(resample: Path, batch: int, left_out: int, folds: int) -> Path:
+    """Particle table of one fold, ``resample/batch1/union123.star``."""
+    return batch_folder(resample, batch) / f"union{fold_name(left_out, folds)}.star"
+
+
+def fold_folder(resample: Path, batch: int, left_out: int, folds: int) -> Path:
+    """Folder of the classification of one fold, ``resample/batch1/u123``."""
+    return batch_folder(resample, batch) / f"u{fold_name(left_out, folds)}"
+
+
+def volume_name(batch: int, left_out: int, folds: int, class_number: int) -> str:
+    """Name of a volume, ``u123_b1_c001``."""
+    return f"u{fold_name(left_out, folds)}_b{batch}_c{class_number:03d}"
+
+
+def class_volume(folder: Path, iteration: int, class_number: int, half: int = 0) -> Path:
+    """Volume of a class as RELION names it; ``half`` 1 or 2 names its half maps."""
+    suffix = f"_half{half}_unfil" if half else ""
+    return folder / f"run_it{iteration:03d}_class{class_number:03d}{suffix}.mrc"
+
+
+def data_table(folder: Path, iteration: int) -> Path:
+    """Assignments of a classification as RELION names them, ``run_it025_data.star``."""
+    return folder / f"run_it{iteration:03d}_data.star"
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Temporary name beside ``path``; renamed to it after a clean end, removed after a fault.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f"{TEMPORARY}{path.stem[:40]}.", suffix=path.suffix, dir=path.parent
+        )
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise ResourceError(
+            f"{path}: writing failed ({error.strerror or error}); nothing was changed"
+        ) from error
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def save_array(path: Path, array: np.ndarray[Any, Any]) -> Path:
+    """Write an array as ``.npy`` whole or not at all."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+    return path
+
+
+@contextmanager
+def create_array(path: Path, shape: tuple[int, ...], dtype: Any) -> Iterator[np.ndarray[Any, Any]]:
+    """Memory-mapped ``.npy`` to fill; it appears under its name after a clean end."""
+    with atomic_path(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", shape=shape, dtype=dtype)
+        yield array
+        array.flush()
+        del array
+
+
+def load_array(
+    path: Path, *, dtype: Any = None, ndim: int | None = None, memory_map: bool = False
+) -> np.ndarray[Any, Any]:
+    """Read a ``.npy`` file with a check of its kind and dimensions; never unpickles.
+
+    Parameters
+    ----------
+    path : Path
+        File to read.
+    dtype : type, optional
+        Scalar kind that the array must have, such as ``np.floating`` or ``np.int32``.
+    ndim : int, optional
+        Number of dimensions that the array must have.
+    memory_map : bool
+        Map the file instead of reading it.
+
+    Raises
+    ------
+    InputError
+        The file is missing, truncated, holds objects or is not as asked.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        array: np.ndarray[Any, Any] = np.load(
+            path, mmap_mode="r" if memory_map else None, allow_pickle=False
+        )
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npy file ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: an archive, but a single .npy array is needed")
+    if dtype is not None and not np.issubdtype(array.dtype, dtype):
+        kind = getattr(dtype, "__name__", str(dtype))
+        raise InputError(f"{path}: holds {array.dtype}, but {kind} is needed")
+    if ndim is not None and array.ndim != ndim:
+        raise InputError(f"{path}: has {array.ndim} dimensions, but {ndim} are needed")
+    return array
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file as hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,63 @@
+"""Fields of options dataclasses: default, help text and limits in one place.
+
+Options are frozen dataclasses beside the science that they steer. The command line reads the
+defaults, the help and the choices from them (:func:`alphacryo4d.core.options.settings_options`), so
+a default stands in one place. This module imports nothing heavy: ``--help`` must answer at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from alphacryo4d.core.errors import UsageError
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    flags: tuple[str, ...] = (),
+    choices: tuple[str, ...] = (),
+    nargs: int = 1,
+    type: Any = None,
+    metavar: str | None = None,
+    hidden: bool = False,
+) -> Any:
+    """Field of an options dataclass with what the command line needs to know.
+
+    Parameters
+    ----------
+    default : object
+        Default value; its type is the option's type unless ``type`` is given.
+    help : str
+        One sentence for ``--help``, with the unit.
+    flags : tuple of str
+        Command line names; by default the field's name with dashes.
+    choices : tuple of str
+        Allowed values of a string option.
+    nargs : int
+        Number of values of the option.
+    type : type, optional
+        ``int``, ``float``, ``str`` or ``pathlib.Path`` where the default is None.
+    metavar : str, optional
+        Placeholder in ``--help``.
+    hidden : bool
+        Leave the option out of the command line.
+    """
+    metadata = {
+        "help": help,
+        "flags": flags,
+        "choices": choices,
+        "nargs": nargs,
+        "type": type,
+        "metavar": metavar,
+        "hidden": hidden,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def require_setting(condition: bool, message: str) -> None:
+    """Raise ``UsageError(message)`` unless the condition holds (for ``__post_init__``)."""
+    if not condition:
+        raise UsageError(message)

@@ -1,0 +1,1 @@
+"""Readers and writers of STAR, MRC and cryoSPARC files."""

@@ -1,0 +1,374 @@
+"""Volumes grouped into states by what is known of them in the full space and from the folds.
+
+Two kinds of evidence: distances between volumes, and particles that volumes of different folds
+share. K-means gives candidate groupings, from the plane and from the principal coordinates, plain
+and with every volume drawn towards the volumes of other folds that hold its particles; the slow
+modes of the particles' moves between folds give more
+(:mod:`alphacryo4d.landscape.grouping.metastable`), with states of few particles.
+Of those whose states the folds agree on, rare and large states alike, the one of highest
+likelihood is taken (:func:`likeliest`).
+
+The number of states is that of the latent classes with the least information criterion
+(:mod:`alphacryo4d.landscape.grouping.latent_classes`), or the number below it from which on
+states gain much less (:func:`elbow`); or that of the metastable states, where it is larger. Without
+assignments the distances alone decide.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.landscape.embedding import classical_scaling
+from alphacryo4d.landscape.grouping.latent_classes import LabelTable, LatentClasses, best_of_starts
+from alphacryo4d.landscape.grouping.metastable import (
+    join_batches,
+    metastable_number,
+    pivoted_groups,
+    rows_of_unit_length,
+    slow_modes,
+)
+
+Array = np.ndarray[Any, Any]
+logger = logging.getLogger(__name__)
+DIMENSIONS = (6, 10, 15)
+DRAWN = (0.0, 0.4, 0.7)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """States of the volumes.
+
+    Attributes
+    ----------
+    labels : (V,) int array
+        From 0, without gaps.
+    agreement : float
+        Information that the state in one fold gives on that in another, in nats; NaN without
+        assignments.
+    tried : tuple of (int, float)
+        Numbers of states that were tried, and the criterion of each (lower is better).
+    """
+
+    labels: Array
+    agreement: float
+    tried: tuple[tuple[int, float], ...]
+
+
+def group_volumes(
+    distances: Array,
+    embedding: Array,
+    counts: Array,
+    folds: Array,
+    *,
+    states: int | None,
+    assignments: Array | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> Grouping:
+    """State of each volume.
+
+    Parameters
+    ----------
+    distances : (V, V) array
+        Squared distances of the standardised volumes.
+    embedding : (V, 2) array
+        The plane of the landscape.
+    counts : (V,) array
+        Particles per volume: the weight of a volume, since its noise falls with them.
+    folds : (V,) int array
+        Fold of each volume (a number for every fold of every batch), from 0.
+    states : int, optional
+        Number of states. None finds it: with assignments from latent classes
+        (:func:`elbow`), without them by the largest silhouette.
+    assignments : (P, M + 1) int array, optional
+        Volume row of every particle in every fold.
+    seed : int
+        Random seed of the starts.
+    """
+    coordinates = classical_scaling(distances, min(max(DIMENSIONS), len(distances) - 1))
+    if assignments is None or folds.max() == 0:
+        return _group_by_distance(coordinates, counts, states, seed)
+    table = LabelTable(assignments, folds)
+    tried: tuple[tuple[int, float], ...] = ()
+    if states is None:
+        states, tried = _number_of_states(table, coordinates, counts, folds, seed, progress)
+    states = min(states, len(counts))
+    found = candidates(coordinates, embedding, counts, table.flow(), states, seed=seed)
+    shared = join_batches(table.shared(), table.batches, coordinates[:, : DIMENSIONS[0]])
+    found += metastable_candidates(shared, counts, states, seed=seed)
+    labels = likeliest(table, found)
+    return Grouping(labels, table.agreement(labels), tried)
+
+
+def likeliest(table: LabelTable, groupings: list[Array], *, finalists: int = 4) -> Array:
+    """States (V,) of the highest likelihood that lose none which the folds agree on.
+
+    Where states are hard to tell apart, many groupings agree about equally and the likelihood
+    ranks them better. But it counts particles: halves of a large state, which noise tells apart
+    alike in all folds, can be likelier than a rare state. They mix, which costs the agreement of
+    K states about 1 / K nats; no more than half of that is given away.
+
+    Parameters
+    ----------
+    groupings : list of (V,) int arrays
+        States of the volumes to start from, all with the same number of states.
+    finalists : int
+        Groupings from which the mixture is fitted to the end, beside the one of best agreement.
+    """
+    agreements = [table.agreement(labels) for labels in groupings]
+    best = int(np.argmax(agreements))
+    chosen = np.unique(groupings[best], return_inverse=True)[1]
+    states = int(chosen.max()) + 1
+    first = [table.fit(table.start(labels, states), iterations=12) for labels in groupings]
+    order = np.argsort([-mixture.log_likelihood for mixture, _ in first], kind="stable")
+    highest = -np.inf
+    for number in dict.fromkeys([best, *order[:finalists].tolist()]):
+        mixture, _ = table.fit(first[number][1])
+        refined = np.unique(mixture.labels, return_inverse=True)[1]
+        kept = table.agreement(refined) > agreements[best] - 0.5 / states
+        if kept and mixture.log_likelihood > highest:
+            chosen, highest = refined, mixture.log_likelihood
+    return chosen
+
+
+def _number_of_states(
+    table: LabelTable,
+    coordinates: Array,
+    counts: Array,
+    folds: Array,
+    seed: int,
+    progress: Progress,
+) -> tuple[int, tuple[tuple[int, float], ...]]:
+    fits: dict[int, LatentClasses] = {}
+
+    def fit(number: int) -> LatentClasses:
+        if number not in fits:
+            tried = starts(coordinates, counts, number, seed=seed)
+            fits[number] = best_of_starts(table, tried, number)
+        return fits[number]
+
+    classes = int(np.bincount(folds).max())
+    most = max(2, min(len(counts), 3 * classes // 2))
+    # as many states as classes are found whatever the classes are
+    limit = int(0.85 * classes)
+    least = most
+    tried: tuple[tuple[int, float], ...] = ()
+    for penalty in table.penalties():
+        criterion = functools.partial(LatentClasses.criterion, penalty=penalty)
+        least, tried = least_criterion(fit, criterion, most, progress=progress)
+        if least <= limit:
+            break
+    last = min(least, limit) + 2
+    likelihoods = []
+    for number in range(1, last + 1):
+        likelihoods.append(fit(number).log_likelihood)
+        progress(number, last, "where the gain ends")
+    turn = elbow(np.array(likelihoods), min(least, limit))
+    lasting = _metastable_number(table, limit)
+    number = max(turn or least, lasting or 0)
+    logger.info(
+        "states: %d are taken; %d have the least information criterion, each one after %s explains "
+        "much less of the labels, %s are metastable",
+        *(number, least, turn or "none", lasting or "none"),
+    )
+    return number, tried
+
+
+def _metastable_number(table: LabelTable, most: int) -> int | None:
+    """Number of metastable states up to ``most``, the largest of all batches; None: no gap."""
+    shared, batches = table.shared(), table.batches
+    numbers = []
+    for batch in range(int(batches.max()) + 1):
+        rows = np.flatnonzero((batches == batch) & shared.any(1))
+        values, _ = slow_modes(shared[np.ix_(rows, rows)], most + 1)
+        numbers.append(metastable_number(values) or 0)
+    return max(numbers) or None
+
+
+def elbow(log_likelihoods: Array, most: int, *, sharpness: float = 1.8) -> int | None:
+    """Number of states after which the likelihood gains much less a state.
+
+    Every fold sees the same noise of a particle, so that classes finer than the states repeat in
+    all folds: such a split gains little, but with many particles more than any information
+    criterion asks. What tells it from a state is that the gains drop together once all states are
+    there. A smooth decline, in which the gain of the k-th state falls like ``k^-1.5``, is no drop;
+    gains are made to fall throughout first, since a fit may miss its best.
+
+    Parameters
+    ----------
+    log_likelihoods : (K,) array
+        Of mixtures of 1, 2, ... K states.
+    most : int
+        Largest number that may be the answer; two more must be in the array.
+    sharpness : float
+        How many times the mean gain of two states must exceed that of the next two, beyond the
+        smooth decline.
+
+    Returns
+    -------
+    int or None
+        The number of the sharpest drop; None where there is none.
+    """
+    from sklearn.isotonic import isotonic_regression
+
+    gains = isotonic_regression(np.diff(log_likelihoods), increasing=False)
+    gains = np.maximum(gains, 1e-12)  # of states 2, 3, ...
+    drops = {}
+    for number in range(3, min(most, len(log_likelihoods) - 2) + 1):
+        before = gains[number - 3 : number - 1].mean()
+        after = gains[number - 1 : number + 1].mean()
+        drops[number] = float(before / after / ((number + 1.5) / (number - 0.5)) ** 1.5)
+    best = max(drops, key=lambda number: drops[number], default=None)
+    return best if best is not None and drops[best] > sharpness else None
+
+
+def candidates(
+    coordinates: Array,
+    embedding: Array,
+    counts: Array,
+    flow: Array,
+    states: int,
+    *,
+    seed: int,
+) -> list[Array]:
+    """Groupings (V,) of the volumes from several views of them.
+
+    Parameters
+    ----------
+    coordinates : (V, D) array
+        Principal coordinates.
+    embedding : (V, 2) array
+        The plane.
+    flow : (V, V) array
+        Share of each volume's particles in the volumes of other folds.
+    """
+    found = [
+        _kmeans(embedding, counts if run % 2 else None, states, seed=8 * seed + run, runs=3)
+        for run in range(8)
+    ]
+    for dimensions in dict.fromkeys(min(d, coordinates.shape[1]) for d in DIMENSIONS):
+        plain = coordinates[:, :dimensions]
+        for drawn in DRAWN:
+            view = (1 - drawn) * plain + drawn * (flow @ plain)
+            found += [
+                _kmeans(view, counts, states, seed=8 * seed + run, runs=3) for run in range(2)
+            ]
+    return found
+
+
+def metastable_candidates(shared: Array, counts: Array, states: int, *, seed: int) -> list[Array]:
+    """Groupings (V,) of the volumes by the slow modes of moves between them.
+
+    Parameters
+    ----------
+    shared : (V, V) array
+        Particles that two volumes share; at least one in every row.
+    """
+    modes = slow_modes(shared, states)[1]
+    view = rows_of_unit_length(modes)
+    found = [_kmeans(view, counts, states, seed=8 * seed + run, runs=3) for run in range(4)]
+    return [pivoted_groups(modes), *found]
+
+
+def starts(
+    coordinates: Array, counts: Array, states: int, *, seed: int, each: int = 8
+) -> list[Array]:
+    """States of the volumes (V,) from k-means runs in several numbers of dimensions."""
+    return [
+        _kmeans(coordinates[:, :dimensions], counts, states, seed=seed * each + run, runs=1)
+        for dimensions in dict.fromkeys(min(d, coordinates.shape[1]) for d in DIMENSIONS)
+        for run in range(each)
+    ]
+
+
+@functools.cache
+def _threadpools() -> Any:
+    """Thread pools of the loaded libraries; to look for them takes longer than a k-means run."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _kmeans(
+    coordinates: Array, counts: Array | None, states: int, *, seed: int, runs: int
+) -> Array:
+    from sklearn.cluster import KMeans
+
+    with _threadpools().limit(limits=1):
+        model = KMeans(states, n_init=runs, random_state=seed)
+        labels: Array = model.fit_predict(coordinates, sample_weight=counts)
+    return labels
+
+
+def least_criterion(
+    fit: Any, criterion: Any, most: int, *, progress: Progress = no_progress
+) -> tuple[int, tuple[tuple[int, float], ...]]:
+    """Number of states of the least criterion, which is narrowed down from a coarse row.
+
+    Parameters
+    ----------
+    fit : callable
+        Fit for a number of states.
+    criterion : callable
+        Number to minimise, of a fit.
+    most : int
+        Largest number of states.
+    """
+    fits: dict[int, Any] = {}
+
+    def value(number: int) -> float:
+        if number not in fits:
+            fits[number] = fit(number)
+            progress(len(fits), len(fits) + 4, f"{number} states")
+        return float(criterion(fits[number]))
+
+    row = [1, 2, 3, 4, 6, 9, 13, 19, 28, 41, 60, 88, 128]
+    row = [number for number in row if number < most] + [most]
+    rising = 0
+    for place, number in enumerate(row):
+        rising = rising + 1 if place and value(number) > value(row[place - 1]) else 0
+        value(number)
+        if rising == 2:
+            break
+    while True:
+        best = min(fits, key=value)
+        tried = sorted(fits)
+        place = tried.index(best)
+        gaps = [
+            (low + high) // 2
+            for low, high in zip(tried[:-1], tried[1:], strict=True)
+            if best in (low, high) and high - low > 1
+        ]
+        if not gaps:
+            break
+        for number in gaps:
+            value(number)
+    for number in range(max(1, best - 2), min(most, best + 2) + 1):
+        value(number)
+    best = min(fits, key=value)
+    return best, tuple((number, value(number)) for number in sorted(fits))
+
+
+def _group_by_distance(
+    coordinates: Array, counts: Array, states: int | None, seed: int
+) -> Grouping:
+    """K-means of the principal coordinates; the number by the largest mean silhouette."""
+    from sklearn.metrics import silhouette_score
+
+    kept = coordinates[:, : DIMENSIONS[1]]
+    if states is not None:
+        labels = _kmeans(kept, counts, min(states, len(counts)), seed=seed, runs=20)
+        return Grouping(np.unique(labels, return_inverse=True)[1], np.nan, ())
+    most = min(40, len(counts) - 1)
+    fits, tried = {}, []
+    for number in range(2, most + 1):
+        fits[number] = _kmeans(kept, counts, number, seed=seed, runs=10)
+        tried.append((number, -float(silhouette_score(kept, fits[number]))))
+    best = min(tried, key=lambda entry: entry[1])[0]
+    return Grouping(fits[best], np.nan, tuple(tried))

@@ -1,0 +1,290 @@
+"""Compiled loops of the maximisation of classes: only the classes that a particle may belong to."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from alphacryo4d.ml3d.compiled.basic import FAST, _corners
+from alphacryo4d.ml3d.compiled.expect import half_width
+from alphacryo4d.ml3d.compiled.registers import fetch, neighbours, scatter_samples
+from alphacryo4d.ml3d.compiled.vector import LANES, gather8
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def backproject_class(  # type: ignore[no-untyped-def]
+    members, shares, data, ctf, matrices, rows, kx, ky, last, group, inverse_noise, size, sums,
+):  # fmt: skip
+    """Add the members of one class to its grid, each sample to its eight neighbours.
+
+    Four vectors of eight numbers are read, added to and written for a sample: 32 multiply-adds,
+    and 256 bytes in four to eight cache lines, which set the pace.
+
+    Parameters
+    ----------
+    members : (n,) int64
+        Places in ``rows`` of the particles.
+    shares : (n,) float32
+        Their posteriors.
+    inverse_noise : (G, last) float32
+        Inverse noise power of every sample.
+    last : int
+        Samples in use; ``kx`` and ``ky`` have zeros up to a multiple of 8.
+    sums : (N * N * (N // 2 + 1) * 4,) float32
+        Every voxel's real and imaginary part of ``share * w c y / noise``, ``share * c^2 / noise``
+        and an unused number; added to.
+    Others as in :func:`alphacryo4d.ml3d.compiled.expect.expect_classes`.
+    """
+    samples = len(kx)
+    index = np.empty(4 * samples, np.int32)
+    weight = np.empty(8 * samples, np.float32)
+    sign = np.empty(samples, np.float32)
+    ones = np.ones(samples, np.float32)
+    datum = np.zeros(3 * samples, np.float32)
+    for n in range(len(members)):
+        p = rows[members[n]]
+        if n + 1 < len(members):
+            later = rows[members[n + 1]]
+            fetch(data[later].reshape(-1), 0, 2 * last)
+            fetch(ctf[later], 0, last)
+        neighbours(matrices, 6 * p, kx, ky, ones, samples, size, index, weight, sign)
+        _weigh(data[p], ctf[p], inverse_noise[group[p]], shares[n], sign, datum)
+        scatter_samples(sums, index, weight, datum, samples)
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _weigh(data, ctf, inverse, share, sign, datum):  # type: ignore[no-untyped-def]
+    """Data and squared CTF as they enter the sums: real, imaginary parts, squares."""
+    samples, last = len(sign), len(inverse)
+    imaginary, square = datum[samples : 2 * samples], datum[2 * samples :]
+    for s in range(last):
+        imaginary[s] = share * inverse[s] * ctf[s]
+    for s in range(last):
+        square[s] = imaginary[s] * ctf[s]
+    for s in range(last):
+        datum[s] = imaginary[s] * data[s, 0]
+    for s in range(last):
+        imaginary[s] *= data[s, 1] * sign[s]
+
+
+@numba.njit(cache=True, nogil=True)
+def fold_class(sums, size, radius, total, weighted):  # type: ignore[no-untyped-def]
+    """Apply Friedel symmetry at x = 0 and move the origin from N // 4 to the first voxel.
+
+    ``sums`` (N * N * (N // 2 + 1), 4) as of :func:`backproject_class`, zero beyond ``radius``;
+    ``total`` (N, N, N // 2 + 1) complex64 and ``weighted`` (N, N, N // 2 + 1) float32 get what
+    lies within.
+    """
+    half = size // 2 + 1
+    cosine = np.array([1.0, 0.0, -1.0, 0.0], np.float32)
+    sine = np.array([0.0, -1.0, 0.0, 1.0], np.float32)
+    for z in range(size):
+        for y in range(size):
+            width = half_width(z, y, size, radius)
+            first = (z * size + y) * half
+            mate = ((size - z) % size * size + (size - y) % size) * half
+            for x in range(width):
+                v = first + x
+                re, im, w = sums[v, 0], sums[v, 1], sums[v, 2]
+                if x == 0:
+                    re += sums[mate, 0]
+                    im -= sums[mate, 1]
+                    w += sums[mate, 2]
+                c, s = cosine[(x + y + z) & 3], sine[(x + y + z) & 3]
+                total[z, y, x] = complex(c * re - s * im, c * im + s * re)
+                weighted[z, y, x] = w
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _add_rows(weights, z, y, padded, wide, line):  # type: ignore[no-untyped-def]
+    """Sum of a row of the padded grid and its neighbours, the nearer ones with more weight."""
+    line[:] = 0
+    for dz in range(-1, 2):
+        for dy in range(-1, 2):
+            factor = np.float32(0.5 ** (abs(dz) + abs(dy)))
+            first = ((z + dz) % padded * padded + (y + dy) % padded) * wide
+            row = weights[first : first + len(line)]
+            for x in range(len(line)):
+                line[x] += factor * row[x]
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def cell_weights(weights, small, padded, shell_map, cells):  # type: ignore[no-untyped-def]
+    """Data weight of every voxel of the unpadded half grid, from the padded one (one class)."""
+    half, wide = small // 2 + 1, padded // 2 + 1
+    line = np.empty(wide, np.float32)
+    mate = np.empty(2, np.float32)
+    for z in range(small):
+        cz = 2 * (z if z < (small + 1) // 2 else z - small)
+        for y in range(small):
+            first = (z * small + y) * half
+            cells[first : first + half] = 0
+            if shell_map[first] < 0:
+                continue
+            cy = 2 * (y if y < (small + 1) // 2 else y - small)
+            _add_rows(weights, cz, cy, padded, wide, line)
+            _add_rows(weights, -cz, -cy, padded, wide, mate)
+            before = mate[1]
+            for x in range(half):
+                if shell_map[first + x] < 0:
+                    break
+                after = line[2 * x + 1]
+                cells[first + x] = line[2 * x] + np.float32(0.5) * (before + after)
+                before = after
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def solve_cells(begin, end, cells, inverse_own, common, shell_map, spectra):  # type: ignore[no-untyped-def]
+    """Divide the columns of every voxel by (data weight + prior precision), in place.
+
+    The prior covariance of the K columns of shell h is ``diag(own[h]) + common[h] 1 1'``; its
+    inverse is a diagonal less a matrix of rank one, so that a voxel costs K steps
+    (Sherman-Morrison). ``cells`` (K, voxels) float32, ``inverse_own`` (shells, K) float64,
+    ``spectra`` (K, voxels) complex64.
+    """
+    count = len(cells)
+    for v in range(begin, end):
+        h = shell_map[v]
+        if h < 0:
+            for k in range(count):
+                spectra[k, v] = 0
+            continue
+        a = inverse_own[h]
+        beta = common[h] / (1.0 + common[h] * a.sum())
+        inner = 0.0
+        re = 0.0
+        im = 0.0
+        for k in range(count):
+            d = 1.0 / (cells[k, v] + a[k])
+            inner += a[k] * a[k] * d
+            re += a[k] * d * spectra[k, v].real
+            im += a[k] * d * spectra[k, v].imag
+        factor = beta / max(1.0 - beta * inner, 1e-12)
+        re *= factor
+        im *= factor
+        for k in range(count):
+            d = 1.0 / (cells[k, v] + a[k])
+            value = spectra[k, v]
+            spectra[k, v] = complex(d * (value.real + a[k] * re), d * (value.imag + a[k] * im))
+
+
+@numba.njit(cache=True, nogil=True)
+def apply_prior(begin, end, inverse_own, common, shell_map, spectra):  # type: ignore[no-untyped-def]
+    """Multiply the columns of every voxel by the inverse of the prior covariance, in place."""
+    count = len(spectra)
+    for v in range(begin, end):
+        h = shell_map[v]
+        if h < 0:
+            for k in range(count):
+                spectra[k, v] = 0
+            continue
+        a = inverse_own[h]
+        beta = common[h] / (1.0 + common[h] * a.sum())
+        re = 0.0
+        im = 0.0
+        for k in range(count):
+            re += a[k] * spectra[k, v].real
+            im += a[k] * spectra[k, v].imag
+        re *= beta
+        im *= beta
+        for k in range(count):
+            value = spectra[k, v]
+            spectra[k, v] = complex(a[k] * (value.real - re), a[k] * (value.imag - im))
+
+
+@numba.njit(cache=True, nogil=True)
+def inner_product(one, other, half):  # type: ignore[no-untyped-def]
+    """Inner product of two sets of real fields by their half spectra, (K, n * n * half) each.
+
+    Up to the number of voxels. Voxels with x > 0 stand for their mates too; the Nyquist plane is
+    not in use.
+    """
+    total = 0.0
+    for k in range(len(one)):
+        for first in range(0, one.shape[1], half):
+            plane = 0.0
+            for x in range(half):
+                a, b = one[k, first + x], other[k, first + x]
+                part = float(a.real) * b.real + float(a.imag) * b.imag
+                plane += part if x == 0 else 2.0 * part
+            total += plane
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def cell_variances(cells, inverse_own, common, shell_map, diagonal, apart):  # type: ignore[no-untyped-def]
+    """Sum posterior variances over each shell: of the columns, and of their deviations.
+
+    ``diagonal`` (shells, K) gets the variances, ``apart`` (shells, K) those of the columns less
+    their mean over the K columns.
+    """
+    count, voxels = cells.shape
+    for v in range(voxels):
+        h = shell_map[v]
+        if h < 0:
+            continue
+        a = inverse_own[h]
+        beta = common[h] / (1.0 + common[h] * a.sum())
+        inner = 0.0
+        total = 0.0
+        weighted = 0.0
+        for k in range(count):
+            d = 1.0 / (cells[k, v] + a[k])
+            inner += a[k] * a[k] * d
+            total += d
+            weighted += a[k] * d
+        factor = beta / max(1.0 - beta * inner, 1e-12)
+        every = (total + factor * weighted * weighted) / (count * count)
+        for k in range(count):
+            d = 1.0 / (cells[k, v] + a[k])
+            own = d + factor * a[k] * a[k] * d * d
+            row = d + factor * a[k] * d * weighted
+            diagonal[h, k] += own
+            apart[h, k] += own - 2.0 * row / count + every
+
+
+@numba.njit(cache=True, nogil=True)
+def significant(soft, least, starts, members, shares):  # type: ignore[no-untyped-def]
+    """Lists of the particles of every class whose posterior is at least ``least``.
+
+    ``starts`` (K,) holds where the list of a class begins in ``members`` and ``shares`` and is
+    moved to its end; the posteriors that are kept are scaled to the sum of all.
+    """
+    count = soft.shape[1]
+    for i in range(len(soft)):
+        kept = 0.0
+        total = 0.0
+        for k in range(count):
+            total += soft[i, k]
+            if soft[i, k] >= least:
+                kept += soft[i, k]
+        if kept <= 0.0:
+            continue
+        factor = total / kept
+        for k in range(count):
+            if soft[i, k] >= least:
+                members[starts[k]] = i
+                shares[starts[k]] = soft[i, k] * factor
+                starts[k] += 1
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def subtract_reference(begin, end, data, ctf, matrices, kx, ky, grid, size):  # type: ignore[no-untyped-def]
+    """Take the projection of one volume, times the CTF, off the samples of every particle.
+
+    ``grid`` (voxels * 16,) float32 holds the volume in the first column of its references.
+    """
+    index = np.empty(8, np.int64)
+    weight = np.empty(8, np.float32)
+    value = np.empty(2 * LANES, np.float32)
+    for p in range(begin, end):
+        m = matrices[p]
+        for s in range(kx.shape[0]):
+            x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
+            y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
+            z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
+            sign = _corners(x, y, z, size, 2 * LANES, index, weight)
+            gather8(grid, index, weight, 0, value, 0)
+            gather8(grid, index, weight, LANES, value, LANES)
+            data[p, s, 0] -= ctf[p, s] * value[0]
+            data[p, s, 1] -= ctf[p, s] * value[LANES] * sign

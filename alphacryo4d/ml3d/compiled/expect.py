@@ -1,0 +1,155 @@
+"""Compiled loops of the expectation of classes.
+
+The floor of one sample, for K classes: 8 neighbours of 2 K numbers are read and multiplied (16 K
+multiply-adds), and 2 K numbers enter the inner products and norms (4 K): 20 K multiply-adds and
+64 K bytes. Two vectors of eight a cycle make that 1.25 K cycles; a second-level cache that gives 32
+bytes a cycle makes it 2 K cycles. For 20 classes, at 3.6 GHz, that is 7 and 11 ns; the loop takes 8
+ns where the grid is in the first-level cache and 15 ns where it is in the second. The references of
+20 classes at shell 11 take 4 MB: with what comes from the third level, the particles' own data and
+the posteriors, a sample takes 25 to 27 ns. Fewer bytes, not fewer operations, would be the next
+gain.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+from alphacryo4d.ml3d.compiled.basic import FAST
+from alphacryo4d.ml3d.compiled.loops import FOUR
+from alphacryo4d.ml3d.compiled.registers import (
+    AHEAD,
+    MOST,
+    column_scores,
+    expected_sums,
+    fetch,
+    neighbours,
+    score_columns,
+)
+
+
+@numba.njit(fastmath=FAST, cache=True, nogil=True)
+def expect_classes(  # type: ignore[no-untyped-def]
+    begin, end, data, ctf, matrices, rows, kx, ky, starts, group, inverse_noise, grid, size,
+    log_weights, temperature, before, uncertainty, posteriors, evidence, residual, moments,
+):  # fmt: skip
+    """Posteriors of the classes (expectation); fills the last four arrays.
+
+    Parameters
+    ----------
+    data, ctf : (P, S, 2), (P, S) float32
+        Fourier samples and CTF of every particle.
+    matrices : (P * 6,) float32
+        The two first rows of each rotation matrix times padding (and times the scale of grids).
+    rows : (n,) int64
+        Particles to work on; ``begin:end`` of them.
+    kx, ky : (S,) float32
+        Position of the samples in use (pixels), sorted by shell, and zeros up to a multiple of 8.
+    starts : (shells + 1,) int64
+        First sample of every shell, and the end of the last.
+    group, inverse_noise : (P,), (G, shells)
+        Optics group and inverse noise power of its shells.
+    grid : (N * N * (N // 2 + 1) * K / 4 * 8,) float32
+        References (``Grid.class_references``): of a voxel, four real parts, then the imaginary
+        parts of the same four columns, and so on; K is a multiple of 4.
+    size : int
+        N.
+    log_weights : (K,) float32
+        Log of the prior probability; very low for a column that is not used.
+    before, uncertainty : (n * K,), (shells * K,) float32
+        Posteriors with which the references were made, and the posterior variance of their
+        Fourier components: what a particle added to a reference itself is taken off its score.
+    posteriors : (n, K) float32
+    evidence : (n,) float64
+        Log of the sum over classes of weight times likelihood ratio against noise alone.
+    residual : (G, shells) float64
+        Expected power of data minus reference; added to.
+    moments : (n, 2) float32
+        Expected inner product of data and reference, and norm of the reference.
+    """
+    columns = posteriors.shape[1]
+    shells = inverse_noise.shape[1]
+    samples = len(kx)
+    index = np.zeros(4 * samples + AHEAD, np.int32)
+    weight = np.empty(8 * samples, np.float32)
+    sign = np.empty(samples, np.float32)
+    datum = np.zeros(3 * samples, np.float32)
+    transfer = datum[2 * samples :]
+    cross = np.empty(shells * columns, np.float32)
+    norm = np.empty(shells * columns, np.float32)
+    power = np.zeros((shells, 2), np.float32)
+    noise, taken, sum_cross, sum_norm = np.zeros((4, shells))
+    score = np.empty(columns, np.float64)
+    vectors = columns // FOUR
+    blocks = -(-vectors // MOST)
+    for i in range(begin, end):
+        p = rows[i]
+        if i + 1 < end:
+            fetch(data[rows[i + 1]].reshape(-1), 0, 2 * starts[shells])
+            fetch(ctf[rows[i + 1]], 0, starts[shells])
+        transfer[: starts[shells]] = ctf[p, : starts[shells]]
+        neighbours(
+            matrices, 6 * p, kx, ky, transfer, samples, size, index, weight, sign
+        )  # fmt: skip
+        _turn(data[p], starts[shells], sign, datum)
+        for block in range(blocks):
+            first = block * vectors // blocks
+            count = (block + 1) * vectors // blocks - first
+            for h in range(1, shells):
+                score_columns(
+                    count, grid, 2 * columns, 2 * FOUR * first, index, weight, datum, samples,
+                    starts[h], starts[h + 1], cross, norm, h * columns + FOUR * first, power[h],
+                )  # fmt: skip
+        for h in range(1, shells):
+            noise[h] = inverse_noise[group[p], h]
+            taken[h] = 2.0 * noise[h] * power[h, 1]
+        column_scores(
+            cross, norm, noise, shells, columns, before, i * columns, uncertainty, taken, score
+        )
+        evidence[i] = _softmax(score, temperature, log_weights)
+        for k in range(columns):
+            posteriors[i, k] = score[k]
+        expected_sums(cross, score, shells, columns, sum_cross)
+        expected_sums(norm, score, shells, columns, sum_norm)
+        inner, square = 0.0, 0.0
+        for h in range(1, shells):
+            residual[group[p], h] += power[h, 0] - 2.0 * sum_cross[h] + sum_norm[h]
+            inner += noise[h] * sum_cross[h]
+            square += noise[h] * sum_norm[h]
+        moments[i, 0], moments[i, 1] = inner, square
+
+
+@numba.njit(inline="always")
+def _turn(data, last, sign, datum):  # type: ignore[no-untyped-def]
+    """Real parts of the data, then their imaginary parts turned to the half grid."""
+    for s in range(last):
+        datum[s] = data[s, 0]
+    rest = datum[len(sign) :]
+    for s in range(last):
+        rest[s] = data[s, 1] * sign[s]
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _softmax(score, temperature, log_weights):  # type: ignore[no-untyped-def]
+    """Turn scores into probabilities; log of the sum that they are divided by."""
+    top = -np.inf
+    total = 0.0
+    for k in range(len(score)):
+        score[k] = score[k] / temperature + log_weights[k]
+        top = max(top, score[k])
+    for k in range(len(score)):
+        score[k] = math.exp(score[k] - top)
+        total += score[k]
+    for k in range(len(score)):
+        score[k] /= total
+    return top + math.log(total)
+
+
+@numba.njit(inline="always")
+def half_width(z, y, size, radius):  # type: ignore[no-untyped-def]
+    """Voxels along x of a row of the half grid that lie within a radius."""
+    z, y = min(z, size - z), min(y, size - y)
+    square = radius * radius - z * z - y * y
+    return min(size // 2 + 1, int(math.sqrt(square)) + 1) if square >= 0 else 0

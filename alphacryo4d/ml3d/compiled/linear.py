@@ -1,0 +1,312 @@
+"""Compiled loops beside projection: image samples, and the linear algebra of maximisation."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import numba
+import numpy as np
+
+from alphacryo4d.ml3d.compiled.blocks import split_complex, weigh_columns
+
+
+def in_ranges(
+    function: Callable[..., Any], count: int, parts: int, workers: int, *arguments: Any
+) -> None:
+    """Call ``function(begin, end, *arguments)`` for ``parts`` equal ranges in threads."""
+    edges = [part * count // parts for part in range(parts + 1)]
+    ranges = [(a, b) for a, b in itertools.pairwise(edges) if b > a]
+    if workers <= 1 or len(ranges) <= 1:
+        for a, b in ranges:
+            function(a, b, *arguments)
+        return
+    _finish([_pool(workers).submit(function, a, b, *arguments) for a, b in ranges])
+
+
+def in_tasks(function: Callable[[int], None], tasks: Iterable[int], workers: int) -> None:
+    """Call ``function`` for every task in threads, in the order given."""
+    if workers <= 1:
+        for task in tasks:
+            function(int(task))
+        return
+    _finish([_pool(workers).submit(function, int(task)) for task in tasks])
+
+
+@functools.lru_cache(maxsize=4)
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Threads that wait for work: to make them anew takes as long as a small loop."""
+    return ThreadPoolExecutor(workers)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def _finish(futures: list[Future[Any]]) -> None:
+    """Wait for all, then raise what one of them raised."""
+    wait(futures)
+    for future in futures:
+        future.result()
+
+
+def thread_count(threads: int | None) -> int:
+    """Number of threads to use; by default the processors this process may run on."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, threads or available or 1)
+
+
+_ROUND = 1.5 * 2.0**52
+"""Added and taken off again, it rounds a number to the next whole one."""
+
+
+@numba.njit(inline="always", fastmath={"contract"})
+def sine(angle):  # type: ignore[no-untyped-def]
+    """Sine to 1e-8 for angles within a million radians: a series that a loop does in vectors."""
+    turns = (angle * (1.0 / math.pi) + _ROUND) - _ROUND
+    rest = angle - turns * math.pi
+    odd = turns - 2.0 * ((0.5 * turns + _ROUND) - _ROUND)
+    square = rest * rest
+    series = 1.0 / 6227020800.0
+    for term in (-1.0 / 39916800.0, 1.0 / 362880.0, -1.0 / 5040.0, 1.0 / 120.0, -1.0 / 6.0, 1.0):
+        series = series * square + term
+    return (1.0 - 2.0 * odd * odd) * rest * series
+
+
+@numba.njit(inline="always")
+def _turns(shift, box, low, turn):  # type: ignore[no-untyped-def]
+    """Phase factors of a shift (pixels) for frequencies from ``low`` on, with the origin moved."""
+    for k in range(len(turn)):
+        angle = -2.0 * math.pi * (k + low) * shift / box
+        parity = 1 - 2 * ((k + low) & 1)
+        turn[k] = complex(parity * math.cos(angle), parity * math.sin(angle))
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def take_samples(  # type: ignore[no-untyped-def]
+    begin, end, spectra, kx, ky, box, shifts, defocus, phase, wavelength, cs, amplitude,
+    pixel_size, data, ctf,
+):  # fmt: skip
+    """Samples of a block of image spectra, centred by the shifts (pixels), and their CTF.
+
+    Row by row the spectrum is turned by its phase factors, and the CTF is found from geometry
+    that all images share: loops that run in vectors.
+    """
+    samples = len(kx)
+    limit = max(kx.max(), np.abs(ky).max())
+    wide = limit + 1
+    place = np.empty(samples, np.int64)
+    square, cosine, sine_of = np.empty((3, samples))
+    for s in range(samples):
+        x, y = float(kx[s]), float(ky[s])
+        place[s] = (ky[s] + limit) * wide + kx[s]
+        square[s] = x * x + y * y
+        cosine[s] = (x * x - y * y) / square[s] if square[s] > 0 else 1.0
+        sine_of[s] = 2.0 * x * y / square[s] if square[s] > 0 else 0.0
+    turn_x, turn_y = np.empty(wide, np.complex128), np.empty(2 * limit + 1, np.complex128)
+    turned = np.empty(((2 * limit + 1) * wide, 2), np.float32)
+    angle = np.empty(samples)
+    for i in range(begin, end):
+        _turns(shifts[i, 0], box, 0, turn_x)
+        _turns(shifts[i, 1], box, -limit, turn_y)
+        for y in range(2 * limit + 1):
+            row = spectra[i, y - limit if y >= limit else y - limit + box]
+            out = turned[y * wide : (y + 1) * wide]
+            factor = turn_y[y] / box
+            for x in range(wide):
+                value = row[x] * (factor * turn_x[x])
+                out[x, 0] = value.real
+                out[x, 1] = value.imag
+        for s in range(samples):
+            data[i, s, 0] = turned[place[s], 0]
+            data[i, s, 1] = turned[place[s], 1]
+        step = 1.0 / (box * pixel_size[i])
+        mean = 0.5 * (defocus[i, 0] + defocus[i, 1])
+        half = 0.5 * (defocus[i, 0] - defocus[i, 1])
+        cos2 = half * math.cos(2.0 * math.radians(defocus[i, 2]))
+        sin2 = half * math.sin(2.0 * math.radians(defocus[i, 2]))
+        first = math.pi * wavelength[i] * step**2
+        second = 0.5 * math.pi * cs[i] * wavelength[i] ** 3 * step**4
+        third = math.radians(phase[i]) + math.atan(
+            amplitude[i] / math.sqrt(max(1e-12, 1.0 - amplitude[i] ** 2))
+        )
+        for s in range(samples):
+            focus = mean + cosine[s] * cos2 + sine_of[s] * sin2
+            angle[s] = (first * focus - second * square[s]) * square[s] + third
+        line = ctf[i]
+        for s in range(samples):
+            line[s] = sine(angle[s])
+
+
+@numba.njit(inline="always", fastmath={"contract", "reassoc"})
+def _invert(matrix, n, inverse):  # type: ignore[no-untyped-def]
+    """Inverse of a symmetric positive matrix by Gauss-Jordan without pivoting (in place)."""
+    for i in range(n):
+        for j in range(n):
+            inverse[i, j] = np.float32(0.0)
+        inverse[i, i] = np.float32(1.0)
+    for i in range(n):
+        scale = np.float32(1.0) / max(matrix[i, i], np.float32(1e-30))
+        for k in range(n):
+            matrix[i, k] *= scale
+            inverse[i, k] *= scale
+        for j in range(n):
+            if j != i:
+                factor = matrix[j, i]
+                for k in range(n):
+                    matrix[j, k] -= factor * matrix[i, k]
+                    inverse[j, k] -= factor * inverse[i, k]
+
+
+@numba.njit(fastmath={"contract"}, cache=True, nogil=True)
+def _add_times(total, values, factor):  # type: ignore[no-untyped-def]
+    for k in range(len(total)):
+        total[k] += factor * values[k]
+
+
+@numba.njit(cache=True, nogil=True)
+def _smooth_rows(data, padded, cz, cy, line, before):  # type: ignore[no-untyped-def]
+    """Sum of nine rows of a padded grid about one, by their trilinear weights (at 2 voxels).
+
+    ``data`` (r, voxels); fills ``line`` (r, N // 2 + 1), and ``before`` (r,) with the voxel that
+    comes before the first one.
+    """
+    wide = padded // 2 + 1
+    line[:] = 0
+    before[:] = 0
+    for dz in range(-1, 2):
+        for dy in range(-1, 2):
+            factor = np.float32(0.5 ** (abs(dz) + abs(dy)))
+            pz, py = (cz + dz) % padded, (cy + dy) % padded
+            start = (pz * padded + py) * wide
+            mate = ((-pz % padded) * padded + -py % padded) * wide + 1
+            for k in range(len(data)):
+                _add_times(line[k], data[k, start : start + wide], factor)
+                before[k] += factor * data[k, mate]
+
+
+@numba.njit(cache=True, nogil=True)
+def invert_precision(begin, end, precision, data, small, padded, shell_map, inverse):  # type: ignore[no-untyped-def]
+    """Inverse of (data weight + prior precision) for every voxel of the unpadded half grid.
+
+    Parameters
+    ----------
+    precision : (shells, q, q) float32
+        Inverse covariance of the columns, shell by shell.
+    data : (r, N * N * (N // 2 + 1)) float32
+        Weights on the padded grid (N = ``padded`` = 2 ``small``): packed upper triangles.
+    shell_map : (voxels,) int32
+        Shell of each voxel of the unpadded half grid; -1 where nothing is to be estimated.
+    inverse : (voxels, q, q) float32
+        Filled.
+    """
+    q = precision.shape[1]
+    r = data.shape[0]
+    half = small // 2 + 1
+    matrix = np.empty((q, q), np.float32)
+    line = np.empty((r, padded // 2 + 1), np.float32)
+    before = np.empty(r, np.float32)
+    for z in range(begin, end):
+        for y in range(small):
+            row = (z * small + y) * half
+            if shell_map[row : row + half].max() < 0:
+                continue
+            cz = 2 * (z if z < (small + 1) // 2 else z - small)
+            cy = 2 * (y if y < (small + 1) // 2 else y - small)
+            _smooth_rows(data, padded, cz, cy, line, before)
+            for x in range(half):
+                shell = shell_map[row + x]
+                if shell < 0:
+                    continue
+                k = 0
+                for i in range(q):
+                    for j in range(i, q):
+                        left = before[k] if x == 0 else line[k, 2 * x - 1]
+                        right = line[k, 2 * x + 1] if 2 * x + 1 < line.shape[1] else np.float32(0)
+                        weight = line[k, 2 * x] + np.float32(0.5) * (left + right)
+                        matrix[i, j] = precision[shell, i, j] + weight
+                        matrix[j, i] = precision[shell, j, i] + weight
+                        k += 1
+                _invert(matrix, q, inverse[row + x])
+
+
+@numba.njit(inline="always")
+def reach(size, limit, z, y):  # type: ignore[no-untyped-def]
+    """Number of voxels of a row along x of a padded half grid that samples can reach.
+
+    ``limit`` is the radius of the samples in voxels of the grid of edge ``size``.
+    """
+    dz = max(0, min(z, size - z) - 1)
+    dy = max(0, min(y, size - y) - 1)
+    left = limit * limit - dz * dz - dy * dy
+    if left < 0:
+        return 0
+    return min(size // 2 + 1, int(math.sqrt(left)) + 2)
+
+
+@numba.njit(cache=True, nogil=True)
+def apply_voxel_matrices(begin, end, matrices, shell_map, by_shell, spectra, out):  # type: ignore[no-untyped-def]
+    """Multiply the columns of every voxel by its matrix (or its shell's); 0 outside the shells.
+
+    ``spectra`` and ``out`` (q, voxels) complex64; ``matrices`` (voxels or shells, q, q).
+    """
+    q = spectra.shape[0]
+    re = np.empty(q, np.float32)
+    im = np.empty(q, np.float32)
+    for v in range(begin, end):
+        shell = shell_map[v]
+        if shell < 0:
+            for k in range(q):
+                out[k, v] = 0
+            continue
+        m = matrices[shell] if by_shell else matrices[v]
+        for k in range(q):
+            re[k] = spectra[k, v].real
+            im[k] = spectra[k, v].imag
+        for i in range(q):
+            a = np.float32(0)
+            b = np.float32(0)
+            for k in range(q):
+                a += m[i, k] * re[k]
+                b += m[i, k] * im[k]
+            out[i, v] = complex(a, b)
+
+
+@numba.njit(cache=True, nogil=True)
+def apply_weights(begin, end, weights, size, limit, planes, spectra):  # type: ignore[no-untyped-def]
+    """Multiply the columns of every voxel by its data weights, in place.
+
+    Parameters
+    ----------
+    begin, end : int
+        Range of groups of 16 voxels.
+    weights : (r * voxels,) float32
+        Packed upper triangles, one entry of all voxels after the other.
+    size, limit : int
+        Edge of the padded grid; weights vanish where :func:`reach` says so.
+    planes : (q, q) int64
+        Where in ``weights`` an entry of the matrices starts.
+    spectra : (q, 2 * voxels) float32
+    """
+    q = len(spectra)
+    half = size // 2 + 1
+    real = np.empty(16 * q, np.float32)
+    imag = np.empty(16 * q, np.float32)
+    flat = planes.ravel()
+    for group in range(begin, end):
+        v = 16 * group
+        row = v // half
+        x = v - row * half
+        if x + 16 <= half and x >= reach(size, limit, row // size, row % size):
+            for k in range(q):
+                spectra[k, 2 * v : 2 * v + 32] = 0
+            continue
+        for k in range(q):
+            split_complex(spectra[k], 2 * v, real, imag, 16 * k)
+        for i in range(q):
+            weigh_columns(weights, v, flat, i, q, real, imag, spectra[i], 2 * v)

@@ -1,0 +1,367 @@
+"""Fourier grids of the iterations, and the regularised solution for the volumes on them.
+
+Inside the iterations a volume is a small cube that holds the Fourier shells in use: the same
+physical box as the images, sampled at the resolution limit. References are its Fourier transform
+on a grid padded twofold, read by trilinear interpolation; the cube is divided by the transform of
+the interpolation kernel beforehand, so that projection is close to exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.fft
+
+from alphacryo4d.ml3d.compiled.basic import columns_inward
+from alphacryo4d.ml3d.compiled.fourier import (
+    lines_back,
+    lines_forward,
+    plan_of,
+    planes_back,
+    planes_forward,
+    weigh_lines,
+)
+from alphacryo4d.ml3d.compiled.linear import (
+    apply_voxel_matrices,
+    apply_weights,
+    in_ranges,
+    in_tasks,
+    invert_precision,
+)
+from alphacryo4d.ml3d.compiled.loops import FOUR
+from alphacryo4d.ml3d.compiled.vector import whole_vectors
+
+Array = np.ndarray[Any, Any]
+
+
+def aligned_zeros(shape: tuple[int, ...]) -> Array:
+    """float32 zeros that start at a cache line; memory that stays untouched costs nothing."""
+    size = int(np.prod(shape))
+    raw = np.zeros(size + 16, np.float32)
+    start = (-raw.ctypes.data % 64) // 4
+    return raw[start : start + size].reshape(shape)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cube that holds the Fourier shells up to ``radius``, and its padded Fourier grid.
+
+    Attributes
+    ----------
+    radius : int
+        Last Fourier shell in use (pixels of the images' Fourier transform).
+    workers : int
+        Threads of the Fourier transforms.
+    """
+
+    radius: int
+    workers: int = 1
+
+    @cached_property
+    def cube(self) -> int:
+        """Edge of the cube in voxels: even, with small prime factors."""
+        size = 2 * self.radius + 2
+        while size % 2 or scipy.fft.next_fast_len(size) != size:
+            size += 1
+        return size
+
+    @property
+    def padded(self) -> int:
+        """Edge of the padded grid."""
+        return 2 * self.cube
+
+    @cached_property
+    def _scratch(self) -> dict[str, Array]:
+        return {}
+
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        """Uninitialised array that starts at a cache line, in memory kept for the next call.
+
+        Fresh memory costs more time than the sums that are made in it. One caller at a time may
+        use a name.
+        """
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        held = self._scratch.get(name)
+        if held is None or len(held) < size:
+            raw = np.empty(size + 64, np.uint8)
+            held = raw[-raw.ctypes.data % 64 :]
+            self._scratch[name] = held
+        array: Array = held[:size].view(dtype).reshape(shape)
+        return array
+
+    @property
+    def voxels(self) -> int:
+        """Number of voxels of the padded half grid."""
+        return self.padded * self.padded * (self.padded // 2 + 1)
+
+    @cached_property
+    def shell_map(self) -> Array:
+        """Shell of every voxel of the unpadded half grid, -1 beyond the radius (int32, flat)."""
+        n = self.cube
+        k = np.fft.fftfreq(n, 1 / n)
+        square = k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(n // 2 + 1) ** 2.0
+        radius = np.sqrt(square)
+        shell = np.where(radius <= self.radius + 0.5, np.rint(radius), -1).astype(np.int32)
+        return np.minimum(shell, self.radius).ravel()
+
+    @cached_property
+    def shell_sizes(self) -> Array:
+        """Number of voxels of each shell of the half grid, (radius + 1,)."""
+        used = self.shell_map[self.shell_map >= 0]
+        return np.bincount(used, minlength=self.radius + 1)
+
+    @cached_property
+    def kernel_transform(self) -> Array:
+        """Transform of the trilinear kernel over the cube, (cube, cube, cube) float32."""
+        position = (np.arange(self.cube) - self.cube // 2) / self.padded
+        line = np.sinc(position) ** 2
+        return (line[:, None, None] * line[:, None] * line).astype(np.float32)
+
+    def pad_transform(self, cubes: Array) -> Array:
+        """Transform of cubes (q, n, n, n) on the padded grid, (q, N, N, N // 2 + 1) complex64.
+
+        The origin stays at the first voxel of the cube.
+        """
+        n, w = self.padded, self.workers
+        spectra = scipy.fft.rfft(cubes, n=n, axis=3, workers=w)
+        spectra = scipy.fft.fft(spectra, n=n, axis=2, workers=w, overwrite_x=True)
+        spectra = scipy.fft.fft(spectra, n=n, axis=1, workers=w, overwrite_x=True)
+        return np.asarray(spectra)
+
+    def crop_inverse(self, spectra: Array) -> Array:
+        """Adjoint of :meth:`pad_transform` divided by the voxels of the cube; eats its input."""
+        n, m, w = self.padded, self.cube, self.workers
+        part = scipy.fft.ifft(spectra, axis=1, workers=w, overwrite_x=True)[:, :m]
+        part = scipy.fft.ifft(part, axis=2, workers=w)[:, :, :m]
+        return 8.0 * np.ascontiguousarray(scipy.fft.irfft(part, n=n, axis=3, workers=w)[..., :m])
+
+    @property
+    def used(self) -> int:
+        """Voxels of the padded grid from the origin on that samples reach."""
+        return 2 * self.radius + 2
+
+    @cached_property
+    def _plan(self) -> tuple[Array, ...]:
+        return plan_of(self.cube, self.used)
+
+    def _work(self) -> Array:
+        return np.empty((self.cube, self.padded, 2 * whole_vectors(self.used)), np.float32)
+
+    def weighted(
+        self, cube: Array, shape: Array, weights: Array, right: Array | None = None
+    ) -> Array:
+        """``shape`` times what :meth:`crop_inverse` makes of ``weights`` times the transform.
+
+        Of one cube (n, n, n) times ``shape`` alike; ``weights`` (N, N, N // 2 + 1) float32 are zero
+        where no samples are. With ``right`` (alike, complex64), of ``right`` less this product. In
+        one thread.
+        """
+        work, result = self._work(), np.empty(cube.shape, np.float32)
+        planes_forward(cube, shape, self._plan, work)
+        nothing = np.empty((0, 0, 0), np.complex64)
+        weigh_lines(work, weights, nothing if right is None else right, self.used, self._plan)
+        planes_back(work, shape, self._plan, result)
+        return result
+
+    def cropped(self, spectrum: Array, shape: Array) -> Array:
+        """``shape`` times :meth:`crop_inverse` of one spectrum, zero where no samples are."""
+        work, result = self._work(), np.empty(shape.shape, np.float32)
+        lines_back(spectrum, self.used, self._plan, work)
+        planes_back(work, shape, self._plan, result)
+        return result
+
+    def references(self, cubes: Array, out: Array | None = None) -> Array:
+        """Columns of the kernels' grid from cubes (q, n, n, n), origin at n // 2: (voxels, 2 K)."""
+        columns = whole_vectors(len(cubes))
+        grid = np.zeros((self.voxels, 2 * columns), np.float32) if out is None else out
+        spectra = self.pad_transform(cubes / self.kernel_transform)
+        in_ranges(columns_inward, self.padded, 16, self.workers, spectra, self.padded, grid)
+        return grid
+
+    def class_references(self, cubes: Array) -> Array:
+        """The same for the expectation of classes, (voxels, K / 4, 8) float32.
+
+        Four real parts come before the imaginary parts of the same four columns.
+        """
+        vectors = -(-len(cubes) // FOUR)
+        grid = aligned_zeros((self.voxels, vectors, 2 * FOUR))
+        shape, cubes = 1 / self.kernel_transform, np.ascontiguousarray(cubes, np.float32)
+
+        def one(vector: int) -> None:
+            work = self._work()
+            for lane, cube in enumerate(cubes[FOUR * vector : FOUR * vector + FOUR]):
+                planes_forward(cube, shape, self._plan, work)
+                lines_forward(work, self.used, self._plan, vector, lane, grid)
+
+        in_tasks(one, range(vectors), self.workers)
+        return grid
+
+    def transform(self, cubes: Array) -> Array:
+        """Unpadded transform of cubes as (q, voxels) complex64 (origin at the first voxel)."""
+        spectra = scipy.fft.rfftn(cubes, axes=(1, 2, 3), workers=self.workers)
+        return np.asarray(spectra).reshape(len(cubes), -1)
+
+    def inverse(self, spectra: Array) -> Array:
+        """Inverse of :meth:`transform`."""
+        n = self.cube
+        shaped = spectra.reshape(len(spectra), n, n, n // 2 + 1)
+        cubes = scipy.fft.irfftn(shaped, s=(n, n, n), axes=(1, 2, 3), workers=self.workers)
+        return np.asarray(cubes)
+
+    def shell_means(self, values: Array) -> Array:
+        """Mean over each shell of values (..., voxels) of the half grid."""
+        used = self.shell_map >= 0
+        shells = self.shell_map[used]
+        flat = values.reshape(-1, values.shape[-1])[:, used]
+        sums = np.array([np.bincount(shells, v, minlength=self.radius + 1) for v in flat])
+        return (sums / self.shell_sizes).reshape(*values.shape[:-1], -1)
+
+
+def resize_cubes(cubes: Array, size: int) -> Array:
+    """Band-limited volumes (q, n, n, n) on another cube of the same physical box.
+
+    Parameters
+    ----------
+    cubes : (q, n, n, n) array
+        Origin at n // 2; n even.
+    size : int
+        New edge, even; Fourier components beyond either Nyquist frequency are dropped.
+
+    Returns
+    -------
+    (q, size, size, size) float32 array
+        With the same Fourier transform (sum over voxels), not the same values.
+    """
+    n = cubes.shape[1]
+    m = min(n, size)
+    spectra = scipy.fft.rfftn(scipy.fft.ifftshift(cubes, axes=(1, 2, 3)), axes=(1, 2, 3))
+    out = np.zeros((len(cubes), size, size, size // 2 + 1), np.complex64)
+    low, high = slice(0, m // 2), slice(-(m // 2) + 1, None)
+    for z in (low, high):
+        for y in (low, high):
+            out[:, z, y, : m // 2] = spectra[:, z, y, : m // 2]
+    real = scipy.fft.irfftn(out, s=(size,) * 3, axes=(1, 2, 3))
+    return np.ascontiguousarray(scipy.fft.fftshift(real, axes=(1, 2, 3)), dtype=np.float32)
+
+
+def conjugate_gradients(
+    normal: Callable[[Array], Array],
+    precondition: Callable[[Array], Array],
+    fields: Array,
+    residual: Array,
+    steps: int,
+) -> None:
+    """Preconditioned conjugate gradients: ``fields`` moves towards ``normal(fields) = right``.
+
+    Parameters
+    ----------
+    normal, precondition : callable
+        The symmetric positive operator, and something close to its inverse.
+    fields, residual : float32 arrays of one shape
+        Start, and ``right - normal(start)``; both are changed in place.
+    steps : int
+    """
+    search = direction = precondition(residual)
+    old = float(np.vdot(residual, direction))
+    for step in range(steps):
+        moved = normal(search)
+        length = old / max(float(np.vdot(search, moved)), 1e-30)
+        fields += np.float32(length) * search
+        if step + 1 == steps:
+            return
+        residual -= np.float32(length) * moved
+        direction = precondition(residual)
+        new = float(np.vdot(residual, direction))
+        search = direction + np.float32(new / max(old, 1e-30)) * search
+        old = new
+
+
+@dataclass
+class Solution:
+    """Volumes that maximise the posterior, and how well the data fix them."""
+
+    fields: Array
+    """(q, n, n, n) float32: the volumes before the mask."""
+    cubes: Array
+    """(q, n, n, n) float32: the volumes."""
+    variance: Array
+    """(shells, q, q): mean posterior covariance of the Fourier components of a shell."""
+
+
+def solve_volumes(
+    grid: Grid,
+    right: Array,
+    weights: Array,
+    precision: Array,
+    *,
+    mask: Array,
+    start: Array,
+    steps: int,
+) -> Solution:
+    """Regularised volumes by preconditioned conjugate gradients.
+
+    Minimises ``sum |y - c P M w|^2 / noise + w' precision w`` over fields ``w``, where M is the
+    solvent mask and the prior couples the columns (classes or components) of a voxel.
+
+    Parameters
+    ----------
+    grid : Grid
+    right : (q, N, N, N // 2 + 1) complex64
+        Back-projected data on the padded grid (overwritten).
+    weights : (N * N * (N // 2 + 1), r) float32
+        Back-projected squared CTF: packed upper triangles of matrices.
+    precision : (shells, q, q) float32
+        Inverse prior covariance of the columns by shell.
+    mask : (n, n, n) float32
+        Soft solvent mask.
+    start : (q, n, n, n) float32
+        Fields to start from.
+    steps : int
+        Conjugate gradient steps.
+    """
+    q = len(start)
+    voxels = len(grid.shell_map)
+    inverse = np.zeros((voxels, q, q), np.float32)
+    pairs = np.ascontiguousarray(weights.T)
+    planes = np.zeros((q, q), np.int64)
+    row, column = np.triu_indices(q)
+    planes[row, column] = planes[column, row] = grid.voxels * np.arange(len(row))
+    in_ranges(
+        invert_precision, grid.cube, grid.cube, grid.workers, precision, pairs, grid.cube,
+        grid.padded, grid.shell_map, inverse,
+    )  # fmt: skip
+    shape = (mask / grid.kernel_transform).astype(np.float32)
+
+    def precondition(residual: Array) -> Array:
+        spectra = grid.transform(residual)
+        in_ranges(
+            apply_voxel_matrices, voxels, 16, grid.workers, inverse, grid.shell_map, False,
+            spectra, spectra,
+        )  # fmt: skip
+        return grid.inverse(spectra)
+
+    def normal(fields: Array) -> Array:
+        spectra = grid.pad_transform(fields * mask)
+        in_ranges(
+            apply_weights, grid.voxels // 16, 32, grid.workers, pairs.ravel(), grid.padded,
+            2 * grid.radius, planes, spectra.reshape(q, -1).view(np.float32),
+        )  # fmt: skip
+        result = grid.crop_inverse(spectra) * mask
+        prior = grid.transform(fields)
+        in_ranges(
+            apply_voxel_matrices, voxels, 16, grid.workers, precision, grid.shell_map, True,
+            prior, prior,
+        )  # fmt: skip
+        return result + grid.inverse(prior)
+
+    fields = start.astype(np.float32)
+    residual = grid.crop_inverse(right) * shape - normal(fields)
+    conjugate_gradients(normal, precondition, fields, residual, steps)
+    variance = np.stack(
+        [grid.shell_means(inverse[:, i, :].T.astype(np.float64)).T for i in range(q)], axis=1
+    )
+    return Solution(fields=fields, cubes=fields * mask, variance=variance)

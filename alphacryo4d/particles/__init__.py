@@ -1,0 +1,1 @@
+"""Particle tables with their optics, their stacks and what is plausible in them."""

@@ -1,0 +1,306 @@
+"""Particles as arrays: poses, shifts, CTF and optics in degrees and Angstrom, images on demand.
+
+The table keeps its own words and units; here everything is what the science needs, whatever the
+dialect: RELION 3.0 (one table, origins in pixels), RELION 3.1 to 5 (optics groups, Angstrom).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.io.mrc import open_stack, release_pages
+from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable, whole_numbers
+from alphacryo4d.particles.limits import refuse_tomography, refuse_unmodelled
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.optics import Optics, mixed_optics, read_optics
+from alphacryo4d.particles.stacks import (
+    image_places,
+    resolve_stack,
+    stack_file,
+    with_boxes,
+)
+
+__all__ = ["Optics", "ParticleSet", "read_particles", "resolve_stack", "stack_file"]
+
+Array = np.ndarray[Any, Any]
+
+ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
+ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
+OLD_ORIGINS = ("rlnOriginX", "rlnOriginY")
+_OPEN_STACKS = 256
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ParticleSet:
+    """Particles with their poses, CTF and images.
+
+    Attributes
+    ----------
+    table : ParticleTable
+        Where the rows come from; it writes them again byte for byte.
+    angles : (P, 3) float64
+        rot, tilt, psi in degrees (ZYZ).
+    shifts : (P, 2) float64
+        x, y in Angstrom, to be applied to the image to centre the particle.
+    defocus : (P, 3) float64
+        U and V in Angstrom, angle in degrees.
+    phase_shift : (P,) float64
+        Degrees.
+    optics : Optics
+        Optics groups.
+    optics_group : (P,) int32
+        Index into ``optics``, from 0.
+    random_subset : (P,) int8 or None
+        Half-set, 1 or 2.
+    stacks : tuple of Path
+        Image files, as they can be opened from here.
+    stack_index, slice_index : (P,) int32, (P,) int64
+        Where each image is; slices from 0.
+    image_sign : (P,) float32 or None
+        -1 where an image is dark on light and must be inverted (cryoSPARC's ``blob/sign``).
+    """
+
+    table: ParticleTable
+    angles: Array
+    shifts: Array
+    defocus: Array
+    phase_shift: Array
+    optics: Optics
+    optics_group: Array
+    random_subset: Array | None
+    stacks: tuple[Path, ...]
+    stack_index: Array
+    slice_index: Array
+    image_sign: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.angles)
+
+    @property
+    def path(self) -> Path:
+        """File of the table."""
+        return self.table.path
+
+    @property
+    def box(self) -> int:
+        """Box size in pixels; ``InputError`` where optics groups differ or it is unknown."""
+        return int(self._single(self.optics.box, "box size"))
+
+    @property
+    def pixel_size(self) -> float:
+        """Pixel size in Angstrom; ``InputError`` where optics groups differ or it is unknown."""
+        return float(self._single(self.optics.pixel_size, "pixel size"))
+
+    def _single(self, values: Array, what: str) -> Any:
+        for fault in mixed_optics(self.path, self.optics, self.optics_group):
+            if what in fault.what:
+                raise fault.error()
+        distinct = np.unique(np.asarray(values)[np.unique(self.optics_group)])
+        if not distinct[0] > 0:
+            raise InputError(f"{self.path}: the {what} is unknown; give it as an option")
+        return distinct[0]
+
+    @functools.cached_property
+    def _maps(self) -> OrderedDict[int, Array]:
+        return OrderedDict()
+
+    def _stack(self, number: int) -> Array:
+        maps = self._maps
+        if number in maps:
+            maps.move_to_end(number)
+            return maps[number]
+        stack = maps[number] = open_stack(self.stacks[number])
+        if len(maps) > _OPEN_STACKS:
+            maps.popitem(last=False)
+        return stack
+
+    def images(self, rows: Any) -> Array:
+        """Images of some particles.
+
+        Parameters
+        ----------
+        rows : (n,) int
+            Row numbers from 0, in any order.
+
+        Returns
+        -------
+        (n, box, box) float32 array
+            Pixels in y, x.
+
+        Raises
+        ------
+        InputError
+            A stack is gone or truncated, an image lies beyond it or is not finite.
+        """
+        rows = np.atleast_1d(np.asarray(rows, dtype=np.int64))
+        images = np.empty((len(rows), self.box, self.box), np.float32)
+        stacks = self.stack_index[rows]
+        order = np.lexsort((self.slice_index[rows], stacks))
+        bounds = np.flatnonzero(np.diff(stacks[order], prepend=-1, append=-1))
+        for first, after in zip(bounds[:-1], bounds[1:], strict=True):
+            places = order[first:after]
+            number = int(stacks[places[0]])
+            stack, slices = self._stack(number), self.slice_index[rows[places]]
+            beyond = slices[(slices < 0) | (slices >= len(stack))]
+            if beyond.size:
+                raise InputError(
+                    f"{self.stacks[number]}: image {beyond[0] + 1} is asked for, the stack holds "
+                    f"{len(stack)}; restore the stack or the table"
+                )
+            if stack.shape[1:] != images.shape[1:]:
+                raise InputError(
+                    f"{self.stacks[number]}: images of {stack.shape[2]} x {stack.shape[1]} px, "
+                    f"the table says {self.box}; take the stack that belongs to the table"
+                )
+            images[_run(places)] = stack[_run(slices)]
+            release_pages(stack)
+        if self.image_sign is not None:
+            images *= self.image_sign[rows][:, None, None]
+        with np.errstate(invalid="ignore", over="ignore"):
+            finite = bool(np.isfinite(images.sum(dtype=np.float64)))
+        if not finite:
+            self._refuse_not_finite(images, rows)
+        return images
+
+    def _refuse_not_finite(self, images: Array, rows: Array) -> None:
+        for image, row in zip(images, rows, strict=True):
+            bad = np.argwhere(~np.isfinite(image))
+            if len(bad):
+                raise InputError(
+                    f"{self.stacks[self.stack_index[row]]}: image {self.slice_index[row] + 1} "
+                    f"(row {row + 1} of {self.path}) is not finite at y {bad[0][0]}, x {bad[0][1]};"
+                    " remove the particle or extract it again"
+                )
+
+
+def read_particles(
+    path: Path,
+    *,
+    pixel_size: float | None = None,
+    voltage: float | None = None,
+    spherical_aberration: float | None = None,
+    amplitude_contrast: float | None = None,
+    need_poses: bool = True,
+    need_images: bool = True,
+) -> ParticleSet:
+    """Read a particle table.
+
+    Parameters
+    ----------
+    path : Path
+        STAR file of RELION 3.0 to 5, or cryoSPARC ``.cs``.
+    pixel_size, voltage, spherical_aberration, amplitude_contrast : float, optional
+        Angstrom, kV, mm, fraction: used for all particles, also instead of the table's values.
+    need_poses : bool
+        Refuse a table without poses.
+    need_images : bool
+        Refuse missing stacks, missing CTF values, and what the image model does not hold
+        (aberrations that are not zero, anisotropic magnification, premultiplied CTF). Without
+        it such values become NaN, boxes 0.
+
+    Raises
+    ------
+    InputError
+        What is missing or cannot be used, with the way out. Subtomograms and tilt series are
+        refused by name.
+    """
+    table = open_table(Path(path))
+    refuse_tomography(table)
+    columns = set(table.columns)
+    if need_poses:
+        _require_poses(table)
+    if need_images:
+        table.require([IMAGE_COLUMN, *DEFOCUS])
+        refuse_unmodelled(table)
+    origins = ORIGINS if table.dialect == "3.1" and ORIGINS[0] in columns else OLD_ORIGINS
+    wanted = [*ANGLES, *DEFOCUS, *origins, "rlnPhaseShift", "rlnRandomSubset", "rlnOpticsGroup"]
+    wanted.append(SIGN_COLUMN)
+    numbers, texts = table.read_parts(
+        [name for name in wanted if name in columns], images=IMAGE_COLUMN in columns
+    )
+    stacks, stack_index, slice_index = image_places(table, numbers, texts, required=need_images)
+    given = {
+        "pixel_size": pixel_size,
+        "voltage": voltage,
+        "spherical_aberration": spherical_aberration,
+        "amplitude_contrast": amplitude_contrast,
+    }
+    optics, group = read_optics(table, numbers.get("rlnOpticsGroup"), given, complete=need_images)
+    if need_images:
+        optics = with_boxes(table, optics, group, stacks, stack_index)
+    shifts = _columns(table, numbers, origins)
+    if origins is OLD_ORIGINS and shifts.any():
+        shifts *= optics.pixel_size[group][:, None]
+    subset = numbers.get("rlnRandomSubset")
+    particles = ParticleSet(
+        table=table,
+        angles=_columns(table, numbers, ANGLES),
+        shifts=shifts,
+        defocus=_columns(table, numbers, DEFOCUS),
+        phase_shift=_columns(table, numbers, ("rlnPhaseShift",))[:, 0],
+        optics=optics,
+        optics_group=group,
+        random_subset=None
+        if subset is None
+        else whole_numbers(table.path, "rlnRandomSubset", subset).astype(np.int8),
+        stacks=stacks,
+        stack_index=stack_index,
+        slice_index=slice_index,
+        image_sign=_signs(table, numbers),
+    )
+    if need_images:
+        _ = particles.box, particles.pixel_size
+    return particles
+
+
+def _run(places: Array) -> Array | slice:
+    """Places that follow each other as a slice, which needs no copy of its own."""
+    if len(places) and (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
+
+
+def _signs(table: ParticleTable, numbers: dict[str, Array]) -> Array | None:
+    if SIGN_COLUMN not in numbers:
+        return None
+    signs = np.asarray(numbers[SIGN_COLUMN])
+    if (np.abs(signs) != 1).any():
+        row = int(np.argmax(np.abs(signs) != 1))
+        raise InputError(
+            f"{table.path}: row {row + 1}: {SIGN_COLUMN} is {signs[row]}; it must be 1 or -1"
+        )
+    return None if (signs == 1).all() else signs.astype(np.float32)
+
+
+def _require_poses(table: ParticleTable) -> None:
+    missing = [name for name in ANGLES if name not in table.columns]
+    if missing:
+        raise InputError(
+            f"{table.path}: no poses (no {', '.join(missing)}); give a table of a 3D refinement, "
+            "for example RELION's run_data.star, or align first with: alphacryo4d resample "
+            "consensus"
+        )
+
+
+def _columns(table: ParticleTable, numbers: dict[str, Array], names: tuple[str, ...]) -> Array:
+    """Columns side by side, 0 where the table lacks one (as RELION takes it)."""
+    values = np.zeros((table.rows, len(names)))
+    for i, name in enumerate(names):
+        if name not in numbers:
+            continue
+        column = values[:, i] = numbers.pop(name)
+        bad = ~np.isfinite(column)
+        if bad.any():
+            raise InputError(
+                f"{table.path}: row {int(np.argmax(bad)) + 1}: {name} is {column[bad][0]}; "
+                f"restore the value or remove the {int(bad.sum())} rows that are so"
+            )
+    return values

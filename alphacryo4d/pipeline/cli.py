@@ -1,0 +1,234 @@
+"""``alphacryo4d run`` and ``alphacryo4d demo``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alphacryo4d.cluster.options import ClusterOptions
+from alphacryo4d.core.job import Deadline
+from alphacryo4d.core.options import (
+    CONTEXT,
+    OPTICS,
+    build_settings,
+    gpu_option,
+    input_option,
+    job_options,
+    max_time_option,
+    optics_options,
+    output_option,
+    settings_options,
+    threads_option,
+)
+from alphacryo4d.deepfeature.options import DeepFeatureOptions, TrainOptions
+from alphacryo4d.landscape.options import (
+    EmbedOptions,
+    EnergyOptions,
+    LandscapeOptions,
+    PathOptions,
+    StatesOptions,
+)
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.pipeline.stages import PipelineOptions, Resources, run_part, run_pipeline
+from alphacryo4d.pipeline.submit import PARTS, repeat_words, submit_run
+from alphacryo4d.relion.options import RelionOptions
+from alphacryo4d.resample.options import ResampleOptions
+from alphacryo4d.voting.options import ReclassifyOptions, VoteOptions
+
+logger = logging.getLogger(__name__)
+
+NOT_REPEATED = frozenset(ClusterOptions.__dataclass_fields__) | {
+    *OPTICS, "threads", "overwrite", "resume", "dry_run", "as_json", "only",
+    "input_path", "output_path",
+}  # fmt: skip
+"""Parameters of `run` that its jobs on a cluster do not get, or get anew."""
+
+
+@click.command(context_settings=CONTEXT)
+@input_option("Particle table with consensus poses (RELION STAR).")
+@output_option("Project folder.")
+@settings_options(ResampleOptions)
+@settings_options(ClassifyOptions)
+@settings_options(TrainOptions, only=("epochs", "regularization"), prefix="train_")
+@settings_options(StatesOptions, only=("states", "centers"), prefix="states_")
+@settings_options(EmbedOptions, only=("perplexity",), prefix="embed_")
+@settings_options(VoteOptions, only=("assign", "threshold"), prefix="vote_")
+@settings_options(RelionOptions)
+@settings_options(ClusterOptions)
+@optics_options
+@click.option(
+    "--reclassify",
+    is_flag=True,
+    help="Go on with `vote reclassify`: states, poses and finer Fourier shells together (native "
+    "engine); as long again as the classification, and much better states.",
+)
+@click.option("--only", type=click.Choice(PARTS), default=None, hidden=True)
+@threads_option
+@gpu_option
+@max_time_option
+@job_options
+@click.pass_context
+def run(
+    context: click.Context,
+    /,
+    input_path: Path,
+    output_path: Path,
+    threads: int | None,
+    gpu: str | None,
+    max_time: float | None,
+    seed: int,
+    overwrite: bool,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+    reclassify: bool,
+    only: str | None,
+    **values: Any,
+) -> None:
+    """All four stages: from a particle table to states on a landscape.
+
+    Finer options of a stage: run the stages one by one, `alphacryo4d resample --help` and so on;
+    they read and write the same project folder.
+    """
+    given = {name: values.pop(name) for name in OPTICS}
+    options = PipelineOptions(
+        resample=build_settings(ResampleOptions, values),
+        classify=build_settings(ClassifyOptions, values),
+        deepfeature=DeepFeatureOptions(train=build_settings(TrainOptions, values, prefix="train_")),
+        landscape=LandscapeOptions(
+            embed=build_settings(EmbedOptions, values, prefix="embed_"),
+            energy=EnergyOptions(),
+            path=PathOptions(),
+            states=build_settings(StatesOptions, values, prefix="states_"),
+        ),
+        vote=build_settings(VoteOptions, values, prefix="vote_"),
+        relion=build_settings(RelionOptions, values),
+        reclassify=ReclassifyOptions() if reclassify else None,
+    )
+    cluster = build_settings(ClusterOptions, values)
+    resources = Resources(threads, gpu, Deadline(max_time))
+    if only is not None:
+        results = run_part(
+            only, input_path, output_path, options=options, seed=seed, resources=resources
+        )
+        _answer(results, as_json)
+        return
+    from alphacryo4d.tools.check import require_sound
+    from alphacryo4d.tools.convert_fill import completed_input
+
+    require_sound(input_path, given=given)
+    if not dry_run:
+        input_path = completed_input(input_path, output_path, given)
+    if cluster.submit:
+        jobs = submit_run(
+            input_path,
+            output_path,
+            options,
+            cluster,
+            seed=seed,
+            words=["run", *repeat_words(context, leave_out=NOT_REPEATED)],
+            gpu=gpu,
+            overwrite=overwrite,
+            resume=resume,
+            dry_run=dry_run,
+        )
+        _answer_jobs(jobs, as_json)
+        return
+    if dry_run:
+        logger.info("%s", _plan(input_path, output_path, options))
+        return
+    results = run_pipeline(
+        input_path,
+        output_path,
+        options=options,
+        seed=seed,
+        resources=resources,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    _answer(results, as_json)
+
+
+@click.command(context_settings=CONTEXT)
+@output_option("Folder for the data and the project.", default=Path("demo"))
+@threads_option
+@gpu_option
+@job_options
+def demo(
+    output_path: Path,
+    threads: int | None,
+    gpu: str | None,
+    seed: int,
+    overwrite: bool,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """A known answer, start to end: 4,000 particles of a hinge protein in 8 states.
+
+    Simulates the particles, runs all four stages, and scores the states against the truth. Takes
+    a few minutes.
+    """
+    if dry_run:
+        logger.info("would simulate 4,000 particles in %s and run all stages on them", output_path)
+        return
+    from alphacryo4d.pipeline.stages import run_demo
+
+    report, again, results = run_demo(
+        output_path,
+        seed=seed,
+        resources=Resources(threads, gpu),
+        overwrite=overwrite,
+        resume=resume,
+    )
+    figures = [
+        output_path / "project" / "landscape" / name for name in ("landscape.png", "embedding.png")
+    ]
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "score": report,
+                    "reclassified": again,
+                    "results": [str(path) for path in results + figures],
+                }
+            )
+        )
+        return
+    from alphacryo4d.assessment.score_stage import format_report
+
+    logger.info("\nvotes:\n%s\n", format_report(report))
+    logger.info("after reclassification:\n%s\n", format_report(again))
+    for path in figures:
+        click.echo(path)
+
+
+def _plan(table: Path, project: Path, options: PipelineOptions) -> str:
+    folds = options.resample.folds + 1
+    return (
+        f"would split {table} into {folds} folds, classify each into "
+        f"{options.classify.classes} classes, and write {project}/resample, deepfeature, "
+        f"landscape{' and vote' if options.reclassify is None else ', vote and reclassify'}"
+    )
+
+
+def _answer_jobs(jobs: dict[str, str], as_json: bool) -> None:
+    """Job ids on stdout, one a line or as one JSON object by name."""
+    if as_json:
+        click.echo(json.dumps({"jobs": jobs}))
+    else:
+        for number in jobs.values():
+            click.echo(number)
+
+
+def _answer(results: list[Path], as_json: bool) -> None:
+    """Result paths on stdout, one a line or as one JSON object."""
+    if as_json:
+        click.echo(json.dumps({"results": [str(path) for path in results]}))
+    else:
+        for path in results:
+            click.echo(path)

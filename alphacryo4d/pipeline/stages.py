@@ -1,0 +1,297 @@
+"""The stages in order, in one project folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alphacryo4d.core import files
+from alphacryo4d.core.job import Deadline, start_job
+from alphacryo4d.deepfeature.options import DeepFeatureOptions
+from alphacryo4d.landscape.options import LandscapeOptions, StatesOptions
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.relion.options import RelionOptions
+from alphacryo4d.resample.options import ResampleOptions
+from alphacryo4d.voting.options import ReclassifyOptions, VoteOptions
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """The options of all stages; without those of ``reclassify`` the votes are the end."""
+
+    resample: ResampleOptions
+    classify: ClassifyOptions
+    deepfeature: DeepFeatureOptions
+    landscape: LandscapeOptions
+    vote: VoteOptions
+    relion: RelionOptions = field(default_factory=RelionOptions)
+    reclassify: ReclassifyOptions | None = None
+
+
+DEMO = PipelineOptions(
+    resample=ResampleOptions(),
+    classify=ClassifyOptions(classes="4x4", iterations=15),
+    deepfeature=DeepFeatureOptions(),
+    landscape=LandscapeOptions(states=StatesOptions(states="8")),
+    vote=VoteOptions(),
+    reclassify=ReclassifyOptions(),
+)
+"""What `alphacryo4d demo` runs: 16 classes a fold are enough for its 8 states."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use; none of it changes the result."""
+
+    threads: int | None = None
+    gpu: str | None = None
+    deadline: Deadline | None = None
+
+
+def run_pipeline(
+    table: Path,
+    project: Path,
+    *,
+    options: PipelineOptions,
+    seed: int = 0,
+    resources: Resources | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Run resample, deepfeature, landscape and vote, and reclassify if asked, in one folder.
+
+    Every stage has its own folder and its own ``job.json``; a finished stage with the same options
+    and inputs is not done again.
+
+    Parameters
+    ----------
+    table : Path
+        Particle table with consensus poses.
+    project : Path
+        Project folder.
+    options : PipelineOptions
+        Options of all stages.
+    seed : int
+        Random seed of all stages.
+    resources : Resources, optional
+        Threads, GPUs and the time limit.
+    overwrite, resume : bool
+        ``--overwrite`` and ``--continue``.
+
+    Returns
+    -------
+    list of Path
+        The main results: particle table, states, figures.
+    """
+    resources = resources or Resources()
+    with start_job(
+        project,
+        stage="run",
+        options=asdict(options),
+        inputs=[table],
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+    ) as job:
+        results: list[Path] = []
+        stages = _stages(table, project, options, seed, resources)
+        for name, stage in stages:
+            logger.info("== %s", name)
+            results = stage(overwrite=overwrite, resume=resume or not overwrite)
+            if resources.deadline is not None and name != stages[-1][0]:
+                resources.deadline.check()
+        if not job.finished:
+            job.add_outputs(results)
+        return results
+
+
+def _stages(
+    table: Path, project: Path, options: PipelineOptions, seed: int, resources: Resources
+) -> list[tuple[str, Callable[..., list[Path]]]]:
+    """Name and call of every stage; the heavy imports happen when a stage is called."""
+    resample, features = project / files.RESAMPLE, project / files.DEEPFEATURE
+    landscape, vote = project / files.LANDSCAPE, project / files.VOTE
+    threads = resources.threads
+
+    def resample_stage(**flags: Any) -> list[Path]:
+        from alphacryo4d.resample.stage import run_resample
+
+        return run_resample(
+            table,
+            resample,
+            options=options.resample,
+            classify=options.classify,
+            relion=options.relion,
+            seed=seed,
+            threads=threads,
+            deadline=resources.deadline,
+            **flags,
+        )
+
+    def deepfeature_stage(**flags: Any) -> list[Path]:
+        from alphacryo4d.deepfeature.stage import run_deepfeature
+
+        return run_deepfeature(
+            resample,
+            features,
+            options=options.deepfeature,
+            seed=seed,
+            threads=threads,
+            gpu=resources.gpu,
+            **flags,
+        )
+
+    def landscape_stage(**flags: Any) -> list[Path]:
+        from alphacryo4d.landscape.stage import run_landscape
+
+        return run_landscape(
+            resample,
+            features,
+            landscape,
+            options=options.landscape,
+            seed=seed,
+            threads=threads,
+            **flags,
+        )
+
+    def vote_stage(**flags: Any) -> list[Path]:
+        from alphacryo4d.pipeline.landscape import landscape_like
+        from alphacryo4d.voting.stage import run_vote
+
+        return run_vote(
+            resample,
+            landscape,
+            vote,
+            options=options.vote,
+            make_landscape=landscape_like(landscape, threads=threads),
+            threads=threads,
+            **flags,
+        )
+
+    def reclassify_stage(**flags: Any) -> list[Path]:
+        from alphacryo4d.reclassify.stage import run_reclassify
+
+        return run_reclassify(
+            project,
+            project / files.RECLASSIFY,
+            options=options.reclassify,
+            seed=seed,
+            threads=threads,
+            deadline=resources.deadline,
+            **flags,
+        )
+
+    stages: list[tuple[str, Callable[..., list[Path]]]] = [
+        (files.RESAMPLE, resample_stage),
+        (files.DEEPFEATURE, deepfeature_stage),
+        (files.LANDSCAPE, landscape_stage),
+        (files.VOTE, vote_stage),
+    ]
+    return stages if options.reclassify is None else [*stages, (files.RECLASSIFY, reclassify_stage)]
+
+
+def run_part(
+    part: str,
+    table: Path,
+    project: Path,
+    *,
+    options: PipelineOptions,
+    seed: int = 0,
+    resources: Resources | None = None,
+) -> list[Path]:
+    """Run one stage of a project, or one fold of a job array, as a cluster does.
+
+    Parameters
+    ----------
+    part : str
+        ``fold`` or the name of a stage; the last stage also closes the record of the run.
+    table, project, options, seed, resources
+        As for :func:`run_pipeline`.
+    """
+    resources = resources or Resources()
+    if part == files.VOTE:
+        return run_pipeline(
+            table, project, options=options, seed=seed, resources=resources, resume=True
+        )
+    if part == "fold":
+        from alphacryo4d.pipeline.submit import array_index
+        from alphacryo4d.resample.elements_stage import run_element
+        from alphacryo4d.resample.stage import ResamplePlan
+
+        return run_element(
+            table,
+            project / files.RESAMPLE,
+            ResamplePlan(options.resample, options.classify, options.relion, seed),
+            array_index(),
+            threads=resources.threads,
+            deadline=resources.deadline,
+        )
+    stage = dict(_stages(table, project, options, seed, resources))[part]
+    return stage(overwrite=False, resume=True)
+
+
+def run_demo(
+    folder: Path,
+    *,
+    seed: int = 0,
+    resources: Resources | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> tuple[dict[str, Any], dict[str, Any], list[Path]]:
+    """Simulate a hinge protein in 8 states, run all stages on it, and score the results.
+
+    Parameters
+    ----------
+    folder : Path
+        Output folder: ``data`` (particles and truth) and ``project``.
+    seed : int
+        Random seed of the data and of the run.
+    resources : Resources, optional
+        Threads, GPUs and the time limit.
+    overwrite, resume : bool
+        ``--overwrite`` and ``--continue``.
+
+    Returns
+    -------
+    dict, dict, list of Path
+        The scores of the votes and of the reclassification, with one row a state, and the main
+        results of the run.
+    """
+    import os
+
+    from alphacryo4d.assessment.score_stage import run_score
+    from alphacryo4d.assessment.stage import simulate_demo
+    from alphacryo4d.core.progress import show_progress
+
+    resources = resources or Resources()
+    data, project = folder / "data", folder / "project"
+    with show_progress("simulate") as progress:
+        simulate_demo(
+            data,
+            seed=seed,
+            threads=resources.threads or os.cpu_count() or 1,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+        )
+    results = run_pipeline(
+        data / "particles.star",
+        project,
+        options=DEMO,
+        seed=seed,
+        resources=resources,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    _, report = run_score(
+        project / files.VOTE / files.PARTICLES_STAR,
+        data / "truth.npy",
+        assignments=project / files.RESAMPLE / files.ASSIGNMENTS_NPY,
+    )
+    _, again = run_score(project / files.RECLASSIFY / files.PARTICLES_STAR, data / "truth.npy")
+    return report, again, results

@@ -1,0 +1,1 @@
+"""States, poses and components fitted together to the particles of each fold."""

@@ -1,0 +1,150 @@
+"""Small changes of poses around the consensus, in the frames of the image and of the volume."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.ml3d.compiled.linear import in_ranges
+from alphacryo4d.ml3d.images import PreparedImages
+
+Array = np.ndarray[Any, Any]
+
+
+def rotation_matrices(vectors: Array) -> Array:
+    """Rotation matrices (n, 3, 3) of rotation vectors (n, 3) in degrees (Rodrigues)."""
+    radians = np.deg2rad(vectors)
+    angle = np.linalg.norm(radians, axis=1)
+    axis = radians / np.maximum(angle, 1e-12)[:, None]
+    cross = np.zeros((len(vectors), 3, 3))
+    cross[:, [2, 0, 1], [1, 2, 0]] = axis
+    cross[:, [1, 2, 0], [2, 0, 1]] = -axis
+    sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
+    matrices: Array = np.eye(3) + sine * cross + (1 - cosine) * cross @ cross
+    return matrices
+
+
+def _turned(matrices: Array, rotations: Array) -> Array:
+    turned: Array = (rotation_matrices(rotations) @ _frames(matrices))[:, :2]
+    return turned
+
+
+def _shifted(images: PreparedImages, data: Array, shifts: Array) -> Array:
+    """Samples (n, S, 2) of images moved by shifts (n, 2) in A."""
+    radius = max(int(images.kx.max()), int(np.abs(images.ky).max()))
+    wave = np.arange(-radius, radius + 1) * (-2j * np.pi / (images.box * images.pixel_size))
+    along_x, along_y = (np.exp(np.outer(shifts[:, axis], wave)) for axis in (0, 1))
+    turn = along_x[:, images.kx + radius] * along_y[:, images.ky + radius]
+    moved = data.view(np.complex64)[..., 0] * turn.astype(np.complex64)
+    result: Array = np.ascontiguousarray(moved).view(np.float32).reshape(data.shape)
+    return result
+
+
+def changes_so_far(images: PreparedImages, rows: Array, rotations: Array, shifts: Array) -> Array:
+    """Changes of poses in the frame of the volume.
+
+    Parameters
+    ----------
+    images : PreparedImages
+        With the changed poses.
+    rows : (n,) int array
+    rotations, shifts : (n, 3), (n, 2) arrays
+        Rotation vectors in the frame of the image (degrees), and shifts of the image (A).
+
+    Returns
+    -------
+    (n, 6) float64 array
+        Rotation vectors (radians) and shifts of the volume (Angstrom).
+    """
+    whole = _frames(images.matrices[rows])
+    turned = np.einsum("nij,ni->nj", whole, np.deg2rad(rotations))
+    moved = -np.einsum("nij,ni->nj", whole[:, :2], shifts)
+    return np.concatenate([turned, moved], axis=1)
+
+
+def in_image_frame(images: PreparedImages, rows: Array, step: Array) -> tuple[Array, Array]:
+    """Turns (n, 3) in degrees and shifts (n, 2) in A of the images for changes of the volume.
+
+    Parameters
+    ----------
+    images : PreparedImages
+    rows : (n,) int array
+    step : (n, 6) array
+        Rotation vectors (radians) and shifts (A) in the frame of the volume; the inverse of
+        :func:`changes_so_far`.
+    """
+    whole = _frames(images.matrices[rows])
+    turn = np.rad2deg(np.einsum("nij,nj->ni", whole, step[:, :3]))
+    return turn, -np.einsum("nij,nj->ni", whole[:, :2], step[:, 3:])
+
+
+class MovingPoses:
+    """Images of a batch whose poses change, with the sum of the changes.
+
+    Samples and matrices are copied once and changed in place, for the particles in question alone.
+
+    Attributes
+    ----------
+    images : PreparedImages
+        With the changed poses.
+    rotations : (P, 3) float64
+        Rotation vectors of all changes so far, in the frame of the image (degrees).
+    shifts : (P, 2) float64
+        Sum of the further shifts of the image (Angstrom).
+    """
+
+    def __init__(self, images: PreparedImages, workers: int = 1) -> None:
+        self.images = replace(images, data=images.data.copy(), matrices=images.matrices.copy())
+        self.workers = workers
+        self.rotations = np.zeros((len(images), 3))
+        self.shifts = np.zeros((len(images), 2))
+
+    def so_far(self, rows: Array) -> Array:
+        """Changes of some particles in the frame of the volume, (n, 6)."""
+        return changes_so_far(self.images, rows, self.rotations[rows], self.shifts[rows])
+
+    def put(self, rows: Array, rotations: Array, shifts: Array) -> None:
+        """Set the sum of all changes of some particles."""
+        if not len(rows):
+            return
+        back = rotation_matrices(self.rotations[rows]).transpose(0, 2, 1)
+        turn = rotation_vectors(rotation_matrices(rotations) @ back)
+        self.turn(rows, turn, shifts - self.shifts[rows])
+
+    def move(self, rows: Array, step: Array) -> None:
+        """Change the poses of some particles by a step (n, 6) in the frame of the volume."""
+        turn, slide = in_image_frame(self.images, rows, step)
+        self.turn(rows, turn, slide)
+
+    def turn(self, rows: Array, turn: Array, slide: Array) -> None:
+        """Change poses by rotations (n, 3) in degrees and shifts (n, 2) in A of the images."""
+        if not len(rows):
+            return
+        before = rotation_matrices(self.rotations[rows])
+        self.rotations[rows] = rotation_vectors(rotation_matrices(turn) @ before)
+        self.shifts[rows] += slide
+
+        def work(begin: int, end: int) -> None:
+            some = rows[begin:end]
+            self.images.matrices[some] = _turned(self.images.matrices[some], turn[begin:end])
+            self.images.data[some] = _shifted(self.images, self.images.data[some], slide[begin:end])
+
+        in_ranges(work, len(rows), max(1, len(rows) // 512), self.workers)
+
+
+def rotation_vectors(matrices: Array) -> Array:
+    """Rotation vectors (n, 3) in degrees of rotation matrices (n, 3, 3)."""
+    from scipy.spatial.transform import Rotation
+
+    vectors: Array = Rotation.from_matrix(matrices).as_rotvec(degrees=True)
+    return vectors
+
+
+def _frames(rows: Array) -> Array:
+    """Rotation matrices (n, 3, 3) of their first two rows."""
+    first = rows.astype(np.float64)
+    third = np.cross(first[:, 0], first[:, 1])[:, None]
+    whole: Array = np.concatenate([first, third], axis=1)
+    return whole

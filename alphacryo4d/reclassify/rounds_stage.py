@@ -1,0 +1,384 @@
+"""The rounds of `vote reclassify`: classify the folds, judge, count, until states are stable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphacryo4d.core import files
+from alphacryo4d.core.job import Deadline, Job
+from alphacryo4d.core.progress import show_progress
+from alphacryo4d.ml3d.compiled.linear import thread_count
+from alphacryo4d.particles.particle_set import ParticleSet
+from alphacryo4d.reclassify.changing import (
+    SplitGain,
+    apply_changes,
+    plan_changes,
+    renumbered,
+    say,
+    say_moves,
+    say_plan,
+)
+from alphacryo4d.reclassify.folds import changed_share, fold_assignments, seed_labels
+from alphacryo4d.reclassify.matching import coarse, match_folds
+from alphacryo4d.reclassify.poses import MovingPoses
+from alphacryo4d.reclassify.splitting import matched_sides, try_splits
+from alphacryo4d.reclassify.state_fit import FitOptions, fit_states
+from alphacryo4d.reclassify.state_model import judge_states
+from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
+from alphacryo4d.voting.recorded_stage import Recorded, prepare_recorded, read_mask
+from alphacryo4d.voting.support import Support, measure_support
+from alphacryo4d.voting.votes import LEFT_OUT, Election, count_votes, require_heldout
+
+if TYPE_CHECKING:
+    from alphacryo4d.ml3d.images import PreparedImages
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Setting:
+    """What all rounds share: the particles, their groups, the first states, the options."""
+
+    particles: ParticleSet
+    groups: Array
+    options: ReclassifyOptions
+    fit: FitOptions
+    recorded: Recorded
+    threads: int | None
+    deadline: Deadline | None
+
+    @property
+    def folds(self) -> int:
+        """Number of folds, M + 1."""
+        return int(self.groups[:, 1].max())
+
+
+@dataclass
+class Round:
+    """Outcome of one round for all particles (P of them)."""
+
+    labels: Array
+    """(P, M+1) int32: state from 0 in every fold, -1 where left out."""
+    confidence: Array
+    """(P, M+1) float32: posterior of that state."""
+    heldout: Array
+    """(P,) int32: state from 0 of the fold that left the particle out, all equally frequent."""
+    weighted: Array
+    """(P,) int32: the same where it counts how frequent the states are."""
+    sides: Array
+    """(P, M+1) float32: log of the ratio of the halves of its state, NaN where left out."""
+    support: Support | None = None
+    split: SplitGain | None = None
+    log: list[str] = field(default_factory=list)
+    moves: dict[tuple[int, int], tuple[Array, Array]] = field(default_factory=dict)
+    """Changed poses of every batch and fold: rotation vectors (degrees) and shifts (A)."""
+
+    def heldout_moves(self, groups: Array) -> tuple[Array, Array]:
+        """Changes of the poses (P, 3) and (P, 2) by the fold that left each particle out."""
+        rotations, shifts = np.zeros((len(groups), 3)), np.zeros((len(groups), 2))
+        for (batch, fold), (turned, moved) in self.moves.items():
+            members = np.flatnonzero(groups[:, 0] == batch)
+            left = np.flatnonzero(groups[members, 1] == fold + 1)
+            rotations[members[left]], shifts[members[left]] = turned[left], moved[left]
+        return rotations, shifts
+
+
+FOLDS = "folds"
+"""Folder of the results of single folds, so that work can go on after an interruption."""
+
+
+POSE_STEPS = 2
+"""Steps of the poses of particles that a fold has left out."""
+
+
+class Rounds:
+    """All rounds: images stay in memory between them, one batch at a time."""
+
+    def __init__(self, job: Job, setting: Setting) -> None:
+        self.job, self.setting = job, setting
+        self._batch = 0
+        self._images: PreparedImages | None = None
+        recorded, particles = setting.recorded, setting.particles
+        focus = recorded.classify.focus_mask
+        self._solvent = None if recorded.mask is None else read_mask(recorded.mask, particles)
+        self._focus = None if focus is None else read_mask(focus, particles)
+        self._moves: dict[tuple[int, int], tuple[Array, Array]] = {}
+
+    def batch_rows(self, batch: int) -> Array:
+        """Particles of a batch, ascending."""
+        return np.flatnonzero(self.setting.groups[:, 0] == batch)
+
+    def images(self, batch: int) -> PreparedImages:
+        """Fourier samples of a batch, read once as long as it is the only one."""
+        if self._images is None or self._batch != batch:
+            self._images = None
+            with show_progress("read images") as progress:
+                self._images = prepare_recorded(
+                    self.setting.particles,
+                    self.batch_rows(batch),
+                    self.setting.recorded,
+                    self.setting.fit.resolution,
+                    threads=self.setting.threads,
+                    memory=self.setting.options.memory,
+                    scratch=self.job.folder / ".scratch",
+                    progress=progress,
+                )
+            self._batch = batch
+        return self._images
+
+    def play(self, number: int, states: Array, count: int) -> Round:
+        """Classify all folds of all batches from the states (P,) of the votes."""
+        setting = self.setting
+        shape = setting.groups.shape[0], setting.folds
+        found = Round(
+            np.full(shape, LEFT_OUT, np.int32),
+            np.zeros(shape, np.float32),
+            np.zeros(shape[0], np.int32),
+            np.zeros(shape[0], np.int32),
+            np.full(shape, np.nan, np.float32),
+        )
+        tests: list[tuple[Array, ...]] = []
+        losses, halves = np.zeros((2, count, count)), np.zeros((2, count))
+        for (batch, fold), result in self._matched(number, states, count).items():
+            tests.append(self._take(found, batch, fold, result))
+            losses += np.stack([result["lost"], result["lost_squares"]])
+            halves += result["split_gains"]
+        found.support = measure_support(
+            *(np.concatenate(parts) for parts in zip(*tests, strict=True)),
+            losses=(losses[0], losses[1]),
+        )
+        found.split = SplitGain.of(halves, shape[0])
+        return found
+
+    def _matched(
+        self, number: int, states: Array, count: int
+    ) -> dict[tuple[int, int], dict[str, Array]]:
+        """Results of all folds of all batches, in which a state has the same number everywhere."""
+        folds, batches = self.setting.folds, int(self.setting.groups[:, 0].max())
+        results: list[list[dict[str, Array]]] = []
+        with show_progress(f"round {number}") as progress:
+            for batch in range(1, batches + 1):
+                results.append([])
+                for fold in range(folds):
+                    if self.setting.deadline is not None:
+                        self.setting.deadline.check()
+                    progress((batch - 1) * folds + fold, batches * folds)
+                    results[-1].append(self._kept(number, batch, fold, states, count))
+            progress(1, 1)
+        moved = self.setting.options.split  # halves of the round before are each batch's own
+        moved |= any(len(result["moves"]) for batch in results for result in batch)
+        matched: dict[tuple[int, int], dict[str, Array]] = {}
+        volumes = None
+        for batch, found in enumerate(results, start=1):
+            members = self.batch_rows(batch)
+            rows = [self._sides(members, fold)[0] for fold in range(folds)]
+            alike = match_folds(found, rows, states[members] - 1, volumes)
+            matched |= {(batch, fold): result for fold, result in enumerate(alike)}
+            if moved and volumes is None:
+                # particles of other batches are others: the volumes say which state is which
+                volumes = np.mean([result["volumes"] for result in alike], axis=0)
+        return matched
+
+    def _kept(
+        self, number: int, batch: int, fold: int, states: Array, count: int
+    ) -> dict[str, Array]:
+        """Result of a fold; one that was finished before an interruption is read back."""
+        name = f"round{number}_b{batch}_f{fold + 1}"
+        path = self.job.folder / FOLDS / f"{name}.npz"
+        if self.job.completed(name):
+            with np.load(path, allow_pickle=False) as stored:
+                return dict(stored)
+        result = self._fold(batch, fold, states, count)
+        with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **result)  # type: ignore[arg-type]
+        self.job.complete(name, [path])
+        return result
+
+    def _fold(self, batch: int, fold: int, states: Array, count: int) -> dict[str, Array]:
+        """Fit the states to the fold, and judge the particles that it leaves out."""
+        setting = self.setting
+        members = self.batch_rows(batch)
+        rows, heldout = self._sides(members, fold)
+        workers = thread_count(setting.threads)
+        poses = MovingPoses(self._focused(self.images(batch), rows, workers), workers)
+        fit = setting.fit
+        if (batch, fold) in self._moves:
+            # the poses of the round before are good enough to move on from at once
+            rotations, shifts = self._moves[batch, fold]
+            poses.put(np.arange(len(members)), rotations, shifts)
+            fit = replace(fit, first_resolution=fit.resolution)
+        found = fit_states(
+            poses,
+            rows,
+            seed_labels(states[members[rows]], count),
+            fit,
+            solvent=self._solvent if self._focus is None else self._focus,
+            check=setting.deadline.check if setting.deadline is not None else lambda: None,
+        )
+        judged = judge_states(poses, heldout, found.model, steps=POSE_STEPS if fit.move else 0)
+        seen = judged.heldout
+        labels = found.posteriors.argmax(axis=1).astype(np.int32)
+        sides, gains = np.zeros(len(rows), np.float32), np.zeros((2, count))
+        if found.latent is not None:
+            sides, gains = try_splits(
+                found.model.points, found.posteriors, found.latent, seen.posteriors, judged.latent
+            )
+        return {
+            "labels": labels,
+            "confidence": found.posteriors.max(axis=1),
+            "heldout": seen.labels,
+            "evidence": seen.evidence,
+            "consensus": seen.consensus,
+            "posteriors": seen.posteriors,
+            "weights": found.model.shares,
+            "lost": seen.losses[0],
+            "lost_squares": seen.losses[1],
+            "errors": np.array(seen.errors),
+            "rotations": poses.rotations.astype(np.float32),
+            "shifts": poses.shifts.astype(np.float32),
+            "gain": judged.gain,
+            "sides": sides,
+            "split_gains": gains,
+            "moves": np.array(found.moves, np.float64).reshape(-1, 4),
+            "volumes": coarse(found.model.volumes()),
+        }
+
+    def _focused(self, images: PreparedImages, rows: Array, workers: int) -> PreparedImages:
+        """The images without what the fold's consensus holds outside the focus mask."""
+        if self._focus is None:
+            return images
+        from alphacryo4d.ml3d.focus import without_surroundings
+        from alphacryo4d.ml3d.options import ClassifyOptions
+
+        fit = self.setting.fit
+        options = ClassifyOptions(
+            limit_resolution=fit.resolution, sharpen_to=0, mask_diameter=fit.mask_diameter
+        )
+        return without_surroundings(
+            images, rows, options, solvent=self._solvent, focus=self._focus, workers=workers
+        )[0]
+
+    def _sides(self, members: Array, fold: int) -> tuple[Array, Array]:
+        """Particles of a fold and those that it leaves out, as places in the batch."""
+        left = self.setting.groups[members, 1] == fold + 1
+        return np.flatnonzero(~left), np.flatnonzero(left)
+
+    def _take(
+        self, found: Round, batch: int, fold: int, result: dict[str, Array]
+    ) -> tuple[Array, ...]:
+        """Put the result of a fold into its round; returns what the likelihood test needs."""
+        members = self.batch_rows(batch)
+        rows, heldout = self._sides(members, fold)
+        found.labels[members[rows], fold] = result["labels"]
+        found.confidence[members[rows], fold] = result["confidence"]
+        found.heldout[members[heldout]] = result["heldout"]
+        found.weighted[members[heldout]] = result["posteriors"].argmax(axis=1)
+        found.sides[members[rows], fold] = result["sides"]
+        turned, moved = result["rotations"][heldout], result["shifts"][heldout]
+        turn_error, shift_error = result["errors"]
+        found.moves[batch, fold] = result["rotations"], result["shifts"]
+        found.log.append(
+            f"batch {batch} fold {fold + 1}: errors of the poses {turn_error:.2f} degrees, "
+            f"{shift_error:.2f} A on each axis; poses of left-out particles changed by "
+            f"{turned.std():.2f} degrees, {moved.std():.2f} A, {result['gain'].mean():.2f} nats "
+            "gained each"
+        )
+        found.log += say_moves(f"batch {batch} fold {fold + 1}", result["moves"])
+        weights = np.broadcast_to(result["weights"], result["posteriors"].shape)
+        return result["evidence"], result["consensus"], result["posteriors"], weights
+
+    def take_poses(self, found: Round) -> None:
+        """Start every fold from the poses that it found; folds do not share them."""
+        self._moves = found.moves
+
+
+def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array, list[str]]:
+    """Play rounds until the states are stable.
+
+    Returns
+    -------
+    found : Round
+        Last round.
+    kept : (K,) int array
+        Number of each remaining state in the first votes.
+    log : list of str
+        What happened and why.
+    """
+    rounds, options = Rounds(job, setting), setting.options
+    kept = np.unique(states[states > 0])
+    states = renumbered(states, kept)
+    log: list[str] = []
+    best, floor, before = None, -np.inf, 1.0
+    for turn in range(1, options.rounds + 1):
+        found = rounds.play(turn, states, len(kept))
+        votes = np.empty((len(states), len(kept)), np.uint8)
+        _, election = elect(setting, found, len(kept), votes)
+        changed = changed_share(states, election.states)
+        support, split = found.support, found.split
+        assert support is not None
+        assert split is not None
+        say(
+            log,
+            f"round {turn}: {len(kept)} states, {election.kept} of {len(states)} particles voted, "
+            f"{100 * changed:.1f}% changed; gain {support.gain:.3f} +- {support.error:.3f} nats a "
+            "left-out particle",
+        )
+        log += found.log
+        if support.gain <= floor:
+            say(log, f"round {turn}: left-out particles gain no more; the round before stays")
+            break
+        if best is not None and changed > max(before, options.stable):
+            say(
+                log,
+                f"round {turn}: more particles change their state than in the round before; the "
+                "states drift, and the round before stays",
+            )
+            break
+        best, best_kept, before, floor = found, kept, changed, support.gain
+        if not support.real:
+            say(log, f"round {turn}: left-out particles do not ask for states at all")
+            break
+        rounds.take_poses(found)
+        states = election.states
+        plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
+        if plan.nothing and changed <= options.stable:
+            say(log, f"round {turn}: the states are stable")
+            break
+        if not plan.nothing:
+            say_plan(log, turn, plan, kept, applied=turn < options.rounds)
+            halves = matched_sides(found.sides, found.labels, states - 1, setting.groups[:, 0])
+            states, kept = apply_changes(plan, states, kept, halves)
+            before = 1.0
+            if not plan.splitting.size:
+                floor -= plan.price
+    assert best is not None
+    # states of the rounds before must not shrink because they are small; the last word may say so
+    best.heldout = best.weighted
+    return best, best_kept, log
+
+
+def as_assignments(setting: Setting, found: Round, count: int) -> tuple[Array, Array, Array]:
+    """Assignments (P, M+1), state of every volume (V,), held-out volume (P,)."""
+    folds = setting.folds
+    batch = setting.groups[:, 0].astype(np.int64) - 1
+    base = (batch[:, None] * folds + np.arange(folds)) * count
+    assignments = fold_assignments(
+        found.labels, found.confidence, base, setting.options.minimum_posterior
+    )
+    own = base[np.arange(len(batch)), setting.groups[:, 1] - 1]
+    volumes = (int(batch.max()) + 1) * folds
+    volume_states = np.tile(np.arange(1, count + 1, dtype=np.int32), volumes)
+    return assignments, volume_states, (own + found.heldout).astype(np.int32)
+
+
+def elect(setting: Setting, found: Round, count: int, votes: Array) -> tuple[Election, Election]:
+    """Votes (P, K) of one round, and the election before and after the left-out folds' word."""
+    assignments, volume_states, _ = as_assignments(setting, found, count)
+    needed = votes_needed(setting.options.threshold, setting.folds - 1)
+    first = count_votes(assignments, volume_states, count, needed=needed, out=votes)
+    if not setting.options.require_heldout:
+        return first, first
+    return first, require_heldout(first, found.heldout + 1)

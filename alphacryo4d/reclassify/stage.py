@@ -1,0 +1,196 @@
+"""`vote reclassify`: states of a project seed a second classification; its votes are counted."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.job import Deadline, Job, start_job
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.reclassify.folds import describe_changes
+from alphacryo4d.reclassify.rounds_stage import Round, Setting, as_assignments, elect, run_rounds
+from alphacryo4d.reclassify.state_fit import FitOptions
+from alphacryo4d.reconstruction.stage import remove_scratch
+from alphacryo4d.voting.inputs_stage import read_groups
+from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
+from alphacryo4d.voting.output_stage import input_table_path, write_refined_poses
+from alphacryo4d.voting.recorded_stage import read_recorded
+from alphacryo4d.voting.report import add_heldout, add_support, make_report, number, write_report
+from alphacryo4d.voting.stage import main_outputs, write_election
+
+logger = logging.getLogger(__name__)
+
+REFINED_STAR = "refined.star"
+"""The input with refined poses, where they are asked for."""
+
+Array = np.ndarray[Any, Any]
+
+
+def run_reclassify(
+    project: Path,
+    output: Path,
+    *,
+    options: ReclassifyOptions | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    deadline: Deadline | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Path]:
+    """Classify every fold again from the voted states, and count the votes again.
+
+    Parameters
+    ----------
+    project : Path
+        Project folder with ``resample`` and ``vote``.
+    output : Path
+        Output folder.
+    options : ReclassifyOptions, optional
+    seed : int
+        Random seed.
+    threads : int, optional
+    deadline : Deadline, optional
+    overwrite, resume : bool
+        ``--overwrite`` and ``--continue``.
+
+    Returns
+    -------
+    list of Path
+        The tables and the report, as of the voting stage.
+    """
+    options = options or ReclassifyOptions()
+    resample, first = project / files.RESAMPLE, project / files.VOTE
+    table = input_table_path(resample)
+    inputs = [table, resample / files.GROUPS_NPY, first / files.PARTICLES_STAR]
+    with start_job(
+        output,
+        stage="reclassify",
+        options={"reclassify": options},
+        inputs=inputs,
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+    ) as job:
+        if not job.finished:
+            if not job.completed("count"):
+                _reclassify(job, project, options, seed, threads, deadline)
+            if options.reconstruct and not job.completed("reconstruct"):
+                from alphacryo4d.reconstruction.stage import reconstruct_states
+
+                job.complete("reconstruct", reconstruct_states(output, output, threads=threads))
+    return main_outputs(output)
+
+
+def _reclassify(
+    job: Job,
+    project: Path,
+    options: ReclassifyOptions,
+    seed: int,
+    threads: int | None,
+    deadline: Deadline | None,
+) -> None:
+    resample, first = project / files.RESAMPLE, project / files.VOTE
+    particles = read_particles(input_table_path(resample))
+    if options.write_poses and particles.table.path.suffix.lower() == ".cs":
+        raise InputError(
+            f"{particles.table.path}: refined poses are written to STAR tables; start from the one "
+            "that `alphacryo4d convert` makes"
+        )
+    groups = read_groups(resample, len(particles))
+    states = read_first_states(first, len(particles))
+    recorded = read_recorded(resample)
+    finest = max(min(options.finest, recorded.resolution), 2.2 * particles.pixel_size)
+    move = options.refine_poses
+    if move and recorded.classify.focus_mask is not None:
+        logger.info("the classification was focused: poses stay as they are")
+        move = False
+    setting = Setting(
+        particles,
+        groups,
+        options,
+        FitOptions(
+            resolution=finest,
+            components=options.components,
+            first_resolution=max(options.first_resolution, finest),
+            iterations=options.iterations,
+            move=move,
+            errors=options.errors,
+            reseed=options.reseed,
+            latent=options.split,
+            mask_diameter=options.mask_diameter or recorded.classify.mask_diameter,
+            seed=seed,
+        ),
+        recorded,
+        threads,
+        deadline,
+    )
+    logger.info("reclassification of %d states at %.1f A", states.max(), finest)
+    found, kept, log = run_rounds(job, setting, states)
+    remove_scratch(job.folder / ".scratch")
+    _write(job, setting, found, kept, states, log)
+
+
+def read_first_states(folder: Path, particles: int) -> Array:
+    """States (P,) of the first votes."""
+    path = folder / files.PARTICLES_STAR
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run `alphacryo4d vote` first")
+    states = open_table(path).read(["rlnClassNumber"])["rlnClassNumber"].astype(np.int32)
+    if len(states) != particles:
+        raise InputError(f"{path}: has {len(states)} particles, the input table {particles}")
+    if not (states > 0).any():
+        raise InputError(f"{path}: no particle has a state; lower --threshold of `vote`")
+    return states
+
+
+def _write(
+    job: Job, setting: Setting, found: Round, kept: Array, before: Array, log: list[str]
+) -> None:
+    """Tables, votes and report of the last round, beside the figures of the first votes."""
+    count = len(kept)
+    assignments, volume_states, heldout = as_assignments(setting, found, count)
+    outputs = [
+        files.save_array(job.folder / files.ASSIGNMENTS_NPY, assignments),
+        files.save_array(job.folder / files.HELDOUT_NPY, heldout),
+    ]
+    needed = votes_needed(setting.options.threshold, setting.folds - 1)
+    path = job.folder / files.VOTES_NPY
+    with files.create_array(path, (len(before), count), np.uint8) as votes:
+        before_heldout, election = elect(setting, found, count, votes)
+    outputs.append(path)
+    table = setting.particles.table
+    if setting.options.write_poses:
+        rotations, shifts = found.heldout_moves(setting.groups)
+        path = job.folder / REFINED_STAR
+        table = open_table(write_refined_poses(setting.particles, rotations, shifts, path))
+        outputs.append(path)
+    outputs += write_election(job.folder, table, election, count)
+    report = make_report(
+        assignments,
+        volume_states,
+        count,
+        election,
+        votes,
+        batches=setting.groups[:, 0],
+    )
+    renamed = np.zeros(int(max(before.max(), kept.max())) + 1, np.int32)
+    renamed[kept] = np.arange(1, count + 1)
+    add_heldout(report, heldout, before_heldout, volume_states, count)
+    report |= {
+        "votes_needed": needed,
+        "voted_before_heldout": before_heldout.kept,
+        "resolution": number(setting.fit.resolution),
+        "first_states": [int(k) for k in kept],
+        "changes": describe_changes(renamed[before], election.states),
+        "log": log,
+    }
+    add_support(report, found.support)
+    outputs += write_report(job.folder, report)
+    job.note(voted=election.kept, states=count, changes=report["changes"])
+    job.complete("count", outputs)

@@ -1,0 +1,140 @@
+"""States as points among components, and what they say of particles that they have not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.ml3d.expectation import View
+from alphacryo4d.ml3d.grid import Grid
+from alphacryo4d.reclassify.joint_moments import JointMoments, joint_moments
+from alphacryo4d.reclassify.pose_scatter import log_mean, softmax
+from alphacryo4d.reclassify.poses import MovingPoses
+from alphacryo4d.reclassify.splitting import Latent, without_scatter
+from alphacryo4d.voting.support import HeldOut
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class StateModel:
+    """States of one fold.
+
+    Attributes
+    ----------
+    grid : Grid
+    cubes : (q + 1, m, m, m) float32
+        Mean and components on the cube of the grid.
+    points : (K, q) float64
+        States.
+    scatter : (q, q) float64
+        Covariance of the coordinates within a state.
+    shares : (K,) float64
+        Shares of the states; they add up to 1.
+    noise : (G, shells) float64
+        Noise power.
+    errors : tuple of float
+        Errors of the consensus poses on each axis (degrees, A).
+    """
+
+    grid: Grid
+    cubes: Array
+    points: Array
+    scatter: Array
+    shares: Array
+    noise: Array
+    errors: tuple[float, float]
+
+    def volumes(self) -> Array:
+        """Volumes of the states on the cube of the grid, (K, m, m, m) float32."""
+        flat = self.cubes.reshape(len(self.cubes), -1)
+        volumes = flat[0] + self.points.astype(np.float32) @ flat[1:]
+        return np.asarray(volumes.reshape(-1, *self.cubes.shape[1:]), np.float32)
+
+    def latent(self, moments: JointMoments, so_far: Array) -> Latent:
+        """What particles say of points, their scatter and errors of the poses integrated out."""
+        _, projected, information = moments.without_pose(self.errors, so_far)
+        return without_scatter(projected, information, self.scatter)
+
+
+def weighted(soft: Array, shares: Array) -> Array:
+    """Posteriors (n, K) float32 with shares (K,) of the states, from those under equal ones."""
+    product = soft * np.maximum(shares, 1e-9).astype(np.float32)
+    total: Array = product / np.maximum(product.sum(axis=1, keepdims=True), np.float32(1e-30))
+    return total
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What states say of particles that they have not seen.
+
+    Attributes
+    ----------
+    heldout : HeldOut
+    gain : (n,) float64
+        Rise of the log-likelihood by the change of the pose.
+    latent : Latent
+        What the particles say of points among the components.
+    """
+
+    heldout: HeldOut
+    gain: Array
+    latent: Latent
+
+
+def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: int) -> Judgement:
+    """Likelihoods of particles under states that have not seen them, and their most likely poses.
+
+    Parameters
+    ----------
+    poses : MovingPoses
+        Images of the batch; the poses of ``rows`` are changed.
+    rows : (n,) int array
+        Particles that the model has not seen.
+    model : StateModel
+    steps : int
+        Gauss-Newton steps of the poses. A particle that gets less likely keeps the pose it had.
+    """
+    order = poses.images.sorted_rows(rows)
+    place = np.empty(len(poses.images), np.int64)
+    place[order] = np.arange(len(order))
+    found, values = _judged(poses, order, model)
+    gain = np.zeros(len(order))
+    for _ in range(steps):
+        before = poses.rotations[order], poses.shifts[order]
+        mean = found.posterior_mean(model.errors, poses.so_far(order))
+        poses.move(order, mean[:, found.count :])
+        tried, new = _judged(poses, order, model)
+        worse = new < values
+        poses.put(order[worse], before[0][worse], before[1][worse])
+        found = tried.where(~worse, found)
+        gain += np.where(worse, 0.0, new - values)
+        values = np.maximum(values, new)
+    back = place[rows]
+    found, so_far = found.rows(back), poses.so_far(rows)
+    shares = np.maximum(model.shares, 1e-9)
+    moments = found.of_states(model.points, shares)
+    likelihood, _ = moments.marginal(model.errors, so_far)
+    latent = model.latent(found, so_far)
+    soft = softmax(latent.of(model.points)).astype(np.float32)
+    heldout = HeldOut(
+        evidence=log_mean(likelihood[:, :-1], shares),
+        consensus=likelihood[:, -1],
+        posteriors=weighted(soft, shares),
+        labels=soft.argmax(axis=1).astype(np.int32),
+        errors=model.errors,
+        losses=moments.merging_losses(model.errors, so_far, shares),
+    )
+    return Judgement(heldout, gain[back], latent)
+
+
+def _judged(poses: MovingPoses, order: Array, model: StateModel) -> tuple[JointMoments, Array]:
+    """Moments of particles at their poses of now, and their log-likelihood under all states."""
+    found, _ = joint_moments(View(poses.images, order, model.grid), model.cubes, model.noise)
+    shares = np.maximum(model.shares, 1e-9)
+    moments = found.of_states(model.points, shares)
+    values, _ = moments.marginal(model.errors, poses.so_far(order))
+    evidence: Array = log_mean(values[:, :-1], shares)
+    return found, evidence

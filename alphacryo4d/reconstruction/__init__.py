@@ -1,0 +1,1 @@
+"""Maps of a state: half maps, resolution, refinement by RELION."""

@@ -1,0 +1,1 @@
+"""Commands beside the four stages: check, convert, doctor, cite, status, external."""

@@ -1,0 +1,78 @@
+"""Command ``check``: every fault of an input in one list; exit code 3 where there is one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.options import CONTEXT, input_option, json_option, optics_options
+
+
+@click.command(context_settings=CONTEXT)
+@input_option("Particle table (STAR of RELION 3.0 to 5, or cryoSPARC .cs).")
+@click.option("--full", is_flag=True, help="Look at every pixel, not at a sample of 1,000 images.")
+@click.option(
+    "--poses/--no-poses", "need_poses", default=True, help="Whether missing poses are a fault."
+)
+@optics_options
+@json_option
+def check(input_path: Path, full: bool, need_poses: bool, as_json: bool, **given: Any) -> None:
+    """Find every fault of a particle table and its images before work starts.
+
+    Looks for missing, truncated or odd stacks, images beyond a stack, pixels that are not finite,
+    missing columns, optics groups without entry, duplicates, blank lines and more. Exit code 3
+    where there is a fault; nothing is written.
+    """
+    from alphacryo4d.core.progress import show_progress
+    from alphacryo4d.tools.check import examine
+
+    with show_progress("check") as progress:
+        report = examine(
+            input_path, full=full, need_poses=need_poses, given=given, progress=progress
+        )
+    if as_json:
+        faults = [
+            {
+                "file": str(fault.path),
+                "where": fault.where,
+                "what": fault.what,
+                "way_out": fault.way_out,
+                "kind": fault.kind,
+            }
+            for fault in report.faults
+        ]
+        answer = {"path": str(input_path), "sound": not faults, **report.summary}
+        click.echo(json.dumps(answer | {"faults": faults}))
+    if report.faults:
+        lines = "\n".join(f"  {fault}" for fault in report.faults)
+        count = f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"
+        raise InputError(f"{input_path}: {count}\n{lines}")
+    if not as_json:
+        for line in summary_lines(report.summary):
+            click.echo(line)
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """Summary of a sound input for a reader."""
+    boxes = ", ".join(str(box) for box in summary["box"])
+    stacks = "1 stack" if summary["stacks"] == 1 else f"{summary['stacks']:,} stacks"
+    lines = [
+        f"{summary['particles']:,} particles ({summary['format']}) in {stacks}, box {boxes} px"
+    ]
+    for group in summary.get("optics_groups", []):
+        values = (
+            ("pixel_size", "A a pixel"),
+            ("voltage", "kV"),
+            ("spherical_aberration", "mm"),
+            ("amplitude_contrast", "amplitude contrast"),
+        )
+        shown = ", ".join(
+            f"{group[name]:g} {unit}" for name, unit in values if group[name] is not None
+        )
+        lines.append(f"{group['name']}: {group['particles']:,} particles, {shown}")
+    lines.append("no fault found")
+    return lines

@@ -1,0 +1,314 @@
+"""Faults of image stacks: missing, truncated, odd boxes, images beyond the end, bad pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.progress import Progress
+from alphacryo4d.io.mrc import MrcHeader, open_stack, read_header
+from alphacryo4d.io.tables.faults import Fault
+from alphacryo4d.particles.particle_set import resolve_stack
+
+Array = np.ndarray[Any, Any]
+
+SAMPLED_IMAGES = 1000
+MOST_OF_A_KIND = 10
+_PIXEL_SIZE_TOLERANCE = 0.005
+_CHUNK_BYTES = 8 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class StackReport:
+    """One image file of a table: where it was found and what its header says."""
+
+    name: str
+    path: Path | None
+    header: MrcHeader | None
+    problem: str
+
+
+def read_stacks(names: list[str], table: Path) -> list[StackReport]:
+    """Find every stack and read its header."""
+    reports = []
+    for name in names:
+        path = resolve_stack(name, table)
+        header, problem = None, ""
+        if path is not None:
+            try:
+                header = read_header(path)
+            except InputError as error:
+                problem = str(error)
+        reports.append(StackReport(name, path, header, problem))
+    return reports
+
+
+def find_image_faults(
+    table: Path,
+    stacks: list[StackReport],
+    codes: Array,
+    numbers: Array,
+    groups: tuple[Any, Array] | None,
+    rows: Array,
+    *,
+    full: bool,
+    progress: Progress,
+) -> list[Fault]:
+    """Faults of the images of a table.
+
+    Parameters
+    ----------
+    table : Path
+        For messages.
+    stacks : list of StackReport
+        Stacks of the table.
+    codes, numbers : (P,) arrays
+        Stack and image number (from 1) of every particle.
+    groups : (Optics, (P,) int) or None
+        Optics and the group of every particle.
+    rows : (P,) int
+        Row numbers in the file, from 0.
+    full : bool
+        Look at all pixels.
+    progress : callback
+        Called while pixels are read.
+    """
+    kinds = [
+        [fault for stack in stacks for fault in _stack_faults(table, stack)],
+        _box_and_pixel_faults(stacks, codes, groups),
+        _index_faults(table, stacks, codes, numbers, rows),
+        _duplicate_faults(table, stacks, codes, numbers, rows),
+        _pixel_faults(table, stacks, codes, numbers, rows, full=full, progress=progress),
+    ]
+    return [fault for faults in kinds for fault in _shortened(faults)]
+
+
+def _shortened(faults: list[Fault]) -> list[Fault]:
+    """At most so many faults of a kind; the last one says how many more."""
+    if len(faults) <= MOST_OF_A_KIND:
+        return faults
+    last = faults[MOST_OF_A_KIND - 1]
+    more = len(faults) - MOST_OF_A_KIND
+    return [
+        *faults[: MOST_OF_A_KIND - 1],
+        dataclasses.replace(last, what=f"{last.what} (and {more} more faults like this)"),
+    ]
+
+
+def _stack_faults(table: Path, stack: StackReport) -> list[Fault]:
+    if stack.path is None:
+        way_out = "restore it, or run from the folder that image paths start from"
+        return [Fault(table, "", f"stack {stack.name!r} is missing", way_out, "missing-stack")]
+    if stack.header is None:
+        what = stack.problem.removeprefix(f"{stack.path}: ")
+        return [Fault(stack.path, "", what, "restore the stack", "unreadable-stack")]
+    faults = []
+    sections, ny, nx = stack.header.shape
+    if stack.header.available < sections:
+        faults.append(
+            Fault(
+                stack.path,
+                f"image {stack.header.available + 1}",
+                f"truncated: the header promises {sections} images of {nx} x {ny}, the file holds "
+                f"{stack.header.available}",
+                "copy the stack again from its source",
+                "truncated-stack",
+            )
+        )
+    if nx != ny:
+        faults.append(
+            Fault(
+                stack.path,
+                "",
+                f"images of {nx} x {ny} px are not square",
+                "crop or pad them to an even square box",
+                "non-square-box",
+            )
+        )
+    elif nx % 2:
+        faults.append(
+            Fault(
+                stack.path,
+                "",
+                f"the box of {nx} px is odd",
+                "crop or pad the images to an even box",
+                "odd-box",
+            )
+        )
+    return faults
+
+
+def _box_and_pixel_faults(
+    stacks: list[StackReport], codes: Array, groups: tuple[Any, Array] | None
+) -> list[Fault]:
+    """Boxes and pixel sizes of headers that contradict the optics, or each other."""
+    faults = []
+    if groups is None:
+        sizes = np.full(len(stacks), np.nan)
+        boxes = np.zeros(len(stacks), np.int64)
+        names = [""] * len(stacks)
+        pairs = [(number, number) for number in range(len(stacks))]
+    else:
+        optics, index = groups
+        sizes, boxes, names = optics.pixel_size, optics.box, optics.names
+        keys = np.unique(index.astype(np.int64) * len(stacks) + codes)
+        pairs = [divmod(key, len(stacks)) for key in keys.tolist()]
+    for group, number in pairs:
+        path, header = stacks[number].path, stacks[number].header
+        if path is None or header is None:
+            continue
+        box, size = header.shape[2], sizes[group]
+        if boxes[group] and boxes[group] != box:
+            faults.append(
+                Fault(
+                    path,
+                    "",
+                    f"box of {box} px, but optics group {names[group]} has {boxes[group]} px",
+                    "take the stack that belongs to the table",
+                    "box-contradiction",
+                )
+            )
+        if header.voxel_size_is_known and np.isfinite(size):
+            difference = abs(header.voxel_size - size) / size
+            if difference > _PIXEL_SIZE_TOLERANCE:
+                faults.append(
+                    Fault(
+                        path,
+                        "",
+                        f"the header says {header.voxel_size:.4g} A a pixel, the table {size:.4g}",
+                        "correct whichever is wrong, or give --pixel-size",
+                        "pixel-size-contradiction",
+                    )
+                )
+    found = sorted({s.header.shape[2] for s in stacks if s.header is not None})
+    if len(found) > 1 and not faults:
+        first = {s.header.shape[2]: s for s in reversed(stacks) if s.header is not None}
+        named = ", ".join(f"{first[box].name} {box} px" for box in found)
+        stack = first[found[1]]
+        faults.append(
+            Fault(
+                stack.path or Path(stack.name),
+                "",
+                f"boxes differ between stacks ({named})",
+                "rescale, crop or pad the images to one box",
+                "mixed-boxes",
+            )
+        )
+    return faults
+
+
+def _index_faults(
+    table: Path, stacks: list[StackReport], codes: Array, numbers: Array, rows: Array
+) -> list[Fault]:
+    limits = np.array(
+        [np.inf if s.header is None else s.header.shape[0] for s in stacks], np.float64
+    )
+    bad = (numbers < 1) | (numbers > limits[codes]) | (numbers != np.floor(numbers))
+    return [
+        Fault(
+            table,
+            f"row {rows[row] + 1}",
+            f"image {numbers[row]:.15g} of {stacks[codes[row]].name} is asked for, "
+            f"the stack holds images 1 to {limits[codes[row]]:g}",
+            "restore the stack or the row",
+            "index-beyond-stack",
+        )
+        for row in np.flatnonzero(bad)
+    ]
+
+
+def _duplicate_faults(
+    table: Path, stacks: list[StackReport], codes: Array, numbers: Array, rows: Array
+) -> list[Fault]:
+    files: dict[str, int] = {}
+    place = np.array(
+        [
+            files.setdefault(
+                str(s.path.resolve()) if s.path is not None else f"\0{s.name}", len(files)
+            )
+            for s in stacks
+        ],
+        np.int64,
+    )
+    with np.errstate(invalid="ignore"):
+        keys = place[codes] * (1 << 32) + np.nan_to_num(numbers).astype(np.int64)
+    order = np.argsort(keys, kind="stable")
+    repeats = np.flatnonzero(np.diff(keys[order]) == 0) + 1
+    if not repeats.size:
+        return []
+    second = int(order[repeats].min())
+    first = int(np.argmax(keys == keys[second]))
+    more = f"; {len(repeats)} rows repeat others" if len(repeats) > 1 else ""
+    return [
+        Fault(
+            table,
+            f"row {rows[second] + 1}",
+            f"the same image as row {rows[first] + 1}: {numbers[second]:.15g} of "
+            f"{stacks[codes[second]].name}{more}",
+            "remove the duplicates (relion_star_handler --remove_duplicates, or by image name)",
+            "duplicate",
+        )
+    ]
+
+
+def _pixel_faults(
+    table: Path,
+    stacks: list[StackReport],
+    codes: Array,
+    numbers: Array,
+    rows: Array,
+    *,
+    full: bool,
+    progress: Progress,
+) -> list[Fault]:
+    """Images with pixels that are not finite, among all or among a sample spread over all."""
+    count = len(codes)
+    step = 1 if full else max(1, count // SAMPLED_IMAGES)
+    chosen = np.arange(0, count, step)
+    chosen = chosen[np.lexsort((numbers[chosen], codes[chosen]))]
+    faults: list[Fault] = []
+    done = 0
+    bounds = np.flatnonzero(np.diff(codes[chosen], prepend=-1, append=-1))
+    for first, after in zip(bounds[:-1], bounds[1:], strict=True):
+        part = chosen[first:after]
+        stack = stacks[codes[part[0]]]
+        if stack.path is not None and stack.header is not None:
+            faults += _stack_pixels(table, stack.path, stack.header, numbers[part], rows[part])
+        done += len(part)
+        progress(done, len(chosen), "checking pixels")
+    return faults
+
+
+def _stack_pixels(
+    table: Path, path: Path, header: MrcHeader, numbers: Array, rows: Array
+) -> list[Fault]:
+    if header.dtype[-2] != "f" or not header.available:
+        return []
+    whole = dataclasses.replace(header, shape=(header.available, *header.shape[1:]))
+    pixels = open_stack(path, whole)
+    inside = (numbers >= 1) & (numbers <= header.available)
+    numbers, rows = numbers[inside].astype(np.int64), rows[inside]
+    size = max(1, _CHUNK_BYTES // (4 * header.shape[1] * header.shape[2]))
+    faults = []
+    for first in range(0, len(numbers), size):
+        images = pixels[numbers[first : first + size] - 1]
+        with np.errstate(invalid="ignore", over="ignore"):
+            if np.isfinite(images.sum(dtype=np.float64)):
+                continue
+        for image, number, row in zip(images, numbers[first:], rows[first:], strict=False):
+            bad = np.argwhere(~np.isfinite(image))
+            if len(bad):
+                faults.append(
+                    Fault(
+                        path,
+                        f"image {number} (row {row + 1} of {table.name})",
+                        f"{len(bad)} pixels are not finite, first at y {bad[0][0]}, x {bad[0][1]}",
+                        "remove the particle or extract it again",
+                        "not-finite-pixels",
+                    )
+                )
+    return faults

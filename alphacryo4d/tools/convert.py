@@ -1,0 +1,301 @@
+"""Particle tables from STAR to ``.cs`` and back."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.io.cs import add_passthrough, match_uids, read_cs, write_cs, write_star_of_cs
+from alphacryo4d.io.mrc import read_header
+from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, UID_COLUMN, ParticleTable
+from alphacryo4d.maths.rotations import rotation_vectors
+from alphacryo4d.particles.limits import refuse_unmodelled
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.particle_set import ParticleSet, read_particles, stack_file
+from alphacryo4d.tools.convert_fill import fill_optics
+
+Array = np.ndarray[Any, Any]
+
+logger = logging.getLogger(__name__)
+
+# Fields of alignments3D that a STAR table does not give, with the value that cryoSPARC starts from
+_START_VALUES = {
+    "error": 0, "error_min": 0, "resid_pow": 0, "slice_pow": 0, "image_pow": 0, "cross_cor": 0,
+    "alpha": 1, "weight": 0, "pose_ess": 0, "shift_ess": 0, "class_posterior": 1, "class_ess": 1,
+}  # fmt: skip
+_NO_ABERRATIONS = {"shift_A": 2, "tilt_A": 2, "trefoil_A": 2, "tetra_A": 4, "anisomag": 4}
+
+
+def convert(
+    input_path: Path,
+    output_path: Path,
+    *,
+    passthrough: Sequence[Path] = (),
+    pixel_size: float | None = None,
+    voltage: float | None = None,
+    spherical_aberration: float | None = None,
+    amplitude_contrast: float | None = None,
+) -> int:
+    """Convert particles between STAR and ``.cs``, by the suffixes of the two files.
+
+    From STAR to STAR, what the table lacks of its optics is filled in.
+
+    Parameters
+    ----------
+    input_path, output_path : Path
+        ``.star`` or ``.cs``. From ``.cs`` to ``.cs`` the passthrough files are merged.
+    passthrough : sequence of Path
+        ``.cs`` files of the same particles. With a STAR input that has ``ac4dUid``: the first is
+        the ``.cs`` file that its rows are picked from, with every field as it was.
+    pixel_size, voltage, spherical_aberration, amplitude_contrast : float, optional
+        Angstrom, kV, mm, fraction where a STAR table lacks them.
+
+    Returns
+    -------
+    int
+        Particles written.
+
+    Raises
+    ------
+    UsageError
+        The suffixes are no pair that can be converted.
+    InputError
+        The input lacks what the other format needs, or holds what it cannot say.
+    """
+    pair = (input_path.suffix.lower(), output_path.suffix.lower())
+    given = {
+        "pixel_size": pixel_size,
+        "voltage": voltage,
+        "spherical_aberration": spherical_aberration,
+        "amplitude_contrast": amplitude_contrast,
+    }
+    pairs = [(".cs", ".star"), (".star", ".cs"), (".cs", ".cs")]
+    if any(value is not None for value in given.values()):
+        pairs.append((".star", ".star"))
+    if pair not in pairs:
+        raise UsageError(
+            f"cannot convert {input_path.name} to {output_path.name}; give .star to .cs, .cs to "
+            ".star, .cs to .cs with --passthrough, or .star to .star with --pixel-size and so on"
+        )
+    if input_path.resolve() == output_path.resolve():
+        raise UsageError(f"{output_path}: input and output are the same file; take another --o")
+    if pair == (".star", ".star"):
+        return fill_optics(input_path, output_path, given)
+    if pair[0] == ".star":
+        if passthrough:
+            particles = rows_of_star(input_path, passthrough)
+        else:
+            particles = cs_of_star(input_path, **given)
+        write_cs(output_path, particles)
+        return len(particles)
+    particles = add_passthrough(input_path, read_cs(input_path), passthrough)
+    if pair[1] == ".cs":
+        write_cs(output_path, particles)
+    else:
+        write_star_of_cs(input_path, particles, output_path)
+        _say_what_relion_must_know(input_path, particles)
+    return len(particles)
+
+
+def _say_what_relion_must_know(path: Path, particles: Array) -> None:
+    fields = particles.dtype.names or ()
+    if "blob/sign" in fields and (particles["blob/sign"] < 0).any():
+        logger.warning(
+            "%s: the images are dark on light (blob/sign is -1). This program inverts them "
+            "(column %s); RELION does not: invert them for it with relion_image_handler "
+            "--multiply_constant -1",
+            path,
+            SIGN_COLUMN,
+        )
+
+
+def rows_of_star(path: Path, sources: Sequence[Path]) -> Array:
+    """Particles of the original ``.cs`` file that a STAR table lists by ``ac4dUid``.
+
+    Parameters
+    ----------
+    path : Path
+        STAR table, such as the particles of a voted state.
+    sources : sequence of Path
+        The ``.cs`` file that the table came from, and further passthrough files.
+
+    Returns
+    -------
+    (n,) structured array
+        Every field as it was, in the order of the table.
+    """
+    table = open_table(path)
+    table.require([UID_COLUMN])
+    uids = table_uids(table)
+    original = read_cs(sources[0])
+    rows = match_uids(path, uids, sources[0], original["uid"])
+    return add_passthrough(path, original[rows], sources[1:])
+
+
+def table_uids(table: ParticleTable) -> Array:
+    """``ac4dUid`` of a table as uint64."""
+    words = table.read([UID_COLUMN])[UID_COLUMN].tolist()
+    for row, word in enumerate(words, 1):
+        if not (word.isascii() and word.isdigit() and int(word) < 1 << 64):
+            raise InputError(
+                f"{table.path}: row {row}: {UID_COLUMN} is {word!r}, which is no uid of cryoSPARC; "
+                "restore the column from the table that convert wrote"
+            )
+    return np.array([int(word) for word in words], np.uint64)
+
+
+def cs_of_star(path: Path, **given: float | None) -> Array:
+    """Particles of a STAR table as cryoSPARC stores them.
+
+    Parameters
+    ----------
+    path : Path
+        STAR table of RELION 3.0 to 5 with poses or without.
+    **given : float or None
+        Values for :func:`alphacryo4d.particles.particle_set.read_particles`.
+
+    Returns
+    -------
+    (P,) structured array
+        Fields ``uid``, ``blob``, ``ctf`` and, where the table has poses, ``alignments3D``.
+    """
+    particles = read_particles(path, need_poses=False, need_images=False, **given)
+    table = particles.table
+    table.require([IMAGE_COLUMN, "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"])
+    refuse_unmodelled(table)
+    optics = _complete_optics(particles)
+    has_poses = {"rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"} <= set(table.columns)
+    (numbers, texts) = table.read_parts([], images=True)
+    codes, names = texts[IMAGE_COLUMN]
+    files = [stack_file(name) for name in names]
+    paths = np.array([name.encode("utf-8", "surrogateescape") for name in files], dtype=bytes)
+    signs = table.read([SIGN_COLUMN])[SIGN_COLUMN] if SIGN_COLUMN in table.columns else 1
+    classes = (
+        table.read(["rlnClassNumber"])["rlnClassNumber"]
+        if "rlnClassNumber" in table.columns
+        else np.ones(len(particles), np.int64)
+    )
+    group = particles.optics_group
+    result = np.zeros(len(particles), _layout(paths.dtype.itemsize, has_poses))
+    if UID_COLUMN in table.columns:
+        result["uid"] = table_uids(table)
+    else:
+        result["uid"] = new_uids(files, codes, particles.slice_index)
+    result["blob/path"] = paths[codes]
+    result["blob/idx"] = particles.slice_index
+    result["blob/shape"] = optics["box"][group][:, None]
+    result["blob/psize_A"] = optics["pixel_size"][group]
+    result["blob/sign"] = signs
+    result["ctf/type"] = b"imported"
+    result["ctf/exp_group_id"] = group + 1
+    result["ctf/accel_kv"] = optics["voltage"][group]
+    result["ctf/cs_mm"] = optics["spherical_aberration"][group]
+    result["ctf/amp_contrast"] = optics["amplitude_contrast"][group]
+    result["ctf/df1_A"], result["ctf/df2_A"] = particles.defocus[:, 0], particles.defocus[:, 1]
+    result["ctf/df_angle_rad"] = np.deg2rad(particles.defocus[:, 2])
+    result["ctf/phase_shift_rad"] = np.deg2rad(particles.phase_shift)
+    result["ctf/scale"] = 1
+    if has_poses:
+        subset = particles.random_subset
+        split = np.arange(len(particles)) % 2 if subset is None else subset - 1
+        result["alignments3D/split"] = split
+        result["alignments3D/shift"] = particles.shifts / optics["pixel_size"][group][:, None]
+        result["alignments3D/pose"] = rotation_vectors(particles.angles)
+        result["alignments3D/psize_A"] = optics["pixel_size"][group]
+        result["alignments3D/class"] = np.maximum(classes - 1, 0)
+        for name, value in _START_VALUES.items():
+            result[f"alignments3D/{name}"] = value
+    return result
+
+
+def _layout(path_length: int, has_poses: bool) -> list[Any]:
+    """Fields of a particle file of cryoSPARC, in its order."""
+    fields: list[Any] = [
+        ("uid", "<u8"),
+        ("blob/path", f"S{path_length}"),
+        ("blob/idx", "<u4"),
+        ("blob/shape", "<u4", (2,)),
+        ("blob/psize_A", "<f4"),
+        ("blob/sign", "<f4"),
+        ("ctf/type", "S9"),
+        ("ctf/exp_group_id", "<u4"),
+    ]
+    numbers = ("accel_kv", "cs_mm", "amp_contrast", "df1_A", "df2_A", "df_angle_rad")
+    for name in (*numbers, "phase_shift_rad", "scale", "scale_const"):
+        fields.append((f"ctf/{name}", "<f4"))
+    fields += [(f"ctf/{name}", "<f4", (count,)) for name, count in _NO_ABERRATIONS.items()]
+    fields.append(("ctf/bfactor", "<f4"))
+    if has_poses:
+        fields += [
+            ("alignments3D/split", "<u4"),
+            ("alignments3D/shift", "<f4", (2,)),
+            ("alignments3D/pose", "<f4", (3,)),
+            ("alignments3D/psize_A", "<f4"),
+            *((f"alignments3D/{name}", "<f4") for name in _START_VALUES),
+            ("alignments3D/class", "<u4"),
+        ]
+    return fields
+
+
+def _complete_optics(particles: ParticleSet) -> dict[str, Array]:
+    """Optics of every group; boxes that the table lacks come from the stacks."""
+    optics, path = particles.optics, particles.path
+    box = np.array(optics.box)
+    for group in np.unique(particles.optics_group[box[particles.optics_group] == 0]).tolist():
+        stack = particles.stacks[particles.stack_index[particles.optics_group == group][0]]
+        box[group] = read_header(stack).shape[1]
+    values = {
+        "box": box,
+        "pixel_size": optics.pixel_size,
+        "voltage": optics.voltage,
+        "spherical_aberration": optics.spherical_aberration,
+        "amplitude_contrast": optics.amplitude_contrast,
+    }
+    used = np.unique(particles.optics_group)
+    missing = [name for name, value in values.items() if not np.isfinite(value[used]).all()]
+    if missing:
+        options = {"spherical_aberration": "--cs"}
+        named = ", ".join(
+            f"{name.replace('_', ' ')} ({options.get(name, '--' + name.replace('_', '-'))})"
+            for name in missing
+        )
+        raise InputError(f"{path}: no {named}; give the value with the option in brackets")
+    return values
+
+
+def new_uids(names: Sequence[str], codes: Array, slices: Array) -> Array:
+    """Identifiers that depend only on stack and image, so that a second run gives the same.
+
+    Raises
+    ------
+    InputError
+        An image is there twice.
+    """
+    digests = np.array(
+        [
+            int.from_bytes(
+                hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest(),
+                "little",
+            )
+            for name in names
+        ],
+        np.uint64,
+    )
+    # splitmix64 (Steele, Lea, Flood 2014) of the stack's digest and the image's number
+    with np.errstate(over="ignore"):
+        mixed = digests[codes] + (slices.astype(np.uint64) + 1) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        uids: Array = mixed ^ (mixed >> np.uint64(31))
+    if len(np.unique(uids)) < len(uids):
+        raise InputError(
+            "an image is in the table twice (alphacryo4d check names it); cryoSPARC needs "
+            "particles that differ: remove the duplicates"
+        )
+    return uids

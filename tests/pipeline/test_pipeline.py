@@ -1,0 +1,136 @@
+"""The whole method: one command from particles to states, also after being killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alphacryo4d.particles.open import open_table
+
+OPTIONS = ["--classes", "5", "--iter", "6", "--states", "4", "--epochs", "6", "--reclassify"]
+OPTIONS += ["--j", "2"]
+SAME = (".npy", ".star", ".mrc", ".csv", ".npz", ".toml")
+
+
+def start(data: Path, project: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "alphacryo4d", "run", "--i", str(data / "particles.star")]
+    return subprocess.Popen(
+        [*command, "--o", str(project), *OPTIONS, *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def contents(project: Path) -> dict[str, bytes]:
+    """Bytes of every final file that holds no time."""
+    return {
+        str(path.relative_to(project)): path.read_bytes().replace(str(project).encode(), b"PROJECT")
+        for path in sorted(project.rglob("*"))
+        if path.suffix in SAME and "checkpoint" not in path.name
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(easy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A project that was never disturbed, and what it said."""
+    project = tmp_path_factory.mktemp("run") / "project"
+    out, _ = finish(start(easy_data, project))
+    return project, out
+
+
+@pytest.mark.parametrize("stage", ["vote", "reclassify"])
+def test_states_are_the_true_ones(finished: tuple[Path, str], easy_data: Path, stage: str) -> None:
+    project, _ = finished
+    table = open_table(project / stage / "particles.star")
+    states = table.read(["rlnClassNumber"])["rlnClassNumber"]
+    truth = np.load(easy_data / "truth.npy")
+    assert len(states) == len(truth)
+    confusion = np.zeros((5, 5), dtype=int)
+    np.add.at(confusion, (states, truth), 1)
+    assert confusion[0].sum() < 0.1 * len(truth)
+    assert set(confusion[1:].argmax(axis=1)) == {1, 2, 3, 4}
+    assert confusion[1:].max(axis=1).sum() / confusion[1:].sum() > 0.95
+
+
+def test_voted_and_voted_out_add_up(finished: tuple[Path, str], easy_data: Path) -> None:
+    project, _ = finished
+    vote = project / "vote"
+    rows = open_table(vote / "particles.star").read(["rlnClassNumber"])["rlnClassNumber"]
+    in_states = [open_table(path).rows for path in sorted(vote.glob("class[0-9]*.star"))]
+    assert sum(in_states) + (rows == 0).sum() == open_table(easy_data / "particles.star").rows
+    source = set((easy_data / "particles.star").read_bytes().splitlines())
+    for path in vote.glob("class[0-9]*.star"):
+        assert {line for line in path.read_bytes().splitlines() if b"@" in line} <= source
+
+
+def test_stdout_names_files_that_exist(finished: tuple[Path, str]) -> None:
+    _, out = finished
+    assert out
+    assert all(Path(line).is_file() for line in out.splitlines())
+
+
+def test_the_same_command_again_does_nothing(finished: tuple[Path, str], easy_data: Path) -> None:
+    project, out = finished
+    before = contents(project)
+    again, said = finish(start(easy_data, project))
+    assert "already done" in said
+    assert again == out
+    assert contents(project) == before
+
+
+def test_other_options_are_refused(finished: tuple[Path, str], easy_data: Path) -> None:
+    project, _ = finished
+    process = start(easy_data, project, "--folds", "5")
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert "--overwrite" in said
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_every_stage_ends_the_same(
+    finished: tuple[Path, str], easy_data: Path, tmp_path: Path
+) -> None:
+    project, rng = tmp_path / "project", np.random.default_rng()
+    stages = ("resample", "deepfeature", "landscape", "vote", "reclassify")
+    for number, stage in enumerate(stages):
+        process = start(easy_data, project, *(["--continue"] if number else []))
+        record = project / stage / "job.json"
+        deadline = time.monotonic() + 300
+        while not record.is_file() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, (4, 6, 1, 0.5, 3)[number]))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if process.returncode == 0:  # it was quicker than the signal
+            assert json.loads(record.read_text())["status"] == "done"
+    finish(start(easy_data, project, "--continue"))
+    expected, found = contents(finished[0]), contents(project)
+    assert sorted(found) == sorted(expected)
+    assert [name for name in found if found[name] != expected[name]] == []
+    assert not list(project.rglob(".ac4d-*"))
+
+
+def test_an_interrupted_run_says_how_to_go_on(easy_data: Path, tmp_path: Path) -> None:
+    process = start(easy_data, tmp_path / "project")
+    record = tmp_path / "project" / "resample" / "job.json"
+    while not record.is_file() and process.poll() is None:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGTERM)
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == 143
+    assert "--continue" in said
+    assert json.loads(record.read_text())["status"] == "interrupted"

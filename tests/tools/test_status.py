@@ -1,0 +1,80 @@
+"""What is told of a project: its stages, its folds, killed work."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.tools.status import fold_states, format_status, job_state, project_status
+from alphacryo4d.tools.status_cli import status
+
+
+def write_record(folder: Path, **record: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "job.json").write_text(json.dumps(record))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose second fold runs and whose other stages were not started."""
+    batch = tmp_path / "resample/batch1"
+    batch.mkdir(parents=True)
+    here = {"host": socket.gethostname(), "pid": os.getpid()}
+    write_record(tmp_path / "resample", status="stopped", seconds=3.0, results={"particles": 9})
+    for fold in ("123", "124"):
+        (batch / f"union{fold}.star").touch()
+    write_record(batch / "u123", status="done", **here)
+    write_record(batch / "u124", status="running", **here)
+    return tmp_path
+
+
+def test_stages_and_folds_are_told(project: Path) -> None:
+    told = project_status(project)
+    assert [stage["status"] for stage in told["stages"]] == ["stopped", *["not started"] * 3]
+    assert told["folds"] == {
+        "done": 1, "of": 2, "unfinished": [{"fold": "batch1/u124", "status": "running"}],
+    }  # fmt: skip
+    text = format_status(told)
+    assert "resample     stopped, 3 s, 1 of 2 folds classified" in text
+    assert "batch1/u124: running" in text
+
+
+def test_work_whose_process_is_gone_is_killed(project: Path) -> None:
+    gone = 2**22 + 1
+    fold = project / "resample/batch1/u124"
+    write_record(fold, status="running", host=socket.gethostname(), pid=gone)
+    assert job_state(fold)["status"] == "killed"
+    write_record(fold, status="running", host="elsewhere", pid=gone)
+    assert job_state(fold)["status"] == "running"
+    assert fold_states(project / "resample")["unfinished"][0]["status"] == "running"
+
+
+def test_jobs_of_the_cluster_are_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(project))
+    (project / "cluster").mkdir()
+    jobs = [{"name": "fold", "job": "17", "array": [0, 1]}]
+    (project / "cluster/jobs.json").write_text(json.dumps({"jobs": jobs}))
+    told = project_status(project)["jobs"]
+    assert told == [{**jobs[0], "states": {"unknown": 1}, "reasons": []}]
+    squeue = project / "squeue"
+    squeue.write_text("#!/bin/sh\necho '17|17|0|RUNNING|None'\necho '18|17|1|PENDING|Resources'\n")
+    squeue.chmod(0o755)
+    told = project_status(project)["jobs"]
+    assert told[0]["states"] == {"RUNNING": 1, "PENDING": 1}
+    assert told[0]["reasons"] == ["Resources"]
+
+
+def test_the_command_answers_as_json(project: Path) -> None:
+    done = CliRunner().invoke(status, [str(project), "--json"], catch_exceptions=False)
+    assert json.loads(done.output)["folds"]["of"] == 2
+
+
+def test_other_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no project folder"):
+        project_status(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        project_status(tmp_path / "gone")
