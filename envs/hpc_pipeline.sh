@@ -5,7 +5,7 @@
 #   bash envs/hpc_pipeline.sh PARTICLES PROJECT
 #
 # Options of the stages and of sbatch come from the environment:
-#   RESAMPLE="--classes 5x8 --limit-resolution 15"  TRAIN="--regularization 0.001"
+#   RESAMPLE="--classes 5x8 --initial-resolution 15"  TRAIN="--regularization 0.001"
 #   LANDSCAPE="--states 20"  VOTE="--threshold 2"
 #   SBATCH_ALL="--partition=main --cpus-per-task=16 --mem=64G --time=24:00:00"
 #   TRAIN_SBATCH="--gres=gpu:2" with TRAIN="--gpu 0,1"

@@ -25,6 +25,7 @@ from typing import Any
 from alphacryo4d import __version__
 from alphacryo4d.core.errors import InputError, InterruptedRun, TimeLimitReached, UsageError
 from alphacryo4d.core.files import JOB_JSON, TEMPORARY, file_digest, write_text
+from alphacryo4d.core.renamed import with_present_names
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +125,8 @@ def read_job(folder: Path) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); remove it to start again") from error
+    if isinstance(record.get("options"), dict):
+        record["options"] = with_present_names(record["options"])
     return record
 
 

@@ -131,9 +131,39 @@ def answer(results: Iterable[Path], *, as_json: bool) -> None:
             click.echo(path)
 
 
+class FieldOption(click.Option):
+    """An option that still takes its former names, which ``--help`` does not show."""
+
+    def __init__(self, *args: Any, formerly: tuple[str, ...] = (), **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.formerly = frozenset(part for name in formerly for part in name.split("/"))
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Names and help, without former names."""
+        opts, secondary = self.opts, self.secondary_opts
+        try:
+            self.opts = [name for name in opts if name not in self.formerly]
+            self.secondary_opts = [name for name in secondary if name not in self.formerly]
+            return super().get_help_record(ctx)
+        finally:
+            self.opts, self.secondary_opts = opts, secondary
+
+
+class FieldChoice(click.Choice[str]):
+    """A choice that still takes the former names of its values."""
+
+    def __init__(self, choices: Iterable[str], former: typing.Mapping[str, str]) -> None:
+        super().__init__(tuple(choices))
+        self.former = former
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The value by its present name."""
+        return super().convert(self.former.get(value, value), param, ctx)
+
+
 def _option_type(annotation: Any, metadata: typing.Mapping[str, Any]) -> Any:
     if metadata["choices"]:
-        return click.Choice(metadata["choices"])
+        return FieldChoice(metadata["choices"], metadata["former_choices"])
     if metadata["type"] is not None:
         return PATH if metadata["type"] is Path else metadata["type"]
     arguments = [a for a in typing.get_args(annotation) if a is not types.NoneType]
@@ -176,7 +206,10 @@ def settings_options(
                 continue
             kind = _option_type(annotations[field.name], metadata)
             flags = metadata["flags"] or (f"--{field.name.replace('_', '-')}",)
+            former = metadata["formerly"]
             keywords: dict[str, Any] = {
+                "cls": FieldOption,
+                "formerly": former,
                 "default": field.default,
                 "help": metadata["help"],
                 "metavar": metadata["metavar"],
@@ -184,9 +217,12 @@ def settings_options(
             }
             if kind is bool:
                 flags = (f"{flags[0]}/--no-{flags[0].lstrip('-')}", *flags[1:])
+                former = keywords["formerly"] = tuple(
+                    f"{name}/--no-{name.lstrip('-')}" for name in former
+                )
             else:
                 keywords |= {"type": kind, "nargs": metadata["nargs"]}
-            command = click.option(*flags, f"{prefix}{field.name}", **keywords)(command)
+            command = click.option(*flags, *former, f"{prefix}{field.name}", **keywords)(command)
         return command
 
     return decorate

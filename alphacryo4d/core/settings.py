@@ -23,6 +23,8 @@ def setting(
     type: Any = None,
     metavar: str | None = None,
     hidden: bool = False,
+    formerly: tuple[str, ...] = (),
+    former_choices: dict[str, str] | None = None,
 ) -> Any:
     """Field of an options dataclass with what the command line needs to know.
 
@@ -44,6 +46,10 @@ def setting(
         Placeholder in ``--help``.
     hidden : bool
         Leave the option out of the command line.
+    formerly : tuple of str
+        Names that the command line still takes and ``--help`` does not show.
+    former_choices : dict, optional
+        Values that the command line still takes, and what they are called now.
     """
     metadata = {
         "help": help,
@@ -53,6 +59,8 @@ def setting(
         "type": type,
         "metavar": metavar,
         "hidden": hidden,
+        "formerly": formerly,
+        "former_choices": former_choices or {},
     }
     return dataclasses.field(default=default, metadata=metadata)
 

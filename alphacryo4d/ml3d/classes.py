@@ -1,4 +1,4 @@
-"""Expectation and maximisation of classes with fixed poses: seeds, iterations, re-seeding."""
+"""Expectation and maximisation of classes with fixed poses: start, iterations, empty classes."""
 
 from __future__ import annotations
 
@@ -133,13 +133,13 @@ class Run:
         ``saved`` is the state of components that were being estimated, if there is one.
         """
         options = self.options
-        radius = self.radius_of(options.limit_resolution)
-        finest = self.radius_of(options.sharpen_to) if options.sharpen_to else radius
+        radius = self.radius_of(options.initial_resolution)
+        finest = self.radius_of(options.final_resolution) if options.final_resolution else radius
         count, finer = 1, None
-        if options.seeds == "components":
+        if options.initialisation == "pca":
             count = min(options.components, 7)
             if finest > radius:
-                finer = (options.components, options.finer_iterations, finest)
+                finer = (options.components, options.final_component_iterations, finest)
         seed = int(self.rng.integers(2**62)) if saved is None else int(saved["seed"])
         parts = fit_components(
             self.images, self.rows, count, options.component_iterations, radius, seed,
@@ -147,7 +147,7 @@ class Run:
             workers=self.workers, progress=self.progress, check=self.check, saved=saved,
             checkpoint=checkpoint,
         )  # fmt: skip
-        if options.seeds == "components":
+        if options.initialisation == "pca":
             posteriors = self._latent_classes(parts, np.random.default_rng(seed))
         else:
             posteriors = np.random.default_rng(seed).dirichlet(np.ones(self.total), len(self.rows))
@@ -163,7 +163,7 @@ class Run:
 
     def started(self, start: Array) -> Model:
         """Classes from given volumes (K, box, box, box) or soft labels (n, K)."""
-        grid = Grid(self.radius_of(self.options.limit_resolution), self.workers)
+        grid = Grid(self.radius_of(self.options.initial_resolution), self.workers)
         mask = first_mask(grid, self.images, self.options.mask_diameter, self.solvent)
         view = self.view(grid)
         noise = data_power(view)
@@ -263,27 +263,27 @@ class Run:
         """Give classes that starve half of the particles of the largest one."""
         soft = model.posteriors
         share = soft.mean(axis=0, dtype=np.float64)
-        for weak in np.flatnonzero(share < self.options.minimum_share / len(share)):
+        for weak in np.flatnonzero(share < self.options.minimum_occupancy / len(share)):
             large = int(share.argmax())
             half = rng.random(len(soft)) < 0.5
             soft[half, weak] += soft[half, large]
             soft[half, large] = 0
             model.fields[weak] = model.fields[large]
             share = soft.mean(axis=0, dtype=np.float64)
-            self.log.append(f"class {weak + 1} was starving and was re-seeded from {large + 1}")
+            self.log.append(f"class {weak + 1} was nearly empty: re-initialised from {large + 1}")
 
     def _say_small(self, model: Model) -> None:
         """Log the classes that ended small although they could have been re-seeded."""
         share = model.posteriors.mean(axis=0, dtype=np.float64) * model.posteriors.shape[1]
-        for weak in np.flatnonzero(share < self.options.minimum_share):
-            self.log.append(f"class {weak + 1} ended with {share[weak]:.3f} of the even share")
+        for weak in np.flatnonzero(share < self.options.minimum_occupancy):
+            self.log.append(f"class {weak + 1} ended with {share[weak]:.3f} of the mean occupancy")
 
     def iterate(self, model: Model, first: int, checkpoint: Checkpoint | None) -> Model:
         """Expectation and maximisation from an iteration on."""
         options = self.options
         most = options.iterations
-        if self.reseeding and options.seeds == "components":
-            most = min(most, options.settle_iterations)
+        if self.reseeding and options.initialisation == "pca":
+            most = min(most, options.iterations_after_pca)
         classes = model.posteriors.shape[1]
         for iteration in range(first, most):
             self.check()

@@ -43,7 +43,7 @@ class Classification:
     noise : (G, shells) float64
         Noise power per sample by noise group and shell.
     log : list of str
-        What happened: resolution changes, classes re-seeded.
+        What happened: resolution changes, classes re-initialised.
     """
 
     labels: Array

@@ -51,7 +51,7 @@ def without_surroundings(
     surroundings : (box, box, box) float32
         What was subtracted, as a volume.
     """
-    finest = min(options.limit_resolution, options.sharpen_to or np.inf)
+    finest = min(options.initial_resolution, options.final_resolution or np.inf)
     radius = min(shell_of_resolution(finest, images.box, images.pixel_size), images.radius)
     grid = Grid(radius, workers)
     view = View(images, images.sorted_rows(rows), grid)

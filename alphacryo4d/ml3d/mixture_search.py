@@ -15,7 +15,7 @@ LONGER, PATIENCE = 3, 7.0
 
 
 class Move(NamedTuple):
-    """Two points became one, and a third became two; numbers of points as they are on the way.
+    """Two points were merged and a third was split; numbers of points as they are on the way.
 
     Attributes
     ----------

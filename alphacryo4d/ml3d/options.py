@@ -32,26 +32,45 @@ class ClassifyOptions:
     classes: str = setting("5x8", "Classes: a number, or a hierarchy such as 5x8.")
     iterations: int = setting(
         25,
-        "Most iterations of expectation and maximisation of the classes.",
+        "Most EM iterations of the classes.",
         flags=("--iterations", "--iter"),
     )
-    limit_resolution: float = setting(15.0, "Resolution at which classification starts (A).")
-    sharpen_to: float = setting(
-        10.5, "Resolution (A) to which components and classes are sharpened; 0 stays at the limit."
+    initial_resolution: float = setting(
+        15.0,
+        "Resolution limit of the first iterations (A); of all with --engine relion.",
+        formerly=("--limit-resolution",),
     )
-    settle_iterations: int = setting(
-        4, "Most of these iterations when the classes start from principal components."
+    final_resolution: float = setting(
+        10.5,
+        "Resolution limit of the last iterations (A); 0 keeps the initial one.",
+        formerly=("--sharpen-to",),
+    )
+    iterations_after_pca: int = setting(
+        4,
+        "Most EM iterations of classes that start from the principal components.",
+        formerly=("--settle-iterations",),
     )
     converged: float = setting(
-        0.01, "Stop when fewer than this part of the particles change their class."
+        0.01, "Converged when fewer than this fraction of the particles change their class."
     )
-    seeds: str = setting("components", "Start of the classes.", choices=("components", "random"))
-    components: int = setting(11, "Principal components of the particles that seed the classes.")
+    initialisation: str = setting(
+        "pca",
+        "Start of the classes: a mixture among the principal components of the particles, or "
+        "random labels.",
+        choices=("pca", "random"),
+        formerly=("--seeds",),
+        former_choices={"components": "pca"},
+    )
+    components: int = setting(
+        11, "Principal components of the particles from which the classes start."
+    )
     component_iterations: int = setting(
-        8, "Iterations for the principal components at the starting resolution."
+        8, "EM iterations of the principal components at the initial resolution."
     )
-    finer_iterations: int = setting(
-        5, "Iterations for the principal components at the finest resolution."
+    final_component_iterations: int = setting(
+        5,
+        "EM iterations of the principal components at the final resolution.",
+        formerly=("--finer-iterations",),
     )
     tau2_fudge: float = setting(1.0, "Factor on the prior's power.")
     prior: str = setting(
@@ -62,8 +81,11 @@ class ClassifyOptions:
     )
     equal_weights: bool = setting(True, "Give all classes the same prior probability.")
     temperature: float = setting(1.0, "Temperature of the posteriors at the start; cools to 1.")
-    minimum_share: float = setting(
-        0.1, "Classes below this part of the even share are re-seeded (never when seeded)."
+    minimum_occupancy: float = setting(
+        0.1,
+        "Classes with an occupancy below this fraction of 1/K are re-initialised (not where start "
+        "volumes or labels were given).",
+        formerly=("--minimum-share",),
     )
     noise_groups: str = setting(
         "optics",
@@ -83,16 +105,18 @@ class ClassifyOptions:
     def __post_init__(self) -> None:
         class_levels(self.classes)
         require_setting(self.iterations >= 1, "iterations must be at least 1")
-        require_setting(self.settle_iterations >= 1, "settle-iterations must be at least 1")
+        require_setting(self.iterations_after_pca >= 1, "iterations-after-pca must be at least 1")
         require_setting(0 <= self.converged < 1, "converged must be in [0, 1)")
-        require_setting(self.limit_resolution > 0, "limit-resolution must be positive (A)")
-        require_setting(self.sharpen_to >= 0, "sharpen-to must be positive or 0 (A)")
+        require_setting(self.initial_resolution > 0, "initial-resolution must be positive (A)")
+        require_setting(self.final_resolution >= 0, "final-resolution must be positive or 0 (A)")
         require_setting(self.components >= 1, "components must be at least 1")
         require_setting(self.component_iterations >= 1, "component-iterations must be at least 1")
-        require_setting(self.finer_iterations >= 1, "finer-iterations must be at least 1")
+        require_setting(
+            self.final_component_iterations >= 1, "final-component-iterations must be at least 1"
+        )
         require_setting(self.tau2_fudge > 0, "tau2-fudge must be positive")
         require_setting(self.temperature >= 1, "temperature must be at least 1")
-        require_setting(0 <= self.minimum_share < 1, "minimum-share must be in [0, 1)")
+        require_setting(0 <= self.minimum_occupancy < 1, "minimum-occupancy must be in [0, 1)")
         require_setting(
             self.mask_diameter is None or self.mask_diameter > 0, "mask-diameter must be positive"
         )

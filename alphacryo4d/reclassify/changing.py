@@ -1,4 +1,4 @@
-"""States that merge and split, as left-out particles say; the log of what changed and why."""
+"""States that merge and split by the held-out likelihood; the log of what changed and why."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def unsupported(support: Support) -> Array:
 def plan_changes(support: Support, split: SplitGain, *, merge: bool, split_too: bool) -> Plan:
     """Which states merge, and which are split.
 
-    A state that left-out particles do not need is merged into the one that can best do without it;
-    where ``split_too``, every state whose split is supported is split.
+    A state that held-out particles do not support is merged into the one that can best do
+    without it; where ``split_too``, every state whose split is supported is split.
     """
     leaving = unsupported(support) if merge and support.real else np.zeros(0, np.int64)
     partners = support.partner[leaving]
@@ -105,17 +105,17 @@ def say_plan(log: list[str], turn: int, plan: Plan, kept: Array, *, applied: boo
     """Say what changes and why, or what would in another round."""
     verb = "is" if applied else "could be, in another round,"
     for k, partner in zip(plan.leaving, plan.partners, strict=True):
-        say(
+        log_line(
             log,
-            f"round {turn}: state {kept[k]} {verb} merged into state {kept[partner]}: left-out "
-            f"particles lose only {plan.support.state_gain[k]:.5f} +- "
-            f"{plan.support.state_error[k]:.5f} nats each",
+            f"round {turn}: state {kept[k]} {verb} merged into state {kept[partner]}: "
+            f"held-out log-likelihood loss {plan.support.state_gain[k]:.5f} +- "
+            f"{plan.support.state_error[k]:.5f} nats per particle",
         )
     for k in plan.splitting:
-        say(
+        log_line(
             log,
-            f"round {turn}: state {kept[k]} {verb} split in two: left-out particles gain "
-            f"{plan.split.gain[k]:.5f} +- {plan.split.error[k]:.5f} nats each",
+            f"round {turn}: state {kept[k]} {verb} split in two: held-out log-likelihood gain "
+            f"{plan.split.gain[k]:.5f} +- {plan.split.error[k]:.5f} nats per particle",
         )
 
 
@@ -172,15 +172,15 @@ def say_moves(where: str, moves: Array) -> list[str]:
     for merged, freed, halved, gain in moves:
         first, second, third = (names.get(int(k), str(int(k) + 1)) for k in (merged, freed, halved))
         lines.append(
-            f"{where}: states {first} and {second} became one, and its place went to half of "
-            f"state {third}: {gain:.4f} nats a particle"
+            f"{where}: split-merge EM: states {first} and {second} are merged and state {third} is "
+            f"split: {gain:.4f} nats per particle"
         )
         names[int(merged)] = f"{first}+{second}"
         names[int(freed)] = names[int(halved)] = f"half of {third}"
     return lines
 
 
-def say(log: list[str], line: str) -> None:
+def log_line(log: list[str], line: str) -> None:
     """Log a line and keep it for the report."""
     logger.info("%s", line)
     log.append(line)

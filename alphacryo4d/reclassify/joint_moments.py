@@ -3,7 +3,7 @@
 A particle is, to first order, the projection of ``mean + sum_a z_a component_a + sum_b e_b
 change_b``: coordinates z of its conformation, and a small error e of its pose, whose six changes
 are the derivatives of the mean (:func:`pose_derivatives`). The log-likelihood is quadratic in both,
-so that either is integrated out in closed form, as in probabilistic PCA (Tipping & Bishop 1999).
+so that either is marginalised in closed form, as in probabilistic PCA (Tipping & Bishop 1999).
 States are points in the space of the components.
 """
 
@@ -108,10 +108,10 @@ class JointMoments:
         in_ranges(work, len(right), _PARTS, self.workers)
         return mean
 
-    def without_pose(
+    def marginalise_pose(
         self, errors: tuple[float, float], so_far: Array
     ) -> tuple[Array, Array, Array]:
-        """Log-likelihood of z alone, pose errors integrated out: base, projected, information.
+        """Log-likelihood of z alone, pose errors marginalised: base, projected, information.
 
         Returns
         -------

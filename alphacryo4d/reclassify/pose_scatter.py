@@ -1,8 +1,8 @@
-"""Likelihoods of states when poses are not exact: small pose errors integrated out.
+"""Likelihoods of states when poses are not exact: small pose errors marginalised.
 
 A wrong pose changes an image, to first order, by three rotations and a shift of the volume. These
 derivatives of the consensus are six more volumes; with their inner products a normal prior of the
-errors is integrated out in closed form, as in probabilistic PCA (Tipping & Bishop 1999). States
+errors is marginalised in closed form, as in probabilistic PCA (Tipping & Bishop 1999). States
 then have to explain more than wrong poses can, and the most likely correction comes along.
 """
 
@@ -84,7 +84,7 @@ class PoseMoments:
     apart: Array
 
     def marginal(self, errors: tuple[float, float], so_far: Array) -> tuple[Array, Array]:
-        """Log-likelihoods with pose errors integrated out, and the most likely changes.
+        """Log-likelihoods with pose errors marginalised, and the most likely changes.
 
         Parameters
         ----------

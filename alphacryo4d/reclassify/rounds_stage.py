@@ -15,9 +15,9 @@ from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.reclassify.changing import (
     SplitGain,
     apply_changes,
+    log_line,
     plan_changes,
     renumbered,
-    say,
     say_moves,
     say_plan,
 )
@@ -30,7 +30,7 @@ from alphacryo4d.reclassify.state_model import judge_states
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.recorded_stage import Recorded, prepare_recorded, read_mask
 from alphacryo4d.voting.support import Support, measure_support
-from alphacryo4d.voting.votes import LEFT_OUT, Election, count_votes, require_heldout
+from alphacryo4d.voting.votes import LEFT_OUT, VoteResult, count_votes, require_heldout
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.images import PreparedImages
@@ -129,7 +129,7 @@ class Rounds:
             self._batch = batch
         return self._images
 
-    def play(self, number: int, states: Array, count: int) -> Round:
+    def run_round(self, number: int, states: Array, count: int) -> Round:
         """Classify all folds of all batches from the states (P,) of the votes."""
         setting = self.setting
         shape = setting.groups.shape[0], setting.folds
@@ -209,7 +209,7 @@ class Rounds:
             # the poses of the round before are good enough to move on from at once
             rotations, shifts = self._moves[batch, fold]
             poses.put(np.arange(len(members)), rotations, shifts)
-            fit = replace(fit, first_resolution=fit.resolution)
+            fit = replace(fit, initial_resolution=fit.resolution)
         found = fit_states(
             poses,
             rows,
@@ -255,7 +255,7 @@ class Rounds:
 
         fit = self.setting.fit
         options = ClassifyOptions(
-            limit_resolution=fit.resolution, sharpen_to=0, mask_diameter=fit.mask_diameter
+            initial_resolution=fit.resolution, final_resolution=0, mask_diameter=fit.mask_diameter
         )
         return without_surroundings(
             images, rows, options, solvent=self._solvent, focus=self._focus, workers=workers
@@ -281,10 +281,10 @@ class Rounds:
         turn_error, shift_error = result["errors"]
         found.moves[batch, fold] = result["rotations"], result["shifts"]
         found.log.append(
-            f"batch {batch} fold {fold + 1}: errors of the poses {turn_error:.2f} degrees, "
-            f"{shift_error:.2f} A on each axis; poses of left-out particles changed by "
-            f"{turned.std():.2f} degrees, {moved.std():.2f} A, {result['gain'].mean():.2f} nats "
-            "gained each"
+            f"batch {batch} fold {fold + 1}: pose sigma {turn_error:.2f} degrees, "
+            f"{shift_error:.2f} A on each axis; poses of held-out particles changed by "
+            f"{turned.std():.2f} degrees, {moved.std():.2f} A, log-likelihood gain "
+            f"{result['gain'].mean():.2f} nats per particle"
         )
         found.log += say_moves(f"batch {batch} fold {fold + 1}", result["moves"])
         weights = np.broadcast_to(result["weights"], result["posteriors"].shape)
@@ -296,7 +296,7 @@ class Rounds:
 
 
 def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array, list[str]]:
-    """Play rounds until the states are stable.
+    """Run rounds until the states have converged.
 
     Returns
     -------
@@ -313,25 +313,27 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
     log: list[str] = []
     best, floor, before = None, -np.inf, 1.0
     for turn in range(1, options.rounds + 1):
-        found = rounds.play(turn, states, len(kept))
+        found = rounds.run_round(turn, states, len(kept))
         votes = np.empty((len(states), len(kept)), np.uint8)
         _, election = elect(setting, found, len(kept), votes)
         changed = changed_share(states, election.states)
         support, split = found.support, found.split
         assert support is not None
         assert split is not None
-        say(
+        log_line(
             log,
             f"round {turn}: {len(kept)} states, {election.kept} of {len(states)} particles voted, "
-            f"{100 * changed:.1f}% changed; gain {support.gain:.3f} +- {support.error:.3f} nats a "
-            "left-out particle",
+            f"{100 * changed:.1f}% changed; held-out log-likelihood gain per particle: "
+            f"{support.gain:.3f} +- {support.error:.3f} nats",
         )
         log += found.log
         if support.gain <= floor:
-            say(log, f"round {turn}: left-out particles gain no more; the round before stays")
+            log_line(
+                log, f"round {turn}: held-out likelihood no longer rises; the round before stays"
+            )
             break
-        if best is not None and changed > max(before, options.stable):
-            say(
+        if best is not None and changed > max(before, options.converged):
+            log_line(
                 log,
                 f"round {turn}: more particles change their state than in the round before; the "
                 "states drift, and the round before stays",
@@ -339,13 +341,13 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
             break
         best, best_kept, before, floor = found, kept, changed, support.gain
         if not support.real:
-            say(log, f"round {turn}: left-out particles do not ask for states at all")
+            log_line(log, f"round {turn}: states are not supported by held-out particles")
             break
         rounds.take_poses(found)
         states = election.states
         plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
-        if plan.nothing and changed <= options.stable:
-            say(log, f"round {turn}: the states are stable")
+        if plan.nothing and changed <= options.converged:
+            log_line(log, f"round {turn}: converged")
             break
         if not plan.nothing:
             say_plan(log, turn, plan, kept, applied=turn < options.rounds)
@@ -374,8 +376,10 @@ def as_assignments(setting: Setting, found: Round, count: int) -> tuple[Array, A
     return assignments, volume_states, (own + found.heldout).astype(np.int32)
 
 
-def elect(setting: Setting, found: Round, count: int, votes: Array) -> tuple[Election, Election]:
-    """Votes (P, K) of one round, and the election before and after the left-out folds' word."""
+def elect(
+    setting: Setting, found: Round, count: int, votes: Array
+) -> tuple[VoteResult, VoteResult]:
+    """Votes (P, K) of one round, and the result before and after the held-out folds are asked."""
     assignments, volume_states, _ = as_assignments(setting, found, count)
     needed = votes_needed(setting.options.threshold, setting.folds - 1)
     first = count_votes(assignments, volume_states, count, needed=needed, out=votes)

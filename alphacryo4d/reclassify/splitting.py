@@ -22,7 +22,7 @@ _MEMBER = 0.05
 
 @dataclass(frozen=True)
 class Latent:
-    """What data say of the point of a particle, scatter about the point and pose integrated out.
+    """What data say of the point of a particle, scatter about the point and pose marginalised.
 
     The log-likelihood of a point m is ``slope . m - m . curvature . m / 2``.
 

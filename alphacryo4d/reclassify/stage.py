@@ -22,7 +22,7 @@ from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.output_stage import input_table_path, write_refined_poses
 from alphacryo4d.voting.recorded_stage import read_recorded
 from alphacryo4d.voting.report import add_heldout, add_support, make_report, number, write_report
-from alphacryo4d.voting.stage import main_outputs, write_election
+from alphacryo4d.voting.stage import main_outputs, write_vote_result
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def _reclassify(
     groups = read_groups(resample, len(particles))
     states = read_first_states(first, len(particles))
     recorded = read_recorded(resample)
-    finest = max(min(options.finest, recorded.resolution), 2.2 * particles.pixel_size)
+    finest = max(min(options.final_resolution, recorded.resolution), 2.2 * particles.pixel_size)
     move = options.refine_poses
     if move and recorded.classify.focus_mask is not None:
         logger.info("the classification was focused: poses stay as they are")
@@ -117,11 +117,11 @@ def _reclassify(
         FitOptions(
             resolution=finest,
             components=options.components,
-            first_resolution=max(options.first_resolution, finest),
+            initial_resolution=max(options.initial_resolution, finest),
             iterations=options.iterations,
             move=move,
-            errors=options.errors,
-            reseed=options.reseed,
+            errors=options.pose_sigma,
+            split_merge=options.split_merge,
             latent=options.split,
             mask_diameter=options.mask_diameter or recorded.classify.mask_diameter,
             seed=seed,
@@ -170,7 +170,7 @@ def _write(
         path = job.folder / REFINED_STAR
         table = open_table(write_refined_poses(setting.particles, rotations, shifts, path))
         outputs.append(path)
-    outputs += write_election(job.folder, table, election, count)
+    outputs += write_vote_result(job.folder, table, election, count)
     report = make_report(
         assignments,
         volume_states,

@@ -59,7 +59,7 @@ class FitOptions:
         estimated shell by shell.
     components : int
         Most components.
-    first_resolution : float
+    initial_resolution : float
         Resolution (A) of the first pass.
     iterations : int
         Iterations of expectation maximisation of the second pass.
@@ -67,7 +67,7 @@ class FitOptions:
         Whether poses move.
     errors : tuple of float, optional
         Errors of the poses (degrees, A); estimated by default.
-    reseed : bool
+    split_merge : bool
         Whether two states may make room for the halves of a third one.
     latent : bool
         Whether the outcome holds what the particles say of points.
@@ -80,11 +80,11 @@ class FitOptions:
 
     resolution: float
     components: int = 16
-    first_resolution: float = 12.0
+    initial_resolution: float = 12.0
     iterations: int = 1
     move: bool = True
     errors: tuple[float, float] | None = None
-    reseed: bool = True
+    split_merge: bool = True
     latent: bool = False
     mask_diameter: float | None = None
     seed: int = 0
@@ -92,7 +92,7 @@ class FitOptions:
     @property
     def first(self) -> FitOptions:
         """Of the first pass."""
-        return replace(self, resolution=self.first_resolution)
+        return replace(self, resolution=self.initial_resolution)
 
 
 @dataclass
@@ -147,7 +147,7 @@ def fit_states(
     soft = start[place[order]].astype(np.float32)
     noise: Array | None = None
     moves: list[Move] = []
-    if options.first_resolution > options.resolution:
+    if options.initial_resolution > options.resolution:
         check()
         first = _Fit(poses, order, soft, options.first, solvent)
         soft, moves = first.first_states()
@@ -314,10 +314,10 @@ class _Fit:
     def first_states(self) -> tuple[Array, list[Move]]:
         """Posteriors (n, K) of the states without moving the components; then the poses move."""
         found, so_far = self._with_errors()
-        _, projected, information = found.without_pose(self.errors, so_far)
+        _, projected, information = found.marginalise_pose(self.errors, so_far)
         particles = LatentParticles(information, projected, self.poses.workers)
         mixture, moves = mixture_of_labels(
-            particles, self.start, reseed=self.options.reseed, seed=self.options.seed
+            particles, self.start, split_merge=self.options.split_merge, seed=self.options.seed
         )
         if self.options.move:
             mean = found.posterior_mean(self.errors, so_far)
@@ -365,10 +365,10 @@ class _Fit:
     def outcome(self) -> StateFit:
         """States as a mixture that starts from the labels given; in the order of the view."""
         found, so_far = self.expect(), self.poses.so_far(self.order)
-        _, projected, information = found.without_pose(self.errors, so_far)
+        _, projected, information = found.marginalise_pose(self.errors, so_far)
         particles = LatentParticles(information, projected, self.poses.workers)
         mixture, moves = mixture_of_labels(
-            particles, self.start, reseed=self.options.reseed, seed=self.options.seed
+            particles, self.start, split_merge=self.options.split_merge, seed=self.options.seed
         )
         soft, shares = particles.posteriors(mixture.points), particles.shares
         assert shares is not None

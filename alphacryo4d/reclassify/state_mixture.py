@@ -18,7 +18,7 @@ _ROUNDS, _STEPS, _LAST, _FEW = 7, 3, 5, 8_000
 
 
 def mixture_of_labels(
-    particles: LatentParticles, start: Array, *, reseed: bool, seed: int
+    particles: LatentParticles, start: Array, *, split_merge: bool, seed: int
 ) -> tuple[Mixture, list[Move]]:
     """Points, scatter and shares from soft labels, then searched for better ones.
 
@@ -31,7 +31,7 @@ def mixture_of_labels(
         Their shares and scatter become those of the mixture.
     start : (n, K) array
         Soft labels; a row of zeros has no say.
-    reseed : bool
+    split_merge : bool
         Whether to search.
     seed : int
         Of the particles with which the search and the scatter are found, where there are many.
@@ -52,7 +52,7 @@ def mixture_of_labels(
     for few in (many, fewer):
         few.set_scatter(FIRST_SCATTER * np.eye(particles.count))
     mixture, moves = refine_mixture(many, fewer, points, _ROUNDS, _STEPS), list[Move]()
-    if reseed:
+    if split_merge:
         some.shares = many.shares
         some.set_scatter(mixture.scatter)
         points, moves = split_and_merge(some, mixture.points)

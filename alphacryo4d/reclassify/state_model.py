@@ -54,8 +54,8 @@ class StateModel:
         return np.asarray(volumes.reshape(-1, *self.cubes.shape[1:]), np.float32)
 
     def latent(self, moments: JointMoments, so_far: Array) -> Latent:
-        """What particles say of points, their scatter and errors of the poses integrated out."""
-        _, projected, information = moments.without_pose(self.errors, so_far)
+        """What particles say of points, their scatter and errors of the poses marginalised."""
+        _, projected, information = moments.marginalise_pose(self.errors, so_far)
         return without_scatter(projected, information, self.scatter)
 
 

@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 @settings_options(
     ClassifyOptions,
     only=(
-        *("limit_resolution", "sharpen_to", "components", "component_iterations"),
-        *("finer_iterations", "noise_groups", "mask_diameter"),
+        *("initial_resolution", "final_resolution", "components", "component_iterations"),
+        *("final_component_iterations", "noise_groups", "mask_diameter"),
     ),
 )
 @settings_options(RelionOptions, only=("mask", "symmetry"))

@@ -81,7 +81,7 @@ def run_components(
         checkpoint = FoldCheckpoint(output / CHECKPOINT)
         if overwrite:
             checkpoint.remove()
-        finest = min(classify.limit_resolution, classify.sharpen_to or np.inf)
+        finest = min(classify.initial_resolution, classify.final_resolution or np.inf)
         rows = np.arange(len(particles))
         with show_progress("read images") as progress:
             images = prepare_rows(
@@ -92,14 +92,14 @@ def run_components(
             )  # fmt: skip
         box, pixel_size = images.box, images.pixel_size
         radii = [
-            shell_of_resolution(r, box, pixel_size) for r in (classify.limit_resolution, finest)
+            shell_of_resolution(r, box, pixel_size) for r in (classify.initial_resolution, finest)
         ]
         saved = checkpoint.load()
         with show_progress("components") as progress:
             found = fit_components(
                 images, rows, min(classify.components, 7), classify.component_iterations, radii[0],
                 seed if saved is None else int(saved["seed"]),
-                finer=(classify.components, classify.finer_iterations, radii[1]),
+                finer=(classify.components, classify.final_component_iterations, radii[1]),
                 mask_diameter=classify.mask_diameter, solvent=mask,
                 workers=thread_count(threads), progress=progress,
                 check=deadline.check if deadline is not None else None,
@@ -112,8 +112,8 @@ def run_components(
 
 
 _USED = (
-    *("limit_resolution", "sharpen_to", "components", "component_iterations"),
-    *("finer_iterations", "noise_groups", "mask_diameter"),
+    *("initial_resolution", "final_resolution", "components", "component_iterations"),
+    *("final_component_iterations", "noise_groups", "mask_diameter"),
 )
 
 

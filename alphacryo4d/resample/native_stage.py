@@ -108,7 +108,7 @@ class NativeEngine:
         if self._images is None or self._batch is None or not np.array_equal(self._batch, batch):
             self.close()
             options = self.plan.classify
-            finest = min(options.limit_resolution, options.sharpen_to or np.inf)
+            finest = min(options.initial_resolution, options.final_resolution or np.inf)
             whole = samples_memory(self.particles, len(batch)) <= self.memory
             with show_progress("read images") as progress:
                 self._images = self._prepared(

@@ -37,7 +37,7 @@ class ResampleOptions:
         )
 
 
-def analysis_box(choice: str, box: int, pixel_size: float, limit_resolution: float) -> int:
+def analysis_box(choice: str, box: int, pixel_size: float, initial_resolution: float) -> int:
     """Box of ``volumes.npy`` in pixels (same field of view, coarser voxels).
 
     Parameters
@@ -48,7 +48,7 @@ def analysis_box(choice: str, box: int, pixel_size: float, limit_resolution: flo
         Box of the particles in pixels.
     pixel_size : float
         Pixel size of the particles in Angstrom.
-    limit_resolution : float
+    initial_resolution : float
         Resolution of the classification in Angstrom.
 
     Returns
@@ -66,5 +66,5 @@ def analysis_box(choice: str, box: int, pixel_size: float, limit_resolution: flo
             f"--box {wanted}: a multiple of 4 from 8 to the particles' {box} pixels is needed",
         )
         return wanted
-    needed = 1.4 * 2 * box * pixel_size / limit_resolution
+    needed = 1.4 * 2 * box * pixel_size / initial_resolution
     return min(box, 4 * int(-(-needed // 4)))

@@ -27,7 +27,7 @@ def relion_request(options: ClassifyOptions, seed: int, stream: tuple[int, ...])
     return Request(
         levels=options.levels,
         iterations=options.iterations,
-        limit_resolution=options.limit_resolution,
+        limit_resolution=options.initial_resolution,
         particle_diameter=options.mask_diameter,
         seed=own_seed,
     )
@@ -86,7 +86,7 @@ class RelionEngine:
             images = prepare_rows(
                 self.particles,
                 heldout,
-                options.limit_resolution,
+                options.initial_resolution,
                 threads=self.threads,
                 progress=no_progress,
             )
@@ -94,7 +94,7 @@ class RelionEngine:
                 images,
                 np.arange(len(heldout)),
                 np.stack([read_volume(item.map)[0] for item in kept]),
-                resolution=options.limit_resolution,
+                resolution=options.initial_resolution,
                 threads=self.threads,
             )
             best = np.array([item.number for item in kept], dtype=np.int32)[nearest]

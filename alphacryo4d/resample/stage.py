@@ -281,7 +281,7 @@ def gather(job: Job, particles: ParticleSet, groups: IntArray, plan: ResamplePla
         plan.resample.box,
         particles.box,
         particles.pixel_size,
-        plan.classify.limit_resolution,
+        plan.classify.initial_resolution,
     )
     with show_progress("gather volumes") as progress:
         outputs = gather_folds(

@@ -15,7 +15,7 @@ from alphacryo4d.io.star import read_tables
 from alphacryo4d.voting.nearest import assign_nearest
 from alphacryo4d.voting.options import VoteOptions, votes_needed
 from alphacryo4d.voting.report import make_report
-from alphacryo4d.voting.votes import Election, count_votes, states_of_volumes
+from alphacryo4d.voting.votes import VoteResult, count_votes, states_of_volumes
 
 Array = np.ndarray[Any, Any]
 
@@ -75,7 +75,7 @@ def read_states(landscape: Path) -> States:
     return States(centers, radii, points.astype(np.float64), volume_states)
 
 
-def elect(assignments: Array, states: States, options: VoteOptions, votes: Array) -> Election:
+def elect(assignments: Array, states: States, options: VoteOptions, votes: Array) -> VoteResult:
     """State of every particle by the votes (P, K), which are filled in, or by the distances."""
     if options.assign == "vote":
         needed = votes_needed(options.threshold, assignments.shape[1] - 1)
@@ -88,7 +88,7 @@ def elect(assignments: Array, states: States, options: VoteOptions, votes: Array
 
 
 def report_of(
-    resample: Path, states: States, options: VoteOptions, election: Election, votes: Array
+    resample: Path, states: States, options: VoteOptions, election: VoteResult, votes: Array
 ) -> dict[str, Any]:
     """Figures of an election on the assignments of a resample folder."""
     assignments = read_assignments(resample)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.voting.votes import (
-    Election,
+    VoteResult,
     blocks,
     center_distances,
     check_assignments,
@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 
 def assign_nearest(
     assignments: Array, points: Array, centers: Array, *, cutoff: float | None = None, out: Array
-) -> Election:
+) -> VoteResult:
     """Put every particle into the state nearest to any of its M copies.
 
     A particle gets one state, so duplicates cannot arise. At equal distance the lower state
@@ -44,7 +44,7 @@ def assign_nearest(
 
     Returns
     -------
-    Election
+    VoteResult
     """
     folds = assignments.shape[1] - 1
     distances = center_distances(points, centers)
@@ -69,7 +69,7 @@ def assign_nearest(
         _, strongest, entropy[part] = elect_block(counts, folds, 1)
         own = counts[np.arange(len(block)), np.maximum(chosen, 1) - 1]
         top[part] = np.where(chosen > 0, own, strongest)
-    return Election(states, top, (top / np.float32(folds)).astype(np.float32), entropy)
+    return VoteResult(states, top, (top / np.float32(folds)).astype(np.float32), entropy)
 
 
 def _nearest_copy(states: Array, distances: Array) -> Array:

@@ -77,7 +77,7 @@ class VoteOptions:
         metavar="DISTANCE",
     )
     test: bool = setting(
-        True, "Test the states on the particles that each fold left out (reads all images once)."
+        True, "Test the states on the held-out particles of each fold (reads all images once)."
     )
     null: bool = setting(
         False,
@@ -135,27 +135,33 @@ class ReclassifyOptions:
     """Second classification, seeded by the states of the landscape."""
 
     rounds: int = setting(
-        2, "Rounds at the most; another one where states merge or split, or are not stable."
+        2, "Most rounds; another one where states merge or split, or have not converged."
     )
-    stable: float = setting(
-        0.5, "Share of particles that may change their state in a round without another one."
+    converged: float = setting(
+        0.5,
+        "Converged when fewer than this fraction of the particles change their state in a round.",
+        formerly=("--stable",),
     )
     iterations: int = setting(
         1,
-        "Iterations of expectation maximisation at the finest resolution; three where there are "
+        "EM iterations of components and noise at the final resolution; three where there are "
         "more components than the states span.",
         flags=("--iterations", "--iter"),
     )
-    finest: float = setting(
+    final_resolution: float = setting(
         8.0,
-        "Finest resolution (A); that of the first classification where that is finer.",
-        flags=("--finest-resolution",),
+        "Resolution limit of the last pass over a fold (A); that of the first classification where "
+        "that is finer.",
+        formerly=("--finest-resolution",),
     )
-    first_resolution: float = setting(
-        12.0, "Resolution (A) of the first pass over a fold, from which the second one starts."
+    initial_resolution: float = setting(
+        12.0,
+        "Resolution limit of the first pass over a fold (A).",
+        formerly=("--first-resolution",),
     )
     components: int = setting(
-        16, "Most components: those that the states span, and two more for what differs within."
+        16,
+        "Most principal components: those that the states span, and two for differences within.",
     )
     threshold: str = setting(
         "1/2",
@@ -167,39 +173,46 @@ class ReclassifyOptions:
     )
     require_heldout: bool = setting(
         True,
-        "Keep a particle only where the fold that left it out agrees with its votes; the "
-        "held-out agreement is reported as it is before.",
+        "Keep a particle only where its held-out fold agrees with its votes; the held-out "
+        "agreement that is reported is the one before.",
     )
     merge: bool = setting(
         True,
-        "Merge a state that left-out particles do not need.",
+        "Merge a state that held-out particles do not support.",
     )
-    reseed: bool = setting(
+    split_merge: bool = setting(
         True,
-        "Let two states become one, and its place go to half of a third one, where the particles "
-        "of a fold get more likely by that.",
+        "Split-merge EM: two overlapping states are merged and a third is split, where the "
+        "likelihood of a fold's particles rises.",
+        formerly=("--reseed",),
     )
     split: bool = setting(
         False,
-        "Split every state where left-out particles gain by it (a continuous motion is then cut "
+        "Split every state where the held-out likelihood rises (a continuous motion is then cut "
         "ever finer the more particles there are).",
     )
     refine_poses: bool = setting(
         True,
-        "Refine poses locally on the way, conformation integrated out (the tables keep the "
-        "consensus poses).",
+        "Refine poses locally, conformation marginalised (the tables keep the consensus poses).",
     )
     write_poses: bool = setting(
         False,
         "Write the refined poses into the tables of the states and refined.star (of every particle "
-        "by the fold that left it out); the consensus poses stay as ac4dInputAngleRot ...",
+        "by its held-out fold); the consensus poses stay as ac4dInputAngleRot ...",
     )
-    angle_error: float | None = setting(
+    angle_sigma: float | None = setting(
         None,
-        "Error of each pose angle (degrees); with --shift-error. Both are estimated by default.",
+        "Standard deviation of the error of each pose angle (degrees); with --shift-sigma. Both "
+        "are estimated by default.",
         type=float,
+        formerly=("--angle-error",),
     )
-    shift_error: float | None = setting(None, "Error of each shift (A).", type=float)
+    shift_sigma: float | None = setting(
+        None,
+        "Standard deviation of the error of each shift (A).",
+        type=float,
+        formerly=("--shift-error",),
+    )
     mask_diameter: float | None = setting(
         None, "Diameter of the spherical solvent mask (A); by default the box.", type=float
     )
@@ -215,27 +228,27 @@ class ReclassifyOptions:
             "--write-poses: --no-refine-poses makes none to write",
         )
         require_setting(self.iterations >= 1, "--iterations must be at least 1")
-        require_setting(0 <= self.stable < 1, "--stable must be in [0, 1)")
+        require_setting(0 <= self.converged < 1, "--converged must be in [0, 1)")
         require_setting(0 <= self.minimum_posterior < 1, "--minimum-posterior must be in [0, 1)")
-        require_setting(self.finest > 0, "--finest-resolution must be positive")
-        require_setting(self.first_resolution > 0, "--first-resolution must be positive")
+        require_setting(self.final_resolution > 0, "--final-resolution must be positive")
+        require_setting(self.initial_resolution > 0, "--initial-resolution must be positive")
         require_setting(self.components >= 1, "--components must be at least 1")
         require_setting(
-            (self.angle_error is None) == (self.shift_error is None),
-            "--angle-error and --shift-error: give both, or none",
+            (self.angle_sigma is None) == (self.shift_sigma is None),
+            "--angle-sigma and --shift-sigma: give both, or none",
         )
         require_setting(
-            self.errors is None or min(self.errors) > 0,
-            "--angle-error and --shift-error must be positive",
+            self.pose_sigma is None or min(self.pose_sigma) > 0,
+            "--angle-sigma and --shift-sigma must be positive",
         )
         require_setting(self.memory > 0, "--memory must be positive")
 
     @property
-    def errors(self) -> tuple[float, float] | None:
-        """Errors of the poses (degrees, A), None to estimate them."""
-        if self.angle_error is None or self.shift_error is None:
+    def pose_sigma(self) -> tuple[float, float] | None:
+        """Standard deviations of the poses' errors (degrees, A), None to estimate them."""
+        if self.angle_sigma is None or self.shift_sigma is None:
             return None
-        return self.angle_error, self.shift_error
+        return self.angle_sigma, self.shift_sigma
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from alphacryo4d.io.cs import write_cs_states
 from alphacryo4d.io.star import ParticleTable
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import ANGLES, OLD_ORIGINS, ORIGINS, ParticleSet
-from alphacryo4d.voting.votes import Election
+from alphacryo4d.voting.votes import VoteResult
 
 Array = np.ndarray[Any, Any]
 
@@ -58,7 +58,7 @@ def state_table(folder: Path, state: int, suffix: str = ".star") -> Path:
 
 
 def write_particles(
-    table: ParticleTable, folder: Path, election: Election, state_count: int
+    table: ParticleTable, folder: Path, election: VoteResult, state_count: int
 ) -> list[Path]:
     """Write ``particles.star`` and ``class001.star`` ... of an election.
 

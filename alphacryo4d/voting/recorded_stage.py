@@ -56,10 +56,10 @@ class Recorded:
     @property
     def resolution(self) -> float:
         """Finest resolution (A) at which the folds were classified."""
-        coarse = self.classify.limit_resolution
+        coarse = self.classify.initial_resolution
         if self.engine != "native":
             return coarse
-        return min(coarse, self.classify.sharpen_to or coarse)
+        return min(coarse, self.classify.final_resolution or coarse)
 
     def with_symmetry(self, symmetry: str | None) -> Recorded:
         """The same with another point group, where one is given."""

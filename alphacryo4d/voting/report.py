@@ -11,7 +11,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.reclassify import evidence
-from alphacryo4d.voting.votes import Election
+from alphacryo4d.voting.votes import VoteResult
 
 if TYPE_CHECKING:
     from alphacryo4d.voting.support import Support
@@ -31,7 +31,7 @@ def make_report(
     assignments: Array,
     volume_states: Array,
     state_count: int,
-    election: Election,
+    election: VoteResult,
     votes: Array,
     *,
     batches: Array,
@@ -44,7 +44,7 @@ def make_report(
     assignments : (P, M+1) int32 array
     volume_states : (V,) int32 array
     state_count : int
-    election : Election
+    election : VoteResult
     votes : (P, K) uint8 array
     batches : (P,) int array
         Batch of every particle, from 1.
@@ -110,7 +110,7 @@ def batch_lines(batches: dict[str, Any]) -> list[str]:
         k = int(farthest[batch])
         name = "voted out" if k == 0 else f"in state {k}"
         lines.append(
-            f"  batch {batch + 1}: differs most in the share {name}, "
+            f"  batch {batch + 1}: differs most in the fraction {name}, "
             f"{shares[batch, k]:.3f} (all batches {whole[k]:.3f})"
         )
     if cramer > max(_BIASED * chance, _BIASED_LEAST):
@@ -121,9 +121,9 @@ def batch_lines(batches: dict[str, Any]) -> list[str]:
 
 
 def add_heldout(
-    report: dict[str, Any], heldout: Array, election: Election, volume_states: Array, count: int
+    report: dict[str, Any], heldout: Array, election: VoteResult, volume_states: Array, count: int
 ) -> None:
-    """Put the agreement of the left-out folds with an election into a report."""
+    """Put the agreement of the held-out folds with the votes into a report."""
     agreement, chance = evidence.heldout_agreement(election.states, heldout, volume_states, count)
     for entry, agreed, by_chance in zip(report["per_state"], agreement, chance, strict=True):
         entry["heldout_agreement"] = number(agreed)
@@ -165,9 +165,9 @@ def summary(report: dict[str, Any]) -> str:
     lines = [
         f"{report['particles']} particles = {report['voted']} voted ({100 * voted:.1f}%) + "
         f"{report['voted_out']} voted out; {report['states']} states; {_rule(report)}",
-        "                                 votes   folds left-out     by"
+        "                                 voted   folds held-out     by"
         + ("    loss if merged" if tested else ""),
-        "state particles energy volumes    lost   agree     fold chance"
+        "state particles energy volumes     out   agree    agree chance"
         + ("  (nats)       with" if tested else ""),
     ]
     lines += [_state_line(entry) for entry in report["per_state"]]
@@ -180,15 +180,15 @@ def summary(report: dict[str, Any]) -> str:
 
 
 _LEGEND = (
-    "energy (kT): -ln of the state's share of the voted particles. votes lost: of the particles",
-    "with a vote for the state, the share that was voted out. folds agree: how often another fold",
-    "puts a particle of the state there too; folds share particles, so this is stability, not",
-    "evidence. left-out fold: how often the fold that had left the particle out puts it there too;",
+    "energy (kT): -ln of the state's fraction of the voted particles. voted out: of the",
+    "particles with a vote for the state, the fraction voted out. folds agree: how often another",
+    "fold puts a particle of the state there too; folds share particles, so this is stability, not",
+    "evidence. held-out agree: how often the fold that has not seen the particle puts it there;",
     "by chance: how often it puts any voted particle there. Particles of one conformation exceed",
     "chance as well, since both folds see the same image: --null shows by how much.",
 )
 _LEGEND_TESTED = (
-    "loss if merged: log likelihood (nats) that a left-out particle loses on average, with its",
+    "loss if merged: held-out log likelihood (nats per particle) lost, with its",
     "standard error, if the state and the one that it can best be merged with became their mean.",
 )
 
@@ -210,7 +210,7 @@ def _state_line(entry: dict[str, Any]) -> str:
     if entry.get("support_gain") is None:
         return line
     line += f"  {entry['support_gain']:.3f} +- {entry['support_error']:.3f}"
-    return f"{line} {entry['merges_with']:3d}" + ("" if entry["supported"] else "  not needed")
+    return f"{line} {entry['merges_with']:3d}" + ("" if entry["supported"] else "  not supported")
 
 
 def _shown(value: float | None, decimals: int = 3) -> str:
@@ -245,17 +245,17 @@ def null_figures(report: dict[str, Any]) -> dict[str, Any]:
         "energy_spread_kt": number(energies.std() if energies.size else np.nan),
         "gain_per_particle": support.get("gain_per_particle"),
         "error": support.get("error"),
-        "states_are_real": support.get("states_are_real"),
+        "states_supported": support.get("states_supported"),
     }
 
 
 _NULL_ROWS = {
-    "share_kept": "share of particles kept",
+    "share_kept": "fraction of particles kept",
     "fold_agreement": "agreement of folds (they share particles)",
-    "heldout_agreement": "agreement with the left-out fold",
+    "heldout_agreement": "agreement with the held-out fold",
     "heldout_chance": "  the same by chance",
     "energy_spread_kt": "spread of the states' energies (kT)",
-    "gain_per_particle": "gain of left-out particles (nats each)",
+    "gain_per_particle": "held-out gain (nats per particle)",
     "error": "  its standard error",
 }
 
@@ -277,7 +277,7 @@ def add_support(report: dict[str, Any], support: Support | None) -> None:
     report["support"] = {
         "gain_per_particle": number(support.gain),
         "error": number(support.error),
-        "states_are_real": support.real,
+        "states_supported": support.real,
     }
     gains = zip(
         support.state_gain, support.state_error, support.supported, support.partner, strict=True
@@ -290,15 +290,17 @@ def add_support(report: dict[str, Any], support: Support | None) -> None:
 
 def verdict(support: Support) -> str:
     """One sentence on whether there are states."""
-    figures = f"gain in log likelihood {support.gain:.4f} +- {support.error:.4f} nats a particle"
+    figures = (
+        f"held-out log-likelihood gain per particle: {support.gain:.4f} +- {support.error:.4f} nats"
+    )
     if not support.real:
         return (
-            f"THERE ARE NO STATES: particles that were left out fit the states no better than "
-            f"their mean ({figures}). The data look homogeneous, or are too noisy to tell."
+            "States are not supported by held-out particles: these fit the states no better than "
+            f"their mean ({figures}). The data are homogeneous, or too noisy to tell."
         )
     bad = np.flatnonzero(~support.supported)
-    text = f"Particles that were left out fit the states better than their mean ({figures})."
+    text = f"States are supported by held-out particles ({figures})."
     if bad.size:
         named = ", ".join(f"{k + 1} (as one with {support.partner[k] + 1})" for k in bad)
-        text += f" They can do without state {named}."
+        text += f" Not supported: state {named}."
     return text

@@ -32,7 +32,7 @@ from alphacryo4d.voting.report import (
     add_support,
     write_report,
 )
-from alphacryo4d.voting.votes import Election
+from alphacryo4d.voting.votes import VoteResult
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def _count(
     with files.create_array(votes_path, (len(assignments), states.count), np.uint8) as votes:
         election = elect(assignments, states, options, votes)
     written = [votes_path]
-    written += write_election(job.folder, table, election, states.count)
+    written += write_vote_result(job.folder, table, election, states.count)
     report = report_of(resample, states, options, election, votes)
     if options.test or options.null:
         written += _read_images(job, resample, states, options, make_landscape, threads, report)
@@ -191,7 +191,9 @@ def _read_images(
     return written
 
 
-def write_election(folder: Path, table: Any, election: Election, state_count: int) -> list[Path]:
+def write_vote_result(
+    folder: Path, table: Any, election: VoteResult, state_count: int
+) -> list[Path]:
     """Write the tables of an election and say the counts, which must add up."""
     written = write_particles(table, folder, election, state_count)
     voted, total = election.kept, len(election.states)

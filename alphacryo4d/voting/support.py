@@ -145,7 +145,7 @@ class HeldOut:
     labels : (n,) int32
         Most likely state when all are equally frequent, from 0.
     errors : tuple of float
-        Errors of the poses (degrees, A) that were integrated out.
+        Errors of the poses (degrees, A) that were marginalised.
     losses : tuple of (K, K) float64
         Of :meth:`PoseMoments.merging_losses`.
     """
@@ -172,7 +172,7 @@ def heldout_evidence(
 ) -> HeldOut:
     """Likelihoods of particles under states that have not seen them, and under their mean.
 
-    Errors of the poses are integrated out on both sides: a homogeneous data set whose poses are
+    Errors of the poses are marginalised on both sides: a homogeneous data set whose poses are
     not exact would otherwise seem to have states, namely the molecule turned a little.
 
     Parameters

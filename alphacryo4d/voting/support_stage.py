@@ -71,7 +71,7 @@ def support_of_votes(
     together = np.zeros((state_count, state_count), bool)
     errors: list[tuple[float, float]] = []
     whole = [(b, f) for b in np.unique(batch).tolist() for f in np.unique(fold).tolist()]
-    with show_progress("left-out particles") as progress:
+    with show_progress("held-out particles") as progress:
         for done, (b, f) in enumerate(whole):
             progress(done, len(whole))
             members = np.flatnonzero((batch == b) & (fold == f))
@@ -104,7 +104,7 @@ def support_of_votes(
     if not tests:
         return None
     turned, moved = np.mean(errors, axis=0)
-    logger.info("errors of the poses, estimated: %.2f degrees, %.2f A on each axis", turned, moved)
+    logger.info("pose sigma, estimated: %.2f degrees, %.2f A on each axis", turned, moved)
     losses[0][~together] = _NEVER
     return measure_support(
         *(np.concatenate(parts) for parts in zip(*tests, strict=True)),

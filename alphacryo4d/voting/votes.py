@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Election:
+class VoteResult:
     """The outcome for every particle (P of them).
 
     Attributes
@@ -167,7 +167,7 @@ def elect_block(votes: Array, folds: int, needed: int) -> tuple[Array, Array, Ar
 
 def count_votes(
     assignments: Array, volume_states: Array, state_count: int, *, needed: int, out: Array
-) -> Election:
+) -> VoteResult:
     """Count the votes of all particles and elect their states, block by block.
 
     Parameters
@@ -185,7 +185,7 @@ def count_votes(
 
     Returns
     -------
-    Election
+    VoteResult
 
     Raises
     ------
@@ -207,17 +207,17 @@ def count_votes(
         count_block(lookup[block], state_count, counts)
         out[part] = counts
         states[part], top[part], entropy[part] = elect_block(counts, folds, needed)
-    return Election(states, top, (top / np.float32(folds)).astype(np.float32), entropy)
+    return VoteResult(states, top, (top / np.float32(folds)).astype(np.float32), entropy)
 
 
-def require_heldout(election: Election, heldout_states: Array) -> Election:
+def require_heldout(election: VoteResult, heldout_states: Array) -> VoteResult:
     """Vote out the particles whose left-out fold does not confirm their state.
 
     Parameters
     ----------
-    election : Election
+    election : VoteResult
     heldout_states : (P,) int array
         State from 1 that the fold that left the particle out puts it into.
     """
     states = np.where(election.states == heldout_states, election.states, 0).astype(np.int32)
-    return Election(states, election.votes, election.confidence, election.entropy)
+    return VoteResult(states, election.votes, election.confidence, election.entropy)

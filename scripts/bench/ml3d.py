@@ -79,7 +79,7 @@ def run_native(
     start = time.perf_counter()
     particles = read_particles(table)
     rows, threads = np.arange(len(particles)), choices.threads
-    finest = min(options.limit_resolution, options.sharpen_to or np.inf)
+    finest = min(options.initial_resolution, options.final_resolution or np.inf)
     whole = choices.copies == 1
 
     def again(some: np.ndarray) -> PreparedImages:
@@ -165,7 +165,9 @@ def warm_up(particles: ParticleSet, threads: int) -> float:
     """Compile the kernels, or load them; seconds that it takes."""
     start = time.perf_counter()
     few = np.arange(min(200, len(particles)))
-    small = ClassifyOptions(classes="2", components=2, component_iterations=1, finer_iterations=1)
+    small = ClassifyOptions(
+        classes="2", components=2, component_iterations=1, final_component_iterations=1
+    )
     images = prepare_rows(particles, few, None, threads=threads)
     found = classify(images, few, small, np.random.default_rng(0), threads=threads)
     list(reconstruct(images, found.labels, threads=threads))
@@ -178,13 +180,13 @@ def main() -> None:
     parser.add_argument("--classes", default="20")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sharpen-to", type=float, default=ClassifyOptions.sharpen_to)
+    parser.add_argument("--final-resolution", type=float, default=ClassifyOptions.final_resolution)
     parser.add_argument("--copies", type=int, default=1, help="repeat the particles")
     parser.add_argument("--relion", action="store_true", help="run RELION too (minutes to hours)")
     parser.add_argument("--relion-iterations", type=int, default=25)
     parser.add_argument("--json", action="store_true")
     choices = parser.parse_args()
-    options = ClassifyOptions(classes=choices.classes, sharpen_to=choices.sharpen_to)
+    options = ClassifyOptions(classes=choices.classes, final_resolution=choices.final_resolution)
     truth = np.load(choices.dataset / "truth.npy")
     result: dict[str, Any] = {
         "first_use_s": warm_up(read_particles(choices.dataset / "particles.star"), choices.threads)
@@ -196,8 +198,8 @@ def main() -> None:
         states = np.tile(truth, choices.copies)
         result["native"], labels = run_native(table, states, options, choices)
     if choices.relion:
-        coarse = replace(options, sharpen_to=0.0)
-        if options.sharpen_to:
+        coarse = replace(options, final_resolution=0.0)
+        if options.final_resolution:
             result["native_15A"], _ = run_native(table, truth, coarse, choices)
         classes = int(np.prod(options.levels))
         result["relion"], theirs = run_relion(choices.dataset, classes, choices.relion_iterations)

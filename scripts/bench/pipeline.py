@@ -1,7 +1,7 @@
 r"""`alphacryo4d run` on simulated data, scored: one row of the benchmark table a data set.
 
     python scripts/bench/pipeline.py data/mini_005_s1 data/mini_001_s1 --o projects \
-        --conformers nlrp3/ [--repeat 1] [-- --classes 5x8 --limit-resolution 15]
+        --conformers nlrp3/ [--repeat 1] [-- --classes 5x8 --initial-resolution 15]
 
 Everything after `--` goes to `alphacryo4d run`; with `--reclassify` there, the states after it get
 a row of their own. Prints a Markdown table; `results.json` in the output folder keeps the whole

@@ -12,7 +12,7 @@ from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.reconstruct import reconstruct, shell_correlation
 
 OPTIONS = ClassifyOptions(
-    classes="2", limit_resolution=14.0, sharpen_to=0, components=3, component_iterations=6
+    classes="2", initial_resolution=14.0, final_resolution=0, components=3, component_iterations=6
 )
 
 
@@ -38,7 +38,7 @@ def soft_ball(box, center, radius, pixel_size):
 
 
 def test_a_focus_mask_decides_which_motion_the_classes_show(blobs):
-    images, options = blobs.prepared(), replace(OPTIONS, limit_resolution=10.0)
+    images, options = blobs.prepared(), replace(OPTIONS, initial_resolution=10.0)
     arm, side = blobs.states // 2, blobs.states % 2
     rows, rng = np.arange(len(images)), np.random.default_rng
     free = classify(images, rows, options, rng(0), threads=2)
@@ -57,7 +57,11 @@ def test_nothing_is_left_outside_a_solvent_mask(blobs):
     images = blobs.prepared()
     solvent = soft_ball(32, (0.0, 0.0, 0.0), 50.0, 4.0)
     options = ClassifyOptions(
-        classes="2", limit_resolution=14.0, sharpen_to=0, components=2, component_iterations=3
+        classes="2",
+        initial_resolution=14.0,
+        final_resolution=0,
+        components=2,
+        component_iterations=3,
     )
     found = classify(
         images, np.arange(800), options, np.random.default_rng(0), solvent=solvent, threads=2

@@ -10,8 +10,8 @@ from alphacryo4d.ml3d.classify import classify, expectation
 from alphacryo4d.ml3d.options import ClassifyOptions, class_levels
 
 OPTIONS = ClassifyOptions(
-    classes="4", iterations=6, limit_resolution=16.0, sharpen_to=12.0, components=5,
-    component_iterations=6, finer_iterations=3,
+    classes="4", iterations=6, initial_resolution=16.0, final_resolution=12.0, components=5,
+    component_iterations=6, final_component_iterations=3,
 )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def test_posteriors_under_the_true_volumes_are_calibrated():
 
 def test_a_hierarchy_names_children_after_their_parents(images):
     options = ClassifyOptions(
-        classes="2x3", iterations=2, limit_resolution=16.0, sharpen_to=0, components=4,
+        classes="2x3", iterations=2, initial_resolution=16.0, final_resolution=0, components=4,
         component_iterations=3,
     )  # fmt: skip
     found = classify(images, np.arange(1200), options, np.random.default_rng(0), threads=2)
@@ -138,7 +138,11 @@ def test_shells_in_which_classes_do_not_differ_are_left_out():
     blobs = make_blobs(random_states(3), 1500, noise=0.05, width=12.0, seed=6)
     images = blobs.prepared()
     options = ClassifyOptions(
-        classes="3", limit_resolution=25.0, sharpen_to=9.0, components=3, component_iterations=4
+        classes="3",
+        initial_resolution=25.0,
+        final_resolution=9.0,
+        components=3,
+        component_iterations=4,
     )
     found = classify(images, np.arange(1500), options, np.random.default_rng(0), threads=2)
     assert 12 < found.resolution < 26

@@ -38,7 +38,7 @@ def test_integral_over_poses_equals_sampling(made_up):
     """Differences between conformations: a constant of the particle is left out."""
     rng = np.random.default_rng(2)
     so_far = 0.1 * rng.standard_normal((3, POSE))
-    base, projected, information = made_up.without_pose(ERRORS, so_far)
+    base, projected, information = made_up.marginalise_pose(ERRORS, so_far)
     points = np.array([[0.0, 0.0], [1.0, -0.5], [-0.4, 1.2]])
     for i in range(3):
         drawn, _ = drawn_errors(rng, so_far[i])

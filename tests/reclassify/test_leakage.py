@@ -28,7 +28,7 @@ def poisoned(tmp_path_factory):
     folder = tmp_path_factory.mktemp("poisoned")
     rng = np.random.default_rng(8)
     table, _ = simulated.simulate(folder, np.zeros(COUNT, int), 1e-8, rng)
-    classify = {"limit_resolution": 15.0, "sharpen_to": 0.0}
+    classify = {"initial_resolution": 15.0, "final_resolution": 0.0}
     groups = simulated.write_project(
         folder, table, np.ones(COUNT, int), rng, folds=FOLDS - 1, classify=classify
     )
@@ -76,8 +76,8 @@ def test_what_a_fold_leaves_out_changes_nothing_in_it(poisoned):
     data = whole.data.copy()
     data[left] = 1e3 * np.random.default_rng(0).standard_normal(data[left].shape)
     options = ClassifyOptions(
-        classes="2", iterations=2, components=2, component_iterations=2, limit_resolution=25.0,
-        sharpen_to=0,
+        classes="2", iterations=2, components=2, component_iterations=2, initial_resolution=25.0,
+        final_resolution=0,
     )  # fmt: skip
     folds = [
         classify_null(one, left, options, np.random.default_rng(3), minimum_class_size=5, box=16)

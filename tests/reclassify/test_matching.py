@@ -102,8 +102,8 @@ def overlapping(rng, count=6000):
 
 def test_labels_that_join_two_states_do_not_bind_the_mixture():
     points, truth, particles, start = overlapping(np.random.default_rng(3))
-    bound, none = mixture_of_labels(particles, start, reseed=False, seed=0)
-    free, moves = mixture_of_labels(particles, start, reseed=True, seed=0)
+    bound, none = mixture_of_labels(particles, start, split_merge=False, seed=0)
+    free, moves = mixture_of_labels(particles, start, split_merge=True, seed=0)
     assert not none
     assert moves
     assert free.value > bound.value + 0.02
@@ -128,6 +128,6 @@ def test_shares_after_a_search_are_those_of_its_points():
 def test_moves_are_told_by_what_the_states_were_at_first():
     moves = np.array([[7, 8, 1, 0.5], [8, 3, 7, 0.1]])
     first, second = say_moves("batch 1 fold 2", moves)
-    assert "states 8 and 9 became one, and its place went to half of state 2" in first
-    assert "states half of 2 and 4 became one" in second
-    assert "half of state 8+9: 0.1000 nats" in second
+    assert "states 8 and 9 are merged and state 2 is split" in first
+    assert "states half of 2 and 4 are merged" in second
+    assert "state 8+9 is split: 0.1000 nats" in second

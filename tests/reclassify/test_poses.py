@@ -136,7 +136,7 @@ def test_poses_of_a_fold_come_closer_while_states_are_fitted(particles):
 def one_class(particles):
     images, _, rng = particles
     options = ClassifyOptions(
-        classes="1", iterations=2, limit_resolution=12.0, sharpen_to=0, mask_diameter=110.0
+        classes="1", iterations=2, initial_resolution=12.0, final_resolution=0, mask_diameter=110.0
     )
     return classify(images, np.arange(600), options, rng, start=np.ones((600, 1), np.float32))
 

@@ -24,7 +24,7 @@ from alphacryo4d.voting.options import ReclassifyOptions, ReconstructOptions
 from alphacryo4d.voting.recorded_stage import Recorded
 
 QUICK = ReclassifyOptions(
-    finest=15.0, first_resolution=20.0, reconstruct=False, mask_diameter=100.0
+    final_resolution=15.0, initial_resolution=20.0, reconstruct=False, mask_diameter=100.0
 )
 COUNT = 1600
 
@@ -66,7 +66,7 @@ def test_the_fold_that_left_a_particle_out_agrees(project):
 def test_real_states_are_supported_by_held_out_particles(project):
     folder, _, _ = project
     report = json.loads((folder / "reclassify" / "report.json").read_text())
-    assert report["support"]["states_are_real"]
+    assert report["support"]["states_supported"]
     assert all(entry["supported"] for entry in report["per_state"])
 
 
@@ -104,9 +104,9 @@ def test_homogeneous_particles_have_no_states(tmp_path):
     simulated.write_project(tmp_path, table, rng.integers(1, 4, COUNT), rng)
     run_reclassify(tmp_path, tmp_path / "reclassify", options=QUICK)
     report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
-    assert not report["support"]["states_are_real"]
-    assert "THERE ARE NO STATES" in report["verdict"]
-    assert "THERE ARE NO STATES" in (tmp_path / "reclassify" / "summary.txt").read_text()
+    assert not report["support"]["states_supported"]
+    assert "States are not supported" in report["verdict"]
+    assert "States are not supported" in (tmp_path / "reclassify" / "summary.txt").read_text()
 
 
 def test_noise_has_no_states(tmp_path):
@@ -115,7 +115,7 @@ def test_noise_has_no_states(tmp_path):
     simulated.write_project(tmp_path, table, rng.integers(1, 4, COUNT), rng)
     run_reclassify(tmp_path, tmp_path / "reclassify", options=QUICK)
     report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
-    assert not report["support"]["states_are_real"]
+    assert not report["support"]["states_supported"]
 
 
 @pytest.mark.parametrize(("errors", "real"), [((None, None), False), ((0.02, 0.01), True)])
@@ -126,10 +126,10 @@ def test_wrong_poses_are_no_states(tmp_path, errors, real):
     given = read_particles(table).angles
     seeds = 1 + (given[:, 2] > angles[:, 2]).astype(int)
     simulated.write_project(tmp_path, table, seeds, rng)
-    options = replace(QUICK, angle_error=errors[0], shift_error=errors[1])
+    options = replace(QUICK, angle_sigma=errors[0], shift_sigma=errors[1])
     run_reclassify(tmp_path, tmp_path / "reclassify", options=options)
     report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
-    assert report["support"]["states_are_real"] is real
+    assert report["support"]["states_supported"] is real
 
 
 def test_a_state_that_nobody_needs_is_merged(tmp_path):
@@ -182,7 +182,7 @@ def test_a_state_that_nobody_needs_is_seeded_from_one_that_holds_two(tmp_path):
     run_reclassify(tmp_path, tmp_path / "reclassify", options=QUICK)
     report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
     assert report["states"] == 3
-    assert any("its place went to half of state" in line for line in report["log"])
+    assert any("split-merge EM" in line for line in report["log"])
     found = states_of(tmp_path / "reclassify")
     crossed = np.array(
         [[((found == k) & (truth == t)).sum() for t in (1, 2, 3)] for k in (1, 2, 3)]
@@ -357,11 +357,11 @@ def test_a_rare_composition_keeps_its_particles(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"first_resolution": 0.0}, "--first-resolution"),
-        ({"finest": -1.0}, "--finest-resolution"),
+        ({"initial_resolution": 0.0}, "--initial-resolution"),
+        ({"final_resolution": -1.0}, "--final-resolution"),
         ({"iterations": 0}, "--iterations"),
         ({"components": 0}, "--components"),
-        ({"angle_error": 1.0}, "give both"),
+        ({"angle_sigma": 1.0}, "give both"),
         ({"write_poses": True, "refine_poses": False}, "--no-refine-poses"),
     ],
 )

@@ -19,8 +19,10 @@ from alphacryo4d.resample.components_stage import run_components
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.steps_stage import run_classify
 
-QUICK = ClassifyOptions(components=3, component_iterations=4, finer_iterations=2)
-CLASSES = ClassifyOptions(classes="4", components=4, component_iterations=5, finer_iterations=2)
+QUICK = ClassifyOptions(components=3, component_iterations=4, final_component_iterations=2)
+CLASSES = ClassifyOptions(
+    classes="4", components=4, component_iterations=5, final_component_iterations=2
+)
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,7 @@ def write_project(folder, table, states, rng, folds=3, **recorded):
     groups = np.column_stack([np.ones(count, int), rng.permutation(count) % (folds + 1) + 1])
     np.save(resample / "groups.npy", groups.astype(np.int32))
     entry = {"path": str(table), "size": table.stat().st_size}
-    options = {"classify": {"limit_resolution": 25.0}, **recorded}
+    options = {"classify": {"initial_resolution": 25.0}, **recorded}
     record = {"status": "done", "inputs": [entry], "options": options}
     (resample / "job.json").write_text(json.dumps(record))
     record = {"status": "done", "inputs": [entry, {"path": str(resample / "groups.npy")}]}

@@ -43,8 +43,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             components=3,
             component_iterations=4,
             iterations=5,
-            limit_resolution=22.0,
-            sharpen_to=0,
+            initial_resolution=22.0,
+            final_resolution=0,
         ),
     )
     run_landscape(
@@ -144,8 +144,8 @@ def test_the_null_model_is_made_of_all_batches_and_voted_alike(project: Path) ->
     data, null = figures["data"], figures["one_conformation"]
     assert set(data) == set(null)
     assert report_of(folder)["particles"] == report_of(project / "vote")["particles"]
-    assert data["states_are_real"]
-    assert not null["states_are_real"]
+    assert data["states_supported"]
+    assert not null["states_supported"]
     assert null["fold_agreement"] < data["fold_agreement"] - 0.1
     assert null["heldout_agreement"] < data["heldout_agreement"] - 0.1
     for place, said in ((project / "vote", data), (folder, null)):

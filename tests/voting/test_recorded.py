@@ -63,7 +63,9 @@ def project(tmp_path_factory):
 def test_what_a_resampling_records_is_read_back(tmp_path, engine):
     plan = ResamplePlan(
         ResampleOptions(engine=engine, minimum_class_size=7),
-        ClassifyOptions(noise_groups="micrograph", focus_mask=Path("focus.mrc"), sharpen_to=8.0),
+        ClassifyOptions(
+            noise_groups="micrograph", focus_mask=Path("focus.mrc"), final_resolution=8.0
+        ),
         RelionOptions(symmetry="D7", mask=Path("/masks/solvent.mrc")),
         seed=0,
     )

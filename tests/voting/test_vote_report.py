@@ -78,10 +78,10 @@ def test_the_null_model_stands_beside_the_data():
     add_support(report, support([0.3, 0.2]))
     add_null(report, null)
     lines = summary(report).splitlines()
-    kept = next(line for line in lines if line.startswith("share of particles kept"))
+    kept = next(line for line in lines if line.startswith("fraction of particles kept"))
     sides = report["null"]["data"], report["null"]["one_conformation"]
     assert [float(word) for word in kept.split()[-2:]] == [
         round(side["share_kept"], 3) for side in sides
     ]
-    gain = next(line for line in lines if line.startswith("gain of left-out particles"))
+    gain = next(line for line in lines if line.startswith("held-out gain"))
     assert gain.split()[-2:] == ["0.500", "-"]

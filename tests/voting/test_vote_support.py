@@ -22,7 +22,7 @@ def vote(folder, truth, snr, **more):
     table, _ = simulated.simulate(folder, truth, snr, rng)
     resample, landscape = folder / "resample", folder / "landscape"
     classify = ClassifyOptions(
-        classes="4", iterations=8, limit_resolution=20.0, components=4, mask_diameter=100.0
+        classes="4", iterations=8, initial_resolution=20.0, components=4, mask_diameter=100.0
     )
     run_resample(table, resample, options=ResampleOptions(), classify=classify)
     assignments = np.load(resample / "assignments.npy")
@@ -47,7 +47,7 @@ def vote(folder, truth, snr, **more):
 def test_real_states_are_supported(tmp_path):
     truth = np.random.default_rng(1).integers(0, 2, COUNT)
     report = vote(tmp_path, truth, 0.3)
-    assert report["support"]["states_are_real"]
+    assert report["support"]["states_supported"]
     assert [entry["supported"] for entry in report["per_state"]] == [True, True]
     assert report["heldout_agreement"] > report["heldout_chance"] + 0.2
     assert (tmp_path / "vote" / "class001_half1_unfil.mrc").is_file()
@@ -56,6 +56,6 @@ def test_real_states_are_supported(tmp_path):
 @pytest.mark.parametrize("snr", [0.3, 1e-8])
 def test_one_conformer_and_noise_have_no_states(tmp_path, snr):
     report = vote(tmp_path, np.zeros(COUNT, int), snr, reconstruct=False)
-    assert not report["support"]["states_are_real"]
-    assert "THERE ARE NO STATES" in report["verdict"]
-    assert "THERE ARE NO STATES" in (tmp_path / "vote" / "summary.txt").read_text()
+    assert not report["support"]["states_supported"]
+    assert "States are not supported" in report["verdict"]
+    assert "States are not supported" in (tmp_path / "vote" / "summary.txt").read_text()

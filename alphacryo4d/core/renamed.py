@@ -1,0 +1,54 @@
+"""Options that had other names: what a ``job.json`` of before says, in the names of today."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FORMER = {
+    "classify": {
+        "limit_resolution": "initial_resolution",
+        "sharpen_to": "final_resolution",
+        "settle_iterations": "iterations_after_pca",
+        "finer_iterations": "final_component_iterations",
+        "minimum_share": "minimum_occupancy",
+        "seeds": "initialisation",
+    },
+    "reclassify": {
+        "finest": "final_resolution",
+        "first_resolution": "initial_resolution",
+        "stable": "converged",
+        "reseed": "split_merge",
+        "angle_error": "angle_sigma",
+        "shift_error": "shift_sigma",
+    },
+}
+"""Part of the options: former name to present name."""
+
+FORMER_VALUES: dict[tuple[str, str], str] = {("initialisation", "components"): "pca"}
+"""Name of an option and its former value: the present value."""
+
+
+def with_present_names(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a record by their present names.
+
+    Parameters
+    ----------
+    options : dict
+        The ``options`` of a ``job.json``: parts such as ``classify``, each with its options.
+
+    Returns
+    -------
+    dict
+        The same; what has no former name is untouched.
+    """
+    renamed: dict[str, Any] = dict(options)
+    for part, names in FORMER.items():
+        values = renamed.get(part)
+        if not isinstance(values, dict):
+            continue
+        present: dict[str, Any] = {names.get(name, name): value for name, value in values.items()}
+        renamed[part] = {
+            name: FORMER_VALUES.get((name, value), value) if isinstance(value, str) else value
+            for name, value in present.items()
+        }
+    return renamed
