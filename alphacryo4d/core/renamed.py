@@ -46,9 +46,10 @@ def with_present_names(options: dict[str, Any]) -> dict[str, Any]:
         values = renamed.get(part)
         if not isinstance(values, dict):
             continue
-        present: dict[str, Any] = {names.get(name, name): value for name, value in values.items()}
-        renamed[part] = {
-            name: FORMER_VALUES.get((name, value), value) if isinstance(value, str) else value
-            for name, value in present.items()
-        }
+        present: dict[str, Any] = {}
+        for name, value in values.items():
+            now = str(names.get(name, name))
+            former = isinstance(value, str) and (now, value) in FORMER_VALUES
+            present[now] = FORMER_VALUES[now, value] if former else value
+        renamed[part] = present
     return renamed

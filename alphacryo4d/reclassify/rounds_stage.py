@@ -328,9 +328,7 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
         )
         log += found.log
         if support.gain <= floor:
-            log_line(
-                log, f"round {turn}: held-out likelihood no longer rises; the round before stays"
-            )
+            log_line(log, f"round {turn}: held-out gain no larger; the round before stays")
             break
         if best is not None and changed > max(before, options.converged):
             log_line(
@@ -376,9 +374,7 @@ def as_assignments(setting: Setting, found: Round, count: int) -> tuple[Array, A
     return assignments, volume_states, (own + found.heldout).astype(np.int32)
 
 
-def elect(
-    setting: Setting, found: Round, count: int, votes: Array
-) -> tuple[VoteResult, VoteResult]:
+def elect(setting: Setting, found: Round, count: int, votes: Array) -> tuple[VoteResult, ...]:
     """Votes (P, K) of one round, and the result before and after the held-out folds are asked."""
     assignments, volume_states, _ = as_assignments(setting, found, count)
     needed = votes_needed(setting.options.threshold, setting.folds - 1)

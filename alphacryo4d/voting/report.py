@@ -290,9 +290,7 @@ def add_support(report: dict[str, Any], support: Support | None) -> None:
 
 def verdict(support: Support) -> str:
     """One sentence on whether there are states."""
-    figures = (
-        f"held-out log-likelihood gain per particle: {support.gain:.4f} +- {support.error:.4f} nats"
-    )
+    figures = f"held-out gain per particle {support.gain:.4f} +- {support.error:.4f} nats"
     if not support.real:
         return (
             "States are not supported by held-out particles: these fit the states no better than "

@@ -51,9 +51,9 @@ def test_a_state_that_is_not_needed_is_named_with_the_one_it_merges_with():
     text = summary(report)
     lines = {line.split()[0]: line for line in text.splitlines() if line.strip()[:1].isdigit()}
     assert "0.300 +- 0.010   2" in lines["1"]
-    assert lines["2"].endswith("1  not needed")
-    assert "not needed" not in lines["1"]
-    assert "They can do without state 2 (as one with 1)." in text
+    assert lines["2"].endswith("1  not supported")
+    assert "not supported" not in lines["1"]
+    assert "Not supported: state 2 (as one with 1)." in text
     assert "nats" in text
 
 
