@@ -40,6 +40,7 @@ COMMANDS = {
     ),
     "score": ("assessment.cli", "score", "Precision and recall against the truth."),
     "demo": ("pipeline.cli", "demo", "A known-answer example, start to end."),
+    "report": ("report.cli", "report", "One HTML page of a project, to look at and act on."),
     "check": ("tools.check_cli", "check", "Every fault of an input in one list."),
     "convert": (
         "tools.convert_cli",

@@ -1,0 +1,90 @@
+"""What to do next, as commands to copy; only commands that this program has."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from alphacryo4d.core import files
+
+
+def next_commands(
+    project: Path, found: dict[str, Any], landscape: dict[str, Any] | None, keys: list[str]
+) -> list[dict[str, str]]:
+    """Commands that follow from what one set shows; each with its reason.
+
+    Parameters
+    ----------
+    project : Path
+        Project folder, as it stands in the commands.
+    found : dict
+        The set as the page shows it.
+    landscape : dict, optional
+        The landscape as the page shows it.
+    keys : list of str
+        Folders of all sets.
+    """
+    here = str(project)
+    said: list[tuple[str, list[str]]] = []
+    if files.RECLASSIFY not in keys:
+        said.append(
+            (
+                "Better states: fit states and poses together, from these votes.",
+                ["vote", "reclassify", "--i", here, "--o", f"{here}/{files.RECLASSIFY}"],
+            )
+        )
+    if not found.get("null") and found["key"] == files.VOTE:
+        said.append(
+            (
+                "Is it noise? The same for one simulated conformation.",
+                ["vote", "--i", f"{here}/{files.RESAMPLE}", "--landscape",
+                 f"{here}/{files.LANDSCAPE}", "--o", f"{here}/vote-null", "--null"],
+            )
+        )  # fmt: skip
+    if landscape is not None and landscape.get("stability") is None:
+        said.append(
+            (
+                "Does the embedding hold? Other seeds and perplexities.",
+                ["landscape", "--i", f"{here}/{files.RESAMPLE}",
+                 "--features", f"{here}/{files.DEEPFEATURE}",
+                 "--o", f"{here}/landscape-stability", "--stability"],
+            )
+        )  # fmt: skip
+    folder = f"{here}/{found['key']}"
+    if not any(row.get("local_resolution") for row in found["states"]):
+        said.append(
+            (
+                "Local resolution of every state.",
+                ["vote", "reconstruct", "--i", folder, "--o", f"{folder}-local",
+                 "--local-resolution"],
+            )
+        )  # fmt: skip
+    said.append(
+        (
+            "A resolution to report: refine every state with independent halves.",
+            ["vote", "refine", "--i", folder, "--o", f"{folder}-refine"],
+        )
+    )
+    return [{"why": why, "command": shlex.join(["alphacryo4d", *words])} for why, words in said]
+
+
+def path_command(project: Path) -> str:
+    """Command for another path; its ends are to follow."""
+    here = str(project)
+    words = ["landscape", "--i", f"{here}/{files.RESAMPLE}"]
+    if (project / files.DEEPFEATURE / files.FEATURES_NPY).is_file():
+        words += ["--features", f"{here}/{files.DEEPFEATURE}"]
+    return shlex.join(["alphacryo4d", *words, "--o", f"{here}/landscape-path"])
+
+
+def edit_command(project: Path, key: str) -> str | None:
+    """Command that applies ``edits.json`` to a set; None where this version has none."""
+    from alphacryo4d.voting.options import VoteOptions
+
+    if key != files.VOTE or "edits" not in VoteOptions.__dataclass_fields__:
+        return None
+    here = str(project)
+    words = ["vote", "--i", f"{here}/{files.RESAMPLE}", "--landscape", f"{here}/{files.LANDSCAPE}",
+             "--o", f"{here}/edited", "--edits", "edits.json"]  # fmt: skip
+    return shlex.join(["alphacryo4d", *words])

@@ -1,0 +1,222 @@
+"""The landscape for the page: map of energy, volumes, states, path and what lies along it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import AlphaCryo4DError
+from alphacryo4d.io.star import read_tables
+from alphacryo4d.report.maps import along_path, bytes_of, grey_window, level_of, resized
+from alphacryo4d.report.payload import Payload
+from alphacryo4d.report.project_files import logger, read_columns, read_optional
+from alphacryo4d.report.states import quiet
+
+Array = np.ndarray[Any, Any]
+
+THUMBNAIL = 40
+FRAMES = 21
+"""Maps along the path that the morph goes through."""
+DISPARITY = 0.3
+"""Procrustes disparity between embeddings from which the landscape is called unstable."""
+
+
+def landscape_view(project: Path, payload: Payload, *, box: int) -> dict[str, Any] | None:
+    """Everything about the landscape; None where there is none."""
+    folder = project / files.LANDSCAPE
+    points = read_optional(folder / files.EMBEDDING_NPY, ndim=2)
+    if points is None or points.shape[1] != 2:
+        return None
+    points = np.asarray(points, np.float64)
+    volumes = _volume_columns(project, len(points))
+    table = _tables(folder / files.STATES_STAR).get("states")
+    states = {} if table is None else {name: list(table[name]) for name in table}
+    data: dict[str, Any] = {
+        "points": payload.add("landscape/points", points.astype(np.float32)),
+        "count": len(points),
+        "columns": _columns(folder, volumes, len(points)),
+        "names": volumes.get("names", [f"volume {i + 1}" for i in range(len(points))]),
+        "states": [
+            {
+                "state": int(states["ac4dState"][i]),
+                "x": float(states["ac4dCenterX"][i]),
+                "y": float(states["ac4dCenterY"][i]),
+                "radius": float(states["ac4dRadius"][i]),
+                "energy": float(states["ac4dEnergy"][i]),
+                "error": float(states["ac4dEnergyError"][i]),
+            }
+            for i in range(len(states.get("ac4dState", [])))
+            if "ac4dEnergyError" in states
+        ],
+        "grid": _grid(folder, payload),
+        "path": _path(folder),
+        "stability": _stability(folder),
+    }
+    space = read_optional(folder / "embedding3d.npy", ndim=2)
+    if space is not None and space.shape == (len(points), 3):
+        data["space"] = payload.add("landscape/space", space.astype(np.float32))
+    stack = read_optional(project / files.RESAMPLE / files.VOLUMES_NPY, ndim=4, memory_map=True)
+    if stack is not None and len(stack) == len(points):
+        data["slices"] = _slices(stack, payload)
+        data["morph"] = _morph(stack, points, volumes, data, payload, box=box)
+    return data
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(read_tables(path))
+    except AlphaCryo4DError as error:
+        logger.warning("%s; the page goes without it", error)
+        return {}
+
+
+def _volume_columns(project: Path, count: int) -> dict[str, Any]:
+    """Columns of ``volumes.star``, if they fit the embedding."""
+    table = _tables(project / files.RESAMPLE / files.VOLUMES_STAR).get("volumes")
+    if table is None or len(table) != count:
+        return {}
+    found: dict[str, Any] = {"names": [str(name) for name in table["ac4dVolumeName"]]}
+    for name, column in (
+        ("particles", "ac4dParticleCount"),
+        ("batch", "ac4dBatch"),
+        ("fold", "ac4dFold"),
+        ("resolution", "rlnEstimatedResolution"),
+        ("voxel_size", "rlnPixelSize"),
+    ):
+        if column in table:
+            found[name] = np.asarray(table[column], np.float64)
+    return found
+
+
+def _columns(folder: Path, volumes: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """What volumes can be coloured by."""
+    sources = [
+        ("State", "category", read_optional(folder / "volume_states.npy", ndim=1)),
+        ("Energy (kT)", "number", read_optional(folder / files.ENERGY_NPY, ndim=1)),
+        ("Error of the energy (kT)", "number", read_optional(folder / files.ENERGY_ERROR_NPY)),
+        ("Particles", "number", volumes.get("particles")),
+        ("Fold", "category", volumes.get("fold")),
+        ("Batch", "category", volumes.get("batch")),
+        ("Resolution (A)", "number", volumes.get("resolution")),
+    ]
+    return [
+        {"title": title, "kind": kind, "values": [float(f"{x:.5g}") for x in values]}
+        for title, kind, values in sources
+        if values is not None and len(values) == count and np.isfinite(values).any()
+    ]
+
+
+def _grid(folder: Path, payload: Payload) -> dict[str, Any] | None:
+    """Energy between the volumes on a grid, from ``landscape.csv``; NaN outside."""
+    table = read_columns(folder / "landscape.csv")
+    if not {"rc1", "rc2", "energy_kt"} <= set(table) or not len(table["rc1"]):
+        return None
+    x, columns = np.unique(table["rc1"], return_inverse=True)
+    y, rows = np.unique(table["rc2"], return_inverse=True)
+    values = np.full((len(y), len(x)), np.nan, np.float32)
+    values[rows, columns] = table["energy_kt"]
+    return {"x": x.round(5), "y": y.round(5), "values": payload.add("landscape/grid", values)}
+
+
+def _path(folder: Path) -> dict[str, Any] | None:
+    """Energy along the path and its barriers; None where no path was asked for."""
+    table = read_columns(folder / "path.csv")
+    if "energy_kt" not in table or len(table["length"]) < 2:
+        return None
+    barriers = read_columns(folder / "barriers.csv")
+    count = len(barriers.get("height_kt", ()))
+    return {
+        **{name: np.asarray(values).round(5) for name, values in table.items()},
+        "barriers": [
+            {
+                "name": str(barriers["barrier"][i]),
+                "x": float(barriers["top_rc1"][i]),
+                "y": float(barriers["top_rc2"][i]),
+                **barrier_words(*(float(barriers[c][i]) for c in _HEIGHTS)),
+            }
+            for i in range(count)
+        ],
+    }
+
+
+_HEIGHTS = ("height_kt", "low_kt", "high_kt")
+
+
+def barrier_words(height: float, low: float, high: float) -> dict[str, Any]:
+    """Figures of a barrier (kT); it is resolved where its interval lies above zero."""
+    known = bool(np.isfinite(low))
+    return {
+        "height": height, "low": low, "high": high, "known": known, "resolved": known and low > 0,
+    }  # fmt: skip
+
+
+def _stability(folder: Path) -> dict[str, Any] | None:
+    table = read_columns(folder / "stability.csv")
+    if "procrustes_disparity" not in table or not len(table["procrustes_disparity"]):
+        return None
+    worst = float(table["procrustes_disparity"].max())
+    return {
+        "variants": len(table["procrustes_disparity"]),
+        "worst_disparity": worst,
+        "kept_neighbours": float(table["kept_neighbours"].mean()),
+        "stable": worst < DISPARITY,
+    }
+
+
+def _slices(stack: Array, payload: Payload) -> dict[str, Any]:
+    """Central slice of every volume, all on one grey scale."""
+    edge = min(THUMBNAIL, stack.shape[-1])
+    images = np.stack([resized(np.asarray(one[len(one) // 2], np.float32), edge) for one in stack])
+    shown = bytes_of(images, *grey_window([images]))
+    return {"edge": edge, "images": payload.add("landscape/slices", shown)}
+
+
+def _morph(
+    stack: Array,
+    points: Array,
+    volumes: dict[str, Any],
+    data: dict[str, Any],
+    payload: Payload,
+    *,
+    box: int,
+) -> dict[str, Any] | None:
+    """Maps along the path, or from state to state where there is no path."""
+    route, kind = _route(data)
+    if route is None:
+        return None
+    along = np.linspace(0, 1, FRAMES)
+    steps = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(route, axis=0), axis=1))])
+    places = np.column_stack([np.interp(along * steps[-1], steps, route[:, i]) for i in (0, 1)])
+    weights = volumes.get("particles", np.ones(len(points)))
+    edge = min(box, stack.shape[-1])
+    found, averaged = along_path(lambda row: stack[row], points, weights, places, box=edge)
+    low = float(min(np.percentile(found, 2), 0.0))
+    high = float(np.percentile(found.max(axis=(1, 2, 3)), 90))
+    images = found[:, edge // 2]
+    voxel = float(np.asarray(volumes.get("voxel_size", [1.0]))[0])
+    return {
+        "kind": kind,
+        "places": places.round(5),
+        "lengths": (along * steps[-1]).round(5),
+        "averaged": averaged.round(1),
+        "box": edge,
+        "voxel_size": voxel * stack.shape[-1] / edge,
+        "range": [low, high],
+        "level": level_of(found[FRAMES // 2]),
+        "volumes": payload.add("morph/volumes", bytes_of(quiet(found), low, high)),
+        "slices": payload.add("morph/slices", bytes_of(images, *grey_window([images]))),
+    }
+
+
+def _route(data: dict[str, Any]) -> tuple[Array | None, str]:
+    path = data["path"]
+    if path is not None and "rc1" in path:
+        return np.column_stack([path["rc1"], path["rc2"]]), "path"
+    if len(data["states"]) >= 2:
+        return np.array([[state["x"], state["y"]] for state in data["states"]]), "states"
+    return None, ""

@@ -1,0 +1,208 @@
+"""Particles for the page: states of every set, confidence, views, defocus, coordinates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import AlphaCryo4DError
+from alphacryo4d.report.maps import bytes_of
+from alphacryo4d.report.payload import Payload
+from alphacryo4d.report.project_files import StateSet, logger, read_optional
+
+Array = np.ndarray[Any, Any]
+
+MOST = 400_000
+"""Particles that travel with the page; of more, an even sample does."""
+_WANTED = (
+    "rlnClassNumber", "ac4dConfidence", "rlnAngleRot", "rlnAngleTilt", "rlnDefocusU",
+    "rlnMicrographName",
+)  # fmt: skip
+ROT_BINS, TILT_BINS, DEFOCUS_BINS, MICROGRAPH_BINS = 36, 18, 12, 24
+
+
+def particles_view(project: Path, sets: list[StateSet], payload: Payload) -> dict[str, Any] | None:
+    """Everything about the particles; None where no set has any."""
+    tables = {found.key: _read(found.folder / files.PARTICLES_STAR) for found in sets}
+    tables = {key: table for key, table in tables.items() if "rlnClassNumber" in table}
+    if not tables:
+        return None
+    count = max(len(table["rlnClassNumber"]) for table in tables.values())
+    tables = {key: t for key, t in tables.items() if len(t["rlnClassNumber"]) == count}
+    rows = np.arange(count) if count <= MOST else np.linspace(0, count - 1, MOST).astype(np.int64)
+    points = coordinates(project, count)
+    data: dict[str, Any] = {
+        "count": count,
+        "shown": len(rows),
+        "rows": payload.add("particles/rows", rows.astype(np.uint32)),
+        "sets": {},
+        "flow": _flow(tables),
+    }
+    if points is not None:
+        places, source = points
+        data["points"] = payload.add("particles/points", places[rows].astype(np.float32))
+        data["source"] = source
+    heldout = _heldout_states(project, count)
+    for found in sets:
+        if found.key in tables:
+            agreed = _agrees(found, tables[found.key]["rlnClassNumber"], heldout, count)
+            data["sets"][found.key] = _one_set(found.key, tables[found.key], agreed, rows, payload)
+    return data
+
+
+def _read(path: Path) -> dict[str, Array]:
+    from alphacryo4d.particles.open import open_table
+
+    if not path.is_file():
+        return {}
+    try:
+        table = open_table(path)
+        return table.read([name for name in _WANTED if name in table.columns])
+    except AlphaCryo4DError as error:
+        logger.warning("%s; the page goes without it", error)
+        return {}
+
+
+def coordinates(project: Path, count: int) -> tuple[Array, str] | None:
+    """Where every particle lies (P, 2), and what says so.
+
+    The mean place of the volumes that a particle belongs to, over its folds, on the landscape of
+    the volumes: made of the votes alone, so that every project has it.
+    """
+    embedding = read_optional(project / files.LANDSCAPE / files.EMBEDDING_NPY, ndim=2)
+    volumes = read_optional(project / files.RESAMPLE / files.ASSIGNMENTS_NPY, ndim=2)
+    if embedding is None or volumes is None or len(volumes) != count:
+        return None
+    if embedding.shape[1] != 2 or volumes.max(initial=-1) >= len(embedding):
+        return None
+    total, seen = np.zeros((count, 2)), np.zeros(count)
+    for column in volumes.T:
+        known = column >= 0
+        total[known] += embedding[column[known]]
+        seen += known
+    places = np.full((count, 2), np.nan, np.float32)
+    places[seen > 0] = (total / np.maximum(seen, 1)[:, None])[seen > 0]
+    return places, "mean place of the particle's volumes over the folds"
+
+
+def _heldout_states(project: Path, count: int) -> Array | None:
+    """State (P,) of the votes' volumes that each particle fits best in the fold without it."""
+    best = read_optional(project / files.RESAMPLE / files.HELDOUT_NPY, ndim=1)
+    of_volume = read_optional(project / files.LANDSCAPE / "volume_states.npy", ndim=1)
+    if best is None or of_volume is None or len(best) != count:
+        return None
+    known = (best >= 0) & (best < len(of_volume))
+    states = np.zeros(count, np.int32)
+    states[known] = of_volume[best[known]]
+    return states
+
+
+def _agrees(found: StateSet, states: Array, heldout: Array | None, count: int) -> Array | None:
+    """Whether the fold that left a particle out agrees with its state: 1, 0, or 2 if unknown."""
+    if found.key != files.VOTE:
+        own = read_optional(found.folder / files.HELDOUT_NPY, ndim=1)
+        heldout = None if own is None or len(own) != count else _reclassified(found, own)
+    if heldout is None:
+        return None
+    agreed: Array = (heldout == states).astype(np.uint8)
+    agreed[(states <= 0) | (heldout <= 0)] = 2
+    return agreed
+
+
+def _reclassified(found: StateSet, best: Array) -> Array:
+    """States of a reclassification's volumes, which are numbered state by state in each fold."""
+    count = max(len(found.report.get("per_state", [])), 1)
+    return np.where(best >= 0, best % count + 1, 0)
+
+
+def _one_set(
+    key: str, table: dict[str, Array], agreed: Array | None, rows: Array, payload: Payload
+) -> dict[str, Any]:
+    states = np.clip(table["rlnClassNumber"].astype(np.int64), 0, 255)
+    most = int(states.max(initial=0))
+    data: dict[str, Any] = {
+        "states": payload.add(f"particles/{key}/states", states[rows].astype(np.uint8)),
+        "counts": np.bincount(states, minlength=most + 1),
+    }
+    if "ac4dConfidence" in table:
+        confidence = table["ac4dConfidence"].astype(np.float64)
+        data["confidence"] = payload.add(
+            f"particles/{key}/confidence", bytes_of(confidence[rows], 0, 1)
+        )
+        data["confidence_counts"] = np.histogram(confidence, 20, (0, 1.0001))[0]
+    if agreed is not None:
+        data["agreed"] = payload.add(f"particles/{key}/agreed", agreed[rows])
+        data["agreed_counts"] = counts_of(states, agreed, 3)
+    if {"rlnAngleRot", "rlnAngleTilt"} <= set(table):
+        data["views"] = payload.add(
+            f"particles/{key}/views",
+            views_of(states, table["rlnAngleRot"], table["rlnAngleTilt"], most),
+        )
+        data["view_bins"] = [TILT_BINS, ROT_BINS]
+    if "rlnDefocusU" in table:
+        defocus = table["rlnDefocusU"].astype(np.float64)
+        edges = np.unique(np.quantile(defocus, np.linspace(0, 1, DEFOCUS_BINS + 1)))
+        if len(edges) > 2:
+            bins = np.clip(np.searchsorted(edges, defocus, "right") - 1, 0, len(edges) - 2)
+            data["defocus"] = {"edges": edges.round(0), "counts": counts_of(states, bins)}
+    if "rlnMicrographName" in table:
+        data["micrographs"] = by_micrograph(states, table["rlnMicrographName"])
+    return data
+
+
+def counts_of(states: Array, bins: Array, size: int | None = None) -> Array:
+    """Particles (K+1, bins) of every state, 0 for voted out, in every bin."""
+    size = int(bins.max(initial=0)) + 1 if size is None else size
+    most = int(states.max(initial=0)) + 1
+    flat = np.bincount(states * size + bins.astype(np.int64), minlength=most * size)
+    return flat.reshape(most, size)
+
+
+def views_of(states: Array, rot: Array, tilt: Array, most: int) -> Array:
+    """Particles (K+1, tilt, rot) of every state in bins of equal area of the sphere."""
+    across = np.floor(np.mod(rot.astype(np.float64), 360) / 360 * ROT_BINS).astype(np.int64)
+    height = (1 - np.cos(np.deg2rad(tilt.astype(np.float64)))) / 2
+    down = np.floor(height * TILT_BINS).astype(np.int64)
+    across, down = np.clip(across, 0, ROT_BINS - 1), np.clip(down, 0, TILT_BINS - 1)
+    flat = (states * TILT_BINS + down) * ROT_BINS + across
+    size = (most + 1) * TILT_BINS * ROT_BINS
+    return np.bincount(flat, minlength=size).reshape(-1, TILT_BINS, ROT_BINS).astype(np.uint32)
+
+
+def by_micrograph(states: Array, names: Array) -> dict[str, Any]:
+    """States against micrographs: Cramer's V, the same by chance, and the odd ones.
+
+    Micrographs are few or many; the table holds those that differ most from the whole.
+    """
+    known, numbers = np.unique(names, return_inverse=True)
+    counts = counts_of(states, numbers, len(known)).T.astype(np.float64)
+    total = counts.sum()
+    expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / max(total, 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts = np.where(expected > 0, (counts - expected) ** 2 / expected, 0)
+    used = (counts.sum(axis=0) > 0).sum()
+    degrees = max(min(len(known), used) - 1, 0)
+    cramer = float(np.sqrt(parts.sum() / (total * degrees))) if degrees and total else None
+    chance = float(np.sqrt((len(known) - 1) * (used - 1) / (total * degrees))) if degrees else None
+    odd = np.argsort(-parts.sum(axis=1), kind="stable")[:MICROGRAPH_BINS]
+    return {
+        "count": len(known),
+        "cramer_v": cramer,
+        "cramer_v_by_chance": chance,
+        "odd": [
+            {"name": str(known[i]), "counts": counts[i].astype(int), "chi2": float(parts[i].sum())}
+            for i in odd
+        ],
+    }
+
+
+def _flow(tables: dict[str, dict[str, Array]]) -> dict[str, Any] | None:
+    """From the votes to the reclassification: particles (K+1, K'+1), 0 for voted out."""
+    if not {files.VOTE, files.RECLASSIFY} <= set(tables):
+        return None
+    before = tables[files.VOTE]["rlnClassNumber"].astype(np.int64)
+    after = tables[files.RECLASSIFY]["rlnClassNumber"].astype(np.int64)
+    return {"counts": counts_of(before, after)}

@@ -1,0 +1,125 @@
+"""What a project folder holds, read for the page; whatever is missing is None or empty."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import AlphaCryo4DError, InputError
+from alphacryo4d.core.job import read_job
+
+Array = np.ndarray[Any, Any]
+logger = logging.getLogger(__name__)
+
+NOT_SETS = frozenset((files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE))
+LABELS = {files.VOTE: "Votes", files.RECLASSIFY: "Reclassification"}
+
+
+@dataclass(frozen=True)
+class StateSet:
+    """One answer: particles with states, from votes, a reclassification or a selection.
+
+    Attributes
+    ----------
+    key : str
+        Folder inside the project.
+    label : str
+        What people call it.
+    folder : Path
+    record : dict
+        ``job.json``; empty where there is none.
+    report, reconstruction : dict
+        ``report.json`` and ``reconstruction.json``; empty where they are missing.
+    """
+
+    key: str
+    label: str
+    folder: Path
+    record: dict[str, Any]
+    report: dict[str, Any]
+    reconstruction: dict[str, Any]
+
+    @property
+    def maps(self) -> Path:
+        """Folder of the maps: a reconstruction on its own, or that of the set."""
+        return self.folder
+
+
+def state_sets(project: Path) -> list[StateSet]:
+    """Votes first, then the reclassification, then other folders with particles and states."""
+    folders = [path.parent for path in sorted(project.glob(f"*/{files.PARTICLES_STAR}"))]
+    folders = [path for path in folders if path.name not in NOT_SETS and not path.is_symlink()]
+    known = [project / key for key in LABELS if project / key in folders]
+    return [_state_set(path) for path in [*known, *(f for f in folders if f not in known)]]
+
+
+def _state_set(folder: Path) -> StateSet:
+    return StateSet(
+        folder.name,
+        LABELS.get(folder.name, folder.name),
+        folder,
+        record_of(folder),
+        read_json(folder / "report.json"),
+        read_json(folder / "reconstruction.json"),
+    )
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """``job.json`` of a folder; empty where there is none."""
+    return read_job(folder) or {}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where the file is missing.
+
+    Raises
+    ------
+    InputError
+        The file is no JSON object.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error}); make it again") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: not a JSON object; make it again")
+    return found
+
+
+def read_columns(path: Path) -> dict[str, Array]:
+    """Columns of a CSV file by name; numbers where all are numbers; empty where it is missing."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))
+    if len(rows) < 1:
+        return {}
+    names, body = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
+    return {name: _column([row[i] for row in body]) for i, name in enumerate(names)}
+
+
+def _column(texts: list[str]) -> Array:
+    try:
+        return np.array([float(text) if text else np.nan for text in texts], np.float64)
+    except ValueError:
+        return np.array(texts)
+
+
+def read_optional(path: Path, **kind: Any) -> Array | None:
+    """An array, or None where it is missing; a broken one is named in the log and left out."""
+    if not path.is_file():
+        return None
+    try:
+        return files.load_array(path, **kind)
+    except AlphaCryo4DError as error:
+        logger.warning("%s; the page goes without it", error)
+        return None

@@ -1,0 +1,99 @@
+"""Write the page of a project: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from alphacryo4d import __version__
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.report.advice import edit_command, next_commands, path_command
+from alphacryo4d.report.landscape_view import landscape_view
+from alphacryo4d.report.maps import box_for
+from alphacryo4d.report.page import page_text
+from alphacryo4d.report.particles_view import particles_view
+from alphacryo4d.report.payload import Payload
+from alphacryo4d.report.project_files import StateSet, state_sets
+from alphacryo4d.report.provenance import provenance
+from alphacryo4d.report.states import set_of_states
+from alphacryo4d.report.training_view import training_view
+from alphacryo4d.report.verdict import sentence, signs
+
+logger = logging.getLogger(__name__)
+
+REPORT_HTML = "report.html"
+_IMAGE = 72
+"""Edge of slices and projections (pixels)."""
+
+
+def write_report_page(project: Path, output: Path | None = None) -> Path:
+    """Write ``report.html`` of a project.
+
+    Parameters
+    ----------
+    project : Path
+        Project folder; stages that are missing are left out of the page.
+    output : Path, optional
+        File to write; ``report.html`` in the project by default.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    InputError
+        The folder is no project.
+    """
+    data, payload = project_data(project)
+    path = files.write_text(output or project / REPORT_HTML, page_text(data, payload))
+    logger.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
+    return path
+
+
+def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
+    """What the page shows, and the arrays that go with it."""
+    if not project.is_dir():
+        raise InputError(f"{project}: no such folder")
+    sets = state_sets(project)
+    started = (files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE)
+    if not sets and not any((project / name / files.JOB_JSON).is_file() for name in started):
+        raise InputError(
+            f"{project}: no project folder; name the one that `alphacryo4d run --o` wrote"
+        )
+    payload = Payload()
+    box = box_for(sum(len(found.report.get("per_state", [])) for found in sets) + 24)
+    landscape = landscape_view(project, payload, box=box)
+    training = training_view(project, payload)
+    origin = provenance(project, sets)
+    errors = {one["state"]: one["error"] for one in (landscape or {}).get("states", [])}
+    shown = []
+    for found in sets:
+        one = set_of_states(found, payload, _errors_of(found, errors), image=_IMAGE, box=box)
+        one["sentence"] = sentence(one)
+        one["signs"] = signs(one, landscape, training, origin["missing_inputs"])
+        one["commands"] = next_commands(project, one, landscape, [s.key for s in sets])
+        shown.append(one)
+    data = {
+        "project": project.resolve().name,
+        "folder": str(project),
+        "made": time.strftime("%Y-%m-%d %H:%M"),
+        "version": __version__,
+        "sets": shown,
+        "landscape": landscape,
+        "particles": particles_view(project, sets, payload),
+        "training": training,
+        "provenance": origin,
+        "path_command": path_command(project),
+        "edit_commands": {found.key: edit_command(project, found.key) for found in sets},
+    }
+    return data, payload
+
+
+def _errors_of(found: StateSet, errors: dict[int, float]) -> dict[int, float]:
+    """Errors of energies belong to the states of the landscape, which are those of the votes."""
+    return errors if found.key == files.VOTE else {}

@@ -1,0 +1,183 @@
+"""The page as a file: what stands in it, what it does without, and that nothing gets out of it."""
+
+import base64
+import json
+import re
+import shutil
+import zlib
+
+import numpy as np
+import pytest
+from small_project import write_project
+
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.report.maps import along_path, level_of, resized
+from alphacryo4d.report.payload import Payload, safe_json
+from alphacryo4d.report.stage import project_data, write_report_page
+from alphacryo4d.report.states import merge_tree
+from alphacryo4d.report.verdict import sentence
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return write_project(tmp_path_factory.mktemp("small"))
+
+
+def read_page(path):
+    """Data and arrays of a page."""
+    text = path.read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
+    arrays = {}
+    pattern = r'data-name="([^"]+)" data-kind="(\w+)" data-shape="([\d,]+)">([^<]*)<'
+    for name, kind, shape, packed in re.findall(pattern, text):
+        raw = np.frombuffer(zlib.decompress(base64.b64decode(packed)), kind)
+        arrays[name] = raw.reshape([int(n) for n in shape.split(",")])
+    return data, arrays, text
+
+
+def test_the_page_holds_what_the_files_say(project):
+    data, arrays, _ = read_page(write_report_page(project))
+    report = json.loads((project / "vote" / "report.json").read_text())
+    (votes,) = data["sets"]
+    assert votes["key"] == "vote"
+    assert [s["particles"] for s in votes["states"]] == [
+        s["particles"] for s in report["per_state"]
+    ]
+    assert "3 states, each supported by held-out particles" in votes["sentence"]
+    assert "0.40 \u00b1 0.04 nats" in votes["sentence"]
+    assert "600 of 600 particles kept" in votes["sentence"]
+    embedding = np.load(project / "landscape" / "embedding.npy")
+    assert np.array_equal(arrays[data["landscape"]["points"]], embedding)
+    states = arrays[data["particles"]["sets"]["vote"]["states"]]
+    assert np.array_equal(np.bincount(states)[1:], [s["particles"] for s in votes["states"]])
+    heights = [b["resolved"] for b in data["landscape"]["path"]["barriers"]]
+    assert heights == [True, False]
+    assert arrays[votes["maps"]["volumes"]].shape == (3, 16, 16, 16)
+
+
+def test_nothing_is_fetched_from_anywhere(project):
+    text = write_report_page(project).read_text()
+    assert "connect-src 'none'" in text
+    assert not re.findall(r"<(?:link|img|iframe)[ >]|<script[^>]+src=|@import|url\(", text[:20000])
+
+
+def test_words_of_a_file_cannot_become_markup(tmp_path):
+    project = write_project(tmp_path, name="</script><img/src=x/onerror=alert(1)>", particles=60)
+    data, _, text = read_page(write_report_page(project))
+    assert "<img/src" not in text
+    names = [row["name"] for row in data["particles"]["sets"]["vote"]["micrographs"]["odd"]]
+    assert any(name.startswith("</script><img/src=x") for name in names)
+    assert "</" not in safe_json({"a": "</script>&\u2028"})
+
+
+@pytest.mark.parametrize(
+    "gone", ["deepfeature", "landscape", "vote", "resample/volumes.npy", "landscape/path.csv"]
+)
+def test_the_page_does_without_what_a_project_lacks(project, tmp_path, gone):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    target = copy / gone
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    data, _, _ = read_page(write_report_page(copy))
+    key = gone.split("/")[0]
+    assert (data["training"] is None) == (key == "deepfeature")
+    assert (data["landscape"] is None) == (gone == "landscape")
+    assert bool(data["sets"]) == (gone != "vote")
+
+
+def test_an_old_report_without_later_figures_makes_a_page(project, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    path = copy / "vote" / "report.json"
+    report = json.loads(path.read_text())
+    for name in ("merging_loss", "merging_loss_error", "support", "batches", "heldout_agreement"):
+        del report[name]
+    for entry in report["per_state"]:
+        for name in ("support_gain", "support_error", "supported", "merges_with"):
+            del entry[name]
+    path.write_text(json.dumps(report))
+    data, _, _ = read_page(write_report_page(copy))
+    assert data["sets"][0]["tree"] is None
+    assert "not tested on held-out particles" in data["sets"][0]["sentence"]
+
+
+def test_no_project_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no project folder"):
+        write_report_page(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        write_report_page(tmp_path / "gone")
+
+
+def test_a_broken_report_is_named(project, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    (copy / "vote" / "report.json").write_text("{")
+    with pytest.raises(InputError, match=r"vote/report.json: not valid JSON"):
+        write_report_page(copy)
+
+
+def test_warnings_come_first_and_lost_inputs_are_named(project, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    record = json.loads((copy / "resample" / "job.json").read_text())
+    record["inputs"][0]["path"] = str(tmp_path / "lost.star")
+    (copy / "resample" / "job.json").write_text(json.dumps(record))
+    data, _ = project_data(copy)
+    signs = data["sets"][0]["signs"]
+    levels = [("warn", "off", "good").index(sign["level"]) for sign in signs]
+    assert levels == sorted(levels)
+    inputs = next(sign for sign in signs if sign["title"] == "Inputs still there")
+    assert inputs["level"] == "warn"
+    assert "lost.star" in inputs["text"]
+
+
+def test_a_state_that_is_not_needed_is_named():
+    rows = [{"state": 1, "particles": 9, "supported": True, "support_gain": 1.0,
+             "support_error": 0.1, "merges_with": 2},
+            {"state": 2, "particles": 9, "supported": False}]  # fmt: skip
+    text = sentence({"states": rows, "particles": 20, "voted": 18})
+    assert text.startswith("2 states, 1 of them supported by held-out particles; not needed: 2")
+
+
+def test_merging_the_nearest_states_comes_first():
+    losses = [[None, 0.1, 2.0], [0.1, None, 2.2], [2.0, 2.2, None]]
+    tree = merge_tree({"merging_loss": losses})
+    assert tree[0][:3] == [0, 1, 0.1]
+    assert tree[1][2] == pytest.approx(2.1)
+
+
+def test_a_smaller_box_keeps_the_density_in_its_place():
+    axis = np.arange(32) - 16
+    r = axis[:, None, None] ** 2 + (axis[:, None] - 4) ** 2 + axis**2
+    ball = np.exp(-r / 40)
+    small = resized(ball, 16)
+    assert np.unravel_index(small.argmax(), small.shape) == (8, 10, 8)
+    assert small.max() == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_first_level_lies_between_solvent_and_molecule():
+    rng = np.random.default_rng(0)
+    volume = rng.normal(scale=0.05, size=(16, 16, 16))
+    volume[5:11, 5:11, 5:11] += 1
+    assert 0.2 < level_of(volume) < 0.9
+
+
+def test_maps_along_the_path_go_from_its_first_volumes_to_its_last():
+    points = np.column_stack([np.linspace(0, 10, 21), np.zeros(21)])
+    volumes = np.linspace(0, 1, 21)[:, None, None, None] * np.ones((21, 4, 4, 4))
+    path = np.array([[0.0, 0], [5, 0], [10, 0]])
+    found, averaged = along_path(lambda row: volumes[row], points, np.ones(21), path, box=4)
+    means = found.mean(axis=(1, 2, 3))
+    assert means[0] < 0.25
+    assert means[1] == pytest.approx(0.5, abs=0.01)
+    assert means[2] > 0.75
+    assert (averaged >= 1).all()
+
+
+def test_arrays_keep_their_bytes():
+    payload = Payload()
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    payload.add("x", values)
+    packed = re.search(r">([^<]*)<", payload.elements())[1]
+    raw = np.frombuffer(zlib.decompress(base64.b64decode(packed)), "<f4")
+    assert np.array_equal(raw.reshape(2, 3), values)
