@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.maths.threads import in_ranges, in_tasks
 from alphacryo4d.ml3d.compiled.classes import (
     apply_prior,
     backproject_class,
@@ -24,7 +25,6 @@ from alphacryo4d.ml3d.compiled.classes import (
     significant,
     solve_cells,
 )
-from alphacryo4d.ml3d.compiled.linear import in_ranges, in_tasks
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid, aligned_zeros
 

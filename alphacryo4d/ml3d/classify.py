@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.checkpoint import Checkpoint
 from alphacryo4d.ml3d.classes import Model, Run
-from alphacryo4d.ml3d.compiled.linear import thread_count
 from alphacryo4d.ml3d.components import data_power
 from alphacryo4d.ml3d.expectation import View, expect
 from alphacryo4d.ml3d.focus import without_surroundings

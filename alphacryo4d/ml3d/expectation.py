@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.components import (
     backproject,
     clear_block,
@@ -15,7 +16,6 @@ from alphacryo4d.ml3d.compiled.components import (
     fold_blocks,
 )
 from alphacryo4d.ml3d.compiled.expect import expect_classes
-from alphacryo4d.ml3d.compiled.linear import in_ranges
 from alphacryo4d.ml3d.compiled.loops import FOUR
 from alphacryo4d.ml3d.compiled.vector import whole_vectors
 from alphacryo4d.ml3d.grid import Grid

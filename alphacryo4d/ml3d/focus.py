@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.classes import subtract_reference
-from alphacryo4d.ml3d.compiled.linear import in_ranges
 from alphacryo4d.ml3d.components import data_power, solve_mean
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid, resize_cubes

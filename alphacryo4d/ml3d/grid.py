@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
+from alphacryo4d.maths.threads import in_ranges, in_tasks
 from alphacryo4d.ml3d.compiled.basic import columns_inward
 from alphacryo4d.ml3d.compiled.fourier import (
     lines_back,
@@ -28,8 +29,6 @@ from alphacryo4d.ml3d.compiled.fourier import (
 from alphacryo4d.ml3d.compiled.linear import (
     apply_voxel_matrices,
     apply_weights,
-    in_ranges,
-    in_tasks,
     invert_precision,
 )
 from alphacryo4d.ml3d.compiled.loops import FOUR

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.ml3d.compiled.linear import thread_count
+from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.components import data_power, solve_mean
 from alphacryo4d.ml3d.expectation import View, expect
 from alphacryo4d.ml3d.grid import Grid

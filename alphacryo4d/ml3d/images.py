@@ -18,7 +18,8 @@ import scipy.fft
 from alphacryo4d.core.errors import InputError, ResourceError
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.symmetry import symmetry_rotations
-from alphacryo4d.ml3d.compiled.linear import in_ranges, take_samples, thread_count
+from alphacryo4d.maths.threads import in_ranges, thread_count
+from alphacryo4d.ml3d.compiled.linear import take_samples
 
 Array = np.ndarray[Any, Any]
 _BLOCK = 1024

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.latent import posterior_moments
-from alphacryo4d.ml3d.compiled.linear import in_ranges
 from alphacryo4d.ml3d.compiled.vector import whole_vectors
 from alphacryo4d.ml3d.expectation import View, component_products
 from alphacryo4d.ml3d.grid import Grid

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.latent import marginal_features, mixture_sums, scatter_sums
-from alphacryo4d.ml3d.compiled.linear import in_ranges
 from alphacryo4d.ml3d.compiled.vector import whole_vectors
 
 Array = np.ndarray[Any, Any]

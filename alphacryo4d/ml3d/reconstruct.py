@@ -12,9 +12,9 @@ import numpy as np
 import scipy.fft
 
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.compiled.classes import backproject_class, cell_weights, fold_class
 from alphacryo4d.ml3d.compiled.final import divide_by_weights
-from alphacryo4d.ml3d.compiled.linear import thread_count
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid, aligned_zeros
 from alphacryo4d.ml3d.images import PreparedImages

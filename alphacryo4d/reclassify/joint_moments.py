@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.ml3d.compiled.linear import in_ranges
+from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.expectation import View, component_products
 from alphacryo4d.reclassify.pose_scatter import PoseMoments, pose_derivatives, pose_variance
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from alphacryo4d.ml3d.compiled.linear import thread_count
+from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.expectation import View, component_products
 from alphacryo4d.ml3d.grid import Grid, resize_cubes
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution

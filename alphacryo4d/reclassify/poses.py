@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.ml3d.compiled.linear import in_ranges
+from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.images import PreparedImages
 
 Array = np.ndarray[Any, Any]

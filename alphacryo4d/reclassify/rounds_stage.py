@@ -10,7 +10,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.job import Deadline, Job
 from alphacryo4d.core.progress import show_progress
-from alphacryo4d.ml3d.compiled.linear import thread_count
+from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.reclassify.changing import (
     SplitGain,

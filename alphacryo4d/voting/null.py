@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.classify import classify, expectation
-from alphacryo4d.ml3d.compiled.linear import thread_count
 from alphacryo4d.ml3d.components import data_power, solve_mean
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid, resize_cubes
