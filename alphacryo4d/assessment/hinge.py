@@ -14,9 +14,9 @@ import numpy as np
 from alphacryo4d.assessment.conformers import Atoms, center_together
 from alphacryo4d.assessment.imaging import Array, FloatArray
 from alphacryo4d.core.errors import UsageError
+from alphacryo4d.maths.rotations import rotation_matrices
 
 RESIDUE_ELECTRONS = 59.0
-RESIDUE_DALTON = 110.0
 HELIX_RADIUS, HELIX_RISE, HELIX_TURN = 2.3, 1.5, np.deg2rad(100.0)
 HELIX_SPACING = 10.0
 
@@ -62,13 +62,8 @@ def helix_bundle(
 
 
 def _about_axis(axis: Sequence[float], degrees: float) -> FloatArray:
-    """Rotation matrix for column vectors, by Rodrigues' formula."""
-    x, y, z = np.asarray(axis, np.float64) / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    angle = np.deg2rad(degrees)
-    return np.asarray(
-        np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross, np.float64
-    )
+    """Rotation matrix for column vectors."""
+    return rotation_matrices(degrees * np.asarray(axis, np.float64) / np.linalg.norm(axis))
 
 
 def _atoms(*parts: Array) -> Atoms:
@@ -163,11 +158,6 @@ MOLECULES: dict[str, tuple[Callable[[int], list[Atoms]], int]] = {
     "rigid": (rigid_conformers, 1),
 }
 """Name: function, number of states."""
-
-
-def molecule_mass(atoms: Atoms) -> float:
-    """Mass in kDa."""
-    return float(len(atoms.weights) * RESIDUE_DALTON / 1000)
 
 
 def make_molecule(name: str, states: int | None = None) -> list[Atoms]:

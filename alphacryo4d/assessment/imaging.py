@@ -10,57 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alphacryo4d.maths.rotations import euler_angles, euler_matrices, rotation_matrices
+
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
-
-
-def rotation_matrices(angles: Array) -> FloatArray:
-    """Rotation matrices of RELION's Euler angles (its ``Euler_angles2matrix``).
-
-    Parameters
-    ----------
-    angles : (P, 3) array
-        rot, tilt, psi in degrees.
-
-    Returns
-    -------
-    (P, 3, 3) array
-        Rows map the frame of the volume (x, y, z) to the frame of the image.
-    """
-    radians = np.deg2rad(np.asarray(angles, np.float64)).reshape(-1, 3)
-    ca, cb, cg = np.cos(radians).T
-    sa, sb, sg = np.sin(radians).T
-    rows = [
-        [cg * cb * ca - sg * sa, cg * cb * sa + sg * ca, -cg * sb],
-        [-sg * cb * ca - cg * sa, -sg * cb * sa + cg * ca, sg * sb],
-        [sb * ca, sb * sa, cb],
-    ]
-    return np.ascontiguousarray(np.moveaxis(np.array(rows), 2, 0), np.float64)
-
-
-def euler_angles(matrices: Array) -> FloatArray:
-    """Inverse of :func:`rotation_matrices`; rot is 0 where tilt is 0 or 180 degrees.
-
-    Parameters
-    ----------
-    matrices : (P, 3, 3) array
-        Rotation matrices.
-
-    Returns
-    -------
-    (P, 3) array
-        rot, tilt, psi in degrees, tilt within 0 and 180.
-    """
-    a = np.asarray(matrices, np.float64)
-    sine = np.hypot(a[:, 2, 0], a[:, 2, 1])
-    tilt = np.arctan2(sine, a[:, 2, 2])
-    rot = np.arctan2(a[:, 2, 1], a[:, 2, 0])
-    psi = np.arctan2(a[:, 1, 2], -a[:, 0, 2])
-    pole = sine < 1e-9
-    sign = np.where(a[:, 2, 2] > 0, 1.0, -1.0)
-    rot = np.where(pole, 0.0, rot)
-    psi = np.where(pole, np.arctan2(-sign * a[:, 1, 0], sign * a[:, 0, 0]), psi)
-    return np.asarray(np.rad2deg(np.stack([rot, tilt, psi], axis=1)), np.float64)
 
 
 def random_rotations(rng: np.random.Generator, count: int) -> FloatArray:
@@ -88,10 +41,8 @@ def perturb_rotations(angles: Array, deviation: float, rng: np.random.Generator)
     (P, 3) array
         rot, tilt, psi in degrees.
     """
-    from scipy.spatial.transform import Rotation
-
-    vectors = np.deg2rad(rng.normal(0.0, deviation, (len(angles), 3)))
-    turned: Array = Rotation.from_rotvec(vectors).as_matrix() @ rotation_matrices(angles)
+    vectors = rng.normal(0.0, deviation, (len(angles), 3))
+    turned = rotation_matrices(vectors) @ euler_matrices(angles)
     return euler_angles(turned)
 
 

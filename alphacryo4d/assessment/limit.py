@@ -20,10 +20,10 @@ from alphacryo4d.assessment.imaging import (
     Array,
     FloatArray,
     contrast_transfer,
-    rotation_matrices,
 )
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.maths.rotations import euler_matrices
 
 CHUNK = 128
 
@@ -190,7 +190,7 @@ def _compare(
     spectra = fft.rfft2(np.asarray(images, np.float64), workers=1)[:, used]
     offset = table.box // 2 * table.pixel_size - table.shifts[rows]
     spectra *= np.exp(2j * np.pi * (offset @ frequency.T))
-    points = (plane @ rotation_matrices(table.angles[rows])[:, :2, :]).reshape(-1, 3)
+    points = (plane @ euler_matrices(table.angles[rows])[:, :2, :]).reshape(-1, 3)
     slices = _trilinear(points, radius) @ columns
     slices = slices.reshape(count, samples, -1).view(np.complex64)
     transfer = contrast_transfer(

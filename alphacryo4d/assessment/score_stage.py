@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from alphacryo4d.assessment.conformers_stage import load_conformers
 from alphacryo4d.assessment.imaging import Array
@@ -24,6 +23,7 @@ from alphacryo4d.assessment.score import (
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import load_array, save_array
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.maths.rotations import euler_matrices, rotation_vectors
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
 
@@ -138,10 +138,8 @@ def pose_errors(table: Path, truth: Path) -> dict[str, float]:
         raise InputError(
             f"{truth}: has shape {true.shape}, but ({len(particles)}, 5) is needed for {table}"
         )
-    given, right = (
-        Rotation.from_euler("ZYZ", a, degrees=True) for a in (particles.angles, true[:, :3])
-    )
-    apart = (given * right.inv()).as_rotvec(degrees=True)
+    given, right = euler_matrices(particles.angles), euler_matrices(true[:, :3])
+    apart = rotation_vectors(given.transpose(0, 2, 1) @ right)
     return {
         "degrees": float(np.sqrt(np.square(apart).mean())),
         "angstrom": float(np.sqrt(np.square(particles.shifts - true[:, 3:]).mean())),

@@ -22,10 +22,10 @@ from alphacryo4d.assessment.imaging import (
     frequencies,
     perturb_rotations,
     random_rotations,
-    rotation_matrices,
 )
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.core.errors import UsageError
+from alphacryo4d.maths.rotations import euler_matrices
 
 ACCURACY = 1e-6
 
@@ -186,7 +186,7 @@ def project(
         Images; the sum of the pixels is the sum of the weights (without contrast transfer).
         The Nyquist row and column, whose sign is not defined, are zero.
     """
-    rotations = rotation_matrices(angles)
+    rotations = euler_matrices(angles)
     offsets = np.asarray(shifts, np.float64)
     ky, kx = frequencies(box, pixel_size)
     if isinstance(conformer, Atoms):

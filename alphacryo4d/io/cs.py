@@ -26,7 +26,7 @@ from alphacryo4d.core.files import PARTICLES_CS, atomic_path
 from alphacryo4d.io.star import SIGN_COLUMN, UID_COLUMN, ParticleTable, choose_particles
 from alphacryo4d.io.tables.scan import scan
 from alphacryo4d.io.tables.small import quote
-from alphacryo4d.maths.rotations import euler_angles
+from alphacryo4d.maths.rotations import cryosparc_angles
 
 Array = np.ndarray[Any, Any]
 
@@ -306,7 +306,7 @@ def _star_columns(path: Path, part: Array, group: Array) -> dict[str, list[str]]
     if {"alignments3D/pose", "alignments3D/shift"} <= fields:
         size = "alignments3D/psize_A" if "alignments3D/psize_A" in fields else "blob/psize_A"
         shifts = part["alignments3D/shift"].astype(np.float64) * part[size][:, None]
-        angles = euler_angles(part["alignments3D/pose"])
+        angles = cryosparc_angles(part["alignments3D/pose"])
         bad = ~(np.isfinite(angles).all(axis=1) & np.isfinite(shifts).all(axis=1))
         if bad.any():
             uid = part["uid"][int(np.argmax(bad))]

@@ -12,7 +12,6 @@ import numpy as np
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import (
     ASSIGNMENTS_NPY,
-    DEEPFEATURE,
     FEATURES_NPY,
     VOLUMES_NPY,
     VOLUMES_STAR,
@@ -220,9 +219,3 @@ def _read_numbers(path: Path) -> Array:
         return np.loadtxt(path, dtype=np.float64)
     except ValueError as error:
         raise InputError(f"{path}: not a table of numbers ({error})") from error
-
-
-def features_beside(resample: Path) -> Path | None:
-    """``deepfeature`` beside a ``resample`` folder, where it holds features."""
-    folder = resample.resolve().parent / DEEPFEATURE
-    return folder if (folder / FEATURES_NPY).is_file() else None

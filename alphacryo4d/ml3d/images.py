@@ -17,37 +17,13 @@ import scipy.fft
 
 from alphacryo4d.core.errors import InputError, ResourceError
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.maths.rotations import euler_matrices
 from alphacryo4d.maths.symmetry import symmetry_rotations
 from alphacryo4d.maths.threads import in_ranges, thread_count
 from alphacryo4d.ml3d.compiled.linear import take_samples
 
 Array = np.ndarray[Any, Any]
 _BLOCK = 1024
-
-
-def euler_matrices(angles: Array) -> Array:
-    """Rotation matrices of RELION's rot, tilt, psi (rows map the volume to the image frame).
-
-    Parameters
-    ----------
-    angles : (P, 3) array
-        rot, tilt, psi in degrees (ZYZ).
-
-    Returns
-    -------
-    (P, 3, 3) float64 array
-        As ``Euler_angles2matrix`` of RELION.
-    """
-    radians = np.deg2rad(np.asarray(angles, dtype=np.float64))
-    ca, cb, cg = np.cos(radians).T
-    sa, sb, sg = np.sin(radians).T
-    cc, cs, sc, ss = cb * ca, cb * sa, sb * ca, sb * sa
-    rows = [
-        [cg * cc - sg * sa, cg * cs + sg * ca, -cg * sb],
-        [-sg * cc - cg * sa, -sg * cs + cg * ca, sg * sb],
-        [sc, ss, cb],
-    ]
-    return np.moveaxis(np.array(rows), 2, 0)
 
 
 def half_plane(box: int, radius: int) -> tuple[Array, Array, Array]:

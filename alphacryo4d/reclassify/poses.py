@@ -7,23 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.maths.rotations import rotation_matrices, rotation_vectors
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.images import PreparedImages
 
 Array = np.ndarray[Any, Any]
-
-
-def rotation_matrices(vectors: Array) -> Array:
-    """Rotation matrices (n, 3, 3) of rotation vectors (n, 3) in degrees (Rodrigues)."""
-    radians = np.deg2rad(vectors)
-    angle = np.linalg.norm(radians, axis=1)
-    axis = radians / np.maximum(angle, 1e-12)[:, None]
-    cross = np.zeros((len(vectors), 3, 3))
-    cross[:, [2, 0, 1], [1, 2, 0]] = axis
-    cross[:, [1, 2, 0], [2, 0, 1]] = -axis
-    sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
-    matrices: Array = np.eye(3) + sine * cross + (1 - cosine) * cross @ cross
-    return matrices
 
 
 def _turned(matrices: Array, rotations: Array) -> Array:
@@ -132,14 +120,6 @@ class MovingPoses:
             self.images.data[some] = _shifted(self.images, self.images.data[some], slide[begin:end])
 
         in_ranges(work, len(rows), max(1, len(rows) // 512), self.workers)
-
-
-def rotation_vectors(matrices: Array) -> Array:
-    """Rotation vectors (n, 3) in degrees of rotation matrices (n, 3, 3)."""
-    from scipy.spatial.transform import Rotation
-
-    vectors: Array = Rotation.from_matrix(matrices).as_rotvec(degrees=True)
-    return vectors
 
 
 def _frames(rows: Array) -> Array:

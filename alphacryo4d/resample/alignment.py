@@ -15,6 +15,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.maths.rotations import rotation_matrices
 from alphacryo4d.resample.align_options import AlignOptions as AlignOptions
 from alphacryo4d.resample.motion import (
     IDENTITY,
@@ -22,7 +23,6 @@ from alphacryo4d.resample.motion import (
     apply_motion,
     background,
     mirror,
-    rotation_matrix,
     rotations,
 )
 from alphacryo4d.resample.volumes import fourier_resize
@@ -122,7 +122,7 @@ class Comparison:
         sums = self._sums(coefficients, motion)
         for _ in range(steps):
             change = _step(sums, damping)
-            new = Motion(rotation_matrix(change[:3]), change[3:]).after(motion)
+            new = Motion(rotation_matrices(np.rad2deg(change[:3])), change[3:]).after(motion)
             new_sums = self._sums(coefficients, new)
             if _correlation(new_sums) <= _correlation(sums):
                 damping = max(damping, 1e-3) * 20

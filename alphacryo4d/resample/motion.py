@@ -53,17 +53,6 @@ class Motion:
 IDENTITY = Motion(np.eye(3), np.zeros(3))
 
 
-def rotation_matrix(vector: Array) -> Array:
-    """Rotation about a vector by its length in radians (Rodrigues)."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = np.asarray(vector, np.float64) / angle
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    matrix: Array = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
-    return matrix
-
-
 def rotations(count: int) -> Array:
     """Rotations that cover SO(3) evenly (super-Fibonacci spirals; Alexa, CVPR 2022).
 
@@ -129,27 +118,3 @@ def mirror(volume: Array) -> Array:
     flipped = volume[::-1, ::-1, ::-1]
     even = [1 - size % 2 for size in volume.shape]
     return np.roll(flipped, even, axis=(0, 1, 2))
-
-
-def repad(volume: Array, box: int) -> Array:
-    """Crop or pad in real space: the same voxel size, another field of view.
-
-    Parameters
-    ----------
-    volume : (n, n, n) array
-        Density.
-    box : int
-        New number of voxels along an edge; voxels that are new hold 0.
-
-    Returns
-    -------
-    (box, box, box) float32 array
-        The origin stays at N//2.
-    """
-    n = volume.shape[0]
-    result = np.zeros((box,) * 3, np.float32)
-    small = min(n, box)
-    source, target = n // 2 - small // 2, box // 2 - small // 2
-    inside, place = slice(source, source + small), slice(target, target + small)
-    result[place, place, place] = volume[inside, inside, inside]
-    return result

@@ -14,7 +14,7 @@ from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.io.cs import add_passthrough, match_uids, read_cs, write_cs, write_star_of_cs
 from alphacryo4d.io.mrc import read_header
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, UID_COLUMN, ParticleTable
-from alphacryo4d.maths.rotations import rotation_vectors
+from alphacryo4d.maths.rotations import cryosparc_vectors
 from alphacryo4d.particles.limits import refuse_unmodelled
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles, stack_file
@@ -206,7 +206,7 @@ def cs_of_star(path: Path, **given: float | None) -> Array:
         split = np.arange(len(particles)) % 2 if subset is None else subset - 1
         result["alignments3D/split"] = split
         result["alignments3D/shift"] = particles.shifts / optics["pixel_size"][group][:, None]
-        result["alignments3D/pose"] = rotation_vectors(particles.angles)
+        result["alignments3D/pose"] = cryosparc_vectors(particles.angles)
         result["alignments3D/psize_A"] = optics["pixel_size"][group]
         result["alignments3D/class"] = np.maximum(classes - 1, 0)
         for name, value in _START_VALUES.items():

@@ -100,12 +100,10 @@ def write_refined_poses(
     path : Path
         STAR file to write.
     """
-    from alphacryo4d.maths.rotations import euler_angles
-    from alphacryo4d.ml3d.images import euler_matrices
-    from alphacryo4d.reclassify.poses import rotation_matrices, rotation_vectors
+    from alphacryo4d.maths.rotations import euler_angles, euler_matrices, rotation_matrices
 
     turned = rotation_matrices(rotations) @ euler_matrices(particles.angles)
-    angles = euler_angles(np.deg2rad(rotation_vectors(turned.transpose(0, 2, 1))))
+    angles = euler_angles(turned)
     moved = particles.shifts + shifts
     names: tuple[str, ...] = ORIGINS
     if ORIGINS[0] not in particles.table.columns and OLD_ORIGINS[0] in particles.table.columns:

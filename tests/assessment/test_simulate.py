@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alphacryo4d.assessment.conformers import Atoms, DensityMap
-from alphacryo4d.assessment.imaging import contrast_transfer, random_rotations, rotation_matrices
+from alphacryo4d.assessment.imaging import contrast_transfer, random_rotations
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.simulate import (
     add_noise,
@@ -16,6 +16,7 @@ from alphacryo4d.assessment.simulate import (
 )
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.io.mrc import open_stack, write_volume
+from alphacryo4d.maths.rotations import euler_matrices
 
 BOX, PIXEL = 32, 2.5
 
@@ -34,7 +35,7 @@ def direct_image(atoms, angles, shift, defocus, sigma):
     """One image by summing over atoms and frequencies, in float64."""
     frequency = np.fft.fftfreq(BOX, PIXEL)
     ky, kx = np.meshgrid(frequency, frequency, indexing="ij")
-    at = atoms.positions @ rotation_matrices(angles)[0, :2].T - shift + BOX // 2 * PIXEL
+    at = atoms.positions @ euler_matrices(angles)[0, :2].T - shift + BOX // 2 * PIXEL
     phase = ky[..., None] * at[:, 1] + kx[..., None] * at[:, 0]
     spectrum = np.exp(-2j * np.pi * phase) @ atoms.weights
     spectrum *= np.exp(-2 * np.pi**2 * sigma**2 * (kx**2 + ky**2))

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from alphacryo4d.assessment.cli import score, simulate
 from alphacryo4d.assessment.conformers_stage import find_conformers, read_conformers
-from alphacryo4d.assessment.hinge import MOLECULES, make_molecule, molecule_mass
+from alphacryo4d.assessment.hinge import MOLECULES, make_molecule
 from alphacryo4d.assessment.options import ReferenceOptions, SimulateOptions
 from alphacryo4d.assessment.score_stage import make_reference, read_labels, run_score
 from alphacryo4d.assessment.simulate import project
@@ -326,7 +326,7 @@ def test_volume_scores_come_from_the_assignments(data):
 def test_built_in_molecules_are_of_protein_size_and_fit_the_demo_box(name):
     conformers = make_molecule(name)
     assert len(conformers) == MOLECULES[name][1]
-    assert all(250 < molecule_mass(atoms) < 500 for atoms in conformers)
+    assert all(250 < len(atoms.positions) * 0.110 < 500 for atoms in conformers)  # kDa
     assert all(atoms.radius < 100 for atoms in conformers)
 
 

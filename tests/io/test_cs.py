@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.cs import add_passthrough, read_cs, write_cs, write_cs_rows, write_cs_states
 from alphacryo4d.io.mrc import read_volume, write_stack
-from alphacryo4d.maths.rotations import euler_angles, rotation_vectors
+from alphacryo4d.maths.rotations import cryosparc_angles, cryosparc_vectors
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.tools.check import find_faults
@@ -45,10 +45,10 @@ ANGLE = st.floats(-180, 180)
 def test_a_rotation_vector_turns_like_the_transpose_of_relions_matrix(
     rot: float, tilt: float, psi: float
 ) -> None:
-    vector = rotation_vectors(np.array([[rot, tilt, psi]]))[0]
+    vector = cryosparc_vectors(np.array([[rot, tilt, psi]]))[0]
     theirs = Rotation.from_rotvec(vector).as_matrix()
     np.testing.assert_allclose(theirs.T, relion_matrix(rot, tilt, psi), atol=1e-9)
-    again = euler_angles(vector[None])[0]
+    again = cryosparc_angles(vector[None])[0]
     np.testing.assert_allclose(relion_matrix(*again), theirs.T, atol=1e-7)
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.maths.rotations import euler_matrices
 from alphacryo4d.ml3d.images import (
     PreparedImages,
     electron_wavelength,
-    euler_matrices,
     prepare_images,
 )
 

@@ -3,7 +3,8 @@ import pytest
 from blobs import make_blobs, random_states, transform_of
 
 from alphacryo4d.core.errors import InputError, ResourceError
-from alphacryo4d.ml3d.images import euler_matrices, half_plane, viewing_order
+from alphacryo4d.maths.rotations import euler_matrices
+from alphacryo4d.ml3d.images import half_plane, viewing_order
 
 
 def test_samples_are_the_slice_of_the_volume_times_the_ctf():

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.io.mrc import read_volume, write_volume
-from alphacryo4d.ml3d.images import euler_matrices
+from alphacryo4d.maths.rotations import euler_matrices
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.mrc import read_volume, write_volume
+from alphacryo4d.maths.rotations import rotation_matrices
 from alphacryo4d.resample.align_options import AlignOptions
 from alphacryo4d.resample.align_stage import run_align
 from alphacryo4d.resample.alignment import Aligner, align_to_mean
@@ -15,8 +16,6 @@ from alphacryo4d.resample.motion import (
     Motion,
     apply_motion,
     mirror,
-    repad,
-    rotation_matrix,
     rotations,
 )
 from alphacryo4d.resample.relion_cli import align_command
@@ -24,6 +23,16 @@ from alphacryo4d.resample.volumes import fourier_resize
 
 BOX, VOXEL = 40, 5.0
 OPTIONS = AlignOptions(fine_resolution=15.0)
+
+
+def repad(volume, box):
+    """Crop or pad with zeros in real space; the origin stays at N//2."""
+    n, small = len(volume), min(len(volume), box)
+    result = np.zeros((box,) * 3, np.float32)
+    source, target = n // 2 - small // 2, box // 2 - small // 2
+    inside, place = slice(source, source + small), slice(target, target + small)
+    result[place, place, place] = volume[inside, inside, inside]
+    return result
 
 
 def blobs(rotation: np.ndarray | None = None, shift: tuple[float, ...] = (0, 0, 0)) -> np.ndarray:
@@ -43,7 +52,7 @@ def blobs(rotation: np.ndarray | None = None, shift: tuple[float, ...] = (0, 0, 
 
 
 def turn(degrees: float, axis: tuple[float, float, float]) -> np.ndarray:
-    return rotation_matrix(np.radians(degrees) * np.array(axis) / np.linalg.norm(axis))
+    return rotation_matrices(degrees * np.array(axis) / np.linalg.norm(axis))
 
 
 def error(found: Motion, known: Motion) -> tuple[float, float]:
@@ -159,7 +168,7 @@ def test_rotations_cover_the_sphere_evenly() -> None:
     assert np.allclose(grid @ np.swapaxes(grid, 1, 2), np.eye(3), atol=1e-12)
     rng = np.random.default_rng(0)
     for _ in range(50):
-        wanted = rotation_matrix(rng.normal(size=3))
+        wanted = rotation_matrices(np.rad2deg(rng.normal(size=3)))
         traces = np.einsum("nij,ij->n", grid, wanted)
         assert np.degrees(np.arccos((traces.max() - 1) / 2)) < 18
 
