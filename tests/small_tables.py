@@ -57,10 +57,11 @@ def make_images(path: Path, count: int = 6, box: int = 16, pixel_size: float = 1
 
 
 def make_rows(names: list[str], **changes: str) -> list[dict[str, str]]:
-    """Rows of particles; angles differ so that they are poses."""
+    """Rows of particles; angles differ so that they are poses, and both half-sets are there."""
     rows = []
     for i, name in enumerate(names):
-        row = {"rlnImageName": name} | COLUMNS | {"rlnAngleRot": f"{i + 0.5}"} | changes
+        own = {"rlnAngleRot": f"{i + 0.5}", "rlnRandomSubset": f"{i % 2 + 1}"}
+        row = {"rlnImageName": name} | COLUMNS | own | changes
         rows.append(row)
     return rows
 

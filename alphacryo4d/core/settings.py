@@ -12,6 +12,9 @@ from typing import Any
 
 from alphacryo4d.core.errors import UsageError
 
+IMAGES_FROM = "ALPHACRYO4D_IMAGES_FROM"
+"""Environment variable with the folder that relative image paths start from (--images-from)."""
+
 
 def setting(
     default: Any,

@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 _NEEDED = ("uid", "blob/path", "blob/idx", "blob/psize_A", "blob/shape")
 _CTF = ("accel_kv", "cs_mm", "amp_contrast", "df1_A", "df2_A", "df_angle_rad", "phase_shift_rad")
 _ABERRATIONS = ("ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A", "ctf/shift_A", "ctf/anisomag")
-_UNREADABLE = (ValueError, TypeError, OverflowError, OSError, EOFError, SyntaxError, TokenError)
+_UNREADABLE = (ArithmeticError, EOFError, MemoryError, OSError, RuntimeError, SyntaxError,
+               TokenError, TypeError, ValueError)  # fmt: skip
 _ROWS_AT_ONCE = 100_000
 
 
@@ -58,7 +59,7 @@ def read_cs(path: Path) -> Array:
     try:
         with warnings.catch_warnings():  # numpy grumbles over files of cryoSPARC on Python 2
             warnings.simplefilter("ignore", UserWarning)
-            array = np.lib.format.open_memmap(path, mode="r")
+            array = np.lib.format.open_memmap(path, mode="r", max_header_size=1 << 30)
     except _UNREADABLE as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise InputError(f"{path}: not a readable .cs file ({reason}); restore it") from error
@@ -90,7 +91,6 @@ def write_cs_rows(source: Path, out_path: Path, rows: Any) -> Path:
     Parameters
     ----------
     source, out_path : Path
-        Input and output.
     rows : (P,) bool or (n,) int
         Mask, or row numbers from 0.
     """

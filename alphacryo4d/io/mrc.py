@@ -1,12 +1,10 @@
 """Volumes and image stacks in MRC format, strict about truncation and values that are not finite.
 
-The header is read and written here (MRC2014), since real stacks lack the MAP identifier or the
-voxel size, and since readers of headers do not notice truncation.
+``alphacryo4d.io.mrc`` is the face of the format; headers are read in ``mrc_header``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,150 +15,21 @@ import numpy as np
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import atomic_path
+from alphacryo4d.io.mrc_header import HEADER_BYTES, MrcHeader, header_type, read_header
 
-Array = np.ndarray[Any, Any]
-
-HEADER_BYTES = 1024
-_MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
-_NAMES = {3: "complex integers", 4: "Fourier transforms", 101: "4-bit pixels"}
-_FIELDS: list[tuple[str, str, int]] = [
-    ("size", "i4", 3),
-    ("mode", "i4", 1),
-    ("start", "i4", 3),
-    ("sampling", "i4", 3),
-    ("cell", "f4", 3),
-    ("angles", "f4", 3),
-    ("axes", "i4", 3),
-    ("low", "f4", 1),
-    ("high", "f4", 1),
-    ("mean", "f4", 1),
-    ("space_group", "i4", 1),
-    ("extended", "i4", 1),
-    ("extra1", "V8", 1),
-    ("extended_type", "S4", 1),
-    ("version", "i4", 1),
-    ("extra2", "V84", 1),
-    ("origin", "f4", 3),
-    ("map", "S4", 1),
-    ("stamp", "u1", 4),
-    ("deviation", "f4", 1),
-    ("labels", "i4", 1),
-    ("label", "S80", 10),
+__all__ = [
+    "HEADER_BYTES",
+    "MrcHeader",
+    "StackWriter",
+    "open_stack",
+    "read_header",
+    "read_volume",
+    "release_pages",
+    "write_stack",
+    "write_volume",
 ]
 
-
-@dataclasses.dataclass(frozen=True)
-class MrcHeader:
-    """What the header of an MRC file says.
-
-    Attributes
-    ----------
-    path : Path
-        File.
-    shape : (int, int, int)
-        Sections (images of a stack), rows, columns: nz, ny, nx.
-    dtype : str
-        Type of a pixel with byte order, such as ``<f4``.
-    offset : int
-        Where the pixels begin in the file.
-    voxel_size : float
-        Along x in Angstrom; 0 where the header does not say.
-    axes : (int, int, int)
-        mapc, mapr, maps.
-    has_map : bool
-        Whether the MAP identifier is there.
-    available : int
-        Whole sections that the file really holds.
-    """
-
-    path: Path
-    shape: tuple[int, int, int]
-    dtype: str
-    offset: int
-    voxel_size: float
-    voxel_sizes: tuple[float, float, float]
-    axes: tuple[int, int, int]
-    has_map: bool
-    available: int
-
-    @property
-    def voxel_size_is_known(self) -> bool:
-        """False for 0 and 1, which programs write when they do not know."""
-        return self.voxel_size > 0 and abs(self.voxel_size - 1) > 1e-6
-
-    def require_complete(self) -> None:
-        """Raise ``InputError`` where the file is shorter than its header says."""
-        if self.available < self.shape[0]:
-            raise InputError(
-                f"{self.path}: truncated: the header promises {self.shape[0]} sections of "
-                f"{self.shape[2]} x {self.shape[1]}, the file holds {self.available}; "
-                "copy the file again from its source"
-            )
-
-
-def read_header(path: Path) -> MrcHeader:
-    """Read the header of a volume or stack and compare it with the size of the file.
-
-    Raises
-    ------
-    InputError
-        The file is missing, no MRC file, or of a kind that holds no real pixels.
-    """
-    path = Path(path)
-    try:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
-        size = path.stat().st_size
-        with path.open("rb") as stream:
-            raw = stream.read(HEADER_BYTES)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    if len(raw) < HEADER_BYTES:
-        raise InputError(
-            f"{path}: {len(raw)} bytes are too few for an MRC header; "
-            "the file is truncated or not an MRC file"
-        )
-    order, header = _byte_order(path, raw)
-    mode = int(header["mode"])
-    if mode not in _MODES:
-        kind = _NAMES.get(mode, "an unknown kind of pixel")
-        raise InputError(f"{path}: holds {kind} (mode {mode}); convert it to real 32-bit pixels")
-    nx, ny, nz = (int(n) for n in header["size"])
-    offset = HEADER_BYTES + int(header["extended"])
-    section = nx * ny * np.dtype(_MODES[mode]).itemsize
-    sampling = np.where(header["sampling"] > 0, header["sampling"], header["size"])
-    sizes = np.asarray(header["cell"], np.float64) / sampling
-    sizes = np.where(np.isfinite(sizes) & (sizes > 0), sizes, 0.0)
-    return MrcHeader(
-        path=path,
-        shape=(nz, ny, nx),
-        dtype=order + _MODES[mode],
-        offset=offset,
-        voxel_size=float(sizes[0]),
-        voxel_sizes=(float(sizes[0]), float(sizes[1]), float(sizes[2])),
-        axes=(int(header["axes"][0]), int(header["axes"][1]), int(header["axes"][2])),
-        has_map=bytes(header["map"])[:3] == b"MAP",
-        available=max(0, min(nz, (size - offset) // section)),
-    )
-
-
-def _byte_order(path: Path, raw: bytes) -> tuple[str, Any]:
-    """Byte order under which the header makes sense."""
-    for order in "<>":
-        header = np.frombuffer(raw, _header_type(order))[0]
-        size, mode = header["size"].astype(np.int64), int(header["mode"])
-        known = mode in _MODES or mode in _NAMES
-        if known and (size > 0).all() and (size < 1 << 24).all() and header["extended"] >= 0:
-            return order, header
-    raise InputError(f"{path}: not an MRC file (its header makes no sense); check the name")
-
-
-def _header_type(order: str) -> np.dtype[Any]:
-    fields = [
-        (name, order + kind, count) if count > 1 else (name, order + kind)
-        for name, kind, count in _FIELDS
-    ]
-    return np.dtype(fields)
+Array = np.ndarray[Any, Any]
 
 
 def open_stack(path: Path, header: MrcHeader | None = None) -> Array:
@@ -185,6 +54,7 @@ def open_stack(path: Path, header: MrcHeader | None = None) -> Array:
     """
     header = header or read_header(path)
     header.require_complete()
+    header.require_plain_axes()
     try:
         return np.memmap(
             header.path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape
@@ -228,8 +98,7 @@ def read_volume(path: Path) -> tuple[Array, float]:
         raise InputError(
             f"{path}: {nx} x {ny} x {nz} voxels are no cube; crop or pad it to a cubic box"
         )
-    if header.axes not in ((1, 2, 3), (0, 0, 0)):
-        raise InputError(f"{path}: axes are stored as {header.axes}; write it again as x, y, z")
+    header.require_plain_axes()
     low, high = min(header.voxel_sizes), max(header.voxel_sizes)
     if low > 0 and high - low > 1e-3 * high:
         raise InputError(
@@ -279,7 +148,7 @@ def _new_header(
     shape: tuple[int, ...], voxel_size: float, statistics: tuple[Any, ...], *, is_stack: bool
 ) -> bytes:
     nz, ny, nx = shape
-    header = np.zeros((), _header_type("<"))
+    header = np.zeros((), header_type("<"))
     header["size"] = header["sampling"] = (nx, ny, nz)
     if is_stack:
         header["sampling"] = (nx, ny, 1)

@@ -16,10 +16,18 @@ import numpy as np
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.mrc import open_stack, release_pages
-from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable, whole_numbers
+from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
 from alphacryo4d.particles.limits import refuse_tomography, refuse_unmodelled
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.optics import Optics, mixed_optics, read_optics
+from alphacryo4d.particles.origins import (
+    OLD_ORIGINS,
+    ORIGINS,
+    SUBSET,
+    columns_of,
+    read_shifts,
+    read_subset,
+)
 from alphacryo4d.particles.stacks import (
     image_places,
     resolve_stack,
@@ -27,14 +35,20 @@ from alphacryo4d.particles.stacks import (
     with_boxes,
 )
 
-__all__ = ["Optics", "ParticleSet", "read_particles", "resolve_stack", "stack_file"]
+__all__ = [
+    "OLD_ORIGINS",
+    "ORIGINS",
+    "Optics",
+    "ParticleSet",
+    "read_particles",
+    "resolve_stack",
+    "stack_file",
+]
 
 Array = np.ndarray[Any, Any]
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
-ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
-OLD_ORIGINS = ("rlnOriginX", "rlnOriginY")
 _OPEN_STACKS = 256
 
 
@@ -220,8 +234,7 @@ def read_particles(
     if need_images:
         table.require([IMAGE_COLUMN, *DEFOCUS])
         refuse_unmodelled(table)
-    origins = ORIGINS if table.dialect == "3.1" and ORIGINS[0] in columns else OLD_ORIGINS
-    wanted = [*ANGLES, *DEFOCUS, *origins, "rlnPhaseShift", "rlnRandomSubset", "rlnOpticsGroup"]
+    wanted = [*ANGLES, *DEFOCUS, *ORIGINS, *OLD_ORIGINS, "rlnPhaseShift", SUBSET, "rlnOpticsGroup"]
     wanted.append(SIGN_COLUMN)
     numbers, texts = table.read_parts(
         [name for name in wanted if name in columns], images=IMAGE_COLUMN in columns
@@ -236,21 +249,16 @@ def read_particles(
     optics, group = read_optics(table, numbers.get("rlnOpticsGroup"), given, complete=need_images)
     if need_images:
         optics = with_boxes(table, optics, group, stacks, stack_index)
-    shifts = _columns(table, numbers, origins)
-    if origins is OLD_ORIGINS and shifts.any():
-        shifts *= optics.pixel_size[group][:, None]
-    subset = numbers.get("rlnRandomSubset")
+    shifts = read_shifts(table, numbers, optics.pixel_size[group])
     particles = ParticleSet(
         table=table,
-        angles=_columns(table, numbers, ANGLES),
+        angles=columns_of(table, numbers, ANGLES),
         shifts=shifts,
-        defocus=_columns(table, numbers, DEFOCUS),
-        phase_shift=_columns(table, numbers, ("rlnPhaseShift",))[:, 0],
+        defocus=columns_of(table, numbers, DEFOCUS),
+        phase_shift=columns_of(table, numbers, ("rlnPhaseShift",))[:, 0],
         optics=optics,
         optics_group=group,
-        random_subset=None
-        if subset is None
-        else whole_numbers(table.path, "rlnRandomSubset", subset).astype(np.int8),
+        random_subset=read_subset(table, numbers.get(SUBSET)),
         stacks=stacks,
         stack_index=stack_index,
         slice_index=slice_index,
@@ -288,19 +296,3 @@ def _require_poses(table: ParticleTable) -> None:
             "for example RELION's run_data.star, or align first with: alphacryo4d resample "
             "consensus"
         )
-
-
-def _columns(table: ParticleTable, numbers: dict[str, Array], names: tuple[str, ...]) -> Array:
-    """Columns side by side, 0 where the table lacks one (as RELION takes it)."""
-    values = np.zeros((table.rows, len(names)))
-    for i, name in enumerate(names):
-        if name not in numbers:
-            continue
-        column = values[:, i] = numbers.pop(name)
-        bad = ~np.isfinite(column)
-        if bad.any():
-            raise InputError(
-                f"{table.path}: row {int(np.argmax(bad)) + 1}: {name} is {column[bad][0]}; "
-                f"restore the value or remove the {int(bad.sum())} rows that are so"
-            )
-    return values

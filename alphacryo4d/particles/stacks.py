@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.settings import IMAGES_FROM
 from alphacryo4d.io.mrc import read_header
 from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable, whole_numbers
+from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.particles.optics import Optics
 
 logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
+
+_COMPARED_AT_ONCE = 16 << 20
 
 
 def stack_file(name: str) -> str:
@@ -27,7 +33,8 @@ def stack_file(name: str) -> str:
 def resolve_stack(name: str, table: Path) -> Path | None:
     """File of an image path: from the working directory as RELION does, then beside the table.
 
-    Paths of a ``.cs`` file start from the project folder, which is above the job's folder.
+    Paths of a ``.cs`` file start from the project folder, which is above the job's folder. Where
+    the user named a folder (:data:`IMAGES_FROM`), relative paths start from there and nowhere else.
 
     Parameters
     ----------
@@ -39,17 +46,72 @@ def resolve_stack(name: str, table: Path) -> Path | None:
     Returns
     -------
     Path or None
-        None where neither is a file.
+        None where there is no such file.
     """
+    found = candidates(name, table)
+    return found[0] if found else None
+
+
+def candidates(name: str, table: Path) -> list[Path]:
+    """Every file that an image path may mean, the one that is taken first."""
     direct = Path(stack_file(name))
+    given = os.environ.get(IMAGES_FROM)
     folders = [Path(), table.parent, *([table.parent / ".."] if table.suffix == ".cs" else [])]
-    for candidate in (folder / direct for folder in folders):
+    if given:
+        folders = [Path(given)]
+    found = []
+    for candidate in dict.fromkeys(folder / direct for folder in folders):
         try:
             if candidate.is_file():
-                return candidate
+                found.append(candidate)
         except (OSError, ValueError):
-            return None
+            return []
+    return found
+
+
+def rival_fault(name: str, table: Path) -> Fault | None:
+    """Fault where a relative path means several files that are not the same images."""
+    found = candidates(name, table)
+    for other in found[1:]:
+        difference = _difference(found[0], other)
+        if difference:
+            return Fault(
+                table,
+                "",
+                f"stack {stack_file(name)!r} is there twice and differs in {difference}: "
+                f"{found[0].absolute()} and {other.resolve()}",
+                f"say which is meant, with --images-from {table.absolute().parent} or another "
+                "folder that image paths start from",
+                "ambiguous-stack",
+            )
     return None
+
+
+def _difference(one: Path, other: Path) -> str:
+    """What tells two files apart, or nothing where they hold the same bytes."""
+    try:
+        state, second = one.stat(), other.stat()
+        if (state.st_dev, state.st_ino) == (second.st_dev, second.st_ino):
+            return ""
+        if state.st_size != second.st_size:
+            return f"size ({state.st_size:,} and {second.st_size:,} bytes)"
+        keys = (one.resolve(), state.st_mtime_ns), (other.resolve(), second.st_mtime_ns)
+    except OSError:
+        return ""
+    return "" if _same_bytes(*keys) else "content"
+
+
+@functools.lru_cache(maxsize=65536)
+def _same_bytes(one: tuple[Path, int], other: tuple[Path, int]) -> bool:
+    """Whether two files of one size hold the same; known by time of change, so asked once."""
+    try:
+        with one[0].open("rb") as first, other[0].open("rb") as second:
+            while piece := first.read(_COMPARED_AT_ONCE):
+                if piece != second.read(_COMPARED_AT_ONCE):
+                    return False
+    except OSError:
+        return True
+    return True
 
 
 def _resolve_stacks(names: list[str], table: Path, *, required: bool) -> tuple[Path, ...]:
@@ -58,9 +120,13 @@ def _resolve_stacks(names: list[str], table: Path, *, required: bool) -> tuple[P
         found = resolve_stack(name, table)
         if found is None:
             missing.append(name)
+        elif required:
+            fault = rival_fault(name, table)
+            if fault is not None:
+                raise fault.error()
         beside += found is not None and found != Path(stack_file(name))
         stacks.append(found or Path(stack_file(name)))
-    if beside and table.parent != Path():
+    if beside and table.parent != Path() and not os.environ.get(IMAGES_FROM):
         logger.info(
             "%s: %d of %d stacks were found from the table's folder, not from the working directory"
             " (RELION looks only there)",
@@ -72,7 +138,7 @@ def _resolve_stacks(names: list[str], table: Path, *, required: bool) -> tuple[P
         raise InputError(
             f"{table}: {len(missing)} of {len(names)} image stacks are missing, first "
             f"{missing[0]!r}; run from the folder that image paths start from (RELION's project "
-            "folder), or restore the stacks"
+            "folder), name it with --images-from, or restore the stacks"
         )
     return tuple(stacks)
 

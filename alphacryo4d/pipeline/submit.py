@@ -32,6 +32,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.files import write_text
 from alphacryo4d.core.program import refuse_unsafe_name
+from alphacryo4d.core.settings import IMAGES_FROM
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ def repeat_words(context: click.Context, *, leave_out: frozenset[str]) -> list[s
                 words += [flag, *(str(item) for item in group)]
         else:
             words += [flag, str(value)]
-    return words
+    images_from = os.environ.get(IMAGES_FROM)
+    return [*words, "--images-from", images_from] if images_from else words
 
 
 def plan_jobs(

@@ -11,6 +11,7 @@ import numpy as np
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.program import refuse_unsafe_name
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.core.settings import IMAGES_FROM
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.io.star import IMAGE_COLUMN
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles, stack_file
@@ -86,6 +87,9 @@ def image_root(particles: ParticleSet) -> Path:
     """
     names = stack_names(particles)
     names = [stack_file(name) for name in names]
+    given = os.environ.get(IMAGES_FROM)
+    if given and all((Path(given) / name).is_file() for name in names):
+        return Path(given)
     if all(Path(name).is_file() for name in names):
         return Path.cwd()
     beside = particles.path.parent.absolute()

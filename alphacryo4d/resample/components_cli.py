@@ -12,6 +12,7 @@ from alphacryo4d.core.options import (
     CONTEXT,
     answer,
     build_settings,
+    images_option,
     input_option,
     job_options,
     max_time_option,
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
     ),
 )
 @settings_options(RelionOptions, only=("mask", "symmetry"))
+@images_option
 @threads_option
 @memory_option
 @scratch_option

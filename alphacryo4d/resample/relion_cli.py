@@ -14,6 +14,7 @@ from alphacryo4d.core.options import (
     answer,
     build_settings,
     gpu_option,
+    images_option,
     input_option,
     job_options,
     max_time_option,
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 @output_option("Folder for particles.star with poses, and the consensus maps.")
 @settings_options(ConsensusOptions)
 @settings_options(RelionOptions, leave_out=("initial_lowpass", "mask"))
+@images_option
 @threads_option
 @gpu_option
 @max_time_option

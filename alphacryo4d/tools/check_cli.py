@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.options import CONTEXT, input_option, json_option, optics_options
+
+if TYPE_CHECKING:
+    from alphacryo4d.io.tables.faults import Fault
+
+logger = logging.getLogger(__name__)
 
 
 @click.command(context_settings=CONTEXT)
@@ -24,8 +30,9 @@ def check(input_path: Path, full: bool, need_poses: bool, as_json: bool, **given
     """Find every fault of a particle table and its images before work starts.
 
     Looks for missing, truncated or odd stacks, images beyond a stack, pixels that are not finite,
-    missing columns, optics groups without entry, duplicates, blank lines and more. Exit code 3
-    where there is a fault; nothing is written.
+    missing columns, optics groups without entry, duplicates, blank lines and more, and for values
+    that no microscope has. Exit code 3 where there is a fault; warnings alone leave it 0. Nothing
+    is written.
     """
     from alphacryo4d.core.progress import show_progress
     from alphacryo4d.tools.check import examine
@@ -34,19 +41,13 @@ def check(input_path: Path, full: bool, need_poses: bool, as_json: bool, **given
         report = examine(
             input_path, full=full, need_poses=need_poses, given=given, progress=progress
         )
+    for warning in report.warnings:
+        logger.warning("warning: %s", warning)
     if as_json:
-        faults = [
-            {
-                "file": str(fault.path),
-                "where": fault.where,
-                "what": fault.what,
-                "way_out": fault.way_out,
-                "kind": fault.kind,
-            }
-            for fault in report.faults
-        ]
+        faults = [plain(fault) for fault in report.faults]
         answer = {"path": str(input_path), "sound": not faults, **report.summary}
-        click.echo(json.dumps(answer | {"faults": faults}))
+        answer |= {"faults": faults, "warnings": [plain(fault) for fault in report.warnings]}
+        click.echo(json.dumps(answer))
     if report.faults:
         lines = "\n".join(f"  {fault}" for fault in report.faults)
         count = f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"
@@ -54,6 +55,17 @@ def check(input_path: Path, full: bool, need_poses: bool, as_json: bool, **given
     if not as_json:
         for line in summary_lines(report.summary):
             click.echo(line)
+
+
+def plain(fault: Fault) -> dict[str, str]:
+    """A fault or warning as JSON has it."""
+    return {
+        "file": str(fault.path),
+        "where": fault.where,
+        "what": fault.what,
+        "way_out": fault.way_out,
+        "kind": fault.kind,
+    }
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:

@@ -8,43 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress
-from alphacryo4d.io.mrc import MrcHeader, open_stack, read_header
 from alphacryo4d.io.tables.faults import Fault
-from alphacryo4d.particles.particle_set import resolve_stack
+from alphacryo4d.particles.stacks import rival_fault
+from alphacryo4d.tools.check_pixels import StackReport, pixel_faults
 
 Array = np.ndarray[Any, Any]
 
-SAMPLED_IMAGES = 1000
 MOST_OF_A_KIND = 10
 _PIXEL_SIZE_TOLERANCE = 0.005
-_CHUNK_BYTES = 8 << 20
-
-
-@dataclasses.dataclass(frozen=True)
-class StackReport:
-    """One image file of a table: where it was found and what its header says."""
-
-    name: str
-    path: Path | None
-    header: MrcHeader | None
-    problem: str
-
-
-def read_stacks(names: list[str], table: Path) -> list[StackReport]:
-    """Find every stack and read its header."""
-    reports = []
-    for name in names:
-        path = resolve_stack(name, table)
-        header, problem = None, ""
-        if path is not None:
-            try:
-                header = read_header(path)
-            except InputError as error:
-                problem = str(error)
-        reports.append(StackReport(name, path, header, problem))
-    return reports
 
 
 def find_image_faults(
@@ -82,7 +54,7 @@ def find_image_faults(
         _box_and_pixel_faults(stacks, codes, groups),
         _index_faults(table, stacks, codes, numbers, rows),
         _duplicate_faults(table, stacks, codes, numbers, rows),
-        _pixel_faults(table, stacks, codes, numbers, rows, full=full, progress=progress),
+        pixel_faults(table, stacks, codes, numbers, rows, full=full, progress=progress),
     ]
     return [fault for faults in kinds for fault in _shortened(faults)]
 
@@ -104,9 +76,16 @@ def _stack_faults(table: Path, stack: StackReport) -> list[Fault]:
         way_out = "restore it, or run from the folder that image paths start from"
         return [Fault(table, "", f"stack {stack.name!r} is missing", way_out, "missing-stack")]
     if stack.header is None:
-        what = stack.problem.removeprefix(f"{stack.path}: ")
-        return [Fault(stack.path, "", what, "restore the stack", "unreadable-stack")]
-    faults = []
+        what, _, way_out = stack.problem.removeprefix(f"{stack.path}: ").partition("; ")
+        way_out = way_out or "restore the stack"
+        return [Fault(stack.path, "", what, way_out, "unreadable-stack")]
+    rival = rival_fault(stack.name, table)
+    faults = [] if rival is None else [rival]
+    if not stack.header.axes_are_plain:
+        axes = stack.header.axes
+        what = f"columns, rows and sections are stored as axes {axes}, not x, y, z"
+        way_out = "write the stack again as x, y, z (RELION reads it as if it were so)"
+        faults.append(Fault(stack.path, "", what, way_out, "axes"))
     sections, ny, nx = stack.header.shape
     if stack.header.available < sections:
         faults.append(
@@ -253,62 +232,3 @@ def _duplicate_faults(
             "duplicate",
         )
     ]
-
-
-def _pixel_faults(
-    table: Path,
-    stacks: list[StackReport],
-    codes: Array,
-    numbers: Array,
-    rows: Array,
-    *,
-    full: bool,
-    progress: Progress,
-) -> list[Fault]:
-    """Images with pixels that are not finite, among all or among a sample spread over all."""
-    count = len(codes)
-    step = 1 if full else max(1, count // SAMPLED_IMAGES)
-    chosen = np.arange(0, count, step)
-    chosen = chosen[np.lexsort((numbers[chosen], codes[chosen]))]
-    faults: list[Fault] = []
-    done = 0
-    bounds = np.flatnonzero(np.diff(codes[chosen], prepend=-1, append=-1))
-    for first, after in zip(bounds[:-1], bounds[1:], strict=True):
-        part = chosen[first:after]
-        stack = stacks[codes[part[0]]]
-        if stack.path is not None and stack.header is not None:
-            faults += _stack_pixels(table, stack.path, stack.header, numbers[part], rows[part])
-        done += len(part)
-        progress(done, len(chosen), "checking pixels")
-    return faults
-
-
-def _stack_pixels(
-    table: Path, path: Path, header: MrcHeader, numbers: Array, rows: Array
-) -> list[Fault]:
-    if header.dtype[-2] != "f" or not header.available:
-        return []
-    whole = dataclasses.replace(header, shape=(header.available, *header.shape[1:]))
-    pixels = open_stack(path, whole)
-    inside = (numbers >= 1) & (numbers <= header.available)
-    numbers, rows = numbers[inside].astype(np.int64), rows[inside]
-    size = max(1, _CHUNK_BYTES // (4 * header.shape[1] * header.shape[2]))
-    faults = []
-    for first in range(0, len(numbers), size):
-        images = pixels[numbers[first : first + size] - 1]
-        with np.errstate(invalid="ignore", over="ignore"):
-            if np.isfinite(images.sum(dtype=np.float64)):
-                continue
-        for image, number, row in zip(images, numbers[first:], rows[first:], strict=False):
-            bad = np.argwhere(~np.isfinite(image))
-            if len(bad):
-                faults.append(
-                    Fault(
-                        path,
-                        f"image {number} (row {row + 1} of {table.name})",
-                        f"{len(bad)} pixels are not finite, first at y {bad[0][0]}, x {bad[0][1]}",
-                        "remove the particle or extract it again",
-                        "not-finite-pixels",
-                    )
-                )
-    return faults

@@ -13,6 +13,7 @@ from alphacryo4d.core.options import (
     continue_option,
     dry_run_option,
     gpu_option,
+    images_option,
     input_option,
     json_option,
     max_time_option,
@@ -80,7 +81,7 @@ def common_options(command: Any) -> Any:
     """``--j --overwrite --continue --dry-run --json``; voting draws no random numbers."""
     for option in (json_option, dry_run_option, continue_option, overwrite_option, threads_option):
         command = option(command)
-    return command
+    return images_option(command)
 
 
 @click.group(invoke_without_command=True, context_settings=CONTEXT)

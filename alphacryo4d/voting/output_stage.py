@@ -110,7 +110,9 @@ def write_refined_poses(
         names, moved = OLD_ORIGINS, moved / particles.pixel_size
     columns = dict(zip(ANGLES, angles.T.round(6), strict=True))
     columns |= dict(zip(names, moved.T.round(6), strict=True))
-    return particles.table.write_with_columns(path, columns)
+    others = [] if names is OLD_ORIGINS else OLD_ORIGINS
+    kept = {n: f"ac4dInput{n[3:]}" for n in others if n in particles.table.columns}
+    return particles.table.write_with_columns(path, columns, rename=kept or None)
 
 
 def split_table(table: ParticleTable, folder: Path, states: Array, state_count: int) -> list[Path]:

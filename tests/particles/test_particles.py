@@ -1,6 +1,7 @@
 """Particles as arrays: the same numbers from every dialect, and clear refusals."""
 
 import logging
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -83,12 +84,108 @@ def test_images_are_found_beside_the_table_and_that_is_said(
 
 def test_the_working_directory_comes_first(folder: Path) -> None:
     (folder / "job").mkdir()
-    here, there = make_images(folder / "a.mrcs", 6), make_images(folder / "job/a.mrcs", 6)
-    there = make_images(folder / "job" / "other.mrcs", 6)
+    make_images(folder / "a.mrcs")
+    shutil.copy(folder / "a.mrcs", folder / "job/a.mrcs")
+    path = modern_table(folder / "job/p.star", numbered("a.mrcs"))
+    assert read_particles(path).stacks == (Path("a.mrcs"),)
+
+
+@pytest.mark.parametrize("differ", ["content", "size"])
+def test_two_stacks_of_one_name_are_refused_until_one_is_chosen(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, differ: str
+) -> None:
+    (folder / "job").mkdir()
+    here = make_images(folder / "a.mrcs")
+    there = make_images(folder / "job/other.mrcs", 6 if differ == "content" else 7)
     (folder / "job/other.mrcs").rename(folder / "job/a.mrcs")
     path = modern_table(folder / "job/p.star", numbered("a.mrcs"))
-    assert (read_particles(path).images([0]) == here[0]).all()
-    assert not (here[0] == there[0]).all()
+    with pytest.raises(InputError, match=f"differs in {differ}.*--images-from"):
+        read_particles(path)
+    for place, images in ((folder, here), (folder / "job", there)):
+        monkeypatch.setenv("ALPHACRYO4D_IMAGES_FROM", str(place))
+        assert (read_particles(path).images([0]) == images[0]).all()
+    monkeypatch.setenv("ALPHACRYO4D_IMAGES_FROM", str(folder.parent))
+    with pytest.raises(InputError, match="stacks are missing"):
+        read_particles(path)
+
+
+def test_links_to_one_stack_are_one_stack(folder: Path) -> None:
+    (folder / "job").mkdir()
+    make_images(folder / "a.mrcs")
+    (folder / "job/a.mrcs").symlink_to(folder / "a.mrcs")
+    assert len(read_particles(modern_table(folder / "job/p.star", numbered("a.mrcs")))) == 6
+
+
+MIXED = [
+    ({"rlnOriginXAngst": "3.0", "rlnOriginYAngst": "-1.5"}, {}),
+    ({"rlnOriginXAngst": "3.0"}, {"rlnOriginY": "-1.0"}),
+    ({"rlnOriginYAngst": "-1.5"}, {"rlnOriginX": "2.0"}),
+    ({}, {"rlnOriginX": "2.0", "rlnOriginY": "-1.0"}),
+    (
+        {"rlnOriginXAngst": "3.0", "rlnOriginYAngst": "-1.5"},
+        {"rlnOriginX": "2.0", "rlnOriginY": "-1.0"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("angstrom", "pixels"), MIXED)
+def test_no_shift_is_lost_between_columns(
+    folder: Path, angstrom: dict[str, str], pixels: dict[str, str]
+) -> None:
+    make_images(folder / "a.mrcs")
+    for make in (modern_table, old_table):
+        path = make(folder / "p.star", numbered("a.mrcs"), **angstrom, **pixels)
+        for name in ("rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginX", "rlnOriginY"):
+            if name not in angstrom | pixels:
+                path.write_text(path.read_text().replace(f"_{name} ", f"_x{name} "))
+        if make is modern_table or not angstrom:
+            assert read_particles(path).shifts.tolist() == [[3.0, -1.5]] * 6
+
+
+def test_origins_that_contradict_each_other_are_refused(folder: Path) -> None:
+    make_images(folder / "a.mrcs")
+    path = modern_table(folder / "p.star", numbered("a.mrcs"), rlnOriginX="5.0", rlnOriginY="-1.0")
+    with pytest.raises(InputError, match="row 1: rlnOriginXAngst is 3 A but rlnOriginX is 5 px"):
+        read_particles(path)
+
+
+@pytest.mark.parametrize("value", ["0", "1", "2"])
+def test_one_half_set_is_none(folder: Path, value: str, caplog: pytest.LogCaptureFixture) -> None:
+    make_images(folder / "a.mrcs")
+    logging.getLogger("alphacryo4d").propagate = True
+    path = modern_table(folder / "p.star", numbered("a.mrcs"), rlnRandomSubset=value)
+    assert read_particles(path).random_subset is None
+    assert f"rlnRandomSubset is {value} in every row" in caplog.text
+
+
+def test_half_sets_of_some_particles_are_refused(folder: Path) -> None:
+    make_images(folder / "a.mrcs")
+    path = modern_table(folder / "p.star", numbered("a.mrcs"))
+    path.write_text(path.read_text().replace(" 0.0 2 3.0", " 0.0 258 3.0", 1))
+    with pytest.raises(InputError, match="row 2: rlnRandomSubset is 258, not 1 or 2"):
+        read_particles(path)
+
+
+def test_stacks_with_other_axes_are_refused(folder: Path) -> None:
+    make_images(folder / "a.mrcs")
+    raw = bytearray((folder / "a.mrcs").read_bytes())
+    raw[64:76] = np.array([2, 1, 3], "<i4").tobytes()
+    (folder / "a.mrcs").write_bytes(raw)
+    particles = read_particles(modern_table(folder / "p.star", numbered("a.mrcs")))
+    with pytest.raises(InputError, match=r"axes are stored as \(2, 1, 3\)"):
+        particles.images([0])
+
+
+def test_a_byte_order_mark_changes_nothing(folder: Path) -> None:
+    make_images(folder / "a.mrcs")
+    path = modern_table(folder / "p.star", numbered("a.mrcs"))
+    before = read_particles(path)
+    text = path.read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + text.lstrip())
+    after = read_particles(path)
+    assert (after.angles == before.angles).all()
+    after.table.write_rows(folder / "q.star", [0, 1])
+    assert len(read_particles(folder / "q.star")) == 2
 
 
 def test_several_optics_groups(folder: Path) -> None:

@@ -267,7 +267,7 @@ def test_damaged_rows_beyond_the_list_are_counted(folder: Path) -> None:
 
 
 def test_full_looks_at_every_pixel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alphacryo4d.tools.check_images.SAMPLED_IMAGES", 2)
+    monkeypatch.setattr("alphacryo4d.tools.check_pixels.SAMPLED_IMAGES", 2)
     nan_pixel()
     with_bytes(folder / "a.mrcs", 1024 + 4 * 256 * 4, np.float32(np.nan).tobytes())
     assert len(find_faults(table())) == 1

@@ -24,6 +24,8 @@ class Fault:
         What the user can do.
     kind : str
         Short name of the kind of fault, such as ``short-row``.
+    level : str
+        ``fault``, which forbids the work, or ``warning``, which the user should know.
     """
 
     path: Path
@@ -31,6 +33,7 @@ class Fault:
     what: str
     way_out: str
     kind: str = "fault"
+    level: str = "fault"
 
     def __str__(self) -> str:
         place = f"{self.path}: {self.where}: " if self.where else f"{self.path}: "

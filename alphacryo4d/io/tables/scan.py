@@ -84,12 +84,11 @@ def _explain(path: Path, block: Block, kind: int, row: int, number: int) -> Faul
     from alphacryo4d.io.tables import kernels
 
     where = f"row {row + 1} of data_{block.name} (line {block.first_line + row})"
-    columns = len(block.columns)
     if kind in (kernels.SHORT, kernels.LONG):
         return Fault(
             path,
             where,
-            f"has {number} values, but the table has {columns} columns",
+            f"has {number} values, but the table has {len(block.columns)} columns",
             "restore the row from its source or remove it",
             "short-row" if kind == kernels.SHORT else "long-row",
         )
@@ -153,13 +152,14 @@ class _Scanner:
         return text
 
     def run(self) -> Structure:
+        if self.stream.read(3) != b"\xef\xbb\xbf":  # Windows editors put it before the text
+            self.stream.seek(0)
         text = self.next_line()
         while text:
             text = self.outside(text)
         if self.hidden:
             what = f"{self.hidden} more rows are damaged"
-            way_out = "restore the file from its source"
-            self.faults.append(Fault(self.path, "", what, way_out, "more-rows"))
+            self.faults.append(Fault(self.path, "", what, "restore the file", "more-rows"))
         return Structure(self.path, self.blocks, self.faults, self.size)
 
     def outside(self, text: bytes) -> bytes:

@@ -1,0 +1,181 @@
+"""Faults of a particle table: columns, values, optics groups; no image is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable
+from alphacryo4d.io.tables.faults import Fault
+from alphacryo4d.particles.optics import (
+    COLUMNS,
+    column_name,
+    missing_groups,
+    mixed_optics,
+    read_optics,
+)
+from alphacryo4d.particles.origins import SUBSET, origin_columns, origin_faults, subset_fault
+from alphacryo4d.particles.particle_set import ANGLES, DEFOCUS
+
+Array = np.ndarray[Any, Any]
+
+
+def as_fault(path: Path, error: InputError) -> Fault:
+    """Fault from a message of the form ``file: what; way out``."""
+    text = str(error).removeprefix(f"{path}: ")
+    what, _, way_out = text.partition("; ")
+    return Fault(path, "", what, way_out or "give another file", "unreadable")
+
+
+def missing_columns(
+    table: ParticleTable, given: Mapping[str, float | None], *, need_poses: bool
+) -> list[Fault]:
+    """Name every column that the work needs and the table lacks."""
+    faults = []
+    needed: list[tuple[tuple[str, ...], str]] = [
+        ((IMAGE_COLUMN,), "take the table from the extraction")
+    ]
+    needed.append((DEFOCUS, "estimate the CTF first"))
+    if need_poses:
+        way_out = "no poses: give a table of a 3D refinement, such as run_data.star"
+        needed.append((ANGLES, way_out))
+    for names, way_out in needed:
+        missing = [name for name in names if name not in table.columns]
+        if missing:
+            what = f"column{'s' if len(missing) > 1 else ''} {', '.join(missing)} missing"
+            kind = "no-poses" if ANGLES[0] in names else "missing-column"
+            faults.append(Fault(table.path, "", what, way_out, kind))
+    held = table.optics_columns if table.optics_block is not None else table.columns
+    for name, (_, _, option) in COLUMNS.items():
+        if table.dialect == "3.1" and table.optics_block is None:
+            break
+        wanted = column_name(table, name)
+        if given.get(name) is None and not any(
+            all(part in (held or ()) for part in words) for words in wanted
+        ):
+            shown = " or ".join(" and ".join(words) for words in wanted)
+            faults.append(
+                Fault(
+                    table.path,
+                    "data_optics" if table.optics_block is not None else "",
+                    f"column {shown} missing",
+                    f"give {option}",
+                    "missing-column",
+                )
+            )
+    if table.dialect == "3.1":
+        if table.optics_block is None:
+            faults.append(
+                Fault(
+                    table.path,
+                    "",
+                    "table data_optics missing",
+                    "restore it from the file that the particles came from",
+                    "missing-optics",
+                )
+            )
+        elif "rlnOpticsGroup" not in table.columns:
+            faults.append(
+                Fault(
+                    table.path,
+                    "",
+                    "column rlnOpticsGroup missing",
+                    "restore it",
+                    "missing-column",
+                )
+            )
+    return faults
+
+
+def read_values(
+    table: ParticleTable, rows: Array
+) -> tuple[dict[str, Array], dict[str, tuple[Array, list[str]]], list[Fault]]:
+    """Columns that the work needs; a column that cannot be read becomes a fault."""
+    wanted = [*ANGLES, *DEFOCUS, *origin_columns(table.columns), "rlnPhaseShift", SUBSET]
+    wanted = [name for name in [*wanted, "rlnOpticsGroup"] if name in table.columns]
+    has_images = IMAGE_COLUMN in table.columns
+    faults: list[Fault] = []
+    try:
+        numbers, texts = table.read_parts(wanted, images=has_images)
+    except InputError:
+        numbers, texts = {}, {}
+        for names, images in [*(([name], False) for name in wanted), ([], has_images)]:
+            try:
+                found, words = table.read_parts(names, images=images)
+            except InputError as error:
+                faults.append(as_fault(table.path, error))
+                continue
+            numbers |= found
+            texts |= words
+    for name, values in numbers.items():
+        bad = ~np.isfinite(values)
+        if bad.any():
+            first = int(np.argmax(bad))
+            more = f" (and {int(bad.sum()) - 1} more rows)" if bad.sum() > 1 else ""
+            faults.append(
+                Fault(
+                    table.path,
+                    f"row {rows[first] + 1}",
+                    f"{name} is {values[first]}{more}",
+                    "restore the value or remove the row",
+                    "not-finite",
+                )
+            )
+    return numbers, texts, faults
+
+
+def zero_poses(table: ParticleTable, numbers: Mapping[str, Array]) -> list[Fault]:
+    """Fault where every pose is 0, as in a table that was never aligned."""
+    angles = [numbers[name] for name in ANGLES if name in numbers]
+    if len(angles) < 3 or table.rows < 2 or any(column.any() for column in angles):
+        return []
+    return [
+        Fault(
+            table.path,
+            "",
+            "no poses: rot, tilt and psi are 0 in every row",
+            "give a table of a 3D refinement, such as run_data.star",
+            "no-poses",
+        )
+    ]
+
+
+def split_faults(
+    table: ParticleTable, numbers: Mapping[str, Array], groups: tuple[Any, Array] | None
+) -> list[Fault]:
+    """Half-sets that are none, and origins that contradict each other."""
+    faults = []
+    if SUBSET in numbers:
+        try:
+            fault = subset_fault(table, numbers[SUBSET])
+        except InputError as error:
+            fault = as_fault(table.path, error)
+        faults += [fault] if fault is not None else []
+    if groups is not None:
+        optics, index = groups
+        faults += origin_faults(table, numbers, optics.pixel_size[index])
+    return faults
+
+
+def optics_faults(
+    table: ParticleTable,
+    group: Array | None,
+    given: Mapping[str, float | None],
+    rows: Array,
+) -> tuple[tuple[Any, Array] | None, list[Fault]]:
+    """Optics of every particle, or the reason why there are none."""
+    path = table.path
+    if table.optics_block is not None and group is not None:
+        faults = missing_groups(table, group, rows)
+        if faults:
+            return None, faults
+    try:
+        optics, index = read_optics(table, group, given, complete=False)
+    except InputError as error:
+        already_named = table.dialect == "3.1" and (group is None or table.optics_block is None)
+        return None, [] if already_named else [as_fault(path, error)]
+    return (optics, index), mixed_optics(path, optics, index)
