@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.io.foreign import foreign_format
 
 HEADER_BYTES = 1024
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
@@ -126,6 +127,7 @@ def read_header(path: Path) -> MrcHeader:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     if len(raw) < HEADER_BYTES:
+        _refuse_foreign(path, raw)
         raise InputError(
             f"{path}: {len(raw)} bytes are too few for an MRC header; "
             "the file is truncated or not an MRC file"
@@ -162,7 +164,14 @@ def _byte_order(path: Path, raw: bytes) -> tuple[str, Any]:
         known = mode in _MODES or mode in _NAMES
         if known and (size > 0).all() and (size < 1 << 24).all() and header["extended"] >= 0:
             return order, header
+    _refuse_foreign(path, raw)
     raise InputError(f"{path}: not an MRC file (its header makes no sense); check the name")
+
+
+def _refuse_foreign(path: Path, raw: bytes) -> None:
+    found = foreign_format(raw, path)
+    if found is not None:
+        raise InputError(f"{path}: not an MRC file but {found[0]}; {found[1]}")
 
 
 def header_type(order: str) -> np.dtype[Any]:

@@ -140,7 +140,7 @@ class ParticleTable:
         self.require(names)
         numbers: list[str] = []
         texts = [name for name in names if is_text_column(name)]
-        first = self._first_row()
+        first = self.first_row()
         for name in names:
             if name not in texts:
                 (numbers if typed(name, [first[name]]).dtype != object else texts).append(name)
@@ -171,8 +171,7 @@ class ParticleTable:
 
         With ``images``, ``rlnImageName`` comes as number (before ``@``, from 1) and as stack.
         """
-        numbers, texts = list(numbers), list(texts)
-        wanted = [IMAGE_COLUMN] if images else []
+        numbers, texts, wanted = list(numbers), list(texts), [IMAGE_COLUMN] if images else []
         self.require([*numbers, *texts, *wanted])
         return self._columns(numbers, texts, wanted)
 
@@ -271,10 +270,11 @@ class ParticleTable:
             stream.seek(start)
             return stream.read(end - start)
 
-    def _first_row(self) -> dict[str, str]:
+    def first_row(self) -> dict[str, str]:
+        """Words of the first row by column."""
         start, end = (int(offset) for offset in self.block.offsets[:2])
-        words = split_row(self._bytes(start, end).decode("utf-8", "surrogateescape"))
-        return dict(zip(self.columns, words, strict=True))
+        text = self._bytes(start, end).decode("utf-8", "surrogateescape")
+        return dict(zip(self.columns, split_row(text), strict=True))
 
 
 def whole_numbers(path: Path, name: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

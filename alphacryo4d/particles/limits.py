@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import Fault, ParticleTable
+from alphacryo4d.particles.kinds import refuse_tomography
+
+__all__ = ["refuse_tomography", "refuse_unmodelled", "unmodelled_columns", "unmodelled_faults"]
 
 _ABERRATIONS = {
     "rlnBeamTiltX": 0.0,
@@ -34,36 +36,6 @@ _WAYS_OUT = {
     "rlnCtfBfactor": "set the column to 0 if the damping is to be neglected",
     "rlnCtfScalefactor": "set the column to 1 if the scale is to be neglected",
 }
-
-
-def refuse_tomography(table: ParticleTable) -> None:
-    """Raise ``InputError`` for subtomograms and tilt series, which are no single particles."""
-    names = set(table.columns)
-    optics = table.optics_columns or {}
-    what = ""
-    dimensions = optics.get("rlnImageDimensionality")
-    if dimensions is not None and any(str(value) == "3" for value in dimensions.tolist()):
-        what = "subtomograms (rlnImageDimensionality is 3)"
-    tomo = sorted(name for name in [*names, *optics] if name.startswith("rlnTomo"))
-    if not what and tomo:
-        what = f"subtomograms or tilt series ({tomo[0]})"
-    if not what and {"rlnGroupName", "rlnCtfBfactor"} <= names:
-        values, texts = table.read_parts(["rlnCtfBfactor"], ["rlnGroupName"])
-        codes, groups = texts["rlnGroupName"]
-        doses = values["rlnCtfBfactor"]
-        low = np.full(len(groups), np.inf)
-        high = np.full(len(groups), -np.inf)
-        np.minimum.at(low, codes, doses)
-        np.maximum.at(high, codes, doses)
-        if (high > low).any():
-            what = (
-                "tilt images (rows share rlnGroupName and differ in the dose of rlnCtfBfactor: "
-                f"group {groups[int(np.argmax(high > low))]})"
-            )
-    if what:
-        raise InputError(
-            f"{table.path}: holds {what}; tomography is not supported, give single-particle images"
-        )
 
 
 def unmodelled_columns(table: ParticleTable) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from alphacryo4d.io.cs import open_cs_table
 from alphacryo4d.io.star import ParticleTable, choose_particles
 from alphacryo4d.io.tables.scan import scan
+from alphacryo4d.particles.kinds import refuse_foreign, refuse_other_tables
 
 
 def open_table(path: Path) -> ParticleTable:
@@ -21,10 +22,13 @@ def open_table(path: Path) -> ParticleTable:
     ------
     InputError
         The file is missing or has a fault of form: short row, blank line inside the rows, CR LF,
-        open quote, control character, a table or column that is there twice, no particle table.
+        open quote, control character, a table or column that is there twice, no particle table
+        (what it is instead is said: a stack, an archive, a table of micrographs or classes ...).
     """
+    refuse_foreign(Path(path))
     if Path(path).suffix.lower() == ".cs":
         return open_cs_table(Path(path))
     structure = scan(Path(path))
     structure.require_sound()
+    refuse_other_tables(structure)
     return ParticleTable(Path(path), structure, choose_particles(structure))

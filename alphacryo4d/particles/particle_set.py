@@ -17,6 +17,7 @@ import numpy as np
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.mrc import open_stack, release_pages
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
+from alphacryo4d.particles.kinds import way_to_poses
 from alphacryo4d.particles.limits import refuse_tomography, refuse_unmodelled
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.optics import Optics, mixed_optics, read_optics
@@ -292,7 +293,6 @@ def _require_poses(table: ParticleTable) -> None:
     missing = [name for name in ANGLES if name not in table.columns]
     if missing:
         raise InputError(
-            f"{table.path}: no poses (no {', '.join(missing)}); give a table of a 3D refinement, "
-            "for example RELION's run_data.star, or align first with: alphacryo4d resample "
-            "consensus"
+            f"{table.path}: no poses (no {', '.join(missing)}); {way_to_poses(table)}; or align "
+            "first with: alphacryo4d resample consensus"
         )

@@ -16,6 +16,7 @@ from alphacryo4d.core.settings import IMAGES_FROM
 from alphacryo4d.io.mrc import read_header
 from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable, whole_numbers
 from alphacryo4d.io.tables.faults import Fault
+from alphacryo4d.particles.kinds import refuse_volumes
 from alphacryo4d.particles.optics import Optics
 
 logger = logging.getLogger(__name__)
@@ -168,6 +169,7 @@ def with_boxes(
     table: ParticleTable, optics: Optics, group: Array, stacks: tuple[Path, ...], stack_index: Array
 ) -> Optics:
     """Box of every optics group from the headers of its stacks, compared with the table."""
+    refuse_volumes(table, stacks)
     pairs = np.unique(group.astype(np.int64) * len(stacks) + stack_index)
     shapes: dict[int, tuple[int, int]] = {}
     box = np.array(optics.box)

@@ -20,7 +20,14 @@ from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable, choose_particles
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.io.tables.scan import scan
-from alphacryo4d.particles.limits import refuse_tomography, unmodelled_faults
+from alphacryo4d.particles.kinds import (
+    refuse_foreign,
+    refuse_other_tables,
+    refuse_tomography,
+    refuse_volumes,
+)
+from alphacryo4d.particles.limits import unmodelled_faults
+from alphacryo4d.particles.open import open_table
 from alphacryo4d.tools.check_images import find_image_faults
 from alphacryo4d.tools.check_pixels import StackReport, read_stacks
 from alphacryo4d.tools.check_table import (
@@ -118,15 +125,16 @@ def examine(
     """
     path = Path(path)
     given = given or {}
-    if path.suffix == ".cs":
-        from alphacryo4d.particles.open import open_table
-
+    if path.suffix.lower() == ".cs":
         try:
             return _examine_table(open_table(path), None, full, need_poses, given, progress)
         except InputError as error:
             return Report(path, [as_fault(path, error)], {})
     try:
+        refuse_foreign(path)
         structure = scan(path)
+        if not structure.faults:
+            refuse_other_tables(structure)
         block = choose_particles(structure)
     except InputError as error:
         return Report(path, [as_fault(path, error)], {})
@@ -195,6 +203,10 @@ def _examine_table(
     if IMAGE_COLUMN in texts and IMAGE_COLUMN in numbers:
         codes, names = texts[IMAGE_COLUMN]
         stacks = read_stacks(names, table.path)
+        try:
+            refuse_volumes(table, [stack.path for stack in stacks if stack.path is not None])
+        except InputError as error:
+            return Report(table.path, [as_fault(table.path, error)], {"particles": len(rows)})
         faults += find_image_faults(
             table.path,
             stacks,

@@ -11,6 +11,7 @@ import numpy as np
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable
 from alphacryo4d.io.tables.faults import Fault
+from alphacryo4d.particles.kinds import way_to_poses
 from alphacryo4d.particles.optics import (
     COLUMNS,
     column_name,
@@ -41,13 +42,14 @@ def missing_columns(
     ]
     needed.append((DEFOCUS, "estimate the CTF first"))
     if need_poses:
-        way_out = "no poses: give a table of a 3D refinement, such as run_data.star"
-        needed.append((ANGLES, way_out))
+        needed.append((ANGLES, ""))
     for names, way_out in needed:
         missing = [name for name in names if name not in table.columns]
         if missing:
             what = f"column{'s' if len(missing) > 1 else ''} {', '.join(missing)} missing"
-            kind = "no-poses" if ANGLES[0] in names else "missing-column"
+            kind = "missing-column"
+            if names is ANGLES:
+                kind, way_out = "no-poses", f"no poses: {way_to_poses(table)}"
             faults.append(Fault(table.path, "", what, way_out, kind))
     held = table.optics_columns if table.optics_block is not None else table.columns
     for name, (_, _, option) in COLUMNS.items():
