@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphacryo4d.core.help import SPEED
 from alphacryo4d.core.settings import require_setting, setting
 
 
@@ -12,7 +13,9 @@ from alphacryo4d.core.settings import require_setting, setting
 class ClusterOptions:
     """How a run is given to Slurm. Empty values come from RELION's environment variables."""
 
-    submit: bool = setting(False, "Give the run to the cluster: folds as a job array, then stages.")
+    submit: bool = setting(
+        False, "Give the run to the cluster: folds as a job array, then stages.", group=SPEED
+    )
     qsub_template: Path | None = setting(
         None,
         "RELION's submission template; by default RELION_QSUB_TEMPLATE, or plain sbatch.",

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.help import FURTHER, INPUT, SPEED, FieldChoice, HelpOption
 from alphacryo4d.core.settings import IMAGES_FROM
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,7 +32,16 @@ PATH = click.Path(path_type=Path)
 
 def input_option(help: str, *, required: bool = True) -> Callable[[Command], Command]:
     """``--i/--input``."""
-    return click.option("--i", "--input", "input_path", type=PATH, required=required, help=help)
+    return click.option(
+        "--i",
+        "--input",
+        "input_path",
+        cls=HelpOption,
+        help_group=INPUT,
+        type=PATH,
+        required=required,
+        help=help,
+    )
 
 
 def output_option(
@@ -42,6 +52,8 @@ def output_option(
         "--o",
         "--output",
         "output_path",
+        cls=HelpOption,
+        help_group=INPUT,
         type=PATH,
         required=required and default is None,
         default=default,
@@ -53,6 +65,8 @@ def output_option(
 threads_option = click.option(
     "--j",
     "threads",
+    cls=HelpOption,
+    help_group=SPEED,
     type=click.IntRange(min=1),
     default=None,
     help="Threads; all cores by default.",
@@ -60,23 +74,40 @@ threads_option = click.option(
 gpu_option = click.option(
     "--gpu",
     "gpu",
+    cls=HelpOption,
+    help_group=SPEED,
     type=str,
     default=None,
     help="GPU ids, such as 0,1,2,3; CPU where there is none.",
 )
 seed_option = click.option("--seed", type=int, default=0, help="Random seed.")
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace the results in the output folder."
+    "--overwrite",
+    cls=HelpOption,
+    help_group=INPUT,
+    is_flag=True,
+    help="Replace the results in the output folder.",
 )
 continue_option = click.option(
-    "--continue", "resume", is_flag=True, help="Go on with work that was interrupted."
+    "--continue",
+    "resume",
+    cls=HelpOption,
+    help_group=INPUT,
+    is_flag=True,
+    help="Go on with work that was interrupted.",
 )
 dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Say what would be done, and do nothing."
+    "--dry-run",
+    cls=HelpOption,
+    help_group=INPUT,
+    is_flag=True,
+    help="Say what would be done, and do nothing.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 memory_option = click.option(
     "--memory",
+    cls=HelpOption,
+    help_group=SPEED,
     type=click.FloatRange(min=0, min_open=True),
     default=None,
     metavar="GB",
@@ -84,18 +115,23 @@ memory_option = click.option(
 )
 scratch_option = click.option(
     "--scratch",
+    cls=HelpOption,
+    help_group=SPEED,
     type=PATH,
     default=None,
     help="Folder on a fast disk for the images where they exceed --memory.",
 )
 max_time_option = click.option(
     "--max-time",
+    cls=HelpOption,
+    help_group=SPEED,
     type=click.FloatRange(min=0, min_open=True),
     default=None,
     metavar="HOURS",
     help="Stop cleanly after this many hours (exit code 7); --continue goes on.",
 )
 
+OPTICS_TITLE = "Optics that the table lacks"
 OPTICS = ("pixel_size", "voltage", "spherical_aberration", "amplitude_contrast")
 """Parameters that :func:`optics_options` gives a command."""
 
@@ -122,6 +158,8 @@ def images_option(command: Command) -> Command:
     """``--images-from``: the folder that relative image paths start from."""
     return click.option(
         "--images-from",
+        cls=HelpOption,
+        help_group=INPUT,
         type=PATH,
         envvar=IMAGES_FROM,
         expose_value=False,
@@ -142,7 +180,9 @@ def optics_options(command: Command) -> Command:
         ("--pixel-size", "pixel_size", "Pixel size in Angstrom"),
     ):
         text = f"{what}, where the table has none."
-        command = click.option(flag, name, type=float, default=None, help=text)(command)
+        command = click.option(
+            flag, name, cls=HelpOption, help_group=OPTICS_TITLE, type=float, default=None, help=text
+        )(command)
     return command
 
 
@@ -166,36 +206,6 @@ def answer(results: Iterable[Path], *, as_json: bool) -> None:
             click.echo(path)
 
 
-class FieldOption(click.Option):
-    """An option that still takes its former names, which ``--help`` does not show."""
-
-    def __init__(self, *args: Any, formerly: tuple[str, ...] = (), **keywords: Any) -> None:
-        super().__init__(*args, **keywords)
-        self.formerly = frozenset(part for name in formerly for part in name.split("/"))
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Names and help, without former names."""
-        opts, secondary = self.opts, self.secondary_opts
-        try:
-            self.opts = [name for name in opts if name not in self.formerly]
-            self.secondary_opts = [name for name in secondary if name not in self.formerly]
-            return super().get_help_record(ctx)
-        finally:
-            self.opts, self.secondary_opts = opts, secondary
-
-
-class FieldChoice(click.Choice[str]):
-    """A choice that still takes the former names of its values."""
-
-    def __init__(self, choices: Iterable[str], former: typing.Mapping[str, str]) -> None:
-        super().__init__(tuple(choices))
-        self.former = former
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The value by its present name."""
-        return super().convert(self.former.get(value, value), param, ctx)
-
-
 def _option_type(annotation: Any, metadata: typing.Mapping[str, Any]) -> Any:
     if metadata["choices"]:
         return FieldChoice(metadata["choices"], metadata["former_choices"])
@@ -217,6 +227,8 @@ def settings_options(
     only: Iterable[str] | None = None,
     leave_out: Iterable[str] = (),
     prefix: str = "",
+    title: str = FURTHER,
+    short: bool = True,
 ) -> Callable[[Command], Command]:
     """Click options for the fields of a settings dataclass (:func:`settings.setting`).
 
@@ -228,6 +240,10 @@ def settings_options(
         Fields to take, all by default, and to leave out.
     prefix : str
         What the command's keyword arguments begin with, where two dataclasses share a field name.
+    title : str
+        Group of the help for fields that name none.
+    short : bool
+        Whether the short help shows the fields that name one of its groups.
     """
     left_out = set(leave_out)
     if only is not None:
@@ -243,7 +259,8 @@ def settings_options(
             flags = metadata["flags"] or (f"--{field.name.replace('_', '-')}",)
             former = metadata["formerly"]
             keywords: dict[str, Any] = {
-                "cls": FieldOption,
+                "cls": HelpOption,
+                "help_group": (short and metadata["group"]) or title,
                 "formerly": former,
                 "default": field.default,
                 "help": metadata["help"],

@@ -26,6 +26,7 @@ def setting(
     type: Any = None,
     metavar: str | None = None,
     hidden: bool = False,
+    group: str = "",
     formerly: tuple[str, ...] = (),
     former_choices: dict[str, str] | None = None,
 ) -> Any:
@@ -49,6 +50,9 @@ def setting(
         Placeholder in ``--help``.
     hidden : bool
         Leave the option out of the command line.
+    group : str
+        Group of the help that shows the option (:mod:`alphacryo4d.core.help`); options without one
+        are shown by ``--help-all``.
     formerly : tuple of str
         Names that the command line still takes and ``--help`` does not show.
     former_choices : dict, optional
@@ -62,6 +66,7 @@ def setting(
         "type": type,
         "metavar": metavar,
         "hidden": hidden,
+        "group": group,
         "formerly": formerly,
         "former_choices": former_choices or {},
     }

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.help import HelpCommand, HelpGroup
 from alphacryo4d.core.options import (
     CONTEXT,
     PATH,
@@ -39,8 +40,8 @@ def _training_options(command: Command) -> Command:
         job_options,
         gpu_option,
         threads_option,
-        settings_options(NetworkOptions),
-        settings_options(TrainOptions),
+        settings_options(NetworkOptions, title="Network"),
+        settings_options(TrainOptions, title="Training"),
         output_option("Output folder.", required=False),
         input_option(_INPUT, required=False),
     ):
@@ -72,7 +73,7 @@ def _train(values: dict[str, Any], *, extract: bool = True) -> None:
     _report(outputs, as_json)
 
 
-@click.group(invoke_without_command=True, context_settings=CONTEXT)
+@click.group(cls=HelpGroup, invoke_without_command=True, context_settings=CONTEXT)
 @_training_options
 @click.pass_context
 def deepfeature(ctx: click.Context, /, **values: Any) -> None:
@@ -81,7 +82,7 @@ def deepfeature(ctx: click.Context, /, **values: Any) -> None:
         _train(values)
 
 
-@click.command("train", context_settings=CONTEXT)
+@click.command("train", cls=HelpCommand, context_settings=CONTEXT)
 @_training_options
 def train_stage(**values: Any) -> None:
     """Train the autoencoder on the volumes and extract their features: the whole stage."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from alphacryo4d.core.help import SPEED
 from alphacryo4d.core.settings import require_setting, setting
 
 
@@ -30,18 +31,21 @@ class NetworkOptions:
 class TrainOptions:
     """How the autoencoder is trained (sections 4.2 and 4.3)."""
 
-    epochs: int = setting(50, "Epochs at most.", flags=("--epochs", "--epoch"))
+    epochs: int = setting(50, "Epochs at most.", flags=("--epochs", "--epoch"), group=SPEED)
     batch_size: int = setting(
-        8, "Volumes in one training step.", flags=("--batch-size", "--batchsize")
+        8, "Volumes in one training step.", flags=("--batch-size", "--batchsize"), group=SPEED
     )
     validation_size: int | None = setting(
         None,
         "Volumes held out for validation; a tenth of all by default.",
         flags=("--validation-size", "--validationsize"),
         type=int,
+        group=SPEED,
     )
     regularization: float = setting(
-        0.0, "L2 coefficient of the weights (eq. 2); the paper takes 0.001 for experimental data."
+        0.0,
+        "L2 coefficient of the weights (eq. 2); the paper takes 0.001 for experimental data.",
+        group=SPEED,
     )
     learning_rate: float = setting(0.01, "Initial rate of Adam.")
     factor: float = setting(0.1, "Factor on the rate when the held-out error stops improving.")

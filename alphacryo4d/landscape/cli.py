@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from alphacryo4d.core.help import INPUT, HelpGroup, HelpOption
 from alphacryo4d.core.options import (
     CONTEXT,
     PATH,
@@ -28,13 +29,28 @@ from alphacryo4d.landscape.options import (
 )
 
 features_option = click.option(
-    "--features", type=PATH, default=None, help="Folder of the deepfeature stage."
+    "--features",
+    cls=HelpOption,
+    help_group=INPUT,
+    type=PATH,
+    default=None,
+    help="Folder of the deepfeature stage.",
 )
 embedding_option = click.option(
-    "--embedding", type=PATH, default=None, help="Embedding (V, 2), .npy or text."
+    "--embedding",
+    cls=HelpOption,
+    help_group=INPUT,
+    type=PATH,
+    default=None,
+    help="Embedding (V, 2), .npy or text.",
 )
 counts_option = click.option(
-    "--counts", type=PATH, default=None, help="Particles per volume: volumes.star, .npy or text."
+    "--counts",
+    cls=HelpOption,
+    help_group=INPUT,
+    type=PATH,
+    default=None,
+    help="Particles per volume: volumes.star, .npy or text.",
 )
 via_option = click.option(
     "--via", nargs=2, type=float, multiple=True, help="Point to pass (RC1 RC2); may be repeated."
@@ -59,15 +75,15 @@ def _build(values: dict[str, Any]) -> LandscapeOptions:
     )
 
 
-@click.group(invoke_without_command=True, context_settings=CONTEXT)
+@click.group(cls=HelpGroup, invoke_without_command=True, context_settings=CONTEXT)
 @input_option("Folder of the resample stage.", required=False)
 @features_option
 @output_option("Folder for the landscape.", required=False)
 @settings_options(StatesOptions)
-@settings_options(PathOptions)
+@settings_options(PathOptions, title="Path")
 @via_option
 @settings_options(EnergyOptions)
-@settings_options(EmbedOptions)
+@settings_options(EmbedOptions, title="Embedding")
 @threads_option
 @job_options
 @click.pass_context
@@ -113,7 +129,7 @@ def run(values: dict[str, Any]) -> None:
 @input_option("Folder of the resample stage.")
 @features_option
 @output_option("Folder for the embedding.")
-@settings_options(EmbedOptions)
+@settings_options(EmbedOptions, title="Embedding")
 @threads_option
 @job_options
 def embed(**values: Any) -> None:
@@ -142,7 +158,7 @@ def energy(**values: Any) -> None:
 @counts_option
 @input_option("Folder of the resample stage: counts, folds, names.", required=False)
 @output_option("Folder for the path.")
-@settings_options(PathOptions)
+@settings_options(PathOptions, title="Path")
 @via_option
 @settings_options(EnergyOptions)
 @click.option(
@@ -172,10 +188,10 @@ def path(**values: Any) -> None:
 @features_option
 @output_option("Folder for the states.")
 @settings_options(StatesOptions)
-@settings_options(PathOptions)
+@settings_options(PathOptions, title="Path")
 @via_option
 @settings_options(EnergyOptions)
-@settings_options(EmbedOptions)
+@settings_options(EmbedOptions, title="Embedding")
 @threads_option
 @job_options
 def states(**values: Any) -> None:

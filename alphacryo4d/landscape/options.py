@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphacryo4d.core.help import STATES
 from alphacryo4d.core.settings import require_setting, setting
 
 METHODS = ("tsne", "pca", "mds", "isomap", "lle", "umap")
@@ -18,13 +19,13 @@ class EmbedOptions:
 
     embedding_method: str = setting(
         "tsne", "How volumes are laid out in the plane.", flags=("--embedding-method",),
-        choices=METHODS,
-    )  # fmt: skip
+        choices=METHODS, group=STATES)  # fmt: skip
     perplexity: float | None = setting(
         None,
         "Perplexity of t-SNE; by default 30, or a sixth of the volumes where they are fewer "
         "than 180.",
         type=float,
+        group=STATES,
     )
     iterations: int = setting(
         1000, "Iterations of t-SNE.", flags=("--niter", "--embedding-iterations")
@@ -96,10 +97,10 @@ class PathOptions:
         "half of lowest energy.",
     )
     start: tuple[float, float] | None = setting(
-        None, "Start of the path (RC1 RC2).", nargs=2, type=float
+        None, "Start of the path (RC1 RC2).", nargs=2, type=float, group=STATES
     )
     end: tuple[float, float] | None = setting(
-        None, "End of the path (RC1 RC2).", nargs=2, type=float
+        None, "End of the path (RC1 RC2).", nargs=2, type=float, group=STATES
     )
     start_volume: str | None = setting(None, "Start at this volume (name).", type=str)
     end_volume: str | None = setting(None, "End at this volume (name).", type=str)
@@ -139,7 +140,10 @@ class StatesOptions:
     """How states are found."""
 
     states: str = setting(
-        "auto", "Number of states, or auto to find it.", flags=("--states", "--kcenters")
+        "auto",
+        "Number of states, or auto to find it.",
+        flags=("--states", "--kcenters"),
+        group=STATES,
     )
     centers: str = setting(
         "volumes",
@@ -147,6 +151,7 @@ class StatesOptions:
         "path (along the minimum-energy path), minima (basins of the surface), or a file of "
         "centers (K, 2).",
         metavar="volumes|path|minima|FILE",
+        group=STATES,
     )
     along: str = setting(
         "minima",
@@ -154,7 +159,9 @@ class StatesOptions:
         choices=("minima", "spaced"),
     )
     radius: float | None = setting(
-        None, "Radius of every state; each gets its own from the embedding by default."
+        None,
+        "Radius of every state; each gets its own from the embedding by default.",
+        group=STATES,
     )
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.help import RESOLUTION, STATES
 from alphacryo4d.core.settings import require_setting, setting
 
 
@@ -29,7 +30,7 @@ def class_levels(classes: str) -> tuple[int, ...]:
 class ClassifyOptions:
     """Options of one classification without alignment."""
 
-    classes: str = setting("5x8", "Classes: a number, or a hierarchy such as 5x8.")
+    classes: str = setting("5x8", "Classes: a number, or a hierarchy such as 5x8.", group=STATES)
     iterations: int = setting(
         25,
         "Most EM iterations of the classes.",
@@ -39,11 +40,13 @@ class ClassifyOptions:
         15.0,
         "Resolution limit of the first iterations (A); of all with --engine relion.",
         formerly=("--limit-resolution",),
+        group=RESOLUTION,
     )
     final_resolution: float = setting(
         10.5,
         "Resolution limit of the last iterations (A); 0 keeps the initial one.",
         formerly=("--sharpen-to",),
+        group=RESOLUTION,
     )
     iterations_after_pca: int = setting(
         4,
@@ -97,9 +100,13 @@ class ClassifyOptions:
         "Soft mask (MRC, values from 0 to 1) of the region that the classes may differ in; what "
         "the consensus holds outside is subtracted from the images (native engine).",
         type=Path,
+        group=RESOLUTION,
     )
     mask_diameter: float | None = setting(
-        None, "Diameter of the spherical solvent mask (A); by default the box.", type=float
+        None,
+        "Diameter of the spherical solvent mask (A); by default the box.",
+        type=float,
+        group=RESOLUTION,
     )
 
     def __post_init__(self) -> None:

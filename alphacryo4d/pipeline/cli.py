@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from alphacryo4d.cluster.options import ClusterOptions
+from alphacryo4d.core.help import STATES, HelpCommand, HelpOption
 from alphacryo4d.core.job import Deadline
 from alphacryo4d.core.options import (
     CONTEXT,
@@ -48,20 +49,32 @@ NOT_REPEATED = frozenset(ClusterOptions.__dataclass_fields__) | {
 """Parameters of `run` that its jobs on a cluster do not get, or get anew."""
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=HelpCommand, context_settings=CONTEXT)
 @input_option("Particle table with consensus poses (RELION STAR).")
 @output_option("Project folder.")
 @settings_options(ResampleOptions)
-@settings_options(ClassifyOptions)
-@settings_options(TrainOptions, only=("epochs", "regularization"), prefix="train_")
+@settings_options(ClassifyOptions, title="Classification")
+@settings_options(
+    TrainOptions,
+    only=("epochs", "regularization"),
+    prefix="train_",
+    title="Training of the network",
+    short=False,
+)
 @settings_options(StatesOptions, only=("states", "centers"), prefix="states_")
-@settings_options(EmbedOptions, only=("perplexity",), prefix="embed_")
-@settings_options(VoteOptions, only=("assign", "threshold"), prefix="vote_")
-@settings_options(RelionOptions)
-@settings_options(ClusterOptions)
+@settings_options(
+    EmbedOptions, only=("perplexity",), prefix="embed_", title="Embedding", short=False
+)
+@settings_options(
+    VoteOptions, only=("assign", "threshold"), prefix="vote_", title="Votes", short=False
+)
+@settings_options(RelionOptions, title="RELION")
+@settings_options(ClusterOptions, title="Cluster")
 @optics_options
 @click.option(
     "--reclassify",
+    cls=HelpOption,
+    help_group=STATES,
     is_flag=True,
     help="Go on with `vote reclassify`: states, poses and finer Fourier shells together (native "
     "engine); as long again as the classification, and much better states.",
@@ -153,7 +166,7 @@ def run(
     _answer(results, as_json)
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=HelpCommand, context_settings=CONTEXT)
 @output_option("Folder for the data and the project.", default=Path("demo"))
 @threads_option
 @gpu_option

@@ -13,11 +13,11 @@ from alphacryo4d.core.job import start_job
 from alphacryo4d.core.program import command_lines, run_program
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.reconstruction.options import RefineOptions, chosen_states
 from alphacryo4d.relion.commands import Alignment, consensus_command
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.relion.preflight import check_particles, image_root, name_from
 from alphacryo4d.relion.version import Version, installed_version
-from alphacryo4d.voting.options import RefineOptions, chosen_states
 from alphacryo4d.voting.output_stage import state_table
 from alphacryo4d.voting.recorded_stage import symmetry_of
 

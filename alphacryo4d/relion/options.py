@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.help import RESOLUTION
 from alphacryo4d.core.settings import require_setting, setting
 
 NO_GPU_REASON = (
@@ -46,7 +47,10 @@ class RelionOptions:
     padding: int = setting(2, "Padding factor of the references.", flags=("--pad",))
     pool: int = setting(100, "Images that a thread takes at once.")
     symmetry: str = setting(
-        "C1", "Point group, in RELION's orientation (both engines).", flags=("--sym", "--symmetry")
+        "C1",
+        "Point group, in RELION's orientation (both engines).",
+        flags=("--sym", "--symmetry"),
+        group=RESOLUTION,
     )
     ranks: int | None = setting(
         None,
@@ -61,6 +65,7 @@ class RelionOptions:
         "Soft solvent mask (MRC, values from 0 to 1) of the classes; by default a sphere, "
         "which the native engine narrows to what the volumes fill.",
         type=Path,
+        group=RESOLUTION,
     )
     relion_scratch: Path | None = setting(
         None, "Local disk that RELION copies the stacks to.", type=Path
@@ -111,7 +116,9 @@ class ConsensusOptions:
     particle_diameter: float | None = setting(
         None, "Diameter of the mask around particles in Angstrom.", type=float
     )
-    mask: Path | None = setting(None, "Solvent mask, values from 0 to 1.", type=Path)
+    mask: Path | None = setting(
+        None, "Solvent mask, values from 0 to 1.", type=Path, group=RESOLUTION
+    )
     keep_poses: bool = setting(
         False, "The particles have poses that are good: check them and go on, without RELION."
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from alphacryo4d.core.help import HelpGroup
 from alphacryo4d.core.options import (
     CONTEXT,
     OPTICS,
@@ -36,12 +37,12 @@ logger = logging.getLogger(__name__)
 RUN_OPTIONS = ("threads", "gpu", "memory", "scratch", "max_time", "seed")
 
 
-@click.group(invoke_without_command=True, context_settings=CONTEXT)
+@click.group(cls=HelpGroup, invoke_without_command=True, context_settings=CONTEXT)
 @input_option("Particle table with consensus poses (RELION STAR).", required=False)
 @output_option("Folder of the stage.", required=False)
 @settings_options(ResampleOptions)
-@settings_options(ClassifyOptions)
-@settings_options(RelionOptions)
+@settings_options(ClassifyOptions, title="Classification")
+@settings_options(RelionOptions, title="RELION")
 @optics_options
 @threads_option
 @gpu_option
@@ -174,8 +175,8 @@ def shuffle_command(input_path: Path, output_path: Path, as_json: bool, **values
 @input_option("Particle table with poses.")
 @output_option("Folder for the volumes and run_it025_data.star.")
 @settings_options(ResampleOptions, only=("engine",))
-@settings_options(ClassifyOptions)
-@settings_options(RelionOptions)
+@settings_options(ClassifyOptions, title="Classification")
+@settings_options(RelionOptions, title="RELION")
 @optics_options
 @threads_option
 @gpu_option

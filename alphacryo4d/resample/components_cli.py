@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from alphacryo4d.core.help import HelpCommand
 from alphacryo4d.core.options import (
     CONTEXT,
     answer,
@@ -28,7 +29,7 @@ from alphacryo4d.relion.options import RelionOptions
 logger = logging.getLogger(__name__)
 
 
-@click.command("components", context_settings=CONTEXT)
+@click.command("components", cls=HelpCommand, context_settings=CONTEXT)
 @input_option("Particle table with poses.")
 @output_option("Folder for the maps and the coordinates.")
 @settings_options(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from alphacryo4d.core.help import STATES
 from alphacryo4d.core.settings import require_setting, setting
 
 
@@ -12,9 +13,14 @@ class ResampleOptions:
     """How particles are shuffled into folds and what becomes of the classes (4.1, 4.10)."""
 
     engine: str = setting(
-        "native", "Classification by our engine or by RELION.", choices=("native", "relion")
+        "native",
+        "Classification by our engine or by RELION.",
+        choices=("native", "relion"),
+        group=STATES,
     )
-    folds: int = setting(3, "M, odd: every particle is used in M of M+1 folds.", metavar="M")
+    folds: int = setting(
+        3, "M, odd: every particle is used in M of M+1 folds.", metavar="M", group=STATES
+    )
     batch_size: int = setting(100_000, "Particles of a batch at the most.")
     minimum_class_size: int = setting(20, "Classes with fewer particles are dropped.")
     box: str = setting(

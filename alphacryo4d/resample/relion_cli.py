@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from alphacryo4d.core.help import HelpCommand
 from alphacryo4d.core.options import (
     CONTEXT,
     PATH,
@@ -28,7 +29,7 @@ from alphacryo4d.resample.align_options import AlignOptions
 logger = logging.getLogger(__name__)
 
 
-@click.command("consensus", context_settings=CONTEXT)
+@click.command("consensus", cls=HelpCommand, context_settings=CONTEXT)
 @input_option("Particle table.")
 @output_option("Folder for particles.star with poses, and the consensus maps.")
 @settings_options(ConsensusOptions)
@@ -71,7 +72,7 @@ def consensus_command(
     answer(run_consensus(input_path, output_path, **asked, **values), as_json=as_json)
 
 
-@click.command("align", context_settings=CONTEXT)
+@click.command("align", cls=HelpCommand, context_settings=CONTEXT)
 @click.argument("maps", nargs=-1, type=PATH)
 @click.option("--i", "--input", "input_path", type=PATH, help="Folder of maps, instead of MAPS.")
 @output_option("Folder for the aligned maps and motions.csv.")
@@ -112,7 +113,7 @@ def align_command(
     answer(results, as_json=as_json)
 
 
-@click.command("collect", context_settings=CONTEXT)
+@click.command("collect", cls=HelpCommand, context_settings=CONTEXT)
 @input_option("Table of all particles.")
 @output_option("Folder of the stage.")
 @click.option(

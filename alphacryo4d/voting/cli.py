@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from alphacryo4d.core.help import INPUT, HelpGroup, HelpOption
 from alphacryo4d.core.options import (
     CONTEXT,
     build_settings,
@@ -24,10 +25,10 @@ from alphacryo4d.core.options import (
     settings_options,
     threads_option,
 )
+from alphacryo4d.reconstruction.options import RefineOptions
 from alphacryo4d.voting.options import (
     ReclassifyOptions,
     ReconstructOptions,
-    RefineOptions,
     VoteOptions,
 )
 
@@ -36,6 +37,8 @@ _OF_IMAGES = ("reconstruct", "test", "null", "symmetry")
 
 landscape_option = click.option(
     "--landscape",
+    cls=HelpOption,
+    help_group=INPUT,
     type=click.Path(path_type=Path),
     help="Folder that `alphacryo4d landscape` wrote.",
 )
@@ -84,7 +87,7 @@ def common_options(command: Any) -> Any:
     return images_option(command)
 
 
-@click.group(invoke_without_command=True, context_settings=CONTEXT)
+@click.group(cls=HelpGroup, invoke_without_command=True, context_settings=CONTEXT)
 @input_option("Folder that `alphacryo4d resample` wrote.", required=False)
 @landscape_option
 @output_option("Output folder.", required=False)

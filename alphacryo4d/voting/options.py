@@ -7,9 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.help import INPUT, RESOLUTION, STATES
 from alphacryo4d.core.settings import require_setting, setting
 
-_SYMMETRY = "Point group, in RELION's orientation; by default that of the resampling."
+SYMMETRY_HELP = "Point group, in RELION's orientation; by default that of the resampling."
 
 
 def votes_needed(threshold: str, folds: int) -> int:
@@ -63,11 +64,13 @@ class VoteOptions:
         "vote",
         "Assign particles by votes (4.8), or to the nearest centre of their M copies (4.9).",
         choices=("vote", "nearest"),
+        group=STATES,
     )
     threshold: str = setting(
         "1/2",
         "Votes that a state needs: a fraction f for V > f M, or a whole number n for V >= n.",
         metavar="F|N",
+        group=STATES,
     )
     cutoff: float | None = setting(
         None,
@@ -77,16 +80,26 @@ class VoteOptions:
         metavar="DISTANCE",
     )
     test: bool = setting(
-        True, "Test the states on the held-out particles of each fold (reads all images once)."
+        True,
+        "Test the states on the held-out particles of each fold (reads all images once).",
+        group=STATES,
     )
     null: bool = setting(
         False,
         "Take a simulated data set of one conformation, with the same poses, CTF and noise, "
         "through folds, landscape and votes too; takes about as long as `resample`.",
+        group=STATES,
     )
-    reconstruct: bool = setting(True, "Reconstruct every state with half maps and FSC.")
+    reconstruct: bool = setting(
+        True, "Reconstruct every state with half maps and FSC.", group=INPUT
+    )
     symmetry: str | None = setting(
-        None, _SYMMETRY, type=str, flags=("--symmetry", "--sym"), metavar="GROUP"
+        None,
+        SYMMETRY_HELP,
+        type=str,
+        flags=("--symmetry", "--sym"),
+        metavar="GROUP",
+        group=RESOLUTION,
     )
 
     def __post_init__(self) -> None:
@@ -105,7 +118,7 @@ class ReconstructOptions:
     """Reconstruction of every state from its particles."""
 
     mask: Path | None = setting(
-        None, "Soft mask for the FSC; made from each state by default.", type=Path
+        None, "Soft mask for the FSC; made from each state by default.", type=Path, group=RESOLUTION
     )
     difference_to: int | None = setting(
         None,
@@ -117,7 +130,12 @@ class ReconstructOptions:
         False, "Write the local resolution of every state, class001_locres.mrc, in Angstrom."
     )
     symmetry: str | None = setting(
-        None, _SYMMETRY, type=str, flags=("--symmetry", "--sym"), metavar="GROUP"
+        None,
+        SYMMETRY_HELP,
+        type=str,
+        flags=("--symmetry", "--sym"),
+        metavar="GROUP",
+        group=RESOLUTION,
     )
     memory: float = setting(4.0, "Memory in GB for the images of one state; more goes to disk.")
 
@@ -153,11 +171,13 @@ class ReclassifyOptions:
         "Resolution limit of the last pass over a fold (A); that of the first classification where "
         "that is finer.",
         formerly=("--finest-resolution",),
+        group=RESOLUTION,
     )
     initial_resolution: float = setting(
         12.0,
         "Resolution limit of the first pass over a fold (A).",
         formerly=("--first-resolution",),
+        group=RESOLUTION,
     )
     components: int = setting(
         16,
@@ -167,6 +187,7 @@ class ReclassifyOptions:
         "1/2",
         "Votes that a state needs: a fraction f for V > f M, or a whole number n for V >= n.",
         metavar="F|N",
+        group=STATES,
     )
     minimum_posterior: float = setting(
         0.0, "A vote below this posterior probability is empty; 0 counts all."
@@ -177,28 +198,31 @@ class ReclassifyOptions:
         "agreement that is reported is the one before.",
     )
     merge: bool = setting(
-        True,
-        "Merge a state that held-out particles do not support.",
+        True, "Merge a state that held-out particles do not support.", group=STATES
     )
     split_merge: bool = setting(
         True,
         "Split-merge EM: two overlapping states are merged and a third is split, where the "
         "likelihood of a fold's particles rises.",
         formerly=("--reseed",),
+        group=STATES,
     )
     split: bool = setting(
         False,
         "Split every state where the held-out likelihood rises (a continuous motion is then cut "
         "ever finer the more particles there are).",
+        group=STATES,
     )
     refine_poses: bool = setting(
         True,
         "Refine poses locally, conformation marginalised (the tables keep the consensus poses).",
+        group=STATES,
     )
     write_poses: bool = setting(
         False,
         "Write the refined poses into the tables of the states and refined.star (of every particle "
         "by its held-out fold); the consensus poses stay as ac4dInputAngleRot ...",
+        group=INPUT,
     )
     angle_sigma: float | None = setting(
         None,
@@ -214,10 +238,15 @@ class ReclassifyOptions:
         formerly=("--shift-error",),
     )
     mask_diameter: float | None = setting(
-        None, "Diameter of the spherical solvent mask (A); by default the box.", type=float
+        None,
+        "Diameter of the spherical solvent mask (A); by default the box.",
+        type=float,
+        group=RESOLUTION,
     )
     memory: float = setting(8.0, "Memory in GB for the images; more goes to disk.")
-    reconstruct: bool = setting(True, "Reconstruct every state with half maps and FSC.")
+    reconstruct: bool = setting(
+        True, "Reconstruct every state with half maps and FSC.", group=INPUT
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that can never make sense."""
@@ -249,49 +278,3 @@ class ReclassifyOptions:
         if self.angle_sigma is None or self.shift_sigma is None:
             return None
         return self.angle_sigma, self.shift_sigma
-
-
-@dataclass(frozen=True)
-class RefineOptions:
-    """RELION's refinement of every state, from its voted particles."""
-
-    engine: str = setting(
-        "none", "none writes the commands, relion runs them too.", choices=("none", "relion")
-    )
-    states: str = setting("all", "States to refine, such as 1,4,7.", metavar="LIST")
-    initial_lowpass: float = setting(
-        30.0, "Low-pass filter of each state's reference (A).", flags=("--ini-high",)
-    )
-    healpix_order: int = setting(
-        4, "Angular sampling at the start: 4 (3.7 degrees) and above search around the poses."
-    )
-    offset_range: float = setting(3.0, "Search range of shifts in pixels.")
-    particle_diameter: float | None = setting(
-        None, "Diameter of the mask around particles (A).", type=float
-    )
-    mask: Path | None = setting(None, "Solvent mask, values from 0 to 1.", type=Path)
-    symmetry: str | None = setting(
-        None, _SYMMETRY, type=str, flags=("--symmetry", "--sym"), metavar="GROUP"
-    )
-    ranks: int = setting(3, "MPI ranks, an odd number: one leads, each half-set has the same.")
-    mpi_launcher: str = setting("mpirun", "Program that starts MPI ranks, with its arguments.")
-    relion_args: str = setting("", "Further arguments handed to relion_refine as they are.")
-
-    def __post_init__(self) -> None:
-        """Refuse values that can never make sense."""
-        require_setting(self.engine in ("none", "relion"), f"--engine {self.engine}: none, relion")
-        require_setting(
-            self.ranks >= 3 and self.ranks % 2 == 1, f"--ranks {self.ranks}: 3, 5, 7 ..."
-        )
-        if self.states != "all":
-            chosen_states(self.states)
-
-
-def chosen_states(text: str) -> list[int]:
-    """Numbers of a list such as ``1,4,7``."""
-    try:
-        chosen = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise UsageError(f"--states {text}: give all, or numbers such as 1,4,7") from error
-    require_setting(min(chosen) >= 1, f"--states {text}: states count from 1")
-    return chosen

@@ -9,9 +9,9 @@ import simulated
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.reconstruction.options import RefineOptions
 from alphacryo4d.reconstruction.refine_stage import run_refine
 from alphacryo4d.reconstruction.stage import reconstruct_states
-from alphacryo4d.voting.options import RefineOptions
 from alphacryo4d.voting.output_stage import split_table
 
 

@@ -1,0 +1,67 @@
+"""Options of RELION's refinement of the states; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.help import RESOLUTION, STATES
+from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.voting.options import SYMMETRY_HELP
+
+
+@dataclass(frozen=True)
+class RefineOptions:
+    """RELION's refinement of every state, from its voted particles."""
+
+    engine: str = setting(
+        "none",
+        "none writes the commands, relion runs them too.",
+        choices=("none", "relion"),
+        group=STATES,
+    )
+    states: str = setting("all", "States to refine, such as 1,4,7.", metavar="LIST", group=STATES)
+    initial_lowpass: float = setting(
+        30.0, "Low-pass filter of each state's reference (A).", flags=("--ini-high",)
+    )
+    healpix_order: int = setting(
+        4, "Angular sampling at the start: 4 (3.7 degrees) and above search around the poses."
+    )
+    offset_range: float = setting(3.0, "Search range of shifts in pixels.")
+    particle_diameter: float | None = setting(
+        None, "Diameter of the mask around particles (A).", type=float
+    )
+    mask: Path | None = setting(
+        None, "Solvent mask, values from 0 to 1.", type=Path, group=RESOLUTION
+    )
+    symmetry: str | None = setting(
+        None,
+        SYMMETRY_HELP,
+        type=str,
+        flags=("--symmetry", "--sym"),
+        metavar="GROUP",
+        group=RESOLUTION,
+    )
+    ranks: int = setting(3, "MPI ranks, an odd number: one leads, each half-set has the same.")
+    mpi_launcher: str = setting("mpirun", "Program that starts MPI ranks, with its arguments.")
+    relion_args: str = setting("", "Further arguments handed to relion_refine as they are.")
+
+    def __post_init__(self) -> None:
+        """Refuse values that can never make sense."""
+        require_setting(self.engine in ("none", "relion"), f"--engine {self.engine}: none, relion")
+        require_setting(
+            self.ranks >= 3 and self.ranks % 2 == 1, f"--ranks {self.ranks}: 3, 5, 7 ..."
+        )
+        if self.states != "all":
+            chosen_states(self.states)
+
+
+def chosen_states(text: str) -> list[int]:
+    """Numbers of a list such as ``1,4,7``."""
+    try:
+        chosen = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--states {text}: give all, or numbers such as 1,4,7") from error
+    require_setting(min(chosen) >= 1, f"--states {text}: states count from 1")
+    return chosen
