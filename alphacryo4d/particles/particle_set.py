@@ -29,6 +29,7 @@ from alphacryo4d.particles.origins import (
     read_shifts,
     read_subset,
 )
+from alphacryo4d.particles.plausible import refuse_implausible
 from alphacryo4d.particles.stacks import (
     image_places,
     resolve_stack,
@@ -249,6 +250,7 @@ def read_particles(
     }
     optics, group = read_optics(table, numbers.get("rlnOpticsGroup"), given, complete=need_images)
     if need_images:
+        refuse_implausible(table.path, optics, group)
         optics = with_boxes(table, optics, group, stacks, stack_index)
     shifts = read_shifts(table, numbers, optics.pixel_size[group])
     particles = ParticleSet(

@@ -17,7 +17,7 @@ import numpy as np
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
-from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable, choose_particles
+from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable, choose_particles
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.io.tables.scan import scan
 from alphacryo4d.particles.kinds import (
@@ -36,6 +36,7 @@ from alphacryo4d.tools.check_table import (
     optics_faults,
     read_values,
     split_faults,
+    value_faults,
     zero_poses,
 )
 
@@ -199,6 +200,7 @@ def _examine_table(
     groups, more = optics_faults(table, numbers.get("rlnOpticsGroup"), given, rows)
     faults += more
     faults += split_faults(table, numbers, groups)
+    faults += value_faults(table, numbers, groups)
     stacks: list[StackReport] = []
     if IMAGE_COLUMN in texts and IMAGE_COLUMN in numbers:
         codes, names = texts[IMAGE_COLUMN]
@@ -214,6 +216,7 @@ def _examine_table(
             numbers[IMAGE_COLUMN],
             groups,
             rows,
+            signs=numbers.get(SIGN_COLUMN),
             full=full,
             progress=progress,
         )

@@ -27,6 +27,7 @@ def find_image_faults(
     groups: tuple[Any, Array] | None,
     rows: Array,
     *,
+    signs: Array | None = None,
     full: bool,
     progress: Progress,
 ) -> list[Fault]:
@@ -44,6 +45,8 @@ def find_image_faults(
         Optics and the group of every particle.
     rows : (P,) int
         Row numbers in the file, from 0.
+    signs : (P,) array, optional
+        -1 for images that the table calls dark on light.
     full : bool
         Look at all pixels.
     progress : callback
@@ -54,7 +57,9 @@ def find_image_faults(
         _box_and_pixel_faults(stacks, codes, groups),
         _index_faults(table, stacks, codes, numbers, rows),
         _duplicate_faults(table, stacks, codes, numbers, rows),
-        pixel_faults(table, stacks, codes, numbers, rows, full=full, progress=progress),
+        pixel_faults(
+            table, stacks, codes, numbers, rows, signs=signs, full=full, progress=progress
+        ),
     ]
     return [fault for faults in kinds for fault in _shortened(faults)]
 

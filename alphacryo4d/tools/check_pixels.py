@@ -1,4 +1,4 @@
-"""Faults of pixels: values that are not finite, in all images or in a sample spread over all."""
+"""Faults of pixels: what is read from the images, all of them or a sample spread over all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from alphacryo4d.core.progress import Progress
 from alphacryo4d.io.mrc import MrcHeader, open_stack, read_header
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.particles.stacks import resolve_stack
+from alphacryo4d.tools.check_outliers import Pixels, image_faults, unsigned_fault
 
 Array = np.ndarray[Any, Any]
 
@@ -52,53 +53,129 @@ def pixel_faults(
     numbers: Array,
     rows: Array,
     *,
+    signs: Array | None = None,
     full: bool,
     progress: Progress,
 ) -> list[Fault]:
-    """Images with pixels that are not finite, among all or among a sample spread over all."""
+    """Images that are not finite, or are unlikely, among all or a sample spread over all.
+
+    Parameters
+    ----------
+    table : Path
+        For messages.
+    stacks : list of StackReport
+        Stacks of the table.
+    codes, numbers : (P,) arrays
+        Stack and image number (from 1) of every particle.
+    rows : (P,) int
+        Row numbers in the file, from 0.
+    signs : (P,) array, optional
+        -1 for images that are dark on light, as the table says.
+    full : bool
+        Look at all pixels.
+    progress : callback
+        Called while pixels are read.
+    """
     count = len(codes)
     step = 1 if full else max(1, count // SAMPLED_IMAGES)
     chosen = np.arange(0, count, step)
     chosen = chosen[np.lexsort((numbers[chosen], codes[chosen]))]
     faults: list[Fault] = []
+    parts: list[Array] = []
     done = 0
     bounds = np.flatnonzero(np.diff(codes[chosen], prepend=-1, append=-1))
     for first, after in zip(bounds[:-1], bounds[1:], strict=True):
         part = chosen[first:after]
-        stack = stacks[codes[part[0]]]
-        if stack.path is not None and stack.header is not None:
-            faults += _stack_pixels(table, stack.path, stack.header, numbers[part], rows[part])
+        code = int(codes[part[0]])
+        if _can_be_read(stacks[code]):
+            more, figures = _stack_pixels(table, stacks[code], numbers[part], rows[part])
+            faults += more
+            parts.append(np.column_stack([np.full(len(figures), code), figures]))
         done += len(part)
         progress(done, len(chosen), "checking pixels")
-    return faults
+    if not parts:
+        return faults
+    found = np.concatenate(parts).T
+    integers = [values.astype(np.int64) for values in found[[1, 0, 2]]]
+    sign = None if signs is None else signs[np.searchsorted(rows, integers[0])]
+    return faults + image_faults(
+        table, [stack.name for stack in stacks], Pixels(*integers, *found[3:]), sign
+    )
+
+
+def _can_be_read(stack: StackReport) -> bool:
+    header = stack.header
+    return (
+        stack.path is not None
+        and header is not None
+        and header.available > 0
+        and header.axes_are_plain
+        and header.shape[1] == header.shape[2]
+    )
 
 
 def _stack_pixels(
-    table: Path, path: Path, header: MrcHeader, numbers: Array, rows: Array
-) -> list[Fault]:
-    if header.dtype[-2] != "f" or not header.available:
-        return []
+    table: Path, stack: StackReport, numbers: Array, rows: Array
+) -> tuple[list[Fault], Array]:
+    """Faults of one stack, and row, number and figures of each of its images (columns)."""
+    path, header = stack.path, stack.header
+    assert path is not None
+    assert header is not None
     whole = dataclasses.replace(header, shape=(header.available, *header.shape[1:]))
     pixels = open_stack(path, whole)
     inside = (numbers >= 1) & (numbers <= header.available)
     numbers, rows = numbers[inside].astype(np.int64), rows[inside]
     size = max(1, _CHUNK_BYTES // (4 * header.shape[1] * header.shape[2]))
-    faults = []
+    outside, middle = _regions(header.shape[1])
+    faults, figures = [], [np.empty((0, 6))]
+    wrapped = 0
     for first in range(0, len(numbers), size):
-        images = pixels[numbers[first : first + size] - 1]
+        part = slice(first, first + size)
+        stored = pixels[numbers[part] - 1]
+        wrapped += _wrapped(stored)
         with np.errstate(invalid="ignore", over="ignore"):
-            if np.isfinite(images.sum(dtype=np.float64)):
-                continue
-        for image, number, row in zip(images, numbers[first:], rows[first:], strict=False):
-            bad = np.argwhere(~np.isfinite(image))
-            if len(bad):
-                faults.append(
-                    Fault(
-                        path,
-                        f"image {number} (row {row + 1} of {table.name})",
-                        f"{len(bad)} pixels are not finite, first at y {bad[0][0]}, x {bad[0][1]}",
-                        "remove the particle or extract it again",
-                        "not-finite-pixels",
-                    )
-                )
-    return faults
+            images = stored.reshape(len(stored), -1).astype(np.float64)
+            finite = np.isfinite(images.sum(axis=1)) & np.isfinite(np.square(images).sum(axis=1))
+        for place in np.flatnonzero(~finite).tolist():
+            number, row = int(numbers[part][place]), int(rows[part][place])
+            faults += _not_finite(table, path, stored[place], number, row)
+        good, rest = images[finite], images[finite][:, outside]
+        columns = [rows[part][finite], numbers[part][finite], rest.mean(axis=1), rest.std(axis=1)]
+        columns += [good[:, middle].mean(axis=1), good.std(axis=1)]
+        figures.append(np.column_stack(columns))
+    if wrapped > len(numbers) / 2:
+        faults.append(unsigned_fault(path, header.dtype))
+    return faults, np.concatenate(figures)
+
+
+def _not_finite(table: Path, path: Path, image: Array, number: int, row: int) -> list[Fault]:
+    where, way_out = f"image {number} (row {row + 1} of {table.name})", "extract it again"
+    bad = np.argwhere(~np.isfinite(image))
+    what = (
+        f"{len(bad)} pixels are not finite, first at y {bad[0][0]}, x {bad[0][1]}"
+        if len(bad)
+        else f"pixels up to {np.abs(image).max():.3g} are no densities"
+    )
+    return [Fault(path, where, what, f"remove the particle or {way_out}", "not-finite-pixels")]
+
+
+def _regions(box: int) -> tuple[Array, Array]:
+    """Pixels outside the inscribed circle, and within half of its radius."""
+    line = np.arange(box) - box // 2
+    radius = np.hypot(*np.meshgrid(line, line)).ravel()
+    outside, middle = radius > box / 2, radius <= box / 4
+    return (outside if outside.any() else radius >= 0), middle
+
+
+def _wrapped(images: Array) -> int:
+    """How many images of signed integers are far smoother when they are taken as unsigned."""
+    if images.dtype.kind != "i":
+        return 0
+    whole = images.reshape(len(images), -1)
+    signed = whole.astype(np.float64).std(axis=1)
+    unsigned = whole.astype(f"{images.dtype.newbyteorder('=').str[1:]}").view(
+        f"u{images.dtype.itemsize}"
+    )
+    limit = 2.0 ** (8 * images.dtype.itemsize - 2)
+    ends = (whole.min(axis=1) < -limit) & (whole.max(axis=1) > limit)
+    return int((ends & (unsigned.astype(np.float64).std(axis=1) < signed / 2)).sum())

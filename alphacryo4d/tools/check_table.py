@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable
+from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.particles.kinds import way_to_poses
 from alphacryo4d.particles.optics import (
@@ -19,8 +19,20 @@ from alphacryo4d.particles.optics import (
     mixed_optics,
     read_optics,
 )
-from alphacryo4d.particles.origins import SUBSET, origin_columns, origin_faults, subset_fault
+from alphacryo4d.particles.origins import (
+    SUBSET,
+    origin_columns,
+    origin_faults,
+    read_shifts,
+    subset_fault,
+)
 from alphacryo4d.particles.particle_set import ANGLES, DEFOCUS
+from alphacryo4d.particles.plausible import (
+    defocus_faults,
+    optics_value_faults,
+    pose_faults,
+    shift_faults,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -98,6 +110,7 @@ def read_values(
 ) -> tuple[dict[str, Array], dict[str, tuple[Array, list[str]]], list[Fault]]:
     """Columns that the work needs; a column that cannot be read becomes a fault."""
     wanted = [*ANGLES, *DEFOCUS, *origin_columns(table.columns), "rlnPhaseShift", SUBSET]
+    wanted.append(SIGN_COLUMN)
     wanted = [name for name in [*wanted, "rlnOpticsGroup"] if name in table.columns]
     has_images = IMAGE_COLUMN in table.columns
     faults: list[Fault] = []
@@ -161,6 +174,26 @@ def split_faults(
         optics, index = groups
         faults += origin_faults(table, numbers, optics.pixel_size[index])
     return faults
+
+
+def value_faults(
+    table: ParticleTable, numbers: Mapping[str, Array], groups: tuple[Any, Array] | None
+) -> list[Fault]:
+    """Values that cannot be, or that look like another unit."""
+    path = table.path
+    faults = defocus_faults(path, numbers)
+    faults += pose_faults(path, [numbers[name] for name in ANGLES if name in numbers])
+    if groups is None:
+        return faults
+    optics, index = groups
+    faults = optics_value_faults(path, optics, index) + faults
+    sizes = optics.pixel_size[index]
+    try:
+        shifts = read_shifts(table, numbers, sizes)
+    except InputError:
+        return faults  # said where columns are read
+    half = np.where(optics.box[index] > 0, optics.box[index] * sizes / 2, np.nan)
+    return faults + shift_faults(path, shifts, half)
 
 
 def optics_faults(
