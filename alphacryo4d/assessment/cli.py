@@ -11,7 +11,6 @@ import click
 
 from alphacryo4d.assessment.options import ReferenceOptions, SimulateOptions
 from alphacryo4d.core.errors import UsageError
-from alphacryo4d.core.help import HelpCommand
 from alphacryo4d.core.options import (
     CONTEXT,
     PATH,
@@ -25,7 +24,7 @@ from alphacryo4d.core.options import (
 )
 
 
-@click.command(cls=HelpCommand, context_settings=CONTEXT)
+@click.command(context_settings=CONTEXT)
 @click.option(
     "--i",
     "--input",
@@ -104,7 +103,7 @@ def _say_plan(
     )
 
 
-@click.command(cls=HelpCommand, context_settings=CONTEXT)
+@click.command(context_settings=CONTEXT)
 @input_option("Table with rlnClassNumber (0: voted out), such as project/vote/particles.star.")
 @click.option("--truth", type=PATH, required=True, help="truth.npy of the simulation.")
 @click.option(
