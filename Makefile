@@ -4,14 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTED := $(VENV)/.ready-dev
+WRITTEN := $(VENV)/.ready-docs
 DEMO := demo
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test check docs format clean
 
 help:
 	@echo "make demo    set everything up and run the whole method on a known answer"
 	@echo "make test    set everything up and run the tests"
 	@echo "make check   linter, types and layers"
+	@echo "make docs    build the site into site/, without warnings"
 	@echo "make format  format the code"
 	@echo "make clean   remove the demo and caches (the environment stays)"
 
@@ -39,9 +41,16 @@ check: $(TESTED)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
+$(WRITTEN): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $(WRITTEN)
+
+docs: $(WRITTEN)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 format: $(TESTED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(DEMO) site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
