@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, sparse
+from scipy.special import softmax
 
 from alphacryo4d.assessment.conformers import Atoms, Conformer
 from alphacryo4d.assessment.imaging import (
@@ -228,6 +229,5 @@ def classify_by_reference(
     fit = 2 * scale * cross - scale**2 * power
     best = fit.argmax(axis=1)
     noise = float((energy - fit[rows, best]).sum() / (len(cross) * samples))
-    logarithm = fit / noise
-    certainty = 1 / np.exp(logarithm - logarithm.max(axis=1, keepdims=True)).sum(axis=1)
+    certainty = softmax(fit / noise, axis=1).max(axis=1)
     return ReferenceResult((best + 1).astype(np.int32), certainty, scale, noise)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.deepfeature.normalize import fourier_crop, normalize_volume, suitable_box
+from alphacryo4d.deepfeature.normalize import normalize_volume, suitable_box
+from alphacryo4d.maths.fourier import fourier_resize
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Volumes:
 
     def read(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """Normalised volumes of some rows."""
-        return np.stack([normalize_volume(fourier_crop(self.array[i], self.box)) for i in rows])
+        return np.stack([normalize_volume(fourier_resize(self.array[i], self.box)) for i in rows])
 
     def check(self) -> None:
         """Raise ``InputError`` for a value that is not finite, and warn about constant volumes."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from alphacryo4d.landscape.energy import neighbourhood_scale, population_density
 from alphacryo4d.landscape.surface import TriangulatedSurface, triangulated_surface
@@ -120,9 +121,7 @@ class MeanSurface:
         values, gradient = np.empty(len(points)), np.empty((len(points), 2))
         for begin in range(0, len(points), 1024):
             apart = points[begin : begin + 1024, None, :] - self.embedding[None]
-            exponents = -0.5 * (apart**2).sum(2) / self.width**2
-            weight = np.exp(exponents - exponents.max(1, keepdims=True))
-            weight /= weight.sum(1, keepdims=True)
+            weight = softmax(-0.5 * (apart**2).sum(2) / self.width**2, axis=1)
             mean = weight @ self.energies
             pull = weight * (self.energies[None] - mean[:, None]) / self.width**2
             values[begin : begin + 1024] = mean

@@ -10,6 +10,7 @@ import scipy.fft
 import scipy.ndimage
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.maths.fourier import filter_map, shell_numbers
 
 Array = np.ndarray[Any, Any]
 
@@ -58,26 +59,19 @@ class Correlation:
         return resolution_at(self.corrected, self.voxel_size)
 
 
-def shell_numbers(size: int) -> Array:
-    """Shell of every voxel of the half transform of a cube, (n, n, n // 2 + 1) int32."""
-    k = np.fft.fftfreq(size, 1 / size)
-    square = k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(size // 2 + 1) ** 2.0
-    shells: Array = np.rint(np.sqrt(square)).astype(np.int32)
-    return shells
-
-
 def shell_correlation(first: Array, second: Array) -> Array:
-    """Correlation of two maps (n, n, n) in every Fourier shell below Nyquist, (n // 2,)."""
+    """Correlation of two maps (n, n, n) in every Fourier shell below Nyquist, (n // 2,).
+
+    Harauz & van Heel 1986; computed in double precision. A shell where a map vanishes gives 0.
+    """
     size = first.shape[0]
-    a, b = scipy.fft.rfftn(first), scipy.fft.rfftn(second)
-    return _correlate(a, b, shell_numbers(size), size // 2)
-
-
-def _correlate(a: Array, b: Array, shells: Array, count: int) -> Array:
+    a, b = (scipy.fft.rfftn(np.asarray(volume, np.float64)) for volume in (first, second))
+    count, flat = size // 2, shell_numbers(size).ravel()
     # the half transform holds each Friedel pair once, except in the planes kx = 0 and Nyquist
     weight = np.full(a.shape[2], 2.0)
-    weight[0] = weight[-1] = 1.0
-    flat = shells.ravel()
+    weight[0] = 1.0
+    if size % 2 == 0:
+        weight[-1] = 1.0
 
     def sums(values: Array) -> Array:
         return np.bincount(flat, (values * weight).ravel(), count + 1)[:count]
@@ -91,7 +85,8 @@ def _correlate(a: Array, b: Array, shells: Array, count: int) -> Array:
 def resolution_at(curve: Array, voxel_size: float, limit: float = FSC_LIMIT) -> float:
     """Resolution in Angstrom where a curve first falls below a limit, between shells linearly.
 
-    A curve that never falls gives Nyquist; one that starts below gives infinity.
+    A curve that never falls gives Nyquist; one that starts below gives the edge of the box: no
+    shell is reproducible (RELION says 999).
     """
     box = 2 * len(curve)
     below = np.flatnonzero(curve[1:] < limit) + 1
@@ -99,7 +94,7 @@ def resolution_at(curve: Array, voxel_size: float, limit: float = FSC_LIMIT) -> 
         return 2 * voxel_size
     last = int(below[0])
     if last == 1:
-        return float("inf")
+        return float(box * voxel_size)
     drop = curve[last - 1] - curve[last]
     shell = last - 1 + (curve[last - 1] - limit) / drop
     return float(box * voxel_size / shell)
@@ -187,16 +182,6 @@ def _without_mask_effect(
     room = np.maximum(1 - by_mask, 1e-6)
     corrected[late] = ((masked - by_mask) / room)[late]
     return corrected
-
-
-def filter_map(volume: Array, resolution: float, voxel_size: float) -> Array:
-    """Map low-passed at a resolution in Angstrom, with a cosine edge of three shells."""
-    size = volume.shape[0]
-    last = size * voxel_size / resolution
-    edge = np.clip((shell_numbers(size) - last) / 3.0, 0, 1)
-    spectrum = scipy.fft.rfftn(volume) * (0.5 + 0.5 * np.cos(np.pi * edge))
-    filtered: Array = scipy.fft.irfftn(spectrum, s=volume.shape)
-    return filtered
 
 
 def difference_map(volume: Array, reference: Array, resolution: float, voxel_size: float) -> Array:

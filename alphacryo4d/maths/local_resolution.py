@@ -15,6 +15,7 @@ import scipy.fft
 import scipy.ndimage
 
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.maths.fourier import resize_spectra
 
 Array = np.ndarray[Any, Any]
 
@@ -116,7 +117,7 @@ def _band_correlation(
     weight = np.cos(np.pi / 2 * np.minimum(away, 1)).astype(np.float32)
     workers = threads or -1
     first, second = (
-        scipy.fft.irfftn(_cropped(spectrum, size) * weight, s=(size,) * 3, workers=workers)
+        scipy.fft.irfftn(resize_spectra(spectrum, size) * weight, s=(size,) * 3, workers=workers)
         for spectrum in spectra
     )
     both, one, two = _averaged([first * second, first**2, second**2], kernel, workers)
@@ -128,16 +129,5 @@ def _averaged(products: list[Array], kernel: Array, workers: int) -> Iterator[Ar
     """Averages of fields over the window around every point of a coarser grid."""
     coarse = kernel.shape[0]
     for field in products:
-        spectrum = _cropped(scipy.fft.rfftn(field, workers=workers), coarse)
+        spectrum = resize_spectra(scipy.fft.rfftn(field, workers=workers), coarse)
         yield scipy.fft.irfftn(spectrum * kernel, s=(coarse,) * 3, workers=workers)
-
-
-def _cropped(spectrum: Array, size: int) -> Array:
-    """The lowest frequencies of a half transform, as the transform of a smaller cube."""
-    n = spectrum.shape[0]
-    if size >= n:
-        return spectrum
-    half = size // 2
-    kept = np.r_[0:half, n - half : n]
-    cropped: Array = spectrum[np.ix_(kept, kept, np.arange(half + 1))]
-    return cropped

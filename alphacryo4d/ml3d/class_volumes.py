@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.maths.linear_solvers import conjugate_gradients
 from alphacryo4d.maths.threads import in_ranges, in_tasks
 from alphacryo4d.ml3d.compiled.classes import (
     apply_prior,
@@ -129,19 +130,9 @@ def solve_classes(
     equations = _Equations(grid, sums, 1.0 / own, common, mask)
     fields = start.astype(np.float32)
     residual = equations.residual(fields)
-    search = direction = equations.preconditioned(residual)
-    old = equations.inner(residual, direction)
-    for step in range(steps):
-        moves, moved = equations.product(search)
-        length = old / max(equations.inner(search, moved), 1e-30)
-        fields += np.float32(length) * moves
-        if step + 1 == steps:
-            break
-        residual -= np.float32(length) * moved
-        direction = equations.preconditioned(residual)
-        new = equations.inner(residual, direction)
-        search = direction + np.float32(new / max(old, 1e-30)) * search
-        old = new
+    conjugate_gradients(
+        equations.product, equations.preconditioned, fields, residual, steps, inner=equations.inner
+    )
     diagonal, apart = np.zeros((2, grid.radius + 1, len(fields)))
     cell_variances(equations.cells, 1.0 / own, common, grid.shell_map, diagonal, apart)
     sizes = grid.shell_sizes[:, None]
@@ -210,3 +201,37 @@ class _Equations:
     def inner(self, one: Array, other: Array) -> float:
         """Inner product, up to the number of voxels."""
         return float(inner_product(one, other, self.grid.cube // 2 + 1))
+
+
+def correlation_of_halves(
+    view: View, inverse_noise: Array, posteriors: Array, mask: Array, own: Array
+) -> Array:
+    """Correlation by shell of the classes' deviations from their mean between half sets.
+
+    Parameters
+    ----------
+    view : View
+    inverse_noise : (G, shells) array
+    posteriors : (n, K) float32
+    mask : (n, n, n) float32
+    own : (shells, K) array
+        Prior variance of the classes.
+
+    Returns
+    -------
+    (shells,) float64 array
+    """
+    grid, deviations = view.grid, []
+    for side in (0, 1):
+        half = posteriors.copy()
+        half[side::2] = 0
+        nothing = np.zeros((posteriors.shape[1], *mask.shape), np.float32)
+        sums, common = class_sums(view, inverse_noise, half), np.zeros(len(own))
+        solution = solve_classes(grid, sums, own, common, mask=mask, start=nothing, steps=3)
+        spectra = grid.transform(solution.fields * mask)
+        deviations.append(spectra - spectra.mean(axis=0))
+    one, two = deviations
+    both = grid.shell_means((one * two.conj()).real.sum(axis=0)[None])[0]
+    power = [grid.shell_means((np.abs(side) ** 2).sum(axis=0)[None])[0] for side in deviations]
+    curve: Array = both / np.sqrt(np.maximum(power[0] * power[1], 1e-30))
+    return curve

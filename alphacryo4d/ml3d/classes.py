@@ -9,13 +9,20 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.progress import Progress
+from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.ml3d.checkpoint import Checkpoint
-from alphacryo4d.ml3d.class_volumes import ClassSums, class_sums, solve_classes
-from alphacryo4d.ml3d.components import Components, data_power, fit_components
+from alphacryo4d.ml3d.class_volumes import (
+    ClassSums,
+    class_sums,
+    correlation_of_halves,
+    solve_classes,
+)
+from alphacryo4d.ml3d.components import Components, fit_components
 from alphacryo4d.ml3d.expectation import View, expect
-from alphacryo4d.ml3d.grid import Grid, resize_cubes
+from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.masks import first_mask, resize_mask
+from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.ml3d.mixture import LatentParticles, grouped_points
 from alphacryo4d.ml3d.mixture_search import fit_mixture
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -42,41 +49,6 @@ class Model:
 
 HALVES_AGREE = 0.143
 """Correlation of the classes' deviations between half sets above which a shell is used."""
-
-
-def correlation_of_halves(
-    view: View, inverse_noise: Array, posteriors: Array, mask: Array, own: Array
-) -> Array:
-    """Correlation by shell of the classes' deviations from their mean between half sets.
-
-    Parameters
-    ----------
-    view : View
-    inverse_noise : (G, shells) array
-    posteriors : (n, K) float32
-    mask : (n, n, n) float32
-    own : (shells, K) array
-        Prior variance of the classes.
-
-    Returns
-    -------
-    (shells,) float64 array
-    """
-    grid, deviations = view.grid, []
-    for side in (0, 1):
-        half = posteriors.copy()
-        half[side::2] = 0
-        solution = solve_classes(
-            grid, class_sums(view, inverse_noise, half), own, np.zeros(len(own)), mask=mask,
-            start=np.zeros((posteriors.shape[1], *mask.shape), np.float32), steps=3,
-        )  # fmt: skip
-        spectra = grid.transform(solution.fields * mask)
-        deviations.append(spectra - spectra.mean(axis=0))
-    one, two = deviations
-    both = grid.shell_means((one * two.conj()).real.sum(axis=0)[None])[0]
-    power = [grid.shell_means((np.abs(side) ** 2).sum(axis=0)[None])[0] for side in deviations]
-    curve: Array = both / np.sqrt(np.maximum(power[0] * power[1], 1e-30))
-    return curve
 
 
 def state_of(model: Model, iteration: int) -> dict[str, Array]:

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.checkpoint import Checkpoint
 from alphacryo4d.ml3d.classes import Model, Run
-from alphacryo4d.ml3d.components import data_power
 from alphacryo4d.ml3d.expectation import View, expect
 from alphacryo4d.ml3d.focus import without_surroundings
-from alphacryo4d.ml3d.grid import Grid, resize_cubes
+from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
+from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.ml3d.options import ClassifyOptions
 
 Array = np.ndarray[Any, Any]

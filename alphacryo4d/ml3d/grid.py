@@ -8,7 +8,6 @@ the interpolation kernel beforehand, so that projection is close to exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
+from alphacryo4d.maths.linear_solvers import conjugate_gradients
 from alphacryo4d.maths.threads import in_ranges, in_tasks
 from alphacryo4d.ml3d.compiled.basic import columns_inward
 from alphacryo4d.ml3d.compiled.fourier import (
@@ -220,65 +220,6 @@ class Grid:
         return (sums / self.shell_sizes).reshape(*values.shape[:-1], -1)
 
 
-def resize_cubes(cubes: Array, size: int) -> Array:
-    """Band-limited volumes (q, n, n, n) on another cube of the same physical box.
-
-    Parameters
-    ----------
-    cubes : (q, n, n, n) array
-        Origin at n // 2; n even.
-    size : int
-        New edge, even; Fourier components beyond either Nyquist frequency are dropped.
-
-    Returns
-    -------
-    (q, size, size, size) float32 array
-        With the same Fourier transform (sum over voxels), not the same values.
-    """
-    n = cubes.shape[1]
-    m = min(n, size)
-    spectra = scipy.fft.rfftn(scipy.fft.ifftshift(cubes, axes=(1, 2, 3)), axes=(1, 2, 3))
-    out = np.zeros((len(cubes), size, size, size // 2 + 1), np.complex64)
-    low, high = slice(0, m // 2), slice(-(m // 2) + 1, None)
-    for z in (low, high):
-        for y in (low, high):
-            out[:, z, y, : m // 2] = spectra[:, z, y, : m // 2]
-    real = scipy.fft.irfftn(out, s=(size,) * 3, axes=(1, 2, 3))
-    return np.ascontiguousarray(scipy.fft.fftshift(real, axes=(1, 2, 3)), dtype=np.float32)
-
-
-def conjugate_gradients(
-    normal: Callable[[Array], Array],
-    precondition: Callable[[Array], Array],
-    fields: Array,
-    residual: Array,
-    steps: int,
-) -> None:
-    """Preconditioned conjugate gradients: ``fields`` moves towards ``normal(fields) = right``.
-
-    Parameters
-    ----------
-    normal, precondition : callable
-        The symmetric positive operator, and something close to its inverse.
-    fields, residual : float32 arrays of one shape
-        Start, and ``right - normal(start)``; both are changed in place.
-    steps : int
-    """
-    search = direction = precondition(residual)
-    old = float(np.vdot(residual, direction))
-    for step in range(steps):
-        moved = normal(search)
-        length = old / max(float(np.vdot(search, moved)), 1e-30)
-        fields += np.float32(length) * search
-        if step + 1 == steps:
-            return
-        residual -= np.float32(length) * moved
-        direction = precondition(residual)
-        new = float(np.vdot(residual, direction))
-        search = direction + np.float32(new / max(old, 1e-30)) * search
-        old = new
-
-
 @dataclass
 class Solution:
     """Volumes that maximise the posterior, and how well the data fix them."""
@@ -343,7 +284,7 @@ def solve_volumes(
         )  # fmt: skip
         return grid.inverse(spectra)
 
-    def normal(fields: Array) -> Array:
+    def product(fields: Array) -> tuple[Array, Array]:
         spectra = grid.pad_transform(fields * mask)
         in_ranges(
             apply_weights, grid.voxels // 16, 32, grid.workers, pairs.ravel(), grid.padded,
@@ -355,11 +296,11 @@ def solve_volumes(
             apply_voxel_matrices, voxels, 16, grid.workers, precision, grid.shell_map, True,
             prior, prior,
         )  # fmt: skip
-        return result + grid.inverse(prior)
+        return fields, result + grid.inverse(prior)
 
     fields = start.astype(np.float32)
-    residual = grid.crop_inverse(right) * shape - normal(fields)
-    conjugate_gradients(normal, precondition, fields, residual, steps)
+    residual = grid.crop_inverse(right) * shape - product(fields)[1]
+    conjugate_gradients(product, precondition, fields, residual, steps)
     variance = np.stack(
         [grid.shell_means(inverse[:, i, :].T.astype(np.float64)).T for i in range(q)], axis=1
     )

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from alphacryo4d.ml3d.grid import Grid, resize_cubes
+from alphacryo4d.maths.fourier import resize_cubes
+from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages
 
 Array = np.ndarray[Any, Any]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alphacryo4d.maths.linear_solvers import stretched_direction
 from alphacryo4d.ml3d.mixture import LatentParticles, Mixture, refine_mixture, spread_points
 
 Array = np.ndarray[Any, Any]
@@ -71,14 +72,9 @@ def _split_directions(
         known = np.zeros((q, q))
         known[particles.row, particles.column] = -(share @ mine[:, q:]) / particles.half
         known = np.triu(known) + np.triu(known, 1).T
-        beyond = (score * share[:, None]).T @ score - known
-        root = np.linalg.cholesky(known + 1e-6 * np.trace(known) / q * np.eye(q))
-        inner = np.linalg.solve(root, np.linalg.solve(root, beyond).T)
-        values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))
-        excess[k] = values[-1]
-        direction = np.linalg.solve(root.T, vectors[:, -1])
+        excess[k], direction = stretched_direction(score, share, known)
         information = direction @ known @ direction / share.sum()
-        variance = max(values[-1], 0.05) / max(information, 1e-12)
+        variance = max(excess[k], 0.05) / max(information, 1e-12)
         steps[k] = direction / np.linalg.norm(direction)
         steps[k] *= np.sqrt(variance * np.square(np.linalg.norm(direction)))
     return excess, steps

@@ -12,6 +12,8 @@ import numpy as np
 import scipy.fft
 
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.maths.fourier import shell_numbers
+from alphacryo4d.maths.fsc import resolution_at, shell_correlation
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.compiled.classes import backproject_class, cell_weights, fold_class
 from alphacryo4d.ml3d.compiled.final import divide_by_weights
@@ -58,36 +60,6 @@ class Reconstruction:
     halves: Array
     fsc: Array
     resolution: float
-
-
-def shell_correlation(first: Array, second: Array) -> Array:
-    """Fourier shell correlation of two volumes, (n // 2,) float64."""
-    n = len(first)
-    a, b = np.fft.rfftn(first), np.fft.rfftn(second)
-    k = np.fft.fftfreq(n, 1 / n)
-    radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(n // 2 + 1) ** 2)
-    shell = np.rint(radius).astype(np.int64).ravel()
-    double = np.where((np.arange(n // 2 + 1) == 0) | (np.arange(n // 2 + 1) == n // 2), 1, 2)
-    double = np.broadcast_to(double, a.shape).ravel()
-
-    def total(values: Array) -> Array:
-        return np.bincount(shell, values.ravel() * double)[: n // 2]
-
-    both = total((a * b.conj()).real)
-    curve: Array = both / np.sqrt(np.maximum(total(np.abs(a) ** 2) * total(np.abs(b) ** 2), 1e-30))
-    return curve
-
-
-def resolution_at(fsc: Array, threshold: float, box: int, pixel_size: float) -> float:
-    """Resolution (A) at which a curve first falls below a threshold (linear between shells)."""
-    below = np.flatnonzero(fsc[1:] < threshold)
-    if not below.size:
-        return box * pixel_size / (len(fsc) - 1)
-    shell = int(below[0]) + 1
-    if shell == 1:
-        return box * pixel_size
-    step = (fsc[shell - 1] - threshold) / max(fsc[shell - 1] - fsc[shell], 1e-12)
-    return float(box * pixel_size / (shell - 1 + step))
 
 
 def split_halves(count: int) -> Array:
@@ -190,7 +162,7 @@ def _one_volume(
     fsc = shell_correlation(halves[0], halves[1])
     sums[0] += sums[1]
     volume = filter_by_correlation(_to_map(images, grid, sums[0]), fsc)
-    resolution = resolution_at(fsc, 0.143, images.box, images.pixel_size)
+    resolution = resolution_at(fsc, images.pixel_size)
     return Reconstruction(fold, label, len(rows), volume, halves, fsc, resolution)
 
 
@@ -250,9 +222,6 @@ def filter_by_correlation(volume: Array, fsc: Array) -> Array:
     """
     box = len(volume)
     whole = np.clip(2 * fsc / (1 + np.clip(fsc, 0, 1)), _LEAST, 1).astype(np.float32)
-    k = np.fft.fftfreq(box, 1 / box)
-    square = k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(box // 2 + 1) ** 2
-    shell = np.rint(np.sqrt(square)).astype(np.int32)
-    weights = np.append(whole, np.float32(0))[np.minimum(shell, len(whole))]
+    weights = np.append(whole, np.float32(0))[np.minimum(shell_numbers(box), len(whole))]
     spectrum = scipy.fft.rfftn(np.asarray(volume, np.float32)) * weights
     return np.asarray(scipy.fft.irfftn(spectrum, s=volume.shape), dtype=np.float32)

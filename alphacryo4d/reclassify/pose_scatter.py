@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
+from scipy.special import logsumexp, softmax
 
+from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.expectation import View, component_products
-from alphacryo4d.ml3d.grid import Grid, resize_cubes
+from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 
 Array = np.ndarray[Any, Any]
@@ -134,8 +136,8 @@ class PoseMoments:
         pose = np.einsum("nik,nij->nkj", slope, changes[..., :-1])
         own = np.einsum("nkk->nk", pose)
         apart = self.apart - 0.5 * (own[:, :, None] + own[:, None] - 2 * pose)
-        evidence = log_mean(values, weights)
-        soft = softmax(values + np.log(weights))
+        evidence = logsumexp(values, axis=1, b=weights)
+        soft = softmax(values + np.log(weights), axis=1)
         sums, squares = np.zeros((count, count)), np.zeros((count, count))
         for k in range(count):
             both = weights[k] + weights
@@ -160,7 +162,7 @@ class PoseMoments:
         for _ in range(steps):
             variance = pose_variance(errors)
             values, changes = self.marginal(errors, so_far)
-            share = softmax(values[:, :-1] + np.log(weights))
+            share = softmax(values[:, :-1] + np.log(weights), axis=1)
             mean = np.einsum("nk,nik->ni", share, changes[..., :-1])
             spread = np.einsum("nk,nik,njk->nij", share, changes[..., :-1], changes[..., :-1])
             covariance = np.linalg.inv(self.curvature + np.diag(1 / variance)) + spread
@@ -192,21 +194,6 @@ def errors_of(change: Array, covariance: Array, before: tuple[float, float]) -> 
 def pose_variance(errors: tuple[float, float]) -> Array:
     """Prior variance (6,) of rotations (radians) and shifts (A) of given deviations."""
     return np.repeat([np.deg2rad(errors[0]) ** 2, errors[1] ** 2], 3)
-
-
-def softmax(values: Array) -> Array:
-    """Posteriors (n, K) of log-likelihoods."""
-    shifted = np.exp(values - values.max(axis=1, keepdims=True))
-    soft: Array = shifted / shifted.sum(axis=1, keepdims=True)
-    return soft
-
-
-def log_mean(values: Array, weights: Array) -> Array:
-    """Log-likelihood (n,) of a mixture with given weights."""
-    terms = values + np.log(weights)
-    top = terms.max(axis=1)
-    total: Array = top + np.log(np.exp(terms - top[:, None]).sum(axis=1))
-    return total
 
 
 def pose_moments(

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
+
+from alphacryo4d.maths.linear_solvers import stretched_direction
 
 Array = np.ndarray[Any, Any]
 
@@ -116,19 +119,12 @@ def split_state(latent: Latent, point: Array, posteriors: Array) -> Split:
     weight, some = posteriors[chosen].astype(np.float64), latent.rows(chosen)
     score = some.slope - some.curvature @ point
     known = np.tensordot(weight, some.curvature, 1)
-    # the score of a particle of the state has the covariance of its curvature
-    beyond = (score * weight[:, None]).T @ score - known
-    root = np.linalg.cholesky(known + 1e-9 * np.trace(known) * np.eye(q))
-    inner = np.linalg.solve(root, np.linalg.solve(root, beyond).T)
-    values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))
-    direction = np.linalg.solve(root.T, vectors[:, -1])
-    deviation = np.sqrt(max(values[-1], 0.05) * weight.sum())
+    excess, direction = stretched_direction(score, weight, known)
+    deviation = np.sqrt(max(excess, 0.05) * weight.sum())
     points = point + np.outer([-1.0, 1.0], direction * deviation)
     shares = np.full(2, 0.5)
     for _ in range(_STEPS):
-        logs = some.of(points) + np.log(shares)
-        soft = np.exp(logs - logs.max(axis=1, keepdims=True))
-        soft *= (weight / soft.sum(axis=1))[:, None]
+        soft = softmax(some.of(points) + np.log(shares), axis=1) * weight[:, None]
         shares = (soft.sum(axis=0) + 1) / (soft.sum() + 2)
         matrices = np.tensordot(soft.T, some.curvature, 1) + np.eye(q)
         points = np.linalg.solve(matrices, (soft.T @ some.slope)[:, :, None])[..., 0]

@@ -19,12 +19,12 @@ import numpy as np
 
 from alphacryo4d.core.progress import no_progress
 from alphacryo4d.ml3d.classes import Run
-from alphacryo4d.ml3d.components import data_power
 from alphacryo4d.ml3d.expectation import View, expect, project_back
 from alphacryo4d.ml3d.grid import Grid, solve_volumes
 from alphacryo4d.ml3d.images import shell_of_resolution
 from alphacryo4d.ml3d.latent import packed, random_fields, whitened
 from alphacryo4d.ml3d.masks import first_mask, solvent_mask
+from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.ml3d.mixture import LatentParticles
 from alphacryo4d.ml3d.mixture_search import Move
 from alphacryo4d.ml3d.options import ClassifyOptions

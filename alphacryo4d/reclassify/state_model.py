@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import logsumexp, softmax
 
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.reclassify.joint_moments import JointMoments, joint_moments
-from alphacryo4d.reclassify.pose_scatter import log_mean, softmax
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.splitting import Latent, without_scatter
 from alphacryo4d.voting.support import HeldOut
@@ -118,9 +118,9 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
     moments = found.of_states(model.points, shares)
     likelihood, _ = moments.marginal(model.errors, so_far)
     latent = model.latent(found, so_far)
-    soft = softmax(latent.of(model.points)).astype(np.float32)
+    soft = softmax(latent.of(model.points), axis=1).astype(np.float32)
     heldout = HeldOut(
-        evidence=log_mean(likelihood[:, :-1], shares),
+        evidence=logsumexp(likelihood[:, :-1], axis=1, b=shares),
         consensus=likelihood[:, -1],
         posteriors=weighted(soft, shares),
         labels=soft.argmax(axis=1).astype(np.int32),
@@ -136,5 +136,5 @@ def _judged(poses: MovingPoses, order: Array, model: StateModel) -> tuple[JointM
     shares = np.maximum(model.shares, 1e-9)
     moments = found.of_states(model.points, shares)
     values, _ = moments.marginal(model.errors, poses.so_far(order))
-    evidence: Array = log_mean(values[:, :-1], shares)
+    evidence: Array = logsumexp(values[:, :-1], axis=1, b=shares)
     return found, evidence

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.maths.fourier import fourier_resize
 from alphacryo4d.maths.rotations import rotation_matrices
 from alphacryo4d.resample.align_options import AlignOptions as AlignOptions
 from alphacryo4d.resample.motion import (
@@ -25,7 +26,6 @@ from alphacryo4d.resample.motion import (
     mirror,
     rotations,
 )
-from alphacryo4d.resample.volumes import fourier_resize
 
 Array = np.ndarray[Any, Any]
 

@@ -23,8 +23,8 @@ from alphacryo4d.core.job import start_job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.io.mrc import read_header, read_volume
 from alphacryo4d.io.star import write_tables
+from alphacryo4d.maths.fourier import fourier_resize
 from alphacryo4d.particles.open import open_table
-from alphacryo4d.resample.volumes import fourier_resize
 
 logger = logging.getLogger(__name__)
 

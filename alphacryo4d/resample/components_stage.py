@@ -61,9 +61,9 @@ def run_components(
     seed, threads, memory, scratch, deadline, overwrite, resume
         As for the whole stage.
     """
+    from alphacryo4d.maths.fourier import resize_cubes
     from alphacryo4d.maths.threads import thread_count
     from alphacryo4d.ml3d.components import fit_components
-    from alphacryo4d.ml3d.grid import resize_cubes
     from alphacryo4d.ml3d.images import shell_of_resolution
 
     particles = read_particles(table)

@@ -15,9 +15,9 @@ from alphacryo4d.core.files import DROPPED, LEFT_OUT
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.io.mrc import read_header, read_volume
 from alphacryo4d.io.star import write_tables
+from alphacryo4d.maths.fourier import fourier_resize
 from alphacryo4d.resample.fold_stage import CLASS_VOLUMES, HELDOUT, FoldClass, read_fold
 from alphacryo4d.resample.subsets import fold_rows, group_rows
-from alphacryo4d.resample.volumes import fourier_resize
 
 logger = logging.getLogger(__name__)
 

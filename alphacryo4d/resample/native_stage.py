@@ -15,6 +15,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.job import Deadline
 from alphacryo4d.core.progress import Progress, show_progress
 from alphacryo4d.io.mrc import read_volume, write_volume
+from alphacryo4d.maths.fourier import fourier_resize
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.particles.samples import match_groups, prepare_rows
 from alphacryo4d.relion.preflight import check_map
@@ -28,7 +29,6 @@ from alphacryo4d.resample.fold_stage import (
     write_fold,
 )
 from alphacryo4d.resample.options import analysis_box
-from alphacryo4d.resample.volumes import fourier_resize
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.classify import Classification

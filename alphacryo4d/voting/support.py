@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import logsumexp, softmax
 
+from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.maths.threads import thread_count
-from alphacryo4d.ml3d.components import data_power
 from alphacryo4d.ml3d.expectation import View, expect
-from alphacryo4d.ml3d.grid import Grid, resize_cubes
+from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
-from alphacryo4d.reclassify.pose_scatter import log_mean, pose_moments, softmax
+from alphacryo4d.ml3d.mean import data_power
+from alphacryo4d.reclassify.pose_scatter import pose_moments
 
 Array = np.ndarray[Any, Any]
 
@@ -205,9 +207,9 @@ def heldout_evidence(
     if errors is None:
         errors = moments.estimated_errors(share, changed)
     values, _ = moments.marginal(errors, changed)
-    posteriors = softmax(values[:, :-1] + np.log(share)).astype(np.float32)
+    posteriors = softmax(values[:, :-1] + np.log(share), axis=1).astype(np.float32)
     return HeldOut(
-        evidence=log_mean(values[:, :-1], share),
+        evidence=logsumexp(values[:, :-1], axis=1, b=share),
         consensus=values[:, -1],
         posteriors=posteriors,
         labels=values[:, :-1].argmax(axis=1).astype(np.int32),

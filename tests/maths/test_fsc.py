@@ -46,7 +46,20 @@ def test_resolution_is_interpolated_between_shells():
     curve = np.array([1, 1, 1, 0.5, 0.1, 0, 0, 0])
     shell = 3 + (0.5 - 0.143) / 0.4
     assert np.isclose(fsc.resolution_at(curve, 2.0), 16 * 2.0 / shell)
-    assert fsc.resolution_at(np.zeros(8), 2.0) == np.inf
+    assert fsc.resolution_at(np.ones(8), 2.0) == 2 * 2.0
+
+
+def test_without_a_shell_that_agrees_the_resolution_is_the_box():
+    assert fsc.resolution_at(np.zeros(8), 2.0) == 16 * 2.0
+
+
+def test_a_box_of_odd_size_counts_its_last_plane_twice():
+    a, b = np.random.default_rng(0).standard_normal((2, 9, 9, 9))
+    k = np.fft.fftfreq(9, 1 / 9)
+    inside = np.rint(np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)) == 3
+    fa, fb = np.fft.fftn(a)[inside], np.fft.fftn(b)[inside]
+    wanted = np.vdot(fa, fb).real / np.linalg.norm(fa) / np.linalg.norm(fb)
+    assert np.isclose(fsc.shell_correlation(a, b)[3], wanted)
 
 
 def test_noise_has_no_resolution_even_under_a_mask(blob):

@@ -8,7 +8,7 @@ import scipy.ndimage
 import simulated
 
 from alphacryo4d.io.mrc import read_volume
-from alphacryo4d.maths import fsc
+from alphacryo4d.maths.fourier import shell_numbers
 from alphacryo4d.maths.local_resolution import local_resolution, window_diameter
 from alphacryo4d.reconstruction.stage import reconstruct_states, run_reconstruct
 from alphacryo4d.voting.options import ReconstructOptions
@@ -130,7 +130,7 @@ def test_states_are_compared_at_the_coarser_of_their_resolutions(voted):
     assert second["difference_resolution"] == coarser
     difference, voxel = read_volume(folder / "class002_minus_class001.mrc")
     shells = np.bincount(
-        fsc.shell_numbers(len(difference)).ravel(),
+        shell_numbers(len(difference)).ravel(),
         (np.abs(np.fft.rfftn(difference)) ** 2).ravel(),
     )
     last = len(difference) * voxel / coarser

@@ -7,9 +7,10 @@ import pytest
 from blobs import make_blobs, random_states
 from sklearn.metrics import adjusted_rand_score
 
+from alphacryo4d.maths.fsc import shell_correlation
 from alphacryo4d.ml3d.classify import classify
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.ml3d.reconstruct import reconstruct, shell_correlation
+from alphacryo4d.ml3d.reconstruct import reconstruct
 
 OPTIONS = ClassifyOptions(
     classes="2", initial_resolution=14.0, final_resolution=0, components=3, component_iterations=6

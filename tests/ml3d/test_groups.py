@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from blobs import make_blobs, random_states
 
-from alphacryo4d.ml3d.components import data_power
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.groups import apply_group_scales
+from alphacryo4d.ml3d.mean import data_power
 
 
 @pytest.fixture(scope="module")

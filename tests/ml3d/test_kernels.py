@@ -11,9 +11,9 @@ from alphacryo4d.ml3d.compiled.classes import (
     solve_cells,
 )
 from alphacryo4d.ml3d.compiled.linear import sine
-from alphacryo4d.ml3d.components import data_power
 from alphacryo4d.ml3d.expectation import View, component_products, expect, project_back
 from alphacryo4d.ml3d.grid import Grid, solve_volumes
+from alphacryo4d.ml3d.mean import data_power
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from test_kernels import corners, full_grid, slices
 from alphacryo4d.ml3d import expectation as sums
 from alphacryo4d.ml3d.compiled.latent import mixture_sums, posterior_moments
 from alphacryo4d.ml3d.compiled.linear import apply_weights, invert_precision, reach
-from alphacryo4d.ml3d.components import data_power
 from alphacryo4d.ml3d.expectation import View, component_products, project_back
 from alphacryo4d.ml3d.grid import Grid
+from alphacryo4d.ml3d.mean import data_power
 
 
 @pytest.fixture(scope="module")

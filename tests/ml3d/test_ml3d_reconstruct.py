@@ -1,7 +1,9 @@
 import numpy as np
 from blobs import make_blobs, random_states
 
-from alphacryo4d.ml3d.reconstruct import reconstruct, resolution_at, shell_correlation
+from alphacryo4d.maths.fourier import shell_numbers
+from alphacryo4d.maths.fsc import shell_correlation
+from alphacryo4d.ml3d.reconstruct import filter_by_correlation, reconstruct, without_corners
 
 
 def test_exact_projections_give_the_true_map_back():
@@ -27,7 +29,24 @@ def test_several_folds_are_reconstructed_in_order_and_left_out_particles_are_not
     assert np.array_equal(found[1].volume, found[2].volume)
 
 
-def test_resolution_is_where_the_curve_crosses():
-    fsc = np.array([1.0, 1.0, 0.643, 0.143 - 0.5, 0.0])
-    assert resolution_at(fsc, 0.143, 10, 1.0) == 10 / 2.5
-    assert resolution_at(np.ones(5), 0.143, 8, 1.0) == 2.0
+def test_shells_are_weighed_with_the_correlation_of_the_whole():
+    volume = np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32)
+    fsc = np.array([1, 0.8, 0.5, 0.2, -0.1, 0.0, 0.0, 0.0])
+    before, after = np.fft.rfftn(volume), np.fft.rfftn(filter_by_correlation(volume, fsc))
+    shells = shell_numbers(16)
+    for shell, value in enumerate(fsc):
+        inside = shells == shell
+        weight = max(2 * value / (1 + value), 1e-3)
+        np.testing.assert_allclose(after[inside], weight * before[inside], atol=2e-4)
+    assert abs(after[shells >= 8]).max() < 2e-4
+
+
+def test_corners_hold_the_mean_outside_and_the_sphere_is_kept():
+    volume = np.random.default_rng(1).normal(2.0, 1.0, (24, 24, 24)).astype(np.float32)
+    found = without_corners(volume)
+    axis = np.arange(24) - 12
+    radius = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
+    np.testing.assert_array_equal(found[radius <= 12], volume[radius <= 12])
+    outside = radius >= 15
+    assert np.ptp(found[outside]) < 1e-5
+    assert abs(found[0, 0, 0] - volume[outside].mean()) < 0.05

@@ -5,9 +5,10 @@ import pytest
 import simulated
 from scipy.spatial.transform import Rotation
 
+from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.ml3d.classify import classify
 from alphacryo4d.ml3d.expectation import View, expect
-from alphacryo4d.ml3d.grid import Grid, resize_cubes
+from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import shell_of_resolution
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.particle_set import read_particles

@@ -10,7 +10,7 @@ from small_particles import four_arms
 
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.io.star import read_tables
-from alphacryo4d.ml3d.reconstruct import shell_correlation
+from alphacryo4d.maths.fsc import shell_correlation
 from alphacryo4d.particles.open import open_table
 
 pytestmark = [pytest.mark.relion, pytest.mark.slow]

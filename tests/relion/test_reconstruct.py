@@ -10,7 +10,8 @@ from alphacryo4d.assessment.conformers import Atoms
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.stage import write_simulation
 from alphacryo4d.io.mrc import read_volume
-from alphacryo4d.ml3d.reconstruct import Reconstruction, reconstruct, shell_correlation
+from alphacryo4d.maths.fsc import shell_correlation
+from alphacryo4d.ml3d.reconstruct import Reconstruction, reconstruct
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.particles.samples import prepare_rows
 

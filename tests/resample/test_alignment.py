@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.mrc import read_volume, write_volume
+from alphacryo4d.maths.fourier import fourier_resize
 from alphacryo4d.maths.rotations import rotation_matrices
 from alphacryo4d.resample.align_options import AlignOptions
 from alphacryo4d.resample.align_stage import run_align
@@ -19,7 +20,6 @@ from alphacryo4d.resample.motion import (
     rotations,
 )
 from alphacryo4d.resample.relion_cli import align_command
-from alphacryo4d.resample.volumes import fourier_resize
 
 BOX, VOXEL = 40, 5.0
 OPTIONS = AlignOptions(fine_resolution=15.0)
