@@ -25,7 +25,7 @@ ABOVE_STAGES = ("pipeline", "assessment", "prototype", "tools", "report")
 LONG_FILES: dict[str, int] = {
     "assessment.score_stage": 303,
     "assessment.stage": 304,
-    "deepfeature.stage": 340,
+    "deepfeature.stage": 328,
     "deepfeature.training": 357,
     "io.cs": 354,
     "io.star": 319,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ from alphacryo4d.deepfeature.devices import (
     make_strategy,
     start_tensorflow,
 )
-from alphacryo4d.deepfeature.options import DeepFeatureOptions, NetworkOptions
+from alphacryo4d.deepfeature.examples_stage import read_network, write_reconstructions
+from alphacryo4d.deepfeature.options import DeepFeatureOptions
 from alphacryo4d.deepfeature.plots import plot_history
 from alphacryo4d.deepfeature.training import (
     HISTORY,
@@ -55,17 +55,6 @@ def _write_network(path: Path, box: int, options: DeepFeatureOptions) -> Path:
                 text = str(value).lower() if isinstance(value, bool) else repr(value)
                 lines.append(f"{field} = {text}")
     return files.write_text(path, "\n".join(lines) + "\n")
-
-
-def read_network(path: Path) -> tuple[int, NetworkOptions]:
-    """Box size and options of a trained network from its ``network.toml``."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; train first")
-    try:
-        values = dict(tomllib.loads(path.read_text(encoding="utf-8"))["network"])
-        return int(values.pop("box")), NetworkOptions(**values)
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: does not describe a network ({error})") from error
 
 
 def _write_training(folder: Path, result: Training) -> list[Path]:
@@ -145,9 +134,8 @@ def _train(
         held_out_error=result.error,
         mean_volume_error=result.mean_error,
     )
-    outputs = _write_training(folder, result)
     network = _write_network(folder / files.NETWORK_TOML, volumes.box, options)
-    job.complete("train", [*outputs, network])
+    job.complete("train", [*_write_training(folder, result), network])
     remove_checkpoints(checkpoints)
     if checkpoints.is_dir() and not any(checkpoints.iterdir()):
         checkpoints.rmdir()
@@ -220,7 +208,7 @@ def _extract(volumes: Volumes, folder: Path, model: Path, batch_size: int, job: 
         raise InputError(f"{output}: feature maps are not finite; train with a lower rate")
     if volumes.count > 1 and np.ptp(features, axis=0).max() == 0:
         logger.warning("WARNING: the feature maps of all volumes are the same")
-    job.complete("extract", [output])
+    job.complete("extract", [output, write_reconstructions(volumes, folder, model)])
 
 
 def _run(

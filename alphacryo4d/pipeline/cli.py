@@ -201,13 +201,14 @@ def demo(
     figures = [
         output_path / "project" / "landscape" / name for name in ("landscape.png", "embedding.png")
     ]
+    *results, page = results
     if as_json:
         click.echo(
             json.dumps(
                 {
                     "score": report,
                     "reclassified": again,
-                    "results": [str(path) for path in results + figures],
+                    "results": [str(path) for path in [*results, *figures, page]],
                 }
             )
         )
@@ -216,7 +217,7 @@ def demo(
 
     logger.info("\nvotes:\n%s\n", format_report(report))
     logger.info("after reclassification:\n%s\n", format_report(again))
-    for path in figures:
+    for path in (*figures, page):
         click.echo(path)
 
 

@@ -86,8 +86,10 @@ def run_pipeline(
     Returns
     -------
     list of Path
-        The main results: particle table, states, figures.
+        The main results: particle table, states, figures, and the page last.
     """
+    from alphacryo4d.report.stage import page_of_run
+
     resources = resources or Resources()
     with start_job(
         project,
@@ -105,6 +107,7 @@ def run_pipeline(
             results = stage(overwrite=overwrite, resume=resume or not overwrite)
             if resources.deadline is not None and name != stages[-1][0]:
                 resources.deadline.check()
+        results = [*results, page_of_run(project, again=not job.finished)]
         if not job.finished:
             job.add_outputs(results)
         return results

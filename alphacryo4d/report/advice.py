@@ -78,13 +78,18 @@ def path_command(project: Path) -> str:
     return shlex.join(["alphacryo4d", *words, "--o", f"{here}/landscape-path"])
 
 
-def edit_command(project: Path, key: str) -> str | None:
-    """Command that applies ``edits.json`` to a set; None where this version has none."""
+def edit_words(project: Path) -> list[str] | None:
+    """Words of the command that applies the project's ``edits.json``; None where there is none."""
     from alphacryo4d.voting.options import VoteOptions
 
-    if key != files.VOTE or "edits" not in VoteOptions.__dataclass_fields__:
+    if "edits" not in VoteOptions.__dataclass_fields__:
         return None
     here = str(project)
-    words = ["vote", "--i", f"{here}/{files.RESAMPLE}", "--landscape", f"{here}/{files.LANDSCAPE}",
-             "--o", f"{here}/edited", "--edits", "edits.json"]  # fmt: skip
-    return shlex.join(["alphacryo4d", *words])
+    return ["vote", "--i", f"{here}/{files.RESAMPLE}", "--landscape", f"{here}/{files.LANDSCAPE}",
+            "--o", f"{here}/edited", "--edits", f"{here}/edits.json"]  # fmt: skip
+
+
+def edit_command(project: Path, key: str) -> str | None:
+    """Command that applies ``edits.json`` to a set; None where this version has none."""
+    words = edit_words(project) if key == files.VOTE else None
+    return None if words is None else shlex.join(["alphacryo4d", *words])

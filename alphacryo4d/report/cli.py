@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import click
 
+from alphacryo4d.core.errors import MissingProgramError, UsageError
 from alphacryo4d.core.options import CONTEXT, PATH, answer, input_option, json_option
 
 
@@ -19,12 +21,47 @@ from alphacryo4d.core.options import CONTEXT, PATH, answer, input_option, json_o
     default=None,
     help="HTML file; report.html in the project by default.",
 )
+@click.option(
+    "--serve",
+    is_flag=True,
+    help="Show the page at an address of this machine (127.0.0.1) instead of writing it; it "
+    "follows the project while a run goes on. From elsewhere: ssh -L PORT:127.0.0.1:PORT.",
+)
+@click.option(
+    "--allow-edits",
+    is_flag=True,
+    help="With --serve: the page may save edits.json and run the commands that it proposes.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="With --serve; 0: any.")
 @json_option
-def report(input_path: Path, output_path: Path | None, as_json: bool) -> None:
+def report(
+    input_path: Path,
+    output_path: Path | None,
+    serve: bool,
+    allow_edits: bool,
+    port: int,
+    as_json: bool,
+) -> None:
     """One HTML page of a project: states, landscape, maps, particles, and what to do next.
 
     The page is one file that needs no network and opens in any browser.
     """
-    from alphacryo4d.report.stage import write_report_page
+    if not serve:
+        if allow_edits or port:
+            raise UsageError("--allow-edits and --port go with --serve")
+        from alphacryo4d.report.stage import write_report_page
 
-    answer([write_report_page(input_path, output_path)], as_json=as_json)
+        answer([write_report_page(input_path, output_path)], as_json=as_json)
+        return
+    if output_path is not None:
+        raise UsageError("--serve writes no file; leave out --o")
+    for library in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(library) is None:
+            raise MissingProgramError(f"{library} is missing: pip install 'alphacryo4d[report]'")
+    from alphacryo4d.report.server import serve as serve_page
+
+    def show(address: str) -> None:
+        click.echo(address)
+        click.echo("open this address; Ctrl-C ends the server", err=True)
+
+    serve_page(input_path, port=port, allow_edits=allow_edits, ready=show)

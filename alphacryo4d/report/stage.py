@@ -55,6 +55,12 @@ def write_report_page(project: Path, output: Path | None = None) -> Path:
     return path
 
 
+def page_of_run(project: Path, *, again: bool) -> Path:
+    """Page at the end of a run: made anew, or as it is where the run had nothing to do."""
+    path = project / REPORT_HTML
+    return write_report_page(project) if again or not path.is_file() else path
+
+
 def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
     """What the page shows, and the arrays that go with it."""
     if not project.is_dir():

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.deepfeature.examples_stage import example_rows
 from alphacryo4d.report.maps import bytes_of, grey_window
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import read_columns, read_optional, record_of
 
 Array = np.ndarray[Any, Any]
-
-EXAMPLES = 3
 
 
 def training_view(project: Path, payload: Payload) -> dict[str, Any] | None:
@@ -67,8 +66,3 @@ def _examples(project: Path, payload: Payload) -> dict[str, Any]:
             if title in shown
         ],
     }
-
-
-def example_rows(count: int) -> list[int]:
-    """Rows of the volumes that are shown: first, middle and last."""
-    return sorted(set(np.linspace(0, count - 1, min(EXAMPLES, count)).astype(int).tolist()))

@@ -31,7 +31,7 @@ def _support(found: dict[str, Any], states: list[dict[str, Any]]) -> str:
     tested = [row for row in states if row.get("supported") is not None]
     if not tested:
         return ", not tested on held-out particles"
-    if not (found.get("support") or {}).get("states_are_real", True):
+    if not _passes(found.get("support") or {}):
         return ", but held-out particles fit them no better than their mean: no evidence of states"
     good = [row for row in tested if row["supported"]]
     if len(good) == len(states):
@@ -46,6 +46,11 @@ def _support(found: dict[str, Any], states: list[dict[str, Any]]) -> str:
         )
     named = ", ".join(str(row["state"]) for row in tested if not row["supported"])
     return f", {len(good)} of them supported by held-out particles; not needed: {named}"
+
+
+def _passes(told: dict[str, Any]) -> bool:
+    """Whether held-out particles see states at all, by the present or the former name."""
+    return bool(told.get("states_supported", told.get("states_are_real", True)))
 
 
 def sign(level: str, title: str, text: str) -> dict[str, str]:
@@ -134,7 +139,7 @@ def _null(found: dict[str, Any]) -> dict[str, str]:
     if not null:
         return sign("off", title, "not run: `vote --null` says what one conformation would give")
     one = null.get("one_conformation", {})
-    if one.get("states_are_real"):
+    if one.get("states_supported", one.get("states_are_real")):
         return sign("warn", title, "one simulated conformation passes the test of states as well")
     agreed, data = (side.get("heldout_agreement") for side in (one, null.get("data", {})))
     text = "one simulated conformation fails the test of states"

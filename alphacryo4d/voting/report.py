@@ -279,9 +279,9 @@ def add_support(report: dict[str, Any], support: Support | None) -> None:
         "error": number(support.error),
         "states_supported": support.real,
     }
-    gains = zip(
-        support.state_gain, support.state_error, support.supported, support.partner, strict=True
-    )
+    report |= support.merging_figures()
+    columns = (support.state_gain, support.state_error, support.supported, support.partner)
+    gains = zip(*columns, strict=True)
     for entry, (gain, error, good, partner) in zip(report["per_state"], gains, strict=True):
         entry["support_gain"], entry["support_error"] = number(gain), number(error)
         entry["supported"], entry["merges_with"] = bool(good), int(partner) + 1

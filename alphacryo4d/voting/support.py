@@ -25,6 +25,8 @@ Array = np.ndarray[Any, Any]
 
 SIGNIFICANT = 2.0
 """Standard errors by which a gain must exceed zero."""
+NEVER = 1e12
+"""Loss of two states that no fold has both: they are not merged."""
 LEAST_TOTAL = 20.0
 """Nats that all left-out particles together must gain.
 
@@ -51,6 +53,9 @@ class Support:
         That other state.
     particles : int
         Held-out particles.
+    merging, merging_error : (K, K) float64, optional
+        Loss a particle (nats) when two states become one, and its standard error; not finite
+        where no fold has both, and on the diagonal.
     """
 
     gain: float
@@ -59,6 +64,8 @@ class Support:
     state_error: Array
     partner: Array
     particles: int
+    merging: Array | None = None
+    merging_error: Array | None = None
 
     @property
     def real(self) -> bool:
@@ -72,6 +79,20 @@ class Support:
         enough = self.state_gain * self.particles > LEAST_TOTAL
         supported: Array = enough & (self.state_gain > SIGNIFICANT * self.state_error)
         return supported & self.real
+
+    def merging_figures(self) -> dict[str, Any]:
+        """Losses of merging two states and their errors for a report; None where not known."""
+        if self.merging is None or self.merging_error is None:
+            return {}
+        known = np.isfinite(self.merging)
+        figures = {"merging_loss": self.merging, "merging_loss_error": self.merging_error}
+        return {
+            name: [
+                [round(float(x), 6) if good else None for x, good in zip(row, rows, strict=True)]
+                for row, rows in zip(values, known, strict=True)
+            ]
+            for name, values in figures.items()
+        }
 
 
 def measure_support(
@@ -108,14 +129,15 @@ def measure_support(
     gains = np.asarray(evidence, np.float64) - consensus
     count, states = posteriors.shape
     root = np.sqrt(max(count, 1))
+    total = float(gains.mean()), float(gains.std() / root)
     if losses is not None:
         mean = losses[0] / max(count, 1)
         np.fill_diagonal(mean, np.inf)
         partner, every = mean.argmin(axis=1), np.arange(states)
-        best = mean[every, partner]
-        spread = np.maximum(losses[1][every, partner] / max(count, 1) - best**2, 0)
-        error = np.sqrt(spread) / root
-        return Support(float(gains.mean()), float(gains.std() / root), best, error, partner, count)
+        known = np.where(mean < NEVER / max(count, 1), mean, np.inf)
+        error = np.sqrt(np.maximum(losses[1] / max(count, 1) - np.square(mean), 0)) / root
+        best, its_error = mean[every, partner], error[every, partner]
+        return Support(*total, best, its_error, partner, count, known, error)
     share = np.clip(np.broadcast_to(weights, posteriors.shape).astype(np.float64), 1e-9, None)
     soft = posteriors.astype(np.float64)
     ratio = soft / share
@@ -131,7 +153,7 @@ def measure_support(
             if lost.mean() < best:
                 best = lost.mean()
                 loss[k], error[k], partner[k] = best, lost.std() / root, j
-    return Support(float(gains.mean()), float(gains.std() / root), loss, error, partner, count)
+    return Support(*total, loss, error, partner, count)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from alphacryo4d.core.progress import show_progress
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.voting.recorded_stage import BatchImages
 from alphacryo4d.voting.support import (
+    NEVER,
     Support,
     heldout_evidence,
     measure_support,
@@ -23,9 +24,6 @@ from alphacryo4d.voting.support import (
 logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
-
-_NEVER = 1e12
-"""Loss of two states that no fold has both: they are not merged."""
 
 
 def support_of_votes(
@@ -105,7 +103,7 @@ def support_of_votes(
         return None
     turned, moved = np.mean(errors, axis=0)
     logger.info("pose sigma, estimated: %.2f degrees, %.2f A on each axis", turned, moved)
-    losses[0][~together] = _NEVER
+    losses[0][~together] = NEVER
     return measure_support(
         *(np.concatenate(parts) for parts in zip(*tests, strict=True)),
         losses=(losses[0], losses[1]),

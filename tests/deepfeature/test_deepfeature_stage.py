@@ -19,7 +19,14 @@ from alphacryo4d.deepfeature.volumes_stage import Volumes, prepare_volumes
 
 TRAIN = TrainOptions(epochs=14, batch_size=4)
 OPTIONS = DeepFeatureOptions(NetworkOptions(), TRAIN)
-RESULTS = ("features.npy", "history.csv", "loss.png", "weights.npz", "network.toml")
+RESULTS = (
+    "features.npy",
+    "history.csv",
+    "loss.png",
+    "weights.npz",
+    "network.toml",
+    "reconstructions.npy",
+)
 
 
 def run(source, output, *, options=OPTIONS, **more):
@@ -47,6 +54,15 @@ def test_features_are_a_quarter_of_the_box_for_every_volume(trained):
     assert features.shape == (48, 4, 4, 4, 1)
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
+
+
+def test_some_volumes_come_back_as_the_network_gives_them(trained, resample_folder):
+    made = np.load(trained / "reconstructions.npy")
+    some = Volumes(resample_folder).read(np.array([0, 23, 47]))
+    error = np.mean((made - some) ** 2, axis=(1, 2, 3))
+    results = json.loads((trained / "job.json").read_text())["results"]
+    assert made.shape == some.shape
+    assert (error < results["mean_volume_error"]).all()
 
 
 def test_features_tell_the_volumes_apart(trained, resample_folder):

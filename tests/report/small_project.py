@@ -197,7 +197,7 @@ def add_test(folder: Path, states: int) -> None:
     losses = 0.4 * np.abs(numbers[:, None] - numbers)
     report["merging_loss"] = losses.tolist()
     report["merging_loss_error"] = (losses / 10).tolist()
-    report["support"] = {"gain_per_particle": 1.2, "error": 0.01, "states_are_real": True}
+    report["support"] = {"gain_per_particle": 1.2, "error": 0.01, "states_supported": True}
     for k, entry in enumerate(report["per_state"]):
         entry |= {"support_gain": 0.4, "support_error": 0.04, "supported": True}
         entry["merges_with"] = k + 2 if k + 1 < states else k

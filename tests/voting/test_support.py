@@ -1,8 +1,9 @@
 """The likelihood test on cases that can be computed by hand."""
 
 import numpy as np
+import pytest
 
-from alphacryo4d.voting.support import measure_support
+from alphacryo4d.voting.support import NEVER, measure_support
 
 
 def mixture(points, centers, weights):
@@ -45,3 +46,21 @@ def test_two_populations_are_found_and_one_is_not():
         found = measure_support(evidence, consensus, posteriors, weights)
         assert found.real is real
         assert found.supported.tolist() == [real, real]
+
+
+def test_losses_of_merging_are_means_over_the_particles():
+    rng = np.random.default_rng(0)
+    lost = rng.uniform(1, 2, (500, 3, 3))
+    sums, squares = lost.sum(axis=0), np.square(lost).sum(axis=0)
+    sums[0, 2] = sums[2, 0] = NEVER
+    evidence = rng.normal(size=500)
+    found = measure_support(
+        evidence, evidence - 1, np.full((500, 3), 1 / 3), np.ones(3), losses=(sums, squares)
+    )
+    figures = found.merging_figures()
+    assert figures["merging_loss"][0][1] == pytest.approx(lost[:, 0, 1].mean(), abs=1e-6)
+    error = lost[:, 1, 2].std() / np.sqrt(500)
+    assert figures["merging_loss_error"][1][2] == pytest.approx(error, abs=1e-6)
+    assert figures["merging_loss"][0][2] is None
+    assert figures["merging_loss"][1][1] is None
+    assert found.state_gain[0] == pytest.approx(figures["merging_loss"][0][1], abs=1e-6)

@@ -17,14 +17,17 @@ async function send(what, body) {
   say(answer.ok ? told.message ?? "" : `Refused: ${told.error ?? answer.status}`);
   watch();
 }
-function say(text) { const line = $("#progress-text"); if (line) line.textContent = text; }
+function say(text) {
+  if (!text) return;
+  $("#progress-text").textContent = text;
+  $("#progress").hidden = false;
+}
 let watching = null;
 async function watch() {
   clearTimeout(watching);
   try {
     const told = await (await fetch("state")).json();
-    const bar = $("#progress");
-    bar.hidden = !told.job;
+    $("#progress-bar").hidden = $("#cancel").hidden = !told.job;
     if (told.job) {
       say(`${told.job.name}: ${told.job.status}. ${told.job.line}`);
       $("#cancel").hidden = told.job.status !== "running";
@@ -32,12 +35,12 @@ async function watch() {
     }
     if (told.stamp !== server.stamp) {
       say("The project has changed.");
-      $("#reload").hidden = false; bar.hidden = false;
+      $("#reload").hidden = false;
       if (!edits.length && document.visibilityState === "visible" && told.job?.status !== "running") location.reload();
     }
     watching = setTimeout(watch, told.job?.status === "running" ? 1000 : 4000);
   } catch {
-    $("#progress").hidden = false; say("The server is gone; this page goes on as it is.");
+    say("The server is gone; this page goes on as it is.");
   }
 }
 function showServer() {

@@ -1,0 +1,212 @@
+"""The page in a real browser: what is seen, chosen, drawn and saved."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from browser_page import Opened, pixels
+from matplotlib.path import Path as Polygon
+from small_project import write_project
+
+from alphacryo4d.report.stage import write_report_page
+
+
+@pytest.fixture
+def page(opened):
+    return opened.page
+
+
+def saved(page, button):
+    """Content of the file that a button gives."""
+    with page.expect_download() as waiting:
+        page.click(button)
+    return waiting.value.path()
+
+
+def test_nothing_is_wrong_and_nothing_is_fetched(opened):
+    assert opened.faults == []
+    assert opened.fetched == []
+
+
+def test_the_answer_is_painted_first(page):
+    painted = page.evaluate("performance.getEntriesByType('paint').length")
+    assert painted > 0
+    assert "3 states, each supported by held-out particles" in page.inner_text("#answer")
+    assert page.locator(".signs li").count() == 8
+    assert page.locator(".card").count() == 3
+
+
+def test_pictures_have_words(page):
+    silent = page.evaluate(
+        """[...document.querySelectorAll('main canvas, main svg[role], main [role=img]')]
+        .filter(e => !e.closest('.plot, .stage') && !e.getAttribute('aria-label')).length"""
+    )
+    assert silent == 0
+    assert page.locator(".plot:not([aria-label])").count() == 0
+    assert page.locator(".stage:not([aria-label])").count() == 0
+
+
+def test_the_surface_is_drawn_and_the_level_changes_it(page):
+    before = pixels(page, "#stage")
+    background = before[2, 2]
+    assert (np.abs(before - background).max(axis=-1) > 0.1).mean() > 0.02
+    page.evaluate(
+        "const e = document.querySelector('#level'); e.value = e.max * 0.7;"
+        "e.dispatchEvent(new Event('input'))"
+    )
+    page.wait_for_timeout(500)
+    after = pixels(page, "#stage")
+    assert (np.abs(after - before).max(axis=-1) > 0.1).mean() > 0.005
+
+
+def test_two_maps_and_their_difference(page):
+    one = pixels(page, "#stage")
+    drawn = page.get_attribute("#stage", "data-drawn")
+    page.locator("#maps select").nth(1).select_option("3")
+    page.wait_for_function(f"document.querySelector('#stage').dataset.drawn > {drawn}")
+    two = pixels(page, "#stage")
+    drawn = page.get_attribute("#stage", "data-drawn")
+    page.locator("#maps select").nth(2).select_option("difference")
+    page.wait_for_function(f"document.querySelector('#stage').dataset.drawn > {drawn}")
+    three = pixels(page, "#stage")
+    assert np.abs(one - two).max() > 0.1
+    assert np.abs(two - three).max() > 0.1
+    assert "more density than in state 3" in page.inner_text("#maps")
+
+
+def test_the_slider_moves_along_the_path(page):
+    slice_before = page.evaluate("document.querySelector('#morph-slice').toDataURL()")
+    before = pixels(page, "#morph-stage")
+    drawn = page.get_attribute("#morph-stage", "data-drawn")
+    page.focus("#morph-slider")
+    page.keyboard.press("End")
+    page.wait_for_function(f"document.querySelector('#morph-stage').dataset.drawn > {drawn}")
+    assert page.evaluate("document.querySelector('#morph-slice').toDataURL()") != slice_before
+    assert np.abs(pixels(page, "#morph-stage") - before).max() > 0.1
+
+
+@pytest.mark.parametrize("corners", [5, 40])
+def test_the_lasso_takes_the_particles_inside(page, small, corners):
+    rng = np.random.default_rng(corners)
+    assignments = np.load(small / "resample" / "assignments.npy")
+    embedding = np.load(small / "landscape" / "embedding.npy").astype(float)
+    places = [embedding[row[row >= 0]].mean(axis=0) for row in assignments]
+    points = np.float32(places).astype(float)
+    angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
+    radii = rng.uniform(0.5, 3.5, corners)
+    polygon = np.column_stack([4 + radii * np.cos(angles), 0.5 + radii * np.sin(angles)])
+    page.evaluate("polygon => window.particleScatter.select(polygon)", polygon.tolist())
+    found = np.load(saved(page, "#save-rows"))
+    inside = np.flatnonzero(Polygon(polygon).contains_points(points))
+    assert 0 < len(inside) < len(points)
+    assert np.array_equal(found, inside)
+
+
+def test_a_lasso_drawn_by_the_mouse_takes_what_it_surrounds(page):
+    page.click("#lasso")
+    box = page.locator("#scatter").bounding_box()
+    x, y, w, h = (box[name] for name in ("x", "y", "width", "height"))
+    page.locator("#scatter").scroll_into_view_if_needed()
+    box = page.locator("#scatter").bounding_box()
+    x, y = box["x"], box["y"]
+    page.mouse.move(x + 3, y + 3)
+    page.mouse.down()
+    for px, py in ((w - 3, 3), (w - 3, h - 3), (3, h - 3)):
+        page.mouse.move(x + px, y + py)
+    page.mouse.up()
+    page.click("#lasso")
+    assert len(np.load(saved(page, "#save-rows"))) == 600
+
+
+def test_a_merge_is_saved_with_its_cost_and_can_be_undone(page):
+    page.select_option("#edit-first", "3")
+    page.select_option("#edit-second", "2")
+    page.click("#edit-merge")
+    text = page.inner_text(".edits li")
+    assert "merge states 2 and 3" in text
+    assert "0.400 \u00b1 0.040 nats" in text
+    edits = json.loads(saved(page, "#save-edits").read_text())
+    assert edits == {
+        "version": 1, "base": "vote", "edits": [{"action": "merge", "states": [2, 3]}],
+    }  # fmt: skip
+    page.click(".edits button")
+    assert page.locator(".edits li").count() == 0
+
+
+def test_names_typed_by_people_stay_text(page, opened):
+    page.fill("#edit-name", "<img src=x onerror=alert(1)>")
+    page.click("#edit-rename")
+    assert "<img src=x" in page.inner_text(".edits li")
+    assert page.locator(".edits img").count() == 0
+    page.click(".edits button")
+    assert opened.faults == []
+
+
+def test_the_keyboard_chooses_a_state_and_turns_the_map(page):
+    page.focus(".card >> nth=1")
+    page.keyboard.press("Enter")
+    assert "chosen" in page.get_attribute(".card >> nth=1", "class")
+    assert page.locator("tr.chosen td").first.inner_text() == "2"
+    page.wait_for_timeout(300)
+    before = pixels(page, "#stage")
+    page.focus("#stage")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(300)
+    assert np.abs(pixels(page, "#stage") - before).max() > 0.1
+
+
+def test_the_table_sorts(page):
+    page.click("th button >> text=Particles")
+    page.click("th button >> text=Particles")
+    cells = page.locator("#states tbody tr td:nth-child(2)").all_inner_texts()
+    assert [int(c) for c in cells] == sorted((int(c) for c in cells), reverse=True)
+
+
+def test_a_click_on_a_volume_chooses_its_state(page, small):
+    page.locator("#map").scroll_into_view_if_needed()
+    row = 0
+    state = int(np.load(small / "landscape" / "volume_states.npy")[row])
+    place = page.evaluate(
+        """row => { const map = document.querySelector('#map'), l = map._fullLayout;
+        const t = map.data.find(one => one.name === 'volumes'), b = map.getBoundingClientRect();
+        return [b.x + l.margin.l + l.xaxis.l2p(t.x[row]), b.y + l.margin.t + l.yaxis.l2p(t.y[row])];
+        }""",
+        row,
+    )
+    page.mouse.move(*place)
+    page.wait_for_timeout(400)
+    assert "u234_b1_c001" in page.inner_text(".tip")
+    assert page.locator(".tip canvas").count() == 1
+    page.mouse.click(*place)
+    page.wait_for_timeout(400)
+    assert page.locator("tr.chosen td").first.inner_text() == str(state)
+
+
+def test_the_page_fits_every_width_light_and_dark(browser, small):
+    opened = Opened(browser, (small / "report.html").as_uri(), color_scheme="dark")
+    dark = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    for width in (1400, 800, 400):
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        opened.page.wait_for_timeout(300)
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    opened.page.click("#theme")
+    assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+    opened.page.close()
+    assert opened.faults == []
+
+
+def test_a_project_with_hostile_names_and_gaps_opens(browser, tmp_path):
+    name = "</script><img/src=x/onerror=alert(1)>"
+    project = write_project(tmp_path, name=name, particles=80, states=2)
+    shutil.rmtree(project / "deepfeature")
+    report = json.loads((project / "vote" / "report.json").read_text())
+    report["per_state"][0]["name"] = "<b>open</b><script>fail()</script>"
+    (project / "vote" / "report.json").write_text(json.dumps(report))
+    opened = Opened(browser, write_report_page(project).as_uri())
+    assert "<b>open</b><script>" in opened.page.inner_text(".card >> nth=0")
+    assert name in opened.page.inner_text("#particles table")
+    assert opened.page.locator("main img").count() == 0
+    assert opened.faults == []
+    opened.page.close()
