@@ -84,12 +84,15 @@ def edit_words(project: Path) -> list[str] | None:
 
     if "edits" not in VoteOptions.__dataclass_fields__:
         return None
-    here = str(project)
-    return ["vote", "--i", f"{here}/{files.RESAMPLE}", "--landscape", f"{here}/{files.LANDSCAPE}",
-            "--o", f"{here}/edited", "--edits", f"{here}/edits.json"]  # fmt: skip
+    return ["vote", "--i", str(project), "--edits", f"{project}/edits.json"]
 
 
 def edit_command(project: Path, key: str) -> str | None:
-    """Command that applies ``edits.json`` to a set; None where this version has none."""
-    words = edit_words(project) if key == files.VOTE else None
+    """Command that applies ``edits.json`` to a set; None where it cannot be edited.
+
+    Edits start from the states of the landscape, which are those of the votes, or from states
+    that were edited before.
+    """
+    editable = key == files.VOTE or (project / key / files.STATES_STAR).is_file()
+    words = edit_words(project) if editable else None
     return None if words is None else shlex.join(["alphacryo4d", *words])

@@ -60,7 +60,7 @@ const nameOf = state => state.name ? `${state.state} ${state.name}` : `State ${s
 
 // Colours that colour-blind people can tell apart (Okabe and Ito; Tol's muted), always with numbers
 const palette = [
-  "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#332288",
+  "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#8C6BD1",
   "#88CCEE", "#882255", "#117733", "#AA4499", "#DDCC77", "#44AA99", "#CC6677", "#6699CC",
   "#997700", "#661100", "#AA4466", "#4477AA",
 ];

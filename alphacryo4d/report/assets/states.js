@@ -7,7 +7,8 @@ function showStates() {
   const tree = h("div", {class: "figure"});
   const curves = h("div", {class: "plot"});
   const note = h("p", {class: "quiet"});
-  section("states", "States", cards, h("h3", {}, "All figures"), table,
+  section("states", "States", h("p", {class: "quiet"}, "Slices, projections and views of every state, on one " +
+    "grey scale; in brackets what chance would give."), cards, h("h3", {}, "All figures"), table,
     h("div", {class: "columns"},
       h("div", {}, h("h3", {}, "What merging costs"), tree),
       h("div", {}, h("h3", {}, "Fourier shell correlation"), curves, note)));
@@ -69,10 +70,9 @@ function stateCard(found, state) {
     ["Particles", whole(state.particles)],
     ["Energy (kT)", withError(state.energy_kt, state.energy_error)],
     ["Resolution (\u00c5)", state.resolution ? `${number(state.resolution, 1)}, optimistic` : "\u2013"],
-    ["Held-out agreement", `${percent(state.heldout_agreement)} (chance ` +
-      `${percent(state.heldout_chance)})`],
-    ["Against merging", state.support_gain == null ? "\u2013"
-      : `${withError(state.support_gain, state.support_error)} nats, with ${state.merges_with}`],
+    ["Held-out fold agrees", `${percent(state.heldout_agreement)} (${percent(state.heldout_chance)})`],
+    [`Merging with ${state.merges_with ?? "\u2013"} (nats)`,
+      withError(state.support_gain, state.support_error)],
   ];
   if (state.local_resolution)
     facts.push(["Local (\u00c5)", `${number(state.local_resolution.median_angstrom, 1)} median`]);
