@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import AlphaCryo4DError
+from alphacryo4d.io.mrc import release_pages
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.report.maps import along_path, bytes_of, grey_window, level_of, resized
 from alphacryo4d.report.payload import Payload
@@ -171,9 +173,27 @@ def _stability(folder: Path) -> dict[str, Any] | None:
 def _slices(stack: Array, payload: Payload) -> dict[str, Any]:
     """Central slice of every volume, all on one grey scale."""
     edge = min(THUMBNAIL, stack.shape[-1])
-    images = np.stack([resized(np.asarray(one[len(one) // 2], np.float32), edge) for one in stack])
+    middle = stack.shape[1] // 2
+    images = np.stack([resized(one[middle], edge) for one in _each(stack)])
     shown = bytes_of(images, *grey_window([images]))
     return {"edge": edge, "images": payload.add("landscape/slices", shown)}
+
+
+def _each(stack: Array) -> Iterator[Array]:
+    """Volumes one after the other; what was read of the file is let go."""
+    read = _reader(stack)
+    return (read(row) for row in range(len(stack)))
+
+
+def _reader(stack: Array) -> Callable[[int], Array]:
+    """Function that copies a volume and lets go of the file's pages, which count as memory."""
+
+    def read(row: int) -> Array:
+        found = np.array(stack[row], np.float32)
+        release_pages(stack)
+        return found
+
+    return read
 
 
 def _morph(
@@ -194,7 +214,7 @@ def _morph(
     places = np.column_stack([np.interp(along * steps[-1], steps, route[:, i]) for i in (0, 1)])
     weights = volumes.get("particles", np.ones(len(points)))
     edge = min(box, stack.shape[-1])
-    found, averaged = along_path(lambda row: stack[row], points, weights, places, box=edge)
+    found, averaged = along_path(_reader(stack), points, weights, places, box=edge)
     low = float(min(np.percentile(found, 2), 0.0))
     high = float(np.percentile(found.max(axis=(1, 2, 3)), 90))
     images = found[:, edge // 2]

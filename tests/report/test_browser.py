@@ -189,8 +189,7 @@ def test_the_page_fits_every_width_light_and_dark(browser, small):
     dark = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
     for width in (1400, 800, 400):
         opened.page.set_viewport_size({"width": width, "height": 900})
-        opened.page.wait_for_timeout(300)
-        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+        opened.page.wait_for_function(f"document.documentElement.scrollWidth <= {width}")
     opened.page.click("#theme")
     assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
     opened.page.close()

@@ -1,20 +1,33 @@
 // Points of particles on a canvas. Plotly's WebGL needs seconds for a pan of 200,000 points where
 // no graphics card is present; writing pixels takes a few milliseconds anywhere.
 
-/** Whether points lie inside a polygon (even-odd rule), as matplotlib.path tells it. */
+/** Points inside a polygon (even-odd rule), as matplotlib.path tells it.
+
+    The edges are sorted into bands of y, so that a point meets those of its own band alone. */
 function insidePolygon(points, polygon) {
-  const n = polygon.length, found = [];
+  const n = polygon.length, bands = 256, found = [];
   let [x0, y0, x1, y1] = [Infinity, Infinity, -Infinity, -Infinity];
   for (const [x, y] of polygon) {
     x0 = Math.min(x0, x); x1 = Math.max(x1, x); y0 = Math.min(y0, y); y1 = Math.max(y1, y);
   }
+  const band = y => Math.min(bands - 1, Math.max(0, Math.floor((y - y0) / (y1 - y0 || 1) * bands)));
+  const edges = Array.from({length: bands}, () => []);
+  for (let a = 0, b = n - 1; a < n; b = a++) {
+    const [ax, ay] = polygon[a], [bx, by] = polygon[b];
+    if (ay === by) continue;
+    const last = band(Math.max(ay, by));
+    for (let k = band(Math.min(ay, by)); k <= last; k++) edges[k].push(ax, ay, bx, by);
+  }
+  const sorted = edges.map(list => Float64Array.from(list));
   for (let i = 0; i < points.length / 2; i++) {
     const x = points[2 * i], y = points[2 * i + 1];
     if (!(x >= x0 && x <= x1 && y >= y0 && y <= y1)) continue;
+    const mine = sorted[band(y)];
     let inside = false;
-    for (let a = 0, b = n - 1; a < n; b = a++) {
-      const [ax, ay] = polygon[a], [bx, by] = polygon[b];
-      if ((ay > y) !== (by > y) && x < (bx - ax) * (y - ay) / (by - ay) + ax) inside = !inside;
+    for (let e = 0; e < mine.length; e += 4) {
+      const ay = mine[e + 1], by = mine[e + 3];
+      if ((ay > y) !== (by > y) && x < (mine[e + 2] - mine[e]) * (y - ay) / (by - ay) + mine[e])
+        inside = !inside;
     }
     if (inside) found.push(i);
   }
