@@ -11,12 +11,14 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Deadline, Job, start_job
+from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.reclassify.folds import describe_changes
 from alphacryo4d.reclassify.rounds_stage import Round, Setting, as_assignments, elect, run_rounds
 from alphacryo4d.reclassify.state_fit import FitOptions
 from alphacryo4d.reconstruction.stage import remove_scratch
+from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import read_groups
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.output_stage import input_table_path, write_refined_poses
@@ -191,6 +193,7 @@ def _write(
         "log": log,
     }
     add_support(report, found.support)
+    add_images(report, particle_images(setting.particles), election.states)
     outputs += write_report(job.folder, report)
     job.note(voted=election.kept, states=count, changes=report["changes"])
     job.complete("count", outputs)

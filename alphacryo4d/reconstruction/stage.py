@@ -17,6 +17,7 @@ from alphacryo4d.core.progress import Progress, no_progress, show_progress
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.fsc import Correlation, correlate_halves, difference_map, soft_mask
 from alphacryo4d.maths.local_resolution import LOCAL_LIMIT, local_resolution, window_diameter
+from alphacryo4d.particles.copies import half_sets
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.voting.options import ReconstructOptions
@@ -114,7 +115,7 @@ def reconstruct_states(
     numbers = [int(k) for k in np.unique(states) if k > 0]
     if options.difference_to is not None and options.difference_to not in numbers:
         raise UsageError(f"--difference-to {options.difference_to}: no such state with particles")
-    halves = halves_of(particles)
+    halves = half_sets(particles)
     if recorded.symmetry != "C1":
         logger.info("maps of the point group %s", recorded.symmetry)
     outputs: list[Path] = []
@@ -132,7 +133,7 @@ def reconstruct_states(
         shown(len(numbers), len(numbers))
     if options.difference_to is not None:
         outputs += _differences(output, entries, options.difference_to)
-    source = "rlnRandomSubset" if particles.random_subset is not None else "a fixed random split"
+    source = "a fixed random split" if particles.random_subset is None else "rlnRandomSubset"
     report = {
         "halves": source,
         "symmetry": recorded.symmetry,
@@ -144,24 +145,6 @@ def reconstruct_states(
     )
     logger.info("%s", OPTIMISTIC)
     return outputs
-
-
-def halves_of(particles: ParticleSet) -> Array:
-    """Half (0 or 1) of every particle: ``rlnRandomSubset``, or a split that is always the same."""
-    from alphacryo4d.ml3d.reconstruct import split_halves
-
-    subset = particles.random_subset
-    if subset is None:
-        return split_halves(len(particles))
-    wrong = ~np.isin(subset, (1, 2))
-    if wrong.any():
-        row = int(wrong.argmax()) + 1
-        raise InputError(
-            f"{particles.table.path}: row {row}: rlnRandomSubset is {subset[row - 1]}, not 1 or 2; "
-            "split the particles again in RELION or remove the column"
-        )
-    halves: Array = (subset - 1).astype(np.int8)
-    return halves
 
 
 def _one_state(

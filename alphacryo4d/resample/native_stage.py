@@ -16,6 +16,7 @@ from alphacryo4d.core.job import Deadline
 from alphacryo4d.core.progress import Progress, show_progress
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.fourier import fourier_resize
+from alphacryo4d.particles.copies import batch_halves
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.particles.samples import match_groups, prepare_rows
 from alphacryo4d.relion.preflight import check_map
@@ -230,8 +231,7 @@ class NativeEngine:
         iteration, voxel_size = self.plan.classify.iterations, images.pixel_size
         labels = np.full((len(images), 1), -1, dtype=np.int32)
         labels[local, 0] = result.labels
-        subset = self.particles.random_subset
-        halves = None if subset is None else subset[batch].astype(np.int32) - 1
+        halves = batch_halves(self.particles, batch)
         deep = len(self.plan.classify.levels) > 1
         outputs, classes, kept = [], [], []
         again = None

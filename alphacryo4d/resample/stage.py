@@ -15,6 +15,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.job import Deadline, Job, start_job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.particles.copies import shared_images
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.engines import Engine
@@ -176,6 +177,7 @@ def split(job: Job, particles: ParticleSet, plan: ResamplePlan) -> IntArray:
         batch_size=plan.resample.batch_size,
         folds=plan.resample.folds,
         rng=np.random.default_rng([plan.seed, 0]),
+        images=shared_images(particles),
     )
     batches = int(groups[:, 0].max())
     logger.info(

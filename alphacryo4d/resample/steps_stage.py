@@ -12,6 +12,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.job import Deadline, start_job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.particles.copies import image_count, table_images
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.relion.options import RelionOptions
@@ -83,10 +84,13 @@ def run_shuffle(
         if job.finished:
             return job.outputs
         everyone = np.arange(particles.rows, dtype=np.int32)
+        ids = table_images(particles)
+        images = np.arange(image_count(ids), dtype=np.int32)
         outputs = []
-        for group, rows in enumerate(
-            split_evenly(everyone, folds, np.random.default_rng([seed, 0])), start=1
+        for group, members in enumerate(
+            split_evenly(images, folds, np.random.default_rng([seed, 0])), start=1
         ):
+            rows = members if len(images) == len(ids) else np.flatnonzero(np.isin(ids, members))
             outputs.append(particles.write_rows(output / f"sub{group}.star", rows))
             union = output / f"union{files.fold_name(group, folds)}.star"
             outputs.append(particles.write_rows(union, np.setdiff1d(everyone, rows)))

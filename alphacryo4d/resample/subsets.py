@@ -28,7 +28,12 @@ def split_evenly(members: IntArray, parts: int, rng: np.random.Generator) -> lis
 
 
 def assign_groups(
-    particles: int, *, batch_size: int, folds: int, rng: np.random.Generator
+    particles: int,
+    *,
+    batch_size: int,
+    folds: int,
+    rng: np.random.Generator,
+    images: np.ndarray[Any, Any] | None = None,
 ) -> IntArray:
     """Batch and group of every particle.
 
@@ -42,6 +47,9 @@ def assign_groups(
         M; every batch is split into M + 1 groups.
     rng : numpy.random.Generator
         Source of randomness.
+    images : (P,) int array, optional
+        Image of every particle, numbered from 0, where several particles are copies of one
+        (symmetry expansion): copies share batch and group, and the images are shared out evenly.
 
     Returns
     -------
@@ -54,6 +62,16 @@ def assign_groups(
         There are fewer particles than groups.
     """
     batches = -(-particles // batch_size)
+    if images is not None:
+        distinct = int(images.max(initial=-1)) + 1
+        if distinct < batches * (folds + 1):
+            raise InputError(
+                f"{particles} particles of {distinct} images cannot fill {batches * (folds + 1)} "
+                "groups; use a larger table or fewer --folds"
+            )
+        per_batch = -(-distinct // batches)
+        shared = assign_groups(distinct, batch_size=per_batch, folds=folds, rng=rng)
+        return np.asarray(shared[images], np.int32)
     if particles < batches * (folds + 1):
         raise InputError(
             f"{particles} particles cannot fill {folds + 1} groups; "

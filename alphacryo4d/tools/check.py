@@ -28,12 +28,14 @@ from alphacryo4d.particles.kinds import (
 )
 from alphacryo4d.particles.limits import unmodelled_faults
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.origins import SUBSET
 from alphacryo4d.tools.check_images import find_image_faults
 from alphacryo4d.tools.check_pixels import StackReport, read_stacks
 from alphacryo4d.tools.check_table import (
     as_fault,
     missing_columns,
     optics_faults,
+    poses_of,
     read_values,
     split_faults,
     value_faults,
@@ -217,6 +219,8 @@ def _examine_table(
             groups,
             rows,
             signs=numbers.get(SIGN_COLUMN),
+            poses=poses_of(table, numbers, groups),
+            subset=numbers.get(SUBSET),
             full=full,
             progress=progress,
         )

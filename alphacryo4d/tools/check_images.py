@@ -10,6 +10,7 @@ import numpy as np
 
 from alphacryo4d.core.progress import Progress
 from alphacryo4d.io.tables.faults import Fault
+from alphacryo4d.particles.copies import image_count, image_ids, same_poses, split_copies
 from alphacryo4d.particles.stacks import rival_fault
 from alphacryo4d.tools.check_pixels import StackReport, pixel_faults
 
@@ -28,6 +29,8 @@ def find_image_faults(
     rows: Array,
     *,
     signs: Array | None = None,
+    poses: tuple[Array, Array] | None = None,
+    subset: Array | None = None,
     full: bool,
     progress: Progress,
 ) -> list[Fault]:
@@ -47,6 +50,10 @@ def find_image_faults(
         Row numbers in the file, from 0.
     signs : (P,) array, optional
         -1 for images that the table calls dark on light.
+    poses : ((P, 3), (P, 2)) arrays, optional
+        Angles (degrees) and shifts (A).
+    subset : (P,) array, optional
+        Half-set of every particle, where they are split.
     full : bool
         Look at all pixels.
     progress : callback
@@ -56,7 +63,7 @@ def find_image_faults(
         [fault for stack in stacks for fault in _stack_faults(table, stack)],
         _box_and_pixel_faults(stacks, codes, groups),
         _index_faults(table, stacks, codes, numbers, rows),
-        _duplicate_faults(table, stacks, codes, numbers, rows),
+        copy_faults(table, stacks, codes, numbers, rows, poses, subset),
         pixel_faults(
             table, stacks, codes, numbers, rows, signs=signs, full=full, progress=progress
         ),
@@ -205,35 +212,51 @@ def _index_faults(
     ]
 
 
-def _duplicate_faults(
-    table: Path, stacks: list[StackReport], codes: Array, numbers: Array, rows: Array
+def copy_faults(
+    table: Path,
+    stacks: list[StackReport],
+    codes: Array,
+    numbers: Array,
+    rows: Array,
+    poses: tuple[Array, Array] | None,
+    subset: Array | None,
 ) -> list[Fault]:
-    files: dict[str, int] = {}
-    place = np.array(
-        [
-            files.setdefault(
-                str(s.path.resolve()) if s.path is not None else f"\0{s.name}", len(files)
-            )
-            for s in stacks
-        ],
-        np.int64,
-    )
-    with np.errstate(invalid="ignore"):
-        keys = place[codes] * (1 << 32) + np.nan_to_num(numbers).astype(np.int64)
-    order = np.argsort(keys, kind="stable")
-    repeats = np.flatnonzero(np.diff(keys[order]) == 0) + 1
-    if not repeats.size:
+    """Rows of one image and one pose, and copies of an image that are in both half-sets.
+
+    Copies with other poses are symmetry-expanded on purpose and no fault.
+    """
+    places = [stack.path or Path(stack.name) for stack in stacks]
+    ids = image_ids(places, codes, np.nan_to_num(numbers))
+    if image_count(ids) == len(ids):
         return []
-    second = int(order[repeats].min())
-    first = int(np.argmax(keys == keys[second]))
-    more = f"; {len(repeats)} rows repeat others" if len(repeats) > 1 else ""
+    angles, shifts = poses or (None, None)
+    first, second = same_poses(ids, angles, shifts)
+    if not len(second):
+        both = split_copies(table, ids, subset) if subset is not None else []
+        return [*both, _expanded(table, ids)]
+    one, other = int(first[0]), int(second[0])
+    more = f"; {len(second)} rows repeat others" if len(second) > 1 else ""
+    pose = " with the same pose" if poses is not None else ""
     return [
         Fault(
             table,
-            f"row {rows[second] + 1}",
-            f"the same image as row {rows[first] + 1}: {numbers[second]:.15g} of "
-            f"{stacks[codes[second]].name}{more}",
-            "remove the duplicates (relion_star_handler --remove_duplicates, or by image name)",
+            f"row {rows[other] + 1}",
+            f"the same image as row {rows[one] + 1}{pose}: {numbers[other]:.15g} of "
+            f"{stacks[codes[other]].name}{more}",
+            "remove the repeated rows (relion_star_handler --remove_duplicates, or by image name); "
+            "copies with other poses are kept",
             "duplicate",
         )
     ]
+
+
+def _expanded(table: Path, ids: Array) -> Fault:
+    return Fault(
+        table,
+        "",
+        f"{len(ids)} particles are of {image_count(ids)} images (symmetry-expanded)",
+        "taken as it is: copies of an image stay in one fold and one half-set; leave --symmetry "
+        "at C1, since the copies stand for it",
+        "symmetry-expanded",
+        "warning",
+    )

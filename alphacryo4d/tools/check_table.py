@@ -196,6 +196,21 @@ def value_faults(
     return faults + shift_faults(path, shifts, half)
 
 
+def poses_of(
+    table: ParticleTable, numbers: Mapping[str, Array], groups: tuple[Any, Array] | None
+) -> tuple[Array, Array] | None:
+    """Angles (P, 3) and shifts (P, 2), or None where the table has no poses."""
+    angles = [numbers[name] for name in ANGLES if name in numbers]
+    if len(angles) < 3 or not any(column.any() for column in angles):
+        return None
+    size = np.ones(table.rows) if groups is None else groups[0].pixel_size[groups[1]]
+    try:
+        shifts = read_shifts(table, numbers, np.nan_to_num(size, nan=1.0))
+    except InputError:
+        shifts = np.zeros((table.rows, 2))
+    return np.column_stack(angles), shifts
+
+
 def optics_faults(
     table: ParticleTable,
     group: Array | None,

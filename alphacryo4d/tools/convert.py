@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +14,13 @@ from alphacryo4d.io.cs import add_passthrough, match_uids, read_cs, write_cs, wr
 from alphacryo4d.io.mrc import read_header
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, UID_COLUMN, ParticleTable
 from alphacryo4d.maths.rotations import cryosparc_vectors
+from alphacryo4d.particles.copies import half_sets, image_count, particle_images
 from alphacryo4d.particles.limits import refuse_unmodelled
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.origins import SUBSET
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles, stack_file
 from alphacryo4d.tools.convert_fill import fill_optics
+from alphacryo4d.tools.convert_uids import new_uids
 
 Array = np.ndarray[Any, Any]
 
@@ -202,9 +204,7 @@ def cs_of_star(path: Path, **given: float | None) -> Array:
     result["ctf/phase_shift_rad"] = np.deg2rad(particles.phase_shift)
     result["ctf/scale"] = 1
     if has_poses:
-        subset = particles.random_subset
-        split = np.arange(len(particles)) % 2 if subset is None else subset - 1
-        result["alignments3D/split"] = split
+        result["alignments3D/split"] = _split(particles)
         result["alignments3D/shift"] = particles.shifts / optics["pixel_size"][group][:, None]
         result["alignments3D/pose"] = cryosparc_vectors(particles.angles)
         result["alignments3D/psize_A"] = optics["pixel_size"][group]
@@ -212,6 +212,21 @@ def cs_of_star(path: Path, **given: float | None) -> Array:
         for name, value in _START_VALUES.items():
             result[f"alignments3D/{name}"] = value
     return result
+
+
+def _split(particles: ParticleSet) -> Array:
+    """Half-set of every particle, 0 or 1; alternating images where the table has none."""
+    if particles.random_subset is not None:
+        return np.asarray(half_sets(particles))
+    table = particles.table
+    if SUBSET in table.columns and not table.read_parts([SUBSET])[0][SUBSET].any():
+        raise InputError(
+            f"{table.path}: {SUBSET} is 0 in every row, which cryoSPARC does not know; remove the "
+            "column, and half-sets are made, or split the particles in RELION"
+        )
+    ids = particle_images(particles)
+    copied = image_count(ids) < len(ids)
+    return np.asarray((ids if copied else np.arange(len(particles))) % 2)
 
 
 def _layout(path_length: int, has_poses: bool) -> list[Any]:
@@ -267,35 +282,3 @@ def _complete_optics(particles: ParticleSet) -> dict[str, Array]:
         )
         raise InputError(f"{path}: no {named}; give the value with the option in brackets")
     return values
-
-
-def new_uids(names: Sequence[str], codes: Array, slices: Array) -> Array:
-    """Identifiers that depend only on stack and image, so that a second run gives the same.
-
-    Raises
-    ------
-    InputError
-        An image is there twice.
-    """
-    digests = np.array(
-        [
-            int.from_bytes(
-                hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest(),
-                "little",
-            )
-            for name in names
-        ],
-        np.uint64,
-    )
-    # splitmix64 (Steele, Lea, Flood 2014) of the stack's digest and the image's number
-    with np.errstate(over="ignore"):
-        mixed = digests[codes] + (slices.astype(np.uint64) + 1) * np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        uids: Array = mixed ^ (mixed >> np.uint64(31))
-    if len(np.unique(uids)) < len(uids):
-        raise InputError(
-            "an image is in the table twice (alphacryo4d check names it); cryoSPARC needs "
-            "particles that differ: remove the duplicates"
-        )
-    return uids

@@ -174,8 +174,7 @@ def summary(report: dict[str, Any]) -> str:
     lines += batch_lines(report["batches"])
     if "null" in report:
         lines += null_table(report["null"])
-    if "verdict" in report:
-        lines.append(report["verdict"])
+    lines += [report[name] for name in ("copies", "verdict") if name in report]
     return "\n".join([*lines, *_LEGEND, *(_LEGEND_TESTED if tested else ()), ""])
 
 

@@ -12,7 +12,9 @@ from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job, start_job
 from alphacryo4d.core.settings import require_setting
+from alphacryo4d.particles.copies import table_images
 from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import (
     VOLUME_STATES_NPY,
     MakeLandscape,
@@ -146,6 +148,7 @@ def _count(
     written = [votes_path]
     written += write_vote_result(job.folder, table, election, states.count)
     report = report_of(resample, states, options, election, votes)
+    add_images(report, table_images(table), election.states)
     if options.test or options.null:
         written += _read_images(job, resample, states, options, make_landscape, threads, report)
     written += write_report(job.folder, report)

@@ -118,7 +118,7 @@ def without(column: str) -> Callable[[], Path]:
 
 
 def duplicate() -> Path:
-    return modern_table(Path("p.star"), [*names(), "2@./a.mrcs"])
+    return modern_table(Path("p.star"), [*names(), "2@./a.mrcs"], rlnAngleRot="5.0")
 
 
 def zero_poses() -> Path:
@@ -181,7 +181,7 @@ FAULTS: dict[str, tuple[Callable[[], Path], str, str]] = {
     "no group column": (without("_rlnOpticsGroup #12"), "missing-column", "rlnOpticsGroup"),
     "no poses": (without("rlnAngleTilt"), "no-poses", "rlnAngleTilt missing; no poses"),
     "zero poses": (zero_poses, "no-poses", "no poses: rot, tilt and psi are 0"),
-    "duplicate": (duplicate, "duplicate", "row 7: the same image as row 2"),
+    "duplicate": (duplicate, "duplicate", "row 7: the same image as row 2 with the same pose"),
     "blank line": (blank_line, "blank-line", "RELION would silently stop after 3 rows"),
     "CR LF": (crlf, "crlf", "CR LF"),
     "short row": (short_row, "short-row", "row 4 of data_particles (line 38): has 11 values"),
@@ -230,8 +230,9 @@ def test_many_faults_are_in_one_list(folder: Path) -> None:
         folder / "p.star",
         [*names(), "9@a.mrcs", "1@bb.mrcs", "1@gone.mrcs", "1@a.mrcs"],
         groups=["1"] * 9 + ["5"],
+        rlnAngleRot="5.0",
     )
-    edit(path, "000002@a.mrcs 1.5 80.25", "000002@a.mrcs 1.5")
+    edit(path, "000002@a.mrcs 5.0 80.25", "000002@a.mrcs 5.0")
     edit(path, "\n000006@", "\n\n000006@")
     kinds = [fault.kind for fault in find_faults(path)]
     assert kinds == ["short-row", "blank-line", "not-finite-pixels"]

@@ -12,7 +12,8 @@ from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.io.cs import read_cs
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
-from alphacryo4d.tools.convert import convert, new_uids
+from alphacryo4d.tools.convert import convert
+from alphacryo4d.tools.convert_uids import new_uids
 
 BLOBS = np.array([[6.0, 0, 0], [0, 8, 0], [0, 0, 4], [-4, -5, 3]])
 
@@ -154,8 +155,9 @@ def test_new_identities_do_not_change_and_do_not_repeat() -> None:
     assert (uids == new_uids(names, codes, slices)).all()
     order = np.random.default_rng(0).permutation(100_000)
     assert (uids[order] == new_uids(names, codes[order], slices[order])).all()
-    with pytest.raises(InputError, match="twice"):
-        new_uids(names, np.array([0, 0]), np.array([1, 1]))
+    copies = new_uids(names, np.zeros(3, int), np.array([1, 2, 1]))
+    assert (copies[:2] == new_uids(names, np.zeros(2, int), np.array([1, 2]))).all()
+    assert len(set(copies.tolist())) == 3
 
 
 def test_optics_groups_become_exposure_groups(folder: Path) -> None:
