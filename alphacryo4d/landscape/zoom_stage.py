@@ -152,7 +152,7 @@ def _stop_rule(project: Path, assignments: Array, inside: Array, seed: int) -> H
         assignments, heldout, inside.astype(int), 1, rng=rng, yardstick=yardstick
     )
     logger.info(
-        "%s: own and left-out classes share %.1f%% of their information (%.1f standard "
+        "%s: own and held-out classes share %.1f%% of their information (%.1f standard "
         "deviations); two neighbouring states taken as one share %.1f%%",
         "one conformation at the resolution of these data; zooming in would split noise"
         if result.homogeneous
