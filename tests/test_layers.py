@@ -23,8 +23,6 @@ ABOVE_STAGES = ("pipeline", "assessment", "prototype", "tools", "report")
 
 # Larger than they should be; the lists may only shrink
 LONG_FILES: dict[str, int] = {
-    "assessment.score_stage": 303,
-    "assessment.stage": 304,
     "deepfeature.stage": 328,
     "deepfeature.training": 357,
     "io.cs": 354,
@@ -46,7 +44,7 @@ LONG_FILES: dict[str, int] = {
 }
 LONG_FUNCTIONS: dict[str, int] = {
     "assessment.limit.reference_scores": 75,
-    "assessment.score_stage.run_score": 70,
+    "assessment.score_stage.run_score": 65,
     "core.job.start_job": 70,
     "core.program.run_program": 67,
     "io.tables.kernels.parse_rows": 89,

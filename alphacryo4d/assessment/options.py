@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
+from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.settings import require_setting, setting
 
 
@@ -36,6 +38,13 @@ class SimulateOptions:
     )
     shift_error: float = setting(
         0.5, "Error of the shifts in the table: Angstrom, Gaussian, on each axis."
+    )
+    poses: str = setting(
+        "random",
+        "Poses in the table: random errors as above; consensus: from these and 2 degrees and 1 A "
+        "more, refined against one map of all particles, as a real consensus is; or a particle "
+        "table or .npy file (P, 5) that holds them.",
+        metavar="random|consensus|FILE",
     )
     shift: float = setting(4.2, "Shifts are uniform within this many Angstrom on each axis.")
     atom_sigma: float = setting(
@@ -76,10 +85,18 @@ class SimulateOptions:
         )
 
     @property
+    def pose_files(self) -> list[Path]:
+        """The file that ``poses`` names, if it names one."""
+        return [] if self.poses in ("random", "consensus") else [Path(self.poses)]
+
+    @property
     def noise_factor(self) -> float:
         """Noise variance at the box over that at ``snr_box``, for white noise."""
         return (self.box / self.snr_box) ** 2
 
+
+FLAT_PRIOR = (60.0, 60.0)
+"""Deviations (degrees, A) so large that the prior says nothing."""
 
 DEMO_OPTIONS = SimulateOptions(
     particles_per_state=500, box=48, pixel_size=4.4, snr=0.1, snr_box=48, shift=4.4
@@ -94,10 +111,38 @@ class ReferenceOptions:
     reference_resolution: float = setting(
         8.0, "Resolution in Angstrom to which the reference classifier uses the images."
     )
+    reference_poses: str = setting(
+        "flat",
+        "How it takes the poses: fixed; or as a start from which they move against every volume, "
+        "marginalised under a flat prior, or under a Gaussian one with these deviations in degrees "
+        "and Angstrom, such as 1,0.5.",
+        metavar="flat|fixed|DEGREES,ANGSTROM",
+    )
     atom_sigma: float = setting(
         1.0, "Standard deviation of the Gaussian that an atom is, in Angstrom."
     )
 
+    @property
+    def pose_prior(self) -> tuple[float, float] | None:
+        """Deviations of the prior of the poses (degrees, A); None: poses stay as they are."""
+        if self.reference_poses == "fixed":
+            return None
+        if self.reference_poses == "flat":
+            return FLAT_PRIOR
+        try:
+            degrees, angstrom = (float(word) for word in self.reference_poses.split(","))
+        except ValueError as error:
+            raise UsageError(
+                f"--reference-poses {self.reference_poses}: say flat, fixed, or two numbers such "
+                "as 1,0.5 (degrees and Angstrom)"
+            ) from error
+        require_setting(
+            0 < degrees < math.inf and 0 < angstrom < math.inf,
+            f"--reference-poses {self.reference_poses}: both numbers must be positive",
+        )
+        return degrees, angstrom
+
     def __post_init__(self) -> None:
+        _ = self.pose_prior
         require_setting(self.reference_resolution > 0, "--reference-resolution must be positive")
         require_setting(self.atom_sigma >= 0, "--atom-sigma must not be negative")

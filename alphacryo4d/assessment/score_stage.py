@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.assessment.conformers_stage import load_conformers
 from alphacryo4d.assessment.imaging import Array
-from alphacryo4d.assessment.limit import ImagingTable, classify_by_reference, reference_scores
 from alphacryo4d.assessment.options import ReferenceOptions
+from alphacryo4d.assessment.pose_errors import format_pose_errors, pose_errors
+from alphacryo4d.assessment.reference_stage import reference_of, reference_pose_errors
 from alphacryo4d.assessment.score import (
     Score,
     keep_most_certain,
@@ -23,7 +23,6 @@ from alphacryo4d.assessment.score import (
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import load_array, save_array
 from alphacryo4d.core.progress import Progress, no_progress
-from alphacryo4d.maths.rotations import euler_matrices, rotation_vectors
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
 
@@ -55,17 +54,22 @@ def read_labels(path: Path, particles: int, order: Path | None = None) -> Array:
                 "truth belongs to with --order"
             )
         return labels
-    columns = table.read([CLASS, IMAGE])
+    labels = np.zeros(particles, np.int64)
+    labels[matched_rows(path, order, particles)] = table.read([CLASS])[CLASS]
+    return labels
+
+
+def matched_rows(path: Path, order: Path, particles: int) -> Array:
+    """Row (n,), in the table ``order``, of every image of the table ``path``."""
     known = [str(name) for name in open_table(order).read([IMAGE])[IMAGE]]
     if len(known) != particles:
         raise InputError(f"{order}: has {len(known)} rows, the truth {particles}")
     place = {name: row for row, name in enumerate(known)}
-    labels = np.zeros(particles, np.int64)
-    for row, (name, label) in enumerate(zip(columns[IMAGE], columns[CLASS], strict=True), 1):
-        if str(name) not in place:
+    names = [str(name) for name in open_table(path).read([IMAGE])[IMAGE]]
+    for row, name in enumerate(names, 1):
+        if name not in place:
             raise InputError(f"{path}: row {row}: image {name} is not in {order}")
-        labels[place[str(name)]] = int(label)
-    return labels
+    return np.array([place[name] for name in names], np.int64)
 
 
 def read_truth(path: Path) -> Array:
@@ -76,74 +80,42 @@ def read_truth(path: Path) -> Array:
     return truth
 
 
-def make_reference(
-    conformers: Sequence[str],
-    table: Path,
-    options: ReferenceOptions,
-    *,
-    threads: int = 1,
-    progress: Progress = no_progress,
-) -> Array:
-    """Label and certainty (P, 2) of the reference classifier for the particles of a table."""
-    particles = read_particles(table)
-    groups = np.unique(particles.optics_group)
-    if len(groups) > 1:
-        raise InputError(f"{table}: the reference classifier knows one optics group, not several")
-    if np.any(particles.phase_shift):
-        raise InputError(f"{table}: the reference classifier knows no phase plate")
-    optics, group = particles.optics, int(groups[0])
-    imaging = ImagingTable(
-        angles=particles.angles,
-        shifts=particles.shifts,
-        defocus=particles.defocus,
-        box=particles.box,
-        pixel_size=particles.pixel_size,
-        voltage=float(optics.voltage[group]),
-        spherical_aberration=float(optics.spherical_aberration[group]),
-        amplitude_contrast=float(optics.amplitude_contrast[group]),
-    )
-    molecules = load_conformers(conformers, box=imaging.box, pixel_size=imaging.pixel_size)
-    cross, power, energy, samples = reference_scores(
-        molecules,
-        particles.images,
-        imaging,
-        resolution=options.reference_resolution,
-        atom_sigma=options.atom_sigma,
-        threads=threads,
-        progress=progress,
-    )
-    result = classify_by_reference(cross, power, energy, samples=samples)
-    return np.stack([result.labels, result.certainty], axis=1).astype(np.float32)
-
-
-def pose_errors(table: Path, truth: Path) -> dict[str, float]:
-    """Errors of the poses of a table, on each axis.
+def read_pose_errors(
+    table: Path, true: Path, truth: Array, order: Path | None = None
+) -> dict[str, Any]:
+    """Errors of the poses of a table, see :func:`alphacryo4d.assessment.pose_errors.pose_errors`.
 
     Parameters
     ----------
     table : Path
         With poses.
-    truth : Path
+    true : Path
         ``true_poses.npy`` of the simulation, (P, 5): rot, tilt, psi in degrees, shifts in Angstrom.
-
-    Returns
-    -------
-    dict
-        ``degrees`` and ``angstrom``: root mean square of the components of the rotation vectors,
-        and of the shifts.
+    truth : (P,) int array
+        State of every particle.
+    order : Path, optional
+        Table that the truth follows, see :func:`read_labels`.
     """
     particles = read_particles(table, need_images=False)
-    true = load_array(truth, dtype=np.floating, ndim=2)
-    if true.shape != (len(particles), 5):
-        raise InputError(
-            f"{truth}: has shape {true.shape}, but ({len(particles)}, 5) is needed for {table}"
+    if order is None:
+        poses, rows = read_true_poses(true, table, len(particles)), np.arange(len(particles))
+    else:
+        poses, rows = (
+            read_true_poses(true, order, len(truth)),
+            matched_rows(table, order, len(truth)),
         )
-    given, right = euler_matrices(particles.angles), euler_matrices(true[:, :3])
-    apart = rotation_vectors(given.transpose(0, 2, 1) @ right)
-    return {
-        "degrees": float(np.sqrt(np.square(apart).mean())),
-        "angstrom": float(np.sqrt(np.square(particles.shifts - true[:, 3:]).mean())),
-    }
+    right = poses[rows]
+    return pose_errors(particles.angles, particles.shifts, right[:, :3], right[:, 3:], truth[rows])
+
+
+def read_true_poses(true: Path, table: Path, particles: int) -> Array:
+    """``true_poses.npy`` of a simulation, (P, 5)."""
+    poses = load_array(true, dtype=np.floating, ndim=2)
+    if poses.shape != (particles, 5):
+        raise InputError(
+            f"{true}: has shape {poses.shape}, but ({particles}, 5) is needed for {table}"
+        )
+    return poses
 
 
 def run_score(
@@ -194,7 +166,26 @@ def run_score(
     labels = read_labels(table, len(truth), order)
     score = score_classes(labels, truth)
     report: dict[str, Any] = score.summary()
-    report["per_state"] = [
+    report["per_state"] = _per_state(score)
+    if true_poses is not None:
+        report["pose_errors"] = read_pose_errors(table, true_poses, truth, order)
+    if assignments is not None:
+        report["volumes"] = _score_volumes(assignments, truth)
+    if reference:
+        known = reference_of(
+            reference, order or table, len(truth), options or ReferenceOptions(), threads, progress
+        )
+        if save_reference is not None:
+            save_array(save_reference, known)
+        report["reference"] = _compare(known, truth, score)
+        if true_poses is not None and known.shape[1] > 2:
+            true = read_true_poses(true_poses, order or table, len(truth))
+            report["reference"]["pose_errors"] = reference_pose_errors(known, true, truth)
+    return score, report
+
+
+def _per_state(score: Score) -> list[dict[str, Any]]:
+    return [
         {
             "state": int(score.states[k]),
             "class": int(score.classes[k]),
@@ -205,18 +196,6 @@ def run_score(
         }
         for k in range(len(score.states))
     ]
-    if true_poses is not None:
-        report["pose_errors"] = pose_errors(table, true_poses)
-    if assignments is not None:
-        report["volumes"] = _score_volumes(assignments, truth)
-    if reference:
-        known = _reference(
-            reference, order or table, len(truth), options or ReferenceOptions(), threads, progress
-        )
-        if save_reference is not None:
-            save_array(save_reference, known)
-        report["reference"] = _compare(known, truth, score)
-    return score, report
 
 
 def _score_volumes(path: Path, truth: Array) -> dict[str, Any]:
@@ -226,26 +205,6 @@ def _score_volumes(path: Path, truth: Array) -> dict[str, Any]:
     _, purity = volume_labels(assignments, truth)
     perfect = score_classes(perfect_votes(assignments, truth), truth)
     return {"precision": purity, "votes_with_true_labels": perfect.summary()}
-
-
-def _reference(
-    given: Sequence[str],
-    table: Path,
-    particles: int,
-    options: ReferenceOptions,
-    threads: int,
-    progress: Progress,
-) -> Array:
-    if len(given) == 1 and given[0].endswith(".npy"):
-        path = Path(given[0])
-        known = load_array(path, dtype=np.floating, ndim=2)
-        if known.shape != (particles, 2):
-            raise InputError(
-                f"{path}: has shape {known.shape}, but ({particles}, 2) is needed: label and "
-                "certainty of every particle, as --save-reference writes them"
-            )
-        return known
-    return make_reference(given, table, options, threads=threads, progress=progress)
 
 
 def _compare(known: Array, truth: Array, score: Score) -> dict[str, Any]:
@@ -273,11 +232,7 @@ def format_report(report: dict[str, Any]) -> str:
     lines.append(f"states found {report['states_found']} of {report['states']}")
     lines.append(f"share of particles kept {report['kept']:.3f}")
     if "pose_errors" in report:
-        errors = report["pose_errors"]
-        lines.append(
-            f"errors of the poses {errors['degrees']:.3f} degrees, {errors['angstrom']:.3f} A on "
-            "each axis"
-        )
+        lines += format_pose_errors(report["pose_errors"])
     if "volumes" in report:
         ideal = report["volumes"]["votes_with_true_labels"]
         lines.append(f"precision of the resampled volumes {report['volumes']['precision']:.3f}")
@@ -294,6 +249,12 @@ def format_report(report: dict[str, Any]) -> str:
             f"{report['reference']['accuracy']:.3f}"
         )
         lines.append(f"ratio of precision to the reference {_ratio(report):.3f}")
+        if "pose_errors" in report["reference"]:
+            frame = report["reference"]["pose_errors"]["frame"]
+            lines.append(
+                f"errors of the poses that it finds {frame['degrees']:.3f} degrees, "
+                f"{frame['angstrom']:.3f} A on each axis"
+            )
     return "\n".join(lines)
 
 

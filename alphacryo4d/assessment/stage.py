@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import tempfile
 import time
@@ -29,8 +28,9 @@ from alphacryo4d.assessment.simulate import (
     noise_variance,
     simulate_rows,
 )
-from alphacryo4d.core.errors import ResourceError, UsageError
-from alphacryo4d.core.files import PARTICLES_STAR, atomic_path, save_array
+from alphacryo4d.assessment.table_stage import write_table
+from alphacryo4d.core.errors import ResourceError
+from alphacryo4d.core.files import PARTICLES_STAR, save_array
 from alphacryo4d.core.job import start_job
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.io.mrc import write_stack
@@ -40,7 +40,6 @@ logger = logging.getLogger(__name__)
 STACK, TRUTH_NPY, TRUE_POSES_NPY = "particles.mrcs", "truth.npy", "true_poses.npy"
 BLOCK = 256
 """Rows that share one seed of noise; part of what a seed means."""
-PARTICLES_PER_MICROGRAPH = 200
 SCRATCH = ".signal."
 
 
@@ -112,7 +111,7 @@ def run_simulate(
         output,
         stage="simulate",
         options={"simulate": options, "molecule": inputs[0] if built else None},
-        inputs=paths,
+        inputs=paths + options.pose_files,
         seed=seed,
         overwrite=overwrite,
         resume=resume,
@@ -167,6 +166,10 @@ def write_simulation(
         Particles per state and the variances of signal and noise.
     """
     table = draw_table(len(conformers), options, np.random.default_rng([seed, 0]))
+    for path in options.pose_files:
+        from alphacryo4d.assessment.given_poses_stage import with_poses_of
+
+        table = with_poses_of(table, path)
     needed = 2 * len(table) * options.box**2 * 4
     output.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(output).free
@@ -186,6 +189,9 @@ def write_simulation(
             noise = noise_variance(variance, options)
             _write_stack(pool, signal, output / STACK, noise, options, seed)
         del signal
+        if options.poses == "consensus":
+            start = (table, options, np.random.default_rng([seed, 2]))
+            table = _consensus(output, Path(scratch), *start, threads=threads, progress=progress)
     save_array(output / TRUTH_NPY, table.truth)
     save_array(output / TRUE_POSES_NPY, np.hstack([table.true_angles, table.true_shifts]))
     write_table(output / PARTICLES_STAR, table, options, stack=output / STACK)
@@ -196,6 +202,26 @@ def write_simulation(
         "signal_variance": variance,
         "noise_variance": noise,
     }
+
+
+def _consensus(
+    output: Path,
+    scratch: Path,
+    table: SimulatedTable,
+    options: SimulateOptions,
+    rng: np.random.Generator,
+    *,
+    threads: int,
+    progress: Progress,
+) -> SimulatedTable:
+    """The table with consensus poses; the stack is there."""
+    from alphacryo4d.assessment.given_poses_stage import further_from_truth, with_consensus_poses
+
+    start = further_from_truth(table, rng)
+    write_table(scratch / PARTICLES_STAR, start, options, stack=output / STACK)
+    return with_consensus_poses(
+        start, scratch / PARTICLES_STAR, scratch, threads=threads, progress=progress
+    )
 
 
 def _write_signal(
@@ -255,50 +281,3 @@ def _write_stack(
                 stack.append(waiting.pop(0).result())
         for future in waiting:
             stack.append(future.result())
-
-
-_OPTICS = (
-    ("rlnOpticsGroupName", "rlnOpticsGroup", "rlnVoltage", "rlnSphericalAberration")
-    + ("rlnAmplitudeContrast", "rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality")
-)  # fmt: skip
-_PARTICLES = (
-    ("rlnImageName", "rlnMicrographName", "rlnOpticsGroup", "rlnDefocusU", "rlnDefocusV")
-    + ("rlnDefocusAngle", "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst")
-    + ("rlnOriginYAngst", "rlnRandomSubset")
-)  # fmt: skip
-
-
-def _loop(name: str, columns: Sequence[str]) -> str:
-    labels = "".join(f"_{label} #{number}\n" for number, label in enumerate(columns, 1))
-    return f"\n# version 30001\n\ndata_{name}\n\nloop_\n{labels}"
-
-
-def write_table(
-    path: Path, table: SimulatedTable, options: SimulateOptions, *, stack: Path
-) -> None:
-    """Write the particle table in the dialect of RELION 3.1, row by row.
-
-    Images are named by the path of the stack as given (RELION resolves it from the working
-    directory). Nothing in the rows tells the state.
-    """
-    if re.search(r"\s", str(stack)):
-        raise UsageError(f"{stack}: a STAR table cannot name a stack with blanks in its path")
-    with atomic_path(path) as temporary, temporary.open("w", encoding="ascii") as out:
-        out.write(_loop("optics", _OPTICS))
-        out.write(
-            f"opticsGroup1 1 {options.voltage:.6f} {options.spherical_aberration:.6f} "
-            f"{options.amplitude_contrast:.6f} {options.pixel_size:.6f} {options.box} 2\n\n"
-        )
-        out.write(_loop("particles", _PARTICLES))
-        numbers = np.hstack([table.defocus, table.angles, table.shifts]).tolist()
-        for row, (values, subset) in enumerate(
-            zip(numbers, table.random_subset.tolist(), strict=True)
-        ):
-            u, v, angle, rot, tilt, psi, x, y = values
-            micrograph = row // PARTICLES_PER_MICROGRAPH + 1
-            out.write(
-                f"{row + 1:06d}@{stack} simulated/micrograph{micrograph:05d}.mrc 1 "
-                f"{u:.2f} {v:.2f} {angle:.2f} {rot:.6f} {tilt:.6f} {psi:.6f} "
-                f"{x:.6f} {y:.6f} {subset}\n"
-            )
-        out.write("\n")

@@ -27,18 +27,18 @@ def alphacryo4d(*arguments: object) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def run_one(folder: Path, project: Path, seed: int, conformers: str | None, extra: list[str]):
+def run_one(folder: Path, project: Path, seed: int, reference: list[str], extra: list[str]):
     begun = time.perf_counter()
     alphacryo4d("run", "--i", folder / "particles.star", "--o", project, "--seed", seed, *extra)
     seconds = time.perf_counter() - begun
     return [
-        score_one(folder, project, result, conformers) | {"seconds": seconds}
+        score_one(folder, project, result, reference) | {"seconds": seconds}
         for result in ("vote", "reclassify")
         if (project / result / "particles.star").is_file()
     ]
 
 
-def score_one(folder: Path, project: Path, result: str, conformers: str | None) -> dict:
+def score_one(folder: Path, project: Path, result: str, reference: list[str]) -> dict:
     scoring = ["score", "--i", project / result / "particles.star", "--json"]
     scoring += ["--truth", folder / "truth.npy"]
     if result == "vote":
@@ -46,8 +46,8 @@ def score_one(folder: Path, project: Path, result: str, conformers: str | None) 
     saved = project.parent / f"reference_{folder.name}.npy"
     if saved.exists():
         scoring += ["--reference", saved]
-    elif conformers:
-        scoring += ["--reference", conformers, "--save-reference", saved]
+    elif reference:
+        scoring += [*reference, "--save-reference", saved]
     report = json.loads(alphacryo4d(*scoring)) | {"result": result}
     report["stages"] = {
         name: json.loads((project / name / "job.json").read_text()).get("seconds")
@@ -87,15 +87,20 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+", help="folders of alphacryo4d simulate")
     parser.add_argument("--o", type=Path, required=True, help="folder for the projects")
     parser.add_argument("--conformers", help="adds the ratio to the reference classifier")
+    parser.add_argument(
+        "--reference-poses", default="flat", help="as alphacryo4d score takes it; fixed: as given"
+    )
     parser.add_argument("--repeat", type=int, default=1, help="seeds 0 ... n-1 of the run")
     chosen = parser.parse_args(arguments)
     chosen.o.mkdir(parents=True, exist_ok=True)
     print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|", flush=True)
-    results = []
+    results, reference = [], []
+    if chosen.conformers:
+        reference = ["--reference", chosen.conformers, "--reference-poses", chosen.reference_poses]
     for folder in chosen.folders:
         for seed in range(chosen.repeat):
             project = chosen.o / f"{folder.name}_seed{seed}"
-            for report in run_one(folder, project, seed, chosen.conformers, extra):
+            for report in run_one(folder, project, seed, reference, extra):
                 results.append({"data": folder.name, "seed": seed, "extra": extra, **report})
                 print(table_row(folder.name, seed, report), flush=True)
             (chosen.o / "results.json").write_text(json.dumps(results, indent=1) + "\n")

@@ -14,7 +14,8 @@ from alphacryo4d.assessment.cli import score, simulate
 from alphacryo4d.assessment.conformers_stage import find_conformers, read_conformers
 from alphacryo4d.assessment.hinge import MOLECULES, make_molecule
 from alphacryo4d.assessment.options import ReferenceOptions, SimulateOptions
-from alphacryo4d.assessment.score_stage import make_reference, read_labels, run_score
+from alphacryo4d.assessment.reference_stage import make_reference
+from alphacryo4d.assessment.score_stage import read_labels, run_score
 from alphacryo4d.assessment.simulate import project
 from alphacryo4d.assessment.stage import SCRATCH, run_simulate, simulate_demo
 from alphacryo4d.core.errors import InputError, UsageError
@@ -297,7 +298,10 @@ def test_reference_is_right_nearly_always_where_there_is_little_noise(pdb_folder
     run_simulate([str(pdb_folder)], tmp_path / "out", options=options)
     truth = np.load(tmp_path / "out/truth.npy")
     known = make_reference(
-        [str(pdb_folder)], tmp_path / "out/particles.star", ReferenceOptions(8.0), threads=2
+        [str(pdb_folder)],
+        tmp_path / "out/particles.star",
+        ReferenceOptions(8.0, "fixed"),
+        threads=2,
     )
     assert (known[:, 0] == truth).mean() > 0.9
     assert known[:, 1].mean() == pytest.approx((known[:, 0] == truth).mean(), abs=0.08)
@@ -347,7 +351,7 @@ def test_unknown_numbers_of_states_are_refused():
 
 def test_demo_data_are_easy_for_the_reference(tmp_path):
     table, truth = simulate_demo(tmp_path / "demo", threads=2)
-    known = make_reference(["hinge"], table, ReferenceOptions(15.0), threads=2)
+    known = make_reference(["hinge"], table, ReferenceOptions(15.0, "fixed"), threads=2)
     assert (known[:, 0] == np.load(truth)).mean() > 0.85
 
 
@@ -360,6 +364,6 @@ def test_reference_reproduces_the_benchmark(shared_data, tmp_path):
     for resolution, expected in ((15.0, 0.758), (8.0, 0.888)):
         known = make_reference(
             [str(shared_data / "nlrp3")], tmp_path / "out/particles.star",
-            ReferenceOptions(resolution), threads=2,
+            ReferenceOptions(resolution, "fixed"), threads=2,
         )  # fmt: skip
         assert (known[:, 0] == truth).mean() == pytest.approx(expected, abs=0.02)

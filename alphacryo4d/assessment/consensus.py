@@ -1,0 +1,99 @@
+"""Poses as a consensus refinement of a heterogeneous set leaves them.
+
+Every pose becomes the best fit of its own image to one map of all particles. Its error then depends
+on the noise of that image, and is drawn, state by state, towards the mean: real poses are wrong in
+this way, and not at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from alphacryo4d.assessment.imaging import Array
+from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.ml3d.classes import Run
+from alphacryo4d.ml3d.expectation import View
+from alphacryo4d.ml3d.grid import Grid
+from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
+from alphacryo4d.ml3d.masks import sphere_mask
+from alphacryo4d.ml3d.mean import data_power
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.reclassify.joint_moments import joint_moments
+from alphacryo4d.reclassify.poses import MovingPoses
+
+START_ERRORS = (2.0, 1.0)
+"""Error of the poses that the refinement starts from (degrees, A), beside that of the table."""
+RESOLUTIONS = tuple(max(20.0 - 1.5 * step, 8.0) for step in range(12))
+"""Resolution (A) of every iteration."""
+_FLAT = (60.0, 60.0)
+_LONGEST = np.deg2rad(5.0), 3.0
+
+
+def refine_consensus(
+    images: PreparedImages,
+    *,
+    workers: int = 1,
+    progress: Progress = no_progress,
+    check: Callable[[], None] = lambda: None,
+) -> MovingPoses:
+    """Twelve times one map from all particles, and a Gauss-Newton step of every pose against it.
+
+    Parameters
+    ----------
+    images : PreparedImages
+        To 8 A, at the poses that the refinement starts from.
+    workers : int
+        Threads.
+    progress : Progress
+        Callback.
+    check : callable
+        Called before every iteration; stops the work by raising.
+
+    Returns
+    -------
+    MovingPoses
+        With the changes of all poses.
+    """
+    poses = MovingPoses(images, workers)
+    for number, resolution in enumerate(RESOLUTIONS):
+        check()
+        progress(number, len(RESOLUTIONS))
+        shell = shell_of_resolution(resolution, images.box, images.pixel_size)
+        grid = Grid(min(shell, images.radius), workers)
+        view = View(poses.images, images.sorted_rows(np.arange(len(images))), grid)
+        cube, noise = consensus_map(view, progress=no_progress, check=check)
+        found, _ = joint_moments(view, cube, noise)
+        step = found.posterior_mean(_FLAT, np.zeros((len(view.rows), 6)))
+        poses.move(view.rows, bounded(step))
+    progress(len(RESOLUTIONS), len(RESOLUTIONS))
+    return poses
+
+
+def consensus_map(
+    view: View, *, progress: Progress, check: Callable[[], None]
+) -> tuple[Array, Array]:
+    """One map of all particles (1, m, m, m) on the cube of the grid, and the noise power."""
+    images, grid = view.images, view.grid
+    mask = sphere_mask(grid, images, None)
+    noise = data_power(view)
+    noise[:, 0] = noise[:, 1]
+    run = Run(
+        images, view.rows, ClassifyOptions(classes="1"), np.random.default_rng(0), grid.workers,
+        progress, check,
+    )  # fmt: skip
+    soft = np.ones((len(view.rows), 1), np.float32)
+    model = run.from_posteriors(grid, mask, noise, soft, steps=4, again=3)
+    cubes = np.asarray(model.fields * model.mask, np.float32)
+    _, left = joint_moments(view, cubes, noise)
+    return cubes, left
+
+
+def bounded(step: Array) -> Array:
+    """Steps (n, 6) of which none turns by more than 5 degrees or moves by more than 3 A."""
+    found = step.copy()
+    for part, longest in zip((slice(0, 3), slice(3, 6)), _LONGEST, strict=True):
+        length = np.linalg.norm(step[:, part], axis=1, keepdims=True)
+        found[:, part] *= np.minimum(1.0, longest / np.maximum(length, 1e-12))
+    return found
