@@ -31,7 +31,10 @@ def format_duration(seconds: float) -> str:
 
 
 class _LineReporter:
-    """One line on stderr now and then, so that a log file stays readable."""
+    """One line on stderr now and then, so that a log file stays readable.
+
+    A message that ends with ``...`` is written at once: what follows takes long.
+    """
 
     def __init__(self, label: str, stream: TextIO, interval: float) -> None:
         self.label = label
@@ -46,7 +49,8 @@ class _LineReporter:
         finished = done >= total
         if finished and not self.reported and now - self.started < 1.0:
             return
-        if not finished and now - self.last < self.interval:
+        at_once = message.endswith("...")
+        if not finished and not at_once and now - self.last < self.interval:
             return
         self.last = now
         self.reported = True

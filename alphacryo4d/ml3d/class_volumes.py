@@ -19,11 +19,9 @@ from alphacryo4d.maths.threads import in_ranges, in_tasks
 from alphacryo4d.ml3d.compiled.classes import (
     apply_prior,
     backproject_class,
-    cell_variances,
     cell_weights,
     fold_class,
     inner_product,
-    significant,
     solve_cells,
 )
 from alphacryo4d.ml3d.expectation import View
@@ -62,13 +60,16 @@ def class_sums(view: View, inverse_noise: Array, posteriors: Array) -> ClassSums
     """
     images, grid, size = view.images, view.grid, view.grid.padded
     classes = posteriors.shape[1]
-    counts = np.count_nonzero(posteriors >= LEAST, axis=0)
+    kept = posteriors >= LEAST
+    counts = np.count_nonzero(kept, axis=0)
     ends = np.concatenate([[0], np.cumsum(counts)])
-    members, shares = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.float32)
-    significant(posteriors, np.float32(LEAST), ends[:-1].copy(), members, shares)
+    totals = np.sum(posteriors, axis=1, where=kept)
+    factor = posteriors.sum(axis=1) / np.maximum(totals, np.float32(LEAST))
+    _, members = np.nonzero(kept.T)
+    shares = (posteriors * factor[:, None]).T[kept.T]
     right = np.zeros((classes, size, size, size // 2 + 1), np.complex64)
     weights = np.zeros((classes, size, size, size // 2 + 1), np.float32)
-    positions, turns, last = view.positions, [turn.ravel() for turn in view.turns], view.last
+    positions, turns, last = view.positions, view.turns, view.last
     inverse = inverse_noise.astype(np.float32)[:, images.shell[:last]]
 
     def one(k: int) -> None:
@@ -133,10 +134,40 @@ def solve_classes(
     conjugate_gradients(
         equations.product, equations.preconditioned, fields, residual, steps, inner=equations.inner
     )
-    diagonal, apart = np.zeros((2, grid.radius + 1, len(fields)))
-    cell_variances(equations.cells, 1.0 / own, common, grid.shell_map, diagonal, apart)
-    sizes = grid.shell_sizes[:, None]
-    return ClassSolution(fields, diagonal / sizes, apart / sizes)
+    diagonal, apart = cell_variances(equations.cells, 1.0 / own, common, grid.shell_map)
+    return ClassSolution(fields, grid.shell_means(diagonal).T, grid.shell_means(apart).T)
+
+
+def cell_variances(
+    cells: Array, inverse_own: Array, common: Array, shell_map: Array
+) -> tuple[Array, Array]:
+    """Posterior variances of the K columns of every voxel, and of their deviations from the mean.
+
+    The inverse of ``diag(cells + inverse_own)`` less a matrix of rank one (Sherman-Morrison).
+
+    Parameters
+    ----------
+    cells : (K, voxels) array
+        Data weights.
+    inverse_own : (shells, K) array
+    common : (shells,) array
+    shell_map : (voxels,) int32
+        -1 where nothing is estimated; the variances mean nothing there.
+
+    Returns
+    -------
+    diagonal, apart : (K, voxels) float64
+    """
+    shell = np.maximum(shell_map, 0)
+    a = inverse_own[shell].T
+    beta = common[shell] / (1.0 + common[shell] * a.sum(axis=0))
+    d = 1.0 / (cells + a)
+    weighted = a * d
+    factor = beta / np.maximum(1.0 - beta * (a * weighted).sum(axis=0), 1e-12)
+    total = weighted.sum(axis=0)
+    diagonal = d + factor * weighted**2
+    every = (d.sum(axis=0) + factor * total**2) / len(cells) ** 2
+    return diagonal, diagonal - 2.0 * (d + factor * weighted * total) / len(cells) + every
 
 
 class _Equations:

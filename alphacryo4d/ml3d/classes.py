@@ -23,9 +23,10 @@ from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.masks import first_mask, resize_mask
 from alphacryo4d.ml3d.mean import data_power
-from alphacryo4d.ml3d.mixture import LatentParticles, grouped_points
+from alphacryo4d.ml3d.mixture import LatentParticles
 from alphacryo4d.ml3d.mixture_search import fit_mixture
 from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.ml3d.points import grouped_points
 
 Array = np.ndarray[Any, Any]
 
@@ -252,8 +253,7 @@ class Run:
 
     def iterate(self, model: Model, first: int, checkpoint: Checkpoint | None) -> Model:
         """Expectation and maximisation from an iteration on."""
-        options = self.options
-        most = options.iterations
+        options, most = self.options, self.options.iterations
         if self.reseeding and options.initialisation == "pca":
             most = min(most, options.iterations_after_pca)
         classes = model.posteriors.shape[1]

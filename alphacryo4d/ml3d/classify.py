@@ -13,6 +13,7 @@ from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.checkpoint import Checkpoint
 from alphacryo4d.ml3d.classes import Model, Run
+from alphacryo4d.ml3d.compiled.cache import announce
 from alphacryo4d.ml3d.expectation import View, expect
 from alphacryo4d.ml3d.focus import without_surroundings
 from alphacryo4d.ml3d.grid import Grid
@@ -97,6 +98,7 @@ def classify(
     """
     rows = np.asarray(rows, dtype=np.int64)
     workers = thread_count(threads)
+    announce(progress, "expect")
     surroundings = None
     if focus is not None:
         images, surroundings = without_surroundings(

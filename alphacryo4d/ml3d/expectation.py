@@ -16,8 +16,7 @@ from alphacryo4d.ml3d.compiled.components import (
     fold_blocks,
 )
 from alphacryo4d.ml3d.compiled.expect import expect_classes
-from alphacryo4d.ml3d.compiled.loops import FOUR
-from alphacryo4d.ml3d.compiled.vector import whole_vectors
+from alphacryo4d.ml3d.compiled.vectors import FOUR, whole_vectors
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages
 
@@ -152,7 +151,7 @@ def expect(
         itself is taken off its score: without this the noise of a particle holds it in its class.
     """
     images, n, grid = view.images, len(view.rows), view.grid
-    matrices, positions, starts = view.matrices.ravel(), view.positions, view.starts
+    matrices, positions, starts = view.matrices, view.positions, view.starts
     _, vectors, _ = references.shape
     columns = FOUR * vectors
     logs = np.full(columns, _CLOSED, np.float32)
@@ -207,7 +206,7 @@ def component_products(
     noise : (G, shells) float64
         Power of data minus model per sample.
     """
-    images, n, grid = view.images, len(view.rows), view.grid
+    images, n, grid, positions = view.images, len(view.rows), view.grid, view.positions
     columns, width = means.shape[1], references.shape[1] // 2
     first = np.zeros((n, width), np.float32)
     first[:, :columns] = means
@@ -221,7 +220,7 @@ def component_products(
 
     def work(begin: int, end: int, part: Array) -> None:
         expect_components(
-            begin, end, images.data, images.ctf, matrices, view.rows, images.kx, images.ky,
+            begin, end, images.data, images.ctf, matrices, view.rows, *positions,
             edges, images.group, inverse, references.ravel(), grid.padded, columns,
             first.ravel(), pairs.ravel(), cross.ravel(), gram.ravel(), part,
         )  # fmt: skip
@@ -265,7 +264,7 @@ def project_back(
     weights : (voxels, r) float32
         Laid out one column after the other.
     """
-    images, grid = view.images, view.grid
+    images, grid, positions = view.images, view.grid, view.positions
     count, q = coefficients.shape
     r, last = products.shape[1], view.last
     even, wide = -(-q // 4) * 4, whole_vectors(r)
@@ -286,7 +285,7 @@ def project_back(
             for matrices in turns:
                 backproject(
                     block * count // blocks, (block + 1) * count // blocks, images.data,
-                    images.ctf, matrices, view.rows, images.kx, images.ky, images.shell, last,
+                    images.ctf, matrices, view.rows, *positions, images.shell, last,
                     images.group, inverse, mean, second, grid.padded, dense,
                     sums[block].reshape(-1),
                     norms[block].reshape(-1),

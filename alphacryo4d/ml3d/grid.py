@@ -8,6 +8,7 @@ the interpolation kernel beforehand, so that projection is close to exact.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,22 +18,13 @@ import scipy.fft
 
 from alphacryo4d.maths.linear_solvers import conjugate_gradients
 from alphacryo4d.maths.threads import in_ranges, in_tasks
-from alphacryo4d.ml3d.compiled.basic import columns_inward
-from alphacryo4d.ml3d.compiled.fourier import (
-    lines_back,
-    lines_forward,
-    plan_of,
-    planes_back,
-    planes_forward,
-    weigh_lines,
-)
+from alphacryo4d.ml3d.compiled.basic import lay_column, weigh
 from alphacryo4d.ml3d.compiled.linear import (
     apply_voxel_matrices,
     apply_weights,
     invert_precision,
 )
-from alphacryo4d.ml3d.compiled.loops import FOUR
-from alphacryo4d.ml3d.compiled.vector import whole_vectors
+from alphacryo4d.ml3d.compiled.vectors import FOUR, whole_vectors
 
 Array = np.ndarray[Any, Any]
 
@@ -125,60 +117,55 @@ class Grid:
 
         The origin stays at the first voxel of the cube.
         """
-        n, w = self.padded, self.workers
-        spectra = scipy.fft.rfft(cubes, n=n, axis=3, workers=w)
-        spectra = scipy.fft.fft(spectra, n=n, axis=2, workers=w, overwrite_x=True)
-        spectra = scipy.fft.fft(spectra, n=n, axis=1, workers=w, overwrite_x=True)
+        return self._forward(cubes, self.workers)
+
+    def _forward(self, cubes: Array, workers: int) -> Array:
+        n = self.padded
+        spectra = scipy.fft.rfft(cubes, n=n, axis=3, workers=workers)
+        spectra = scipy.fft.fft(spectra, n=n, axis=2, workers=workers, overwrite_x=True)
+        spectra = scipy.fft.fft(spectra, n=n, axis=1, workers=workers, overwrite_x=True)
         return np.asarray(spectra)
 
     def crop_inverse(self, spectra: Array) -> Array:
         """Adjoint of :meth:`pad_transform` divided by the voxels of the cube; eats its input."""
-        n, m, w = self.padded, self.cube, self.workers
-        part = scipy.fft.ifft(spectra, axis=1, workers=w, overwrite_x=True)[:, :m]
-        part = scipy.fft.ifft(part, axis=2, workers=w)[:, :, :m]
-        return 8.0 * np.ascontiguousarray(scipy.fft.irfft(part, n=n, axis=3, workers=w)[..., :m])
+        return self._back(spectra, self.workers)
+
+    def _back(self, spectra: Array, workers: int) -> Array:
+        n, m = self.padded, self.cube
+        part = scipy.fft.ifft(spectra, axis=1, workers=workers, overwrite_x=True)[:, :m]
+        part = scipy.fft.ifft(part, axis=2, workers=workers)[:, :, :m]
+        part = scipy.fft.irfft(part, n=n, axis=3, workers=workers)[..., :m]
+        return 8.0 * np.ascontiguousarray(part)
 
     @property
     def used(self) -> int:
         """Voxels of the padded grid from the origin on that samples reach."""
         return 2 * self.radius + 2
 
-    @cached_property
-    def _plan(self) -> tuple[Array, ...]:
-        return plan_of(self.cube, self.used)
-
-    def _work(self) -> Array:
-        return np.empty((self.cube, self.padded, 2 * whole_vectors(self.used)), np.float32)
-
     def weighted(
         self, cube: Array, shape: Array, weights: Array, right: Array | None = None
     ) -> Array:
         """``shape`` times what :meth:`crop_inverse` makes of ``weights`` times the transform.
 
-        Of one cube (n, n, n) times ``shape`` alike; ``weights`` (N, N, N // 2 + 1) float32 are zero
-        where no samples are. With ``right`` (alike, complex64), of ``right`` less this product. In
-        one thread.
+        Of one cube (n, n, n) times ``shape`` alike; ``weights`` (N, N, N // 2 + 1) float32. With
+        ``right`` (alike, complex64), of ``right`` less this product. In the calling thread: the
+        spectrum of one class fits the cache, those of all would not.
         """
-        work, result = self._work(), np.empty(cube.shape, np.float32)
-        planes_forward(cube, shape, self._plan, work)
-        nothing = np.empty((0, 0, 0), np.complex64)
-        weigh_lines(work, weights, nothing if right is None else right, self.used, self._plan)
-        planes_back(work, shape, self._plan, result)
-        return result
+        spectrum = self._forward((cube * shape)[None], 1)
+        weigh(spectrum, weights)
+        if right is not None:
+            np.subtract(right, spectrum, out=spectrum)
+        return np.asarray(self._back(spectrum, 1)[0] * shape)
 
     def cropped(self, spectrum: Array, shape: Array) -> Array:
-        """``shape`` times :meth:`crop_inverse` of one spectrum, zero where no samples are."""
-        work, result = self._work(), np.empty(shape.shape, np.float32)
-        lines_back(spectrum, self.used, self._plan, work)
-        planes_back(work, shape, self._plan, result)
-        return result
+        """``shape`` times :meth:`crop_inverse` of one spectrum."""
+        return np.asarray(self._back(spectrum.copy()[None], 1)[0] * shape)
 
     def references(self, cubes: Array, out: Array | None = None) -> Array:
         """Columns of the kernels' grid from cubes (q, n, n, n), origin at n // 2: (voxels, 2 K)."""
         columns = whole_vectors(len(cubes))
         grid = np.zeros((self.voxels, 2 * columns), np.float32) if out is None else out
-        spectra = self.pad_transform(cubes / self.kernel_transform)
-        in_ranges(columns_inward, self.padded, 16, self.workers, spectra, self.padded, grid)
+        self._lay(cubes, lambda k: (grid[:, k], grid[:, columns + k]))
         return grid
 
     def class_references(self, cubes: Array) -> Array:
@@ -186,18 +173,24 @@ class Grid:
 
         Four real parts come before the imaginary parts of the same four columns.
         """
-        vectors = -(-len(cubes) // FOUR)
-        grid = aligned_zeros((self.voxels, vectors, 2 * FOUR))
-        shape, cubes = 1 / self.kernel_transform, np.ascontiguousarray(cubes, np.float32)
-
-        def one(vector: int) -> None:
-            work = self._work()
-            for lane, cube in enumerate(cubes[FOUR * vector : FOUR * vector + FOUR]):
-                planes_forward(cube, shape, self._plan, work)
-                lines_forward(work, self.used, self._plan, vector, lane, grid)
-
-        in_tasks(one, range(vectors), self.workers)
+        grid = aligned_zeros((self.voxels, -(-len(cubes) // FOUR), 2 * FOUR))
+        self._lay(
+            cubes,
+            lambda k: (grid[:, k // FOUR, k % FOUR], grid[:, k // FOUR, FOUR + k % FOUR]),
+        )
         return grid
+
+    def _lay(self, cubes: Array, places: Callable[[int], tuple[Array, Array]]) -> None:
+        """Spectra of cubes into the columns of a grid; ``places`` of real and imaginary parts.
+
+        A column at a time: its spectrum fits the cache.
+        """
+
+        def one(k: int) -> None:
+            flat = np.asarray(cubes[k] / self.kernel_transform, np.float32)
+            lay_column(self._forward(flat[None], 1)[0], self.used, *places(k))
+
+        in_tasks(one, range(len(cubes)), self.workers)
 
     def transform(self, cubes: Array) -> Array:
         """Unpadded transform of cubes as (q, voxels) complex64 (origin at the first voxel)."""
@@ -269,7 +262,7 @@ def solve_volumes(
     pairs = np.ascontiguousarray(weights.T)
     planes = np.zeros((q, q), np.int64)
     row, column = np.triu_indices(q)
-    planes[row, column] = planes[column, row] = grid.voxels * np.arange(len(row))
+    planes[row, column] = planes[column, row] = np.arange(len(row))
     in_ranges(
         invert_precision, grid.cube, grid.cube, grid.workers, precision, pairs, grid.cube,
         grid.padded, grid.shell_map, inverse,
@@ -287,8 +280,8 @@ def solve_volumes(
     def product(fields: Array) -> tuple[Array, Array]:
         spectra = grid.pad_transform(fields * mask)
         in_ranges(
-            apply_weights, grid.voxels // 16, 32, grid.workers, pairs.ravel(), grid.padded,
-            2 * grid.radius, planes, spectra.reshape(q, -1).view(np.float32),
+            apply_weights, grid.padded**2, 32, grid.workers, pairs, grid.padded, 2 * grid.radius,
+            planes, spectra.reshape(q, -1),
         )  # fmt: skip
         result = grid.crop_inverse(spectra) * mask
         prior = grid.transform(fields)

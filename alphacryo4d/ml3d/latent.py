@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.maths.threads import in_ranges
-from alphacryo4d.ml3d.compiled.latent import posterior_moments
-from alphacryo4d.ml3d.compiled.vector import whole_vectors
+from alphacryo4d.ml3d.compiled.latent import posterior_covariances
+from alphacryo4d.ml3d.compiled.vectors import whole_vectors
 from alphacryo4d.ml3d.expectation import View, component_products
 from alphacryo4d.ml3d.grid import Grid
 
@@ -59,10 +59,37 @@ def latent_moments(
     cross, gram, left = component_products(view, references, 1.0 / noise, means, second)
     information = 2.0 * gram[:, 1:, 1:]
     projected = 2.0 * (cross[:, 1:] - gram[:, 1:, 0])
-    n, q = cross.shape
-    means, second = np.empty((n, q), np.float32), np.empty((n, q, q), np.float32)
-    in_ranges(posterior_moments, n, 16, grid.workers, information, projected, means, second)
+    means, second = posterior_moments(information, projected, grid.workers)
     return means, second, information, projected, left
+
+
+def posterior_moments(information: Array, projected: Array, workers: int) -> tuple[Array, Array]:
+    """Moments of (1, z) for coordinates z with a standard normal prior.
+
+    Parameters
+    ----------
+    information, projected : (n, q, q), (n, q) float32
+        The log-likelihood is ``projected . z - z . information . z / 2``.
+    workers : int
+        Threads.
+
+    Returns
+    -------
+    means, second : (n, q + 1), (n, q + 1, q + 1) float32
+    """
+    n, q = projected.shape
+    means, second = np.ones((n, q + 1), np.float32), np.ones((n, q + 1, q + 1), np.float32)
+
+    def work(begin: int, end: int) -> None:
+        covariances, logs = np.empty((end - begin, q, q)), np.empty(end - begin)
+        posterior_covariances(begin, end, information, np.eye(q), covariances, logs)
+        near = projected[begin:end].astype(np.float64)[..., None]
+        mean = np.matmul(covariances, near)[..., 0]
+        means[begin:end, 1:] = second[begin:end, 0, 1:] = second[begin:end, 1:, 0] = mean
+        second[begin:end, 1:, 1:] = covariances + mean[:, :, None] * mean[:, None, :]
+
+    in_ranges(work, n, max(1, n // 512), workers)
+    return means, second
 
 
 def whitened(fields: Array, means: Array, second: Array) -> tuple[Array, Array]:

@@ -10,17 +10,21 @@ so that many starts and iterations cost little.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from alphacryo4d.maths.threads import in_ranges
-from alphacryo4d.ml3d.compiled.latent import marginal_features, mixture_sums, scatter_sums
-from alphacryo4d.ml3d.compiled.vector import whole_vectors
+from alphacryo4d.ml3d.compiled.latent import posterior_covariances
 
 Array = np.ndarray[Any, Any]
-_PARTS = 8
+_BLOCK = 2048
+"""Particles of one product of matrices: few enough that the posteriors stay in the cache."""
+_LOWEST = np.float32(-80.0)
+"""Lowest log of a posterior: products of smaller numbers are slow, and change nothing."""
 
 
 @dataclass
@@ -67,8 +71,7 @@ class LatentParticles:
         self.half = np.where(self.row == self.column, 0.5, 1.0)
         self.used = self.count + len(self.row)
         # one feature more, which is 1, carries the log of the shares
-        self.features = np.zeros((len(projected), -(-(self.used + 1) // 4) * 4), np.float32)
-        self.features[:, self.used] = 1
+        self.features = np.ones((len(projected), self.used + 1), np.float32)
         self.shares: Array | None = None
         self.constant = 0.0
         self.set_scatter(np.eye(self.count))
@@ -90,73 +93,145 @@ class LatentParticles:
             return self
         return self.rows(self.drawn(count, rng))
 
-    def _ranges(self) -> list[tuple[int, int]]:
+    def _by_block(self, function: Callable[[int, int, int], None]) -> int:
+        """Call ``function(block, begin, end)`` for fixed blocks in threads; gives their number.
+
+        A product of matrices runs in the thread that asks for it.
+        """
         n = len(self.projected)
-        return [(p * n // _PARTS, (p + 1) * n // _PARTS) for p in range(_PARTS)]
+        blocks = max(1, -(-n // _BLOCK))
+
+        def work(first: int, last: int) -> None:
+            for block in range(first, last):
+                function(block, block * n // blocks, (block + 1) * n // blocks)
+
+        with _threadpools().limit(limits=1, user_api="blas"):
+            in_ranges(work, blocks, blocks, self.workers)
+        return blocks
+
+    def _inverses(self, begin: int, end: int) -> tuple[Array, Array]:
+        """Covariances (n, q, q) of coordinates about their point, given the particles; logs."""
+        size, q = end - begin, self.count
+        covariances, logs = np.empty((size, q, q)), np.empty(size)
+        posterior_covariances(begin, end, self.information, self.precision, covariances, logs)
+        return covariances, logs
 
     def set_scatter(self, scatter: Array) -> None:
-        """Let particles scatter about their points with a covariance (q, q)."""
+        """Let particles scatter about their points with a covariance (q, q).
+
+        The log-likelihood of a point m becomes ``b . m - m . G . m / 2`` with ``b = P S p`` and
+        ``G = P - P S P``, where P is the inverse of the covariance, p what was projected and
+        S = inverse(information + P). The features are b and the upper triangle of -G, halved on
+        the diagonal.
+        """
         self.precision = np.linalg.inv(scatter)
-        values = np.zeros((_PARTS, 1))
-        ranges = self._ranges()
+        p, q = self.precision, self.count
+        turned = -self.half * np.kron(p, p).reshape(q * q, q, q)[:, self.row, self.column]
+        fixed = -self.half * p[self.row, self.column]
+        values: dict[int, float] = {}
 
-        def work(begin: int, end: int) -> None:
-            for p in range(begin, end):
-                marginal_features(
-                    *ranges[p], self.information, self.projected, self.precision, self.features,
-                    values[p],
-                )  # fmt: skip
+        def work(block: int, begin: int, end: int) -> None:
+            covariances, logs = self._inverses(begin, end)
+            projected = self.projected[begin:end].astype(np.float64)
+            moved = np.matmul(covariances, projected[..., None])[..., 0]
+            out = self.features[begin:end]
+            out[:, :q] = moved @ p
+            out[:, q : self.used] = fixed - covariances.reshape(len(out), -1) @ turned
+            values[block] = 0.5 * float(np.sum(moved * projected) - logs.sum())
 
-        in_ranges(work, _PARTS, _PARTS, self.workers)
+        blocks = self._by_block(work)
         size = max(1, len(self.projected))
-        self.constant = float(values.sum()) / size - 0.5 * float(np.linalg.slogdet(scatter)[1])
+        total = sum(values[block] for block in range(blocks))
+        self.constant = total / size - 0.5 * float(np.linalg.slogdet(scatter)[1])
 
-    def _sums(self, points: Array, temperature: float, soft: Array) -> tuple[Array, float]:
+    def weights(self, count: int) -> Array:
+        """Prior probabilities of some points."""
+        return np.full(count, 1 / count) if self.shares is None else self.shares
+
+    def _sums(
+        self,
+        points: Array,
+        weights: Array,
+        temperature: float = 1.0,
+        *,
+        rest: Array | None = None,
+        soft: Array | None = None,
+        logs: Array | None = None,
+    ) -> tuple[Array, float]:
+        """Sums (K, used + 1) of the features, weighted by the posteriors; the mean likelihood.
+
+        ``rest`` (n,) is the log-likelihood of points that are not among these. ``soft`` (n, K) is
+        filled with the posteriors, ``logs`` (n,) with the log-likelihoods of the particles.
+        """
         square = points[:, self.row] * points[:, self.column]
-        lines = np.concatenate([points, square], axis=1).T
-        classes, columns = len(points), whole_vectors(len(points))
-        wide = np.zeros((self.features.shape[1], columns), np.float32)
-        wide[: self.used, :classes] = lines
-        shares = np.full(classes, 1 / classes) if self.shares is None else self.shares
-        wide[self.used, :classes] = np.log(shares)
-        sums = np.zeros((_PARTS, wide.size), np.float32)
-        values = np.zeros((_PARTS, 1))
-        ranges, inverse = self._ranges(), np.float32(1.0 / temperature)
+        lines = np.concatenate([points, square, np.log(weights)[:, None]], axis=1)
+        lines = (lines / temperature).astype(np.float32)
+        parts: dict[int, Array] = {}
+        values: dict[int, float] = {}
 
-        def work(begin: int, end: int) -> None:
-            for p in range(begin, end):
-                mixture_sums(
-                    *ranges[p], self.features, wide.ravel(), classes, inverse, soft, sums[p],
-                    values[p],
-                )  # fmt: skip
+        def work(block: int, begin: int, end: int) -> None:
+            features = self.features[begin:end]
+            score = lines @ features.T
+            top = score.max(axis=0)
+            if rest is not None:
+                np.maximum(top, rest[begin:end], out=top)
+            score -= top
+            np.exp(np.maximum(score, _LOWEST, out=score), out=score)
+            norm = score.sum(axis=0)
+            if rest is not None:
+                norm += np.exp(np.maximum(rest[begin:end] - top, _LOWEST))
+            score /= norm
+            found = top + np.log(norm)
+            values[block] = float(found.sum(dtype=np.float64))
+            parts[block] = score @ features
+            if soft is not None:
+                soft[begin:end] = score.T
+            if logs is not None:
+                logs[begin:end] = found
 
-        in_ranges(work, _PARTS, _PARTS, self.workers)
-        mean = float(values.sum()) / max(1, len(self.features))
-        total = sums.sum(axis=0, dtype=np.float64).reshape(wide.shape)[: self.used + 1, :classes]
-        return total.T, mean
+        blocks = self._by_block(work)
+        total = np.stack([parts[k] for k in range(blocks)]).sum(axis=0, dtype=np.float64)
+        mean = sum(values[block] for block in range(blocks)) / max(1, len(self.features))
+        return total, mean
+
+    def _moved(self, sums: Array) -> Array:
+        """Points (K, q) of the highest posterior, given the sums of the features."""
+        matrices = np.zeros((len(sums), self.count, self.count))
+        packed = -sums[:, self.count : self.used] / self.half
+        matrices[:, self.row, self.column] = packed
+        matrices[:, self.column, self.row] = packed
+        matrices += np.eye(self.count)
+        return np.asarray(np.linalg.solve(matrices, sums[:, : self.count, None])[..., 0])
 
     def step(self, points: Array, temperature: float = 1.0) -> tuple[Array, float]:
         """One EM iteration: new points (K, q) and the mean log-likelihood of the old ones.
 
         Where there are ``shares`` of the points, they are set anew as well.
         """
-        nothing = np.empty((0, len(points)), np.float32)
-        sums, value = self._sums(points, temperature, nothing)
-        matrices = np.zeros((len(points), self.count, self.count))
-        packed = -sums[:, self.count : self.used] / self.half
-        matrices[:, self.row, self.column] = packed
-        matrices[:, self.column, self.row] = packed
-        matrices += np.eye(self.count)
+        sums, value = self._sums(points, self.weights(len(points)), temperature)
         if self.shares is not None:
             members = sums[:, self.used] + 1.0
             self.shares = members / members.sum()
-        moved = np.linalg.solve(matrices, sums[:, : self.count, None])[..., 0]
-        return moved, value + self.constant
+        return self._moved(sums), value + self.constant
+
+    def step_of_some(self, points: Array, weights: Array, rest: Array) -> tuple[Array, float]:
+        """The same of some points, while the others and all weights stay.
+
+        ``rest`` (n,) are the :meth:`log_likelihoods` of the others.
+        """
+        sums, value = self._sums(points, weights, rest=rest)
+        return self._moved(sums), value + self.constant
+
+    def log_likelihoods(self, points: Array, weights: Array) -> Array:
+        """Of every particle, up to a constant of its own, (n,) float32."""
+        logs = np.empty(len(self.features), np.float32)
+        self._sums(points, weights, logs=logs)
+        return logs
 
     def posteriors(self, points: Array) -> Array:
         """Posteriors of the points, (n, K) float32."""
         soft = np.empty((len(self.features), len(points)), np.float32)
-        self._sums(points, 1.0, soft)
+        self._sums(points, self.weights(len(points)), soft=soft)
         return soft
 
     def scatter_about(self, points: Array) -> Array:
@@ -168,32 +243,25 @@ class LatentParticles:
         ladder = np.cumsum(self.posteriors(points), axis=1)
         draw = np.random.default_rng(0).random((len(ladder), 1)) * ladder[:, -1:]
         chosen = points[np.minimum((ladder < draw).sum(axis=1), len(points) - 1)]
-        sums = np.zeros((_PARTS, self.count, self.count))
-        ranges = self._ranges()
+        parts: dict[int, Array] = {}
 
-        def work(begin: int, end: int) -> None:
-            for p in range(begin, end):
-                scatter_sums(
-                    *ranges[p], self.information, self.projected, self.precision, chosen, sums[p]
-                )
+        def work(block: int, begin: int, end: int) -> None:
+            covariances, _ = self._inverses(begin, end)
+            near = chosen[begin:end] @ self.precision + self.projected[begin:end]
+            away = np.matmul(covariances, near[..., None])[..., 0] - chosen[begin:end]
+            parts[block] = covariances.sum(axis=0) + away.T @ away
 
-        in_ranges(work, _PARTS, _PARTS, self.workers)
-        mean: Array = sums.sum(axis=0) / max(1, len(chosen))
-        return 0.5 * (mean + mean.T)
+        blocks = self._by_block(work)
+        mean = np.stack([parts[k] for k in range(blocks)]).sum(axis=0) / max(1, len(chosen))
+        return np.asarray(0.5 * (mean + mean.T))
 
 
-def spread_points(coordinates: Array, count: int, rng: np.random.Generator) -> Array:
-    """Particles' coordinates far from each other (the k-means++ rule), (count, q)."""
-    points = [coordinates[rng.integers(len(coordinates))]]
-    square = np.sum((coordinates - points[0]) ** 2, axis=1, dtype=np.float64)
-    for _ in range(count - 1):
-        total = square.sum()
-        chances = square / total if total > 0 else None
-        chosen = rng.choice(len(coordinates), p=chances)
-        points.append(coordinates[chosen])
-        new = np.sum((coordinates - points[-1]) ** 2, axis=1, dtype=np.float64)
-        square = np.minimum(square, new)
-    return np.array(points, dtype=np.float64)
+@functools.cache
+def _threadpools() -> Any:
+    """The libraries of linear algebra that are loaded: to look for them takes a while."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _further(before: Array, after: Array, factor: float = 1.8) -> Array:
@@ -220,24 +288,3 @@ def refine_mixture(
         if particles is not fewer:
             particles.set_scatter(np.linalg.inv(fewer.precision))
     return Mixture(points, np.linalg.inv(fewer.precision), value)
-
-
-def grouped_points(points: Array, levels: tuple[int, ...]) -> Array:
-    """Points in the order of a hierarchy: children of one parent are neighbours.
-
-    Every level cuts its points into equal parts along the direction in which they differ most.
-
-    Parameters
-    ----------
-    points : (K, q) array
-    levels : tuple of int
-        Numbers of parts, level by level; their product is K.
-    """
-    if len(levels) < 2 or len(points) < 2:
-        return points
-    centred = points - points.mean(axis=0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    axis = axes[0] * np.sign(axes[0][np.abs(axes[0]).argmax()])
-    ranked = points[np.argsort(centred @ axis, kind="stable")]
-    parts = ranked.reshape(levels[0], -1, points.shape[1])
-    return np.concatenate([grouped_points(part, levels[1:]) for part in parts])

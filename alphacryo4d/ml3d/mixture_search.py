@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alphacryo4d.maths.linear_solvers import stretched_direction
-from alphacryo4d.ml3d.mixture import LatentParticles, Mixture, refine_mixture, spread_points
+from alphacryo4d.ml3d.mixture import LatentParticles, Mixture, refine_mixture
+from alphacryo4d.ml3d.points import spread_points
 
 Array = np.ndarray[Any, Any]
-FEW, SOME, MANY = 8_000, 12_000, 20_000
-LONGER, PATIENCE = 3, 7.0
-"""How long a trial of a split and a merger may take, see :func:`_relaxed`."""
+FEW, SOME, MANY = 8_000, 8_000, 20_000
+LONGER, PATIENCE, AROUND = 3, 7.0, 5
+"""How long a trial of a split and a merger may take, see :func:`_relaxed` and :func:`_tried`."""
 
 
 class Move(NamedTuple):
@@ -122,7 +123,7 @@ def split_and_merge(
         trial[second] = points[split] + halves[split]
         trial[split] = points[split] - halves[split]
         particles.shares = _moved_shares(shares, first, second, split)
-        trial, better = _relaxed(particles, trial, steps, value)
+        trial, better = _tried(particles, trial, [first, second, split], steps, value)
         if better > value + 1e-5:
             moves.append(Move(int(first), int(second), int(split), better - value))
             points, value, candidates, failed = trial, better, None, 0
@@ -140,6 +141,30 @@ def _moved_shares(shares: Array | None, first: int, second: int, split: int) -> 
     moved[first] += shares[second]
     moved[[second, split]] = 0.5 * shares[split]
     return moved
+
+
+def _tried(
+    particles: LatentParticles, points: Array, moving: list[int], steps: int, best: float
+) -> tuple[Array, float]:
+    """Points after some EM iterations and their likelihood; those that ``moving`` names go first.
+
+    What the others add to the likelihood is known, so that these iterations cost little. A trial
+    that cannot reach ``best`` ends there.
+    """
+    others = np.delete(np.arange(len(points)), moving)
+    if len(others) < len(moving):
+        return _relaxed(particles, points, steps, best)
+    weights = particles.weights(len(points))
+    rest = particles.log_likelihoods(points[others], weights[others])
+    some, before = points[moving], -np.inf
+    for step in range(AROUND + 1):
+        moved, value = particles.step_of_some(some, weights[moving], rest)
+        if step > 2 and best - value > PATIENCE * (value - before):
+            return points, value
+        some, before = moved, value
+    points = points.copy()
+    points[moving] = some
+    return _relaxed(particles, points, steps, best)
 
 
 def _relaxed(
@@ -232,7 +257,7 @@ def fit_mixture(
     many = particles.some(max(MANY, 1000 * count), rng)
     many.set_scatter(best.scatter)
     best = refine_mixture(many, fewer, best.points, 2, 3)
-    some = many.some(max(SOME, 600 * count), rng)
+    some = many.some(max(SOME, 400 * count), rng)
     if some is not many:
         some.set_scatter(best.scatter)
     points, _ = split_and_merge(some, best.points, trials=trials)

@@ -155,7 +155,7 @@ def _one_volume(
             for turn in view.turns:
                 backproject_class(
                     np.arange(len(chosen)), np.ones(len(chosen), np.float32), part.data, part.ctf,
-                    turn.ravel(), chosen, *view.positions, view.last, part.group, ones,
+                    turn, chosen, *view.positions, view.last, part.group, ones,
                     grid.padded, sums[side].reshape(-1),
                 )  # fmt: skip
     halves = np.stack([_to_map(images, grid, sums[side]) for side in (0, 1)])

@@ -3,23 +3,7 @@
 import numpy as np
 import pytest
 
-from alphacryo4d.ml3d.compiled.butterflies import radices, transform_rows
 from alphacryo4d.ml3d.grid import Grid
-
-
-@pytest.mark.parametrize("length", [2, 6, 20, 22, 24, 28, 30, 36, 42, 44, 64, 66, 70, 72])
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_rows_are_transformed_as_numpy_does(length, sign):
-    rng = np.random.default_rng(length)
-    rows = rng.standard_normal((length, 2, 16)).astype(np.float32)
-    numbers = rows[:, 0] + 1j * rows[:, 1]
-    expected = np.fft.fft(numbers, axis=0) if sign < 0 else length * np.fft.ifft(numbers, axis=0)
-    found = transform_rows(
-        rows.ravel().copy(), np.empty(rows.size, np.float32), length, 16, *radices(length),
-        np.float32(sign),
-    ).reshape(rows.shape)  # fmt: skip
-    error = np.abs(found[:, 0] + 1j * found[:, 1] - expected).max()
-    assert error < 1e-6 * np.abs(expected).max()
 
 
 @pytest.fixture(scope="module", params=[3, 10, 13])

@@ -6,10 +6,10 @@ from blobs import make_blobs, random_states
 from test_kernels import corners, full_grid, slices
 
 from alphacryo4d.ml3d import expectation as sums
-from alphacryo4d.ml3d.compiled.latent import mixture_sums, posterior_moments
 from alphacryo4d.ml3d.compiled.linear import apply_weights, invert_precision, reach
 from alphacryo4d.ml3d.expectation import View, component_products, project_back
 from alphacryo4d.ml3d.grid import Grid
+from alphacryo4d.ml3d.latent import posterior_moments
 from alphacryo4d.ml3d.mean import data_power
 
 
@@ -102,9 +102,9 @@ def test_weights_are_applied_and_inverted(q):
     spectra = (rng.random((q, voxels)) + 1j * rng.random((q, voxels))).astype(np.complex64)
     row, column = np.triu_indices(q)
     planes = np.zeros((q, q), np.int64)
-    planes[row, column] = planes[column, row] = voxels * np.arange(len(row))
+    planes[row, column] = planes[column, row] = np.arange(len(row))
     out = spectra.copy()
-    apply_weights(0, voxels // 16, packed.ravel(), size, limit, planes, out.view(np.float32))
+    apply_weights(0, size * size, packed, size, limit, planes, out)
     assert close(out, np.einsum("vab,bv->av", matrices, spectra.astype(complex)))
 
     grid, whole = Grid(3), matrices.reshape(size, size, -1, q, q)
@@ -122,30 +122,12 @@ def test_weights_are_applied_and_inverted(q):
         assert close(inverse[(z * 8 + y) * 5 + x], np.linalg.inv(total), 1e-4)
 
 
-@pytest.mark.parametrize("classes", [5, 20, 40])
-def test_sums_of_the_mixture_agree_with_brute_force(classes):
-    rng = np.random.default_rng(4)
-    n, f, columns = 45, 12, -(-classes // 8) * 8
-    features = rng.standard_normal((n, f)).astype(np.float32)
-    points = np.zeros((f, columns), np.float32)
-    points[:, :classes] = rng.standard_normal((f, classes))
-    soft, value = np.empty((n, classes), np.float32), np.zeros(1)
-    found = np.zeros(f * columns, np.float32)
-    mixture_sums(0, n, features, points.ravel(), classes, np.float32(0.5), soft, found, value)
-    score = 0.5 * features.astype(float) @ points[:, :classes]
-    expected = np.exp(score) / np.exp(score).sum(axis=1, keepdims=True)
-    assert close(soft, expected)
-    assert close(found.reshape(f, columns)[:, :classes], features.T @ expected)
-    assert value[0] == pytest.approx(np.log(np.exp(score).sum(axis=1)).sum(), rel=1e-6)
-
-
 def test_moments_of_coordinates_agree_with_brute_force():
     rng = np.random.default_rng(5)
     roots = rng.standard_normal((13, 5, 5)).astype(np.float32)
     information = roots @ roots.transpose(0, 2, 1)
     projected = rng.standard_normal((13, 5)).astype(np.float32)
-    means, second = np.empty((13, 6), np.float32), np.empty((13, 6, 6), np.float32)
-    posterior_moments(0, 13, information, projected, means, second)
+    means, second = posterior_moments(information, projected, 2)
     covariance = np.linalg.inv(information.astype(float) + np.eye(5))
     mean = np.concatenate([np.ones((13, 1)), np.einsum("nab,nb->na", covariance, projected)], 1)
     expected = mean[:, :, None] * mean[:, None]

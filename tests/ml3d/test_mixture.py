@@ -1,8 +1,11 @@
 import numpy as np
+import pytest
+from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from alphacryo4d.ml3d.mixture import LatentParticles, grouped_points
+from alphacryo4d.ml3d.mixture import LatentParticles
 from alphacryo4d.ml3d.mixture_search import fit_mixture
+from alphacryo4d.ml3d.points import grouped_points
 
 
 def latent_data(count, points, scatter, precision, seed=0):
@@ -28,6 +31,35 @@ def test_likelihood_of_points_is_that_of_scattered_coordinates():
         best = np.linalg.solve(information[i], projected[i])
         likelihood = [multivariate_normal(point, covariance).pdf(best) for point in points]
         assert np.allclose(soft[i], likelihood / np.sum(likelihood), atol=1e-4)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_step_is_that_of_em_in_float64(workers):
+    """Points, shares, posteriors and the likelihood, over several blocks of particles."""
+    rng = np.random.default_rng(4)
+    points, scatter = 2 * rng.standard_normal((6, 3)), np.diag([0.3, 0.5, 0.1])
+    _, information, projected = latent_data(5000, points, scatter, 3.0)
+    particles = LatentParticles(information, projected, workers)
+    particles.set_scatter(scatter)
+    particles.shares = rng.dirichlet(np.ones(6))
+    covariance = np.linalg.inv(information) + scatter
+    best = np.linalg.solve(information, projected[..., None])[..., 0]
+    away = best[:, None] - points
+    square = np.einsum("nka,nab,nkb->nk", away, np.linalg.inv(covariance), away)
+    # what does not depend on the point: relative to noise alone, as for coordinates of no particle
+    free = 0.5 * np.einsum("na,na->n", projected, best) - 0.5 * np.linalg.slogdet(information)[1]
+    level = np.log(particles.shares) - 0.5 * square
+    logs = logsumexp(level, axis=1)
+    value = np.mean(free + logs - 0.5 * np.linalg.slogdet(covariance)[1])
+    soft = np.exp(level - logs[:, None])
+    curvature = np.einsum("nk,nab->kab", soft, np.linalg.inv(covariance)) + np.eye(3)
+    slope = np.einsum("nk,nab,nb->ka", soft, np.linalg.inv(covariance), best)
+    assert np.allclose(particles.posteriors(points), soft, atol=1e-4)
+    moved, found = particles.step(points)
+    assert np.allclose(moved, np.linalg.solve(curvature, slope[..., None])[..., 0], atol=1e-4)
+    assert found == pytest.approx(value, abs=1e-4)
+    members = soft.sum(axis=0) + 1
+    assert np.allclose(particles.shares, members / members.sum(), atol=1e-5)
 
 
 def test_scatter_is_recovered():

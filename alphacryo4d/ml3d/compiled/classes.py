@@ -5,13 +5,13 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from alphacryo4d.ml3d.compiled.basic import FAST, _corners
-from alphacryo4d.ml3d.compiled.expect import half_width
-from alphacryo4d.ml3d.compiled.registers import fetch, neighbours, scatter_samples
-from alphacryo4d.ml3d.compiled.vector import LANES, gather8
+from alphacryo4d.ml3d.compiled.basic import half_width, place_samples
+from alphacryo4d.ml3d.compiled.cache import FAST, kernel
+from alphacryo4d.ml3d.compiled.operations import fetch, gather_rows, scatter_samples
+from alphacryo4d.ml3d.compiled.vectors import LANES
 
 
-@numba.njit(fastmath=FAST, cache=True, nogil=True)
+@kernel
 def backproject_class(  # type: ignore[no-untyped-def]
     members, shares, data, ctf, matrices, rows, kx, ky, last, group, inverse_noise, size, sums,
 ):  # fmt: skip
@@ -39,15 +39,16 @@ def backproject_class(  # type: ignore[no-untyped-def]
     index = np.empty(4 * samples, np.int32)
     weight = np.empty(8 * samples, np.float32)
     sign = np.empty(samples, np.float32)
-    ones = np.ones(samples, np.float32)
+    nearest = np.empty(samples, np.int32)
+    part = np.empty(3 * samples, np.float32)
     datum = np.zeros(3 * samples, np.float32)
     for n in range(len(members)):
         p = rows[members[n]]
         if n + 1 < len(members):
             later = rows[members[n + 1]]
-            fetch(data[later].reshape(-1), 0, 2 * last)
+            fetch(data[later].ravel(), 0, 2 * last)
             fetch(ctf[later], 0, last)
-        neighbours(matrices, 6 * p, kx, ky, ones, samples, size, index, weight, sign)
+        place_samples(kx, ky, matrices[p], size, index, weight, nearest, sign, part)
         _weigh(data[p], ctf[p], inverse_noise[group[p]], shares[n], sign, datum)
         scatter_samples(sums, index, weight, datum, samples)
 
@@ -67,7 +68,7 @@ def _weigh(data, ctf, inverse, share, sign, datum):  # type: ignore[no-untyped-d
         imaginary[s] *= data[s, 1] * sign[s]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def fold_class(sums, size, radius, total, weighted):  # type: ignore[no-untyped-def]
     """Apply Friedel symmetry at x = 0 and move the origin from N // 4 to the first voxel.
 
@@ -98,7 +99,8 @@ def fold_class(sums, size, radius, total, weighted):  # type: ignore[no-untyped-
 @numba.njit(inline="always", fastmath=FAST)
 def _add_rows(weights, z, y, padded, wide, line):  # type: ignore[no-untyped-def]
     """Sum of a row of the padded grid and its neighbours, the nearer ones with more weight."""
-    line[:] = 0
+    for x in range(len(line)):
+        line[x] = 0
     for dz in range(-1, 2):
         for dy in range(-1, 2):
             factor = np.float32(0.5 ** (abs(dz) + abs(dy)))
@@ -108,7 +110,7 @@ def _add_rows(weights, z, y, padded, wide, line):  # type: ignore[no-untyped-def
                 line[x] += factor * row[x]
 
 
-@numba.njit(fastmath=FAST, cache=True, nogil=True)
+@kernel
 def cell_weights(weights, small, padded, shell_map, cells):  # type: ignore[no-untyped-def]
     """Data weight of every voxel of the unpadded half grid, from the padded one (one class)."""
     half, wide = small // 2 + 1, padded // 2 + 1
@@ -118,7 +120,8 @@ def cell_weights(weights, small, padded, shell_map, cells):  # type: ignore[no-u
         cz = 2 * (z if z < (small + 1) // 2 else z - small)
         for y in range(small):
             first = (z * small + y) * half
-            cells[first : first + half] = 0
+            for x in range(half):
+                cells[first + x] = 0
             if shell_map[first] < 0:
                 continue
             cy = 2 * (y if y < (small + 1) // 2 else y - small)
@@ -133,7 +136,7 @@ def cell_weights(weights, small, padded, shell_map, cells):  # type: ignore[no-u
                 before = after
 
 
-@numba.njit(fastmath=FAST, cache=True, nogil=True)
+@kernel
 def solve_cells(begin, end, cells, inverse_own, common, shell_map, spectra):  # type: ignore[no-untyped-def]
     """Divide the columns of every voxel by (data weight + prior precision), in place.
 
@@ -168,7 +171,7 @@ def solve_cells(begin, end, cells, inverse_own, common, shell_map, spectra):  # 
             spectra[k, v] = complex(d * (value.real + a[k] * re), d * (value.imag + a[k] * im))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def apply_prior(begin, end, inverse_own, common, shell_map, spectra):  # type: ignore[no-untyped-def]
     """Multiply the columns of every voxel by the inverse of the prior covariance, in place."""
     count = len(spectra)
@@ -192,7 +195,7 @@ def apply_prior(begin, end, inverse_own, common, shell_map, spectra):  # type: i
             spectra[k, v] = complex(a[k] * (value.real - re), a[k] * (value.imag - im))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def inner_product(one, other, half):  # type: ignore[no-untyped-def]
     """Inner product of two sets of real fields by their half spectra, (K, n * n * half) each.
 
@@ -211,80 +214,19 @@ def inner_product(one, other, half):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(cache=True, nogil=True)
-def cell_variances(cells, inverse_own, common, shell_map, diagonal, apart):  # type: ignore[no-untyped-def]
-    """Sum posterior variances over each shell: of the columns, and of their deviations.
-
-    ``diagonal`` (shells, K) gets the variances, ``apart`` (shells, K) those of the columns less
-    their mean over the K columns.
-    """
-    count, voxels = cells.shape
-    for v in range(voxels):
-        h = shell_map[v]
-        if h < 0:
-            continue
-        a = inverse_own[h]
-        beta = common[h] / (1.0 + common[h] * a.sum())
-        inner = 0.0
-        total = 0.0
-        weighted = 0.0
-        for k in range(count):
-            d = 1.0 / (cells[k, v] + a[k])
-            inner += a[k] * a[k] * d
-            total += d
-            weighted += a[k] * d
-        factor = beta / max(1.0 - beta * inner, 1e-12)
-        every = (total + factor * weighted * weighted) / (count * count)
-        for k in range(count):
-            d = 1.0 / (cells[k, v] + a[k])
-            own = d + factor * a[k] * a[k] * d * d
-            row = d + factor * a[k] * d * weighted
-            diagonal[h, k] += own
-            apart[h, k] += own - 2.0 * row / count + every
-
-
-@numba.njit(cache=True, nogil=True)
-def significant(soft, least, starts, members, shares):  # type: ignore[no-untyped-def]
-    """Lists of the particles of every class whose posterior is at least ``least``.
-
-    ``starts`` (K,) holds where the list of a class begins in ``members`` and ``shares`` and is
-    moved to its end; the posteriors that are kept are scaled to the sum of all.
-    """
-    count = soft.shape[1]
-    for i in range(len(soft)):
-        kept = 0.0
-        total = 0.0
-        for k in range(count):
-            total += soft[i, k]
-            if soft[i, k] >= least:
-                kept += soft[i, k]
-        if kept <= 0.0:
-            continue
-        factor = total / kept
-        for k in range(count):
-            if soft[i, k] >= least:
-                members[starts[k]] = i
-                shares[starts[k]] = soft[i, k] * factor
-                starts[k] += 1
-
-
-@numba.njit(fastmath=FAST, cache=True, nogil=True)
+@kernel
 def subtract_reference(begin, end, data, ctf, matrices, kx, ky, grid, size):  # type: ignore[no-untyped-def]
     """Take the projection of one volume, times the CTF, off the samples of every particle.
 
     ``grid`` (voxels * 16,) float32 holds the volume in the first column of its references.
     """
-    index = np.empty(8, np.int64)
-    weight = np.empty(8, np.float32)
-    value = np.empty(2 * LANES, np.float32)
+    samples, width = len(kx), 2 * LANES
+    index, weight = np.empty(4 * samples, np.int32), np.empty(8 * samples, np.float32)
+    nearest, sign = np.empty(samples, np.int32), np.empty(samples, np.float32)
+    part, values = np.empty(3 * samples, np.float32), np.empty(samples * width, np.float32)
     for p in range(begin, end):
-        m = matrices[p]
-        for s in range(kx.shape[0]):
-            x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
-            y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
-            z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
-            sign = _corners(x, y, z, size, 2 * LANES, index, weight)
-            gather8(grid, index, weight, 0, value, 0)
-            gather8(grid, index, weight, LANES, value, LANES)
-            data[p, s, 0] -= ctf[p, s] * value[0]
-            data[p, s, 1] -= ctf[p, s] * value[LANES] * sign
+        place_samples(kx, ky, matrices[p], size, index, weight, nearest, sign, part)
+        gather_rows(grid, index, weight, samples, 0, samples, width, values)
+        for s in range(samples):
+            data[p, s, 0] -= ctf[p, s] * values[s * width]
+            data[p, s, 1] -= ctf[p, s] * values[s * width + LANES] * sign[s]

@@ -17,20 +17,13 @@ import math
 import numba
 import numpy as np
 
-from alphacryo4d.ml3d.compiled.basic import FAST
-from alphacryo4d.ml3d.compiled.loops import FOUR
-from alphacryo4d.ml3d.compiled.registers import (
-    AHEAD,
-    MOST,
-    column_scores,
-    expected_sums,
-    fetch,
-    neighbours,
-    score_columns,
-)
+from alphacryo4d.ml3d.compiled.basic import place_samples, scale
+from alphacryo4d.ml3d.compiled.cache import FAST, kernel
+from alphacryo4d.ml3d.compiled.operations import AHEAD, MOST, fetch, score_columns
+from alphacryo4d.ml3d.compiled.vectors import FOUR
 
 
-@numba.njit(fastmath=FAST, cache=True, nogil=True)
+@kernel
 def expect_classes(  # type: ignore[no-untyped-def]
     begin, end, data, ctf, matrices, rows, kx, ky, starts, group, inverse_noise, grid, size,
     log_weights, temperature, before, uncertainty, posteriors, evidence, residual, moments,
@@ -41,7 +34,7 @@ def expect_classes(  # type: ignore[no-untyped-def]
     ----------
     data, ctf : (P, S, 2), (P, S) float32
         Fourier samples and CTF of every particle.
-    matrices : (P * 6,) float32
+    matrices : (P, 2, 3) float32
         The two first rows of each rotation matrix times padding (and times the scale of grids).
     rows : (n,) int64
         Particles to work on; ``begin:end`` of them.
@@ -72,27 +65,27 @@ def expect_classes(  # type: ignore[no-untyped-def]
     columns = posteriors.shape[1]
     shells = inverse_noise.shape[1]
     samples = len(kx)
-    index = np.zeros(4 * samples + AHEAD, np.int32)
-    weight = np.empty(8 * samples, np.float32)
-    sign = np.empty(samples, np.float32)
+    index, weight = np.zeros(4 * samples + AHEAD, np.int32), np.empty(8 * samples, np.float32)
     datum = np.zeros(3 * samples, np.float32)
     transfer = datum[2 * samples :]
-    cross = np.empty(shells * columns, np.float32)
-    norm = np.empty(shells * columns, np.float32)
+    nearest, sign = np.empty(samples, np.int32), np.empty(samples, np.float32)
+    part = np.empty(3 * samples, np.float32)
+    cross, norm = np.empty(shells * columns, np.float32), np.empty(shells * columns, np.float32)
     power = np.zeros((shells, 2), np.float32)
-    noise, taken, sum_cross, sum_norm = np.zeros((4, shells))
+    noise, taken = np.zeros(shells), np.zeros(shells)
     score = np.empty(columns, np.float64)
     vectors = columns // FOUR
     blocks = -(-vectors // MOST)
     for i in range(begin, end):
         p = rows[i]
         if i + 1 < end:
-            fetch(data[rows[i + 1]].reshape(-1), 0, 2 * starts[shells])
+            fetch(data[rows[i + 1]].ravel(), 0, 2 * starts[shells])
             fetch(ctf[rows[i + 1]], 0, starts[shells])
-        transfer[: starts[shells]] = ctf[p, : starts[shells]]
-        neighbours(
-            matrices, 6 * p, kx, ky, transfer, samples, size, index, weight, sign
-        )  # fmt: skip
+        for s in range(starts[shells]):
+            transfer[s] = ctf[p, s]
+        place_samples(kx, ky, matrices[p], size, index, weight, nearest, sign, part)
+        for j in range(8):
+            scale(weight[j * samples : (j + 1) * samples], transfer)
         _turn(data[p], starts[shells], sign, datum)
         for block in range(blocks):
             first = block * vectors // blocks
@@ -105,20 +98,45 @@ def expect_classes(  # type: ignore[no-untyped-def]
         for h in range(1, shells):
             noise[h] = inverse_noise[group[p], h]
             taken[h] = 2.0 * noise[h] * power[h, 1]
-        column_scores(
-            cross, norm, noise, shells, columns, before, i * columns, uncertainty, taken, score
-        )
+        own = before[i * columns : (i + 1) * columns]
+        _column_scores(cross, norm, noise, own, uncertainty, taken, score)
         evidence[i] = _softmax(score, temperature, log_weights)
         for k in range(columns):
             posteriors[i, k] = score[k]
-        expected_sums(cross, score, shells, columns, sum_cross)
-        expected_sums(norm, score, shells, columns, sum_norm)
         inner, square = 0.0, 0.0
         for h in range(1, shells):
-            residual[group[p], h] += power[h, 0] - 2.0 * sum_cross[h] + sum_norm[h]
-            inner += noise[h] * sum_cross[h]
-            square += noise[h] * sum_norm[h]
+            mean_cross = _expected(cross[h * columns : (h + 1) * columns], score)
+            mean_norm = _expected(norm[h * columns : (h + 1) * columns], score)
+            residual[group[p], h] += power[h, 0] - 2.0 * mean_cross + mean_norm
+            inner += noise[h] * mean_cross
+            square += noise[h] * mean_norm
         moments[i, 0], moments[i, 1] = inner, square
+
+
+@kernel
+def _column_scores(cross, norm, noise, own, uncertainty, taken, score):  # type: ignore[no-untyped-def]
+    """Sum over shells h of ``noise[h] (2 cross - norm)[h] - taken[h] own uncertainty[h]``.
+
+    ``cross``, ``norm``, ``uncertainty`` (shells * columns,) and ``own`` (columns,) float32;
+    ``noise``, ``taken`` (shells,) and ``score`` (columns,) float64. Shell 0 is left out.
+    """
+    columns = len(score)
+    for k in range(columns):
+        score[k] = 0.0
+    for h in range(1, len(noise)):
+        first, known, used = h * columns, noise[h], taken[h]
+        for k in range(columns):
+            less = 2.0 * cross[first + k] - norm[first + k]
+            score[k] += known * less - used * (own[k] * uncertainty[first + k])
+
+
+@kernel
+def _expected(values, soft):  # type: ignore[no-untyped-def]
+    """Sum of float32 values times their probabilities."""
+    total = 0.0
+    for k in range(len(soft)):
+        total += soft[k] * values[k]
+    return total
 
 
 @numba.njit(inline="always")
@@ -145,11 +163,3 @@ def _softmax(score, temperature, log_weights):  # type: ignore[no-untyped-def]
     for k in range(len(score)):
         score[k] /= total
     return top + math.log(total)
-
-
-@numba.njit(inline="always")
-def half_width(z, y, size, radius):  # type: ignore[no-untyped-def]
-    """Voxels along x of a row of the half grid that lie within a radius."""
-    z, y = min(z, size - z), min(y, size - y)
-    square = radius * radius - z * z - y * y
-    return min(size // 2 + 1, int(math.sqrt(square)) + 1) if square >= 0 else 0

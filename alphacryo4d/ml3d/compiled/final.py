@@ -5,8 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from alphacryo4d.ml3d.compiled.basic import FAST
-from alphacryo4d.ml3d.compiled.expect import half_width
+from alphacryo4d.ml3d.compiled.basic import half_width
+from alphacryo4d.ml3d.compiled.cache import FAST, kernel
 
 
 @numba.njit(inline="always", fastmath=FAST)
@@ -18,7 +18,7 @@ def _shells(z, y, size, width, line):  # type: ignore[no-untyped-def]
         line[x] = np.int32(half * np.sqrt(np.float32(x) * np.float32(x) + rest) + half)
 
 
-@numba.njit(fastmath=FAST, cache=True, nogil=True)
+@kernel
 def divide_by_weights(right, weights, radius, share, mean, spectrum):  # type: ignore[no-untyped-def]
     """Weighted data over weight plus a share of the shell's mean weight.
 
@@ -47,9 +47,12 @@ def divide_by_weights(right, weights, radius, share, mean, spectrum):  # type: i
             for x in range(width):
                 sums[line[x]] += weights[z, y, x]
                 counts[line[x]] += 1
-    sums /= np.maximum(counts, 1.0)
-    mean[:] = sums[: radius + 1]
-    added = (share * sums).astype(np.float32)
+    added = np.zeros(radius + 2, np.float32)
+    for h in range(radius + 2):
+        sums[h] /= max(counts[h], 1.0)
+        added[h] = share * sums[h]
+        if h <= radius:
+            mean[h] = sums[h]
     total = np.empty(size // 2 + 1, np.float32)
     least, zero = np.float32(1e-30), np.float32(0)
     for z in range(size):

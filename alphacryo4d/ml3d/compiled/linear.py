@@ -7,7 +7,7 @@ import math
 import numba
 import numpy as np
 
-from alphacryo4d.ml3d.compiled.blocks import split_complex, weigh_columns
+from alphacryo4d.ml3d.compiled.cache import kernel
 
 _ROUND = 1.5 * 2.0**52
 """Added and taken off again, it rounds a number to the next whole one."""
@@ -35,7 +35,7 @@ def _turns(shift, box, low, turn):  # type: ignore[no-untyped-def]
         turn[k] = complex(parity * math.cos(angle), parity * math.sin(angle))
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel(fast=False)
 def take_samples(  # type: ignore[no-untyped-def]
     begin, end, spectra, kx, ky, box, shifts, defocus, phase, wavelength, cs, amplitude,
     pixel_size, data, ctf,
@@ -111,13 +111,13 @@ def _invert(matrix, n, inverse):  # type: ignore[no-untyped-def]
                     inverse[j, k] -= factor * inverse[i, k]
 
 
-@numba.njit(fastmath={"contract"}, cache=True, nogil=True)
+@kernel
 def _add_times(total, values, factor):  # type: ignore[no-untyped-def]
     for k in range(len(total)):
         total[k] += factor * values[k]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _smooth_rows(data, padded, cz, cy, line, before):  # type: ignore[no-untyped-def]
     """Sum of nine rows of a padded grid about one, by their trilinear weights (at 2 voxels).
 
@@ -125,8 +125,10 @@ def _smooth_rows(data, padded, cz, cy, line, before):  # type: ignore[no-untyped
     comes before the first one.
     """
     wide = padded // 2 + 1
-    line[:] = 0
-    before[:] = 0
+    for k in range(len(data)):
+        before[k] = 0
+        for x in range(wide):
+            line[k, x] = 0
     for dz in range(-1, 2):
         for dy in range(-1, 2):
             factor = np.float32(0.5 ** (abs(dz) + abs(dy)))
@@ -138,7 +140,7 @@ def _smooth_rows(data, padded, cz, cy, line, before):  # type: ignore[no-untyped
                 before[k] += factor * data[k, mate]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def invert_precision(begin, end, precision, data, small, padded, shell_map, inverse):  # type: ignore[no-untyped-def]
     """Inverse of (data weight + prior precision) for every voxel of the unpadded half grid.
 
@@ -162,7 +164,7 @@ def invert_precision(begin, end, precision, data, small, padded, shell_map, inve
     for z in range(begin, end):
         for y in range(small):
             row = (z * small + y) * half
-            if shell_map[row : row + half].max() < 0:
+            if shell_map[row] < 0:
                 continue
             cz = 2 * (z if z < (small + 1) // 2 else z - small)
             cy = 2 * (y if y < (small + 1) // 2 else y - small)
@@ -197,7 +199,7 @@ def reach(size, limit, z, y):  # type: ignore[no-untyped-def]
     return min(size // 2 + 1, int(math.sqrt(left)) + 2)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def apply_voxel_matrices(begin, end, matrices, shell_map, by_shell, spectra, out):  # type: ignore[no-untyped-def]
     """Multiply the columns of every voxel by its matrix (or its shell's); 0 outside the shells.
 
@@ -225,36 +227,49 @@ def apply_voxel_matrices(begin, end, matrices, shell_map, by_shell, spectra, out
             out[i, v] = complex(a, b)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
+def _add_products(real, imag, weights, one, other):  # type: ignore[no-untyped-def]
+    """Add weights times real and imaginary parts."""
+    for x in range(len(weights)):
+        real[x] += weights[x] * one[x]
+    for x in range(len(weights)):
+        imag[x] += weights[x] * other[x]
+
+
+@kernel
 def apply_weights(begin, end, weights, size, limit, planes, spectra):  # type: ignore[no-untyped-def]
     """Multiply the columns of every voxel by its data weights, in place.
 
     Parameters
     ----------
     begin, end : int
-        Range of groups of 16 voxels.
-    weights : (r * voxels,) float32
+        Range of rows along x of the padded half grid.
+    weights : (r, voxels) float32
         Packed upper triangles, one entry of all voxels after the other.
     size, limit : int
         Edge of the padded grid; weights vanish where :func:`reach` says so.
     planes : (q, q) int64
-        Where in ``weights`` an entry of the matrices starts.
-    spectra : (q, 2 * voxels) float32
+        Row of ``weights`` that holds an entry of the matrices.
+    spectra : (q, voxels) complex64
     """
-    q = len(spectra)
-    half = size // 2 + 1
-    real = np.empty(16 * q, np.float32)
-    imag = np.empty(16 * q, np.float32)
-    flat = planes.ravel()
-    for group in range(begin, end):
-        v = 16 * group
-        row = v // half
-        x = v - row * half
-        if x + 16 <= half and x >= reach(size, limit, row // size, row % size):
-            for k in range(q):
-                spectra[k, 2 * v : 2 * v + 32] = 0
-            continue
+    q, half = len(spectra), size // 2 + 1
+    real, imag = np.empty((q, half), np.float32), np.empty((q, half), np.float32)
+    one, other = np.empty(half, np.float32), np.empty(half, np.float32)
+    for row in range(begin, end):
+        first = row * half
+        count = reach(size, limit, row // size, row % size)
         for k in range(q):
-            split_complex(spectra[k], 2 * v, real, imag, 16 * k)
+            for x in range(count):
+                real[k, x] = spectra[k, first + x].real
+            for x in range(count):
+                imag[k, x] = spectra[k, first + x].imag
         for i in range(q):
-            weigh_columns(weights, v, flat, i, q, real, imag, spectra[i], 2 * v)
+            for x in range(count):
+                one[x] = other[x] = 0
+            for k in range(q):
+                line = weights[planes[i, k], first : first + count]
+                _add_products(one, other, line, real[k], imag[k])
+            for x in range(count):
+                spectra[i, first + x] = complex(one[x], other[x])
+            for x in range(count, half):
+                spectra[i, first + x] = 0
