@@ -57,18 +57,41 @@ def state_sets(project: Path) -> list[StateSet]:
     folders = [path.parent for path in sorted(project.glob(f"*/{files.PARTICLES_STAR}"))]
     folders = [path for path in folders if path.name not in NOT_SETS and not path.is_symlink()]
     known = [project / key for key in LABELS if project / key in folders]
-    return [_state_set(path) for path in [*known, *(f for f in folders if f not in known)]]
+    sets = [_state_set(path) for path in [*known, *(f for f in folders if f not in known)]]
+    return [found for found in sets if found.report.get("per_state")]
 
 
 def _state_set(folder: Path) -> StateSet:
+    report = read_json(folder / "report.json")
     return StateSet(
         folder.name,
         LABELS.get(folder.name, folder.name),
         folder,
         record_of(folder),
-        read_json(folder / "report.json"),
+        report if "per_state" in report else report | counted_report(folder / files.PARTICLES_STAR),
         read_json(folder / "reconstruction.json"),
     )
+
+
+def counted_report(path: Path) -> dict[str, Any]:
+    """What a table of particles alone says of its states: particles and energies (kT)."""
+    from alphacryo4d.particles.open import open_table
+
+    table = open_table(path)
+    if "rlnClassNumber" not in table.columns:
+        return {}
+    members = np.bincount(np.maximum(table.read(["rlnClassNumber"])["rlnClassNumber"], 0))
+    voted = int(members[1:].sum())
+    return {
+        "particles": int(members.sum()),
+        "voted": voted,
+        "voted_out": int(members[0]),
+        "per_state": [
+            {"state": k, "particles": int(n), "energy_kt": float(-np.log(n / voted))}
+            for k, n in enumerate(members.tolist())
+            if k and n
+        ],
+    }
 
 
 def record_of(folder: Path) -> dict[str, Any]:

@@ -159,6 +159,8 @@ def write_landscape(project, volume_states, states, rng):
     points = np.column_stack([volume_states * 4.0, np.sin(volume_states * 1.0)])
     points = (points + rng.normal(scale=0.3, size=(count, 2))).astype(np.float32)
     files.save_array(folder / files.EMBEDDING_NPY, points)
+    space = np.column_stack([points, np.cos(volume_states * 1.0)]).astype(np.float32)
+    files.save_array(folder / "embedding3d.npy", space)
     files.save_array(folder / files.ENERGY_NPY, rng.uniform(3, 5, count))
     files.save_array(folder / files.ENERGY_ERROR_NPY, rng.uniform(0.1, 0.2, count))
     files.save_array(folder / "volume_states.npy", (volume_states + 1).astype(np.int32))

@@ -196,6 +196,25 @@ def test_the_page_fits_every_width_light_and_dark(browser, small):
     assert opened.faults == []
 
 
+def test_a_path_is_chosen_by_clicks(page):
+    page.check("#pick")
+    box = page.locator("#map .nsewdrag").bounding_box()
+    for share in (0.3, 0.5, 0.7):
+        page.mouse.click(box["x"] + share * box["width"], box["y"] + 0.5 * box["height"])
+        page.wait_for_timeout(500)
+    command = page.locator("#edits code").first.inner_text()
+    assert command.startswith("alphacryo4d landscape --i ")
+    assert [command.count(flag) for flag in (" --start ", " --via ", " --end ")] == [1, 1, 1]
+    page.uncheck("#pick")
+
+
+def test_the_embedding_in_space_turns(page):
+    before = page.evaluate("document.querySelector('.space').toDataURL()")
+    page.focus(".space")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.querySelector('.space').toDataURL()") != before
+
+
 def test_a_project_with_hostile_names_and_gaps_opens(browser, tmp_path):
     name = "</script><img/src=x/onerror=alert(1)>"
     project = write_project(tmp_path, name=name, particles=80, states=2)

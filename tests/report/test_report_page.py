@@ -101,6 +101,17 @@ def test_an_old_report_without_later_figures_makes_a_page(project, tmp_path):
     assert "not tested on held-out particles" in data["sets"][0]["sentence"]
 
 
+def test_a_table_without_a_report_is_counted(project, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    (copy / "vote" / "report.json").rename(tmp_path / "report.json")
+    told = json.loads((tmp_path / "report.json").read_text())
+    data, _ = project_data(copy)
+    for row, before in zip(data["sets"][0]["states"], told["per_state"], strict=True):
+        assert row["particles"] == before["particles"]
+        assert row["energy_kt"] == pytest.approx(before["energy_kt"], abs=1e-5)
+
+
 def test_no_project_is_refused(tmp_path):
     with pytest.raises(InputError, match="no project folder"):
         write_report_page(tmp_path)

@@ -236,6 +236,8 @@ def test_the_served_page_saves_edits_runs_a_command_and_shows_what_changed(
     page.evaluate("send('run', {name: 'report'})")
     page.wait_for_selector("text=report: done", timeout=120_000)
     assert (project / "report.html").is_file()
+    os.utime(project / "vote" / "job.json")
+    page.wait_for_selector("#reload", state="visible")
     assert opened.faults == []
     assert {url.split("/")[2] for url in opened.requests if url.startswith("http")} == {
         address.split("/")[2]
