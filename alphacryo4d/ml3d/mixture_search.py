@@ -11,7 +11,7 @@ from alphacryo4d.ml3d.mixture import LatentParticles, Mixture, refine_mixture
 from alphacryo4d.ml3d.points import spread_points
 
 Array = np.ndarray[Any, Any]
-FEW, SOME, MANY = 8_000, 8_000, 20_000
+FEW, SOME, MANY = 8_000, 12_000, 20_000
 LONGER, PATIENCE, AROUND = 3, 7.0, 5
 """How long a trial of a split and a merger may take, see :func:`_relaxed` and :func:`_tried`."""
 
@@ -257,7 +257,7 @@ def fit_mixture(
     many = particles.some(max(MANY, 1000 * count), rng)
     many.set_scatter(best.scatter)
     best = refine_mixture(many, fewer, best.points, 2, 3)
-    some = many.some(max(SOME, 400 * count), rng)
+    some = many.some(max(SOME, 600 * count), rng)
     if some is not many:
         some.set_scatter(best.scatter)
     points, _ = split_and_merge(some, best.points, trials=trials)
