@@ -1,16 +1,20 @@
 """Volumes and image stacks in MRC format, strict about truncation and values that are not finite.
 
-``alphacryo4d.io.mrc`` is the face of the format; headers are read in ``mrc_header``.
+``alphacryo4d.io.mrc`` is the face of the format; headers are read in ``mrc_header``. Pixels are
+mapped and maps are written by mrcfile, which notices neither truncation nor NaN: the checks stand
+here. Stacks are written image by image, since mrcfile must know their number beforehand.
 """
 
 from __future__ import annotations
 
 import mmap
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import mrcfile
 import numpy as np
 
 from alphacryo4d.core.errors import InputError
@@ -30,6 +34,7 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, Any]
+_LABEL = b"AlphaCryo4D"
 
 
 def open_stack(path: Path, header: MrcHeader | None = None) -> Array:
@@ -56,11 +61,24 @@ def open_stack(path: Path, header: MrcHeader | None = None) -> Array:
     header.require_complete()
     header.require_plain_axes()
     try:
-        return np.memmap(
-            header.path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape
-        )
+        return _mapped(header)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be mapped into memory ({error})") from error
+
+
+def _mapped(header: MrcHeader) -> Array:
+    """Pixels of a complete file as its header gives them, (nz, ny, nx), memory-mapped."""
+    with warnings.catch_warnings():
+        # real stacks lack the MAP identifier or the stamp, and some have bytes after their end
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with mrcfile.mmap(header.path, mode="r", permissive=True) as file:
+            pixels = file.data
+    if pixels is not None and pixels.dtype == np.dtype(header.dtype):
+        return np.asanyarray(pixels.reshape(header.shape))
+    # a wrong stamp of the byte order: the header says more than the stamp
+    return np.memmap(
+        header.path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape
+    )
 
 
 def release_pages(stack: Array) -> None:
@@ -105,8 +123,7 @@ def read_volume(path: Path) -> tuple[Array, float]:
             f"{path}: voxel sizes {header.voxel_sizes} differ between the axes; "
             "resample it to cubic voxels"
         )
-    pixels = np.fromfile(path, header.dtype, nz * ny * nx, offset=header.offset)
-    volume = pixels.reshape(header.shape).astype(np.float32)
+    volume = np.array(_mapped(header), np.float32)
     bad = ~np.isfinite(volume)
     if bad.any():
         z, y, x = np.argwhere(bad)[0]
@@ -132,37 +149,30 @@ def write_volume(path: Path, array: Array, voxel_size: float) -> Path:
     volume = np.ascontiguousarray(array, dtype="<f4")
     if volume.ndim != 3 or not np.isfinite(volume).all():
         raise InputError(f"{path}: a volume must have three axes and finite voxels")
-    numbers = (volume.min(), volume.max(), volume.mean(dtype=np.float64), _deviation(volume))
-    header = _new_header(volume.shape, voxel_size, numbers, is_stack=False)
-    with atomic_path(Path(path)) as temporary, temporary.open("wb") as stream:
-        stream.write(header)
-        stream.write(volume.data.cast("B"))
+    with atomic_path(Path(path)) as temporary, mrcfile.new(temporary, overwrite=True) as file:
+        file.set_data(volume)
+        file.set_volume()
+        file.voxel_size = voxel_size
+        # mrcfile's label holds the time; the same map is the same file
+        file.header.label[0], file.header.nlabl = _LABEL, 1
     return Path(path)
 
 
-def _deviation(volume: Array) -> float:
-    return float(volume.std(dtype=np.float64))
-
-
-def _new_header(
-    shape: tuple[int, ...], voxel_size: float, statistics: tuple[Any, ...], *, is_stack: bool
-) -> bytes:
+def _new_header(shape: tuple[int, ...], voxel_size: float, statistics: tuple[Any, ...]) -> bytes:
     nz, ny, nx = shape
     header = np.zeros((), header_type("<"))
-    header["size"] = header["sampling"] = (nx, ny, nz)
-    if is_stack:
-        header["sampling"] = (nx, ny, 1)
+    header["size"], header["sampling"] = (nx, ny, nz), (nx, ny, 1)
     header["mode"] = 2
     header["cell"] = header["sampling"] * np.float64(voxel_size)
     header["angles"] = 90
     header["axes"] = (1, 2, 3)
     header["low"], header["high"], header["mean"], header["deviation"] = statistics
-    header["space_group"] = 0 if is_stack else 1
+    header["space_group"] = 0
     header["version"] = 20140
     header["map"], header["stamp"] = b"MAP ", (0x44, 0x44, 0, 0)
     header["labels"] = 1
     label = header["label"]
-    label[0] = b"AlphaCryo4D"
+    label[0] = _LABEL
     header["label"] = label
     return header.tobytes()
 
@@ -207,7 +217,7 @@ class StackWriter:
         statistics = (self.low, self.high, mean, deviation)
         self.stream.seek(0)
         shape = (self.count, *self.size)
-        self.stream.write(_new_header(shape, self.pixel_size, statistics, is_stack=True))
+        self.stream.write(_new_header(shape, self.pixel_size, statistics))
 
 
 @contextmanager

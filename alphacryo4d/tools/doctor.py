@@ -22,6 +22,7 @@ NEEDED = (
     ("matplotlib", "figures"),
     ("tensorflow", "deep features"),
     ("keras", "deep features"),
+    ("mrcfile", "maps and stacks"),
     ("starfile", "small STAR tables"),
     ("gemmi", "atomic models"),
     ("click", "the command line"),

@@ -163,3 +163,23 @@ def test_relion_reads_what_we_write(tmp_path: Path, volume: np.ndarray) -> None:
     assert float(words["avg"]) == pytest.approx(volume.mean(), abs=1e-5)
     assert float(words["stddev"]) == pytest.approx(volume.std(), rel=2e-3)
     assert float(words["angpix"]) == 1.5
+
+
+def test_the_same_map_is_the_same_file_and_valid_to_mrcfile(tmp_path):
+    volume = np.random.default_rng(0).normal(size=(6, 6, 6)).astype(np.float32)
+    paths = [write_volume(tmp_path / f"{name}.mrc", volume, 1.7) for name in "ab"]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert mrcfile.validate(str(paths[0]))
+    with mrcfile.open(paths[0]) as file:
+        assert file.is_volume()
+        assert float(file.voxel_size.x) == pytest.approx(1.7)
+        assert float(file.header.rms) == pytest.approx(volume.std(), rel=1e-5)
+
+
+def test_a_wrong_stamp_of_the_byte_order_does_not_turn_bytes(tmp_path):
+    volume = np.random.default_rng(1).normal(size=(4, 4, 4)).astype(np.float32)
+    path = write_volume(tmp_path / "little.mrc", volume, 2.0)
+    swapped = bytearray(np.frombuffer(path.read_bytes(), "<u4").astype(">u4").tobytes())
+    swapped[208:216] = path.read_bytes()[208:216]  # MAP, and the stamp of little-endian files
+    (tmp_path / "big.mrc").write_bytes(swapped)
+    np.testing.assert_array_equal(read_volume(tmp_path / "big.mrc")[0], volume)
