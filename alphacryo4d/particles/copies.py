@@ -43,7 +43,8 @@ def image_ids(stacks: Sequence[Path], stack_index: Array, number: Array) -> Arra
     """
     files: dict[str, int] = {}
     place = np.array([files.setdefault(_real_name(p), len(files)) for p in stacks], np.int64)
-    keys = place[stack_index] * (1 << 40) + np.asarray(number).astype(np.int64)
+    within = np.clip(np.asarray(number), -1, 1 << 39).astype(np.int64)
+    keys = place[stack_index] * (1 << 40) + within
     ids = np.unique(keys, return_inverse=True)[1]
     return np.asarray(ids, np.int64)
 
@@ -121,6 +122,7 @@ def batch_halves(particles: ParticleSet, rows: Array) -> Array | None:
 def split_copies(path: Path, ids: Array, subset: Array) -> list[Fault]:
     """Fault where copies of an image are in both half-sets, which then are not independent."""
     low, high = np.full(image_count(ids), np.inf), np.full(image_count(ids), -np.inf)
+    subset = np.nan_to_num(np.asarray(subset, np.float64))
     np.minimum.at(low, ids, subset)
     np.maximum.at(high, ids, subset)
     both = high > low

@@ -196,7 +196,8 @@ def _modern_groups(
         )
     ]
     values = {name: _numbers(path, columns, COLUMNS[name][0], count) for name in COLUMNS}
-    box = np.nan_to_num(_numbers(path, columns, "rlnImageSize", count)).astype(np.int64)
+    box = np.nan_to_num(_numbers(path, columns, "rlnImageSize", count))
+    box = np.clip(box, 0, 1 << 24).astype(np.int64)
     return names, box, index, values
 
 

@@ -61,7 +61,7 @@ def assign_groups(
     InputError
         There are fewer particles than groups.
     """
-    batches = -(-particles // batch_size)
+    batches = max(1, -(-particles // batch_size))
     if images is not None:
         distinct = int(images.max(initial=-1)) + 1
         if distinct < batches * (folds + 1):
