@@ -401,3 +401,35 @@ def test_names_in_other_encodings_survive(tmp_path: Path) -> None:
     assert os.fsencode(name) == b"1@caf\xe9.mrcs"
     out = table.write_rows(tmp_path / "out.star", np.array([True, True]))
     assert out.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "by_starfile"), [("map_1.mrc", True), ("it's.mrc", False), ("a#b.mrc", False)]
+)
+def test_starfile_reads_what_it_reads_rightly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, by_starfile: bool
+) -> None:
+    """Quotes and ``#`` within names are kept from it; padded numbers stay text with it, too."""
+    import starfile
+
+    calls: list[Path] = []
+    read = starfile.read
+
+    def counted(path, **options):
+        calls.append(path)
+        return read(path, **options)
+
+    path = tmp_path / "volumes.star"
+    write_tables(path, {"volumes": {"rlnReferenceImage": [name], "rlnGroupNumber": ["001"]}})
+    monkeypatch.setattr(starfile, "read", counted)
+    table = read_tables(path)["volumes"]
+    assert table["rlnReferenceImage"].tolist() == [name]
+    assert table["rlnGroupNumber"].tolist() == ["001"]
+    assert bool(calls) == by_starfile
+
+
+def test_a_small_table_written_again_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "states.star"
+    for value in (1, 2):
+        write_tables(path, {"states": {"ac4dState": [value, 7]}})
+        assert read_tables(path)["states"]["ac4dState"].tolist() == [value, 7]

@@ -1,7 +1,13 @@
-"""Small STAR tables (optics, volumes, states): read and written whole, values kept exactly."""
+"""Small STAR tables (optics, volumes, states): read and written whole, values kept exactly.
+
+starfile reads and writes them. What it would change is kept from it: types are decided here
+(``001`` is no 1), numbers are handed over as text, and a table with quotes, or with ``#`` within a
+name, is read by our own tokens, since starfile changes the one and cuts at the other.
+"""
 
 from __future__ import annotations
 
+import linecache
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,6 +73,37 @@ def read_block(structure: Structure, block: Block) -> dict[str, list[str]]:
     return {name: [row[i] for row in rows] for i, name in enumerate(block.columns)}
 
 
+def _read_by_starfile(structure: Structure) -> dict[str, dict[str, list[str]]]:
+    """Tables as text, column by column; without those that starfile would read otherwise."""
+    import starfile
+
+    content, blocks = structure.path.read_bytes(), structure.blocks
+    names = {name for block in blocks for name in (*block.columns, *block.pairs)}
+    rows = b"".join(content[block.rows_start : block.rows_end] for block in blocks if block.is_loop)
+    plain = content.isascii() and not any(mark in content for mark in (b"'", b'"'))
+    plain &= b"#" not in rows and not any("#" in v for b in blocks for v in b.pairs.values())
+    filled = all(len(b.offsets) > 1 if b.is_loop else b.pairs for b in blocks)
+    if not (plain and filled and len({block.name for block in blocks}) == len(blocks)):
+        return {}
+    linecache.clearcache()  # starfile reads through it: a file written again must be read again
+    found = starfile.read(structure.path, always_dict=True, parse_as_string=sorted(names))
+    texts = {}
+    for block in blocks:
+        table = found[block.name]
+        columns = {
+            str(name): [value] if isinstance(value, str) else list(value)
+            for name, value in table.items()
+        }
+        count = len(block.offsets) - 1 if block.is_loop else 1
+        same = set(columns) == set(block.columns or block.pairs)
+        if same and all(
+            len(column) == count and all(isinstance(value, str) for value in column)
+            for column in columns.values()
+        ):
+            texts[block.name] = columns
+    return texts
+
+
 def read_tables(path: Path) -> dict[str, Any]:
     """Every table of a small STAR file.
 
@@ -91,11 +128,10 @@ def read_tables(path: Path) -> dict[str, Any]:
 
     structure = scan(Path(path))
     structure.require_sound()
-    tables = {}
+    tables, known = {}, _read_by_starfile(structure)
     for block in structure.blocks:
-        columns = {
-            name: typed(name, values) for name, values in read_block(structure, block).items()
-        }
+        texts = known.get(block.name) or read_block(structure, block)
+        columns = {name: typed(name, values) for name, values in texts.items()}
         tables[block.name] = pandas.DataFrame(
             {name: pandas.Series(column, dtype=column.dtype) for name, column in columns.items()}
         )
@@ -157,25 +193,26 @@ def write_tables(path: Path, tables: Mapping[str, Mapping[str, Any]]) -> Path:
     InputError
         A value is not finite or cannot be held by a STAR table.
     """
-    lines: list[str] = []
+    import pandas
+    import starfile
+
+    blocks: dict[str, Any] = {}
     for table, columns in tables.items():
-        lines += ["", f"data_{table}", ""]
         values = [columns[name] for name in columns]
         if any(isinstance(value, str) or np.ndim(value) == 0 for value in values):
-            width = max(len(name) for name in columns) + 2
-            for name, value in zip(columns, values, strict=True):
-                lines.append(f"_{name:<{width}} {_token_of(path, name, value)}")
-            lines.append("")
+            blocks[table] = {
+                name: _token_of(path, name, value)
+                for name, value in zip(columns, values, strict=True)
+            }
             continue
-        lines.append("loop_")
-        lines += [f"_{name} #{number}" for number, name in enumerate(columns, 1)]
-        texts = [
-            [_token_of(path, name, value) for value in column]
+        texts = {
+            name: [_token_of(path, name, value) for value in column]
             for name, column in zip(columns, values, strict=True)
-        ]
-        lines += [" ".join(row) for row in zip(*texts, strict=True)]
-        lines.append("")
-    text = "\n".join(lines) + "\n"
+        }
+        blocks[table] = pandas.DataFrame(texts, dtype=object)
+    # tokens are quoted already; the first line, which holds the time, goes
+    text = starfile.to_string(blocks, sep="\t", quote_character="")
+    text = text.partition("\n")[2].replace("\t", " ")
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
     return Path(path)
