@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -138,6 +139,35 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
             logging.getLogger(__name__).exception("details")
         click.echo(f"error: {known}", err=True)
         sys.exit(known.exit_code)
+    except (OSError, MemoryError) as failed:  # the machine's fault: a folder, a disk, the memory
+        if "--verbose" in arguments:
+            logging.getLogger(__name__).exception("details")
+        message, code = explain_failure(failed)
+        click.echo(f"error: {message}", err=True)
+        sys.exit(code)
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+
+
+def explain_failure(failed: OSError | MemoryError) -> tuple[str, int]:
+    """One line and the exit code (3, or 6 where memory or disk ran out) of a failure of the system.
+
+    Parameters
+    ----------
+    failed : OSError or MemoryError
+
+    Returns
+    -------
+    str, int
+    """
+    if isinstance(failed, MemoryError):
+        return "not enough memory; give --memory, or a machine with more", 6
+    place = failed.filename if failed.filename is not None else "the system"
+    reason = failed.strerror or str(failed) or type(failed).__name__
+    if failed.errno in _FULL:
+        return f"{place}: {reason}; make room, or take another folder", 6
+    return f"{place}: {reason}; give a folder or file that can be read or written", 3
 
 
 if __name__ == "__main__":

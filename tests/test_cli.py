@@ -1,5 +1,6 @@
 """The root command: quick help, exit codes, equal spellings."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from small_tables import make_images, modern_table, numbered
 
 from alphacryo4d import cli
 from alphacryo4d.core.errors import InputError
@@ -105,3 +107,25 @@ def test_underscores_and_dashes_are_equal() -> None:
 def test_missing_options_of_a_group_are_named() -> None:
     with pytest.raises(Exception, match="--i, --o must be given"):
         require_options(i=None, o=None)
+
+
+def test_failures_of_the_system_are_one_line() -> None:
+    failed = OSError(errno.ENOSPC, "No space left on device", "out/x")
+    assert cli.explain_failure(failed) == (
+        "out/x: No space left on device; make room, or take another folder",
+        6,
+    )
+    failed = PermissionError(errno.EACCES, "Permission denied", "out")
+    assert cli.explain_failure(failed)[1] == 3
+    assert cli.explain_failure(MemoryError())[1] == 6
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_file_where_a_folder_should_be(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    make_images(tmp_path / "a.mrcs")
+    table = modern_table(tmp_path / "p.star", numbered(f"{tmp_path}/a.mrcs"))
+    done = run_program("resample", "split", "--i", str(table), "--o", str(tmp_path / name))
+    assert done.returncode == 3
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert f"error: {tmp_path}/file" in done.stderr

@@ -15,6 +15,7 @@ from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import read_job, start_job
 from alphacryo4d.core.progress import Progress, no_progress, show_progress
 from alphacryo4d.io.mrc import read_volume, write_volume
+from alphacryo4d.maths.contrast import INVERTED, looks_inverted
 from alphacryo4d.maths.fsc import Correlation, correlate_halves, difference_map, soft_mask
 from alphacryo4d.maths.local_resolution import LOCAL_LIMIT, local_resolution, window_diameter
 from alphacryo4d.particles.copies import half_sets
@@ -177,6 +178,9 @@ def _one_state(
     found = next(iter(reconstruct(images, np.zeros(len(rows), np.int32), halves=halves)))
     del images
     remove_scratch(output / ".scratch")
+    if looks_inverted(found.volume):
+        entry["inverted"] = True
+        logger.warning("state %d: %s", state, INVERTED)
     mask = soft_mask(found.halves.mean(axis=0), voxel) if mask is None else mask
     curves = correlate_halves(found.halves[0], found.halves[1], voxel, mask=mask)
     paths = [

@@ -23,7 +23,7 @@ from alphacryo4d.resample.engines_stage import make_engine
 from alphacryo4d.resample.fold_stage import CHECKPOINT
 from alphacryo4d.resample.gather_stage import gather_folds
 from alphacryo4d.resample.options import ResampleOptions, analysis_box
-from alphacryo4d.resample.subsets import assign_groups, fold_rows, group_rows
+from alphacryo4d.resample.subsets import assign_groups, fold_rows, group_rows, require_filled
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +139,7 @@ def run_resample(
         if overwrite:
             forget_folds(output)
         groups = split(job, particles, plan)
+        require_filled(groups, plan.classify.levels, plan.resample.minimum_class_size)
         engine = make_engine(
             plan.resample.engine,
             particles,

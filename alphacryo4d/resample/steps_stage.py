@@ -20,7 +20,7 @@ from alphacryo4d.resample.engines_stage import make_engine
 from alphacryo4d.resample.fold_stage import CHECKPOINT
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.stage import ResamplePlan, split
-from alphacryo4d.resample.subsets import split_evenly
+from alphacryo4d.resample.subsets import require_classes, split_evenly
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +116,7 @@ def run_classify(
 ) -> list[Path]:
     """Classify one table: volumes and ``run_it025_data.star`` in ``output``."""
     particles = read_particles(table)
+    require_classes(len(particles), classify.levels, 1)
     plan = ResamplePlan(options, classify, relion, seed)
     with start_job(
         output,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,39 @@ def assign_groups(
         for group, rows in enumerate(split_evenly(members, folds + 1, rng), start=1):
             groups[rows, 1] = group
     return groups
+
+
+def require_filled(groups: IntArray, levels: tuple[int, ...], minimum: int) -> None:
+    """:func:`require_classes` of the smallest fold of all batches."""
+    sizes = []
+    for batch in range(1, int(groups[:, 0].max(initial=0)) + 1):
+        members = np.bincount(groups[groups[:, 0] == batch, 1])
+        sizes.append(int(members.sum() - members.max()))
+    require_classes(min(sizes, default=0), levels, minimum)
+
+
+def require_classes(particles: int, levels: tuple[int, ...], minimum: int) -> None:
+    """Raise ``InputError`` where so many classes cannot all be filled, with how many can.
+
+    Parameters
+    ----------
+    particles : int
+        Particles of a classification.
+    levels : tuple of int
+        Classes, level by level; their product counts.
+    minimum : int
+        Particles that a class needs to be kept.
+    """
+    classes = math.prod(levels)
+    most = particles // minimum
+    if classes <= most:
+        return
+    shown = "x".join(map(str, levels))
+    raise InputError(
+        f"--classes {shown}: {particles} particles of a fold cannot fill {classes} classes of at "
+        f"least {minimum}; at most {most} fit (--classes {max(most, 1)}, or a smaller "
+        "--minimum-class-size)"
+    )
 
 
 def fold_rows(groups: IntArray, batch: int, left_out: int) -> np.ndarray[Any, np.dtype[np.intp]]:

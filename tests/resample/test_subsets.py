@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.resample.options import ResampleOptions, analysis_box
-from alphacryo4d.resample.subsets import assign_groups, fold_rows, group_rows
+from alphacryo4d.resample.subsets import (
+    assign_groups,
+    fold_rows,
+    group_rows,
+    require_classes,
+    require_filled,
+)
 
 
 @given(
@@ -63,3 +69,13 @@ def test_analysis_box_holds_the_resolution_with_a_margin() -> None:
     assert analysis_box("40", 64, 2.625, 15.0) == 40
     with pytest.raises(UsageError, match="multiple of 4"):
         analysis_box("33", 64, 2.625, 15.0)
+
+
+def test_more_classes_than_particles_can_fill_are_refused_with_the_most_that_fit() -> None:
+    groups = assign_groups(480, batch_size=1000, folds=3, rng=np.random.default_rng(0))
+    require_filled(groups, (18,), 20)
+    with pytest.raises(InputError, match="360 particles.*cannot fill 40 classes.*at most 18 fit"):
+        require_filled(groups, (5, 8), 20)
+    require_classes(40, (5, 8), 1)
+    with pytest.raises(InputError, match="at most 39 fit"):
+        require_classes(39, (5, 8), 1)
