@@ -139,7 +139,6 @@ def run_resample(
         if overwrite:
             forget_folds(output)
         groups = split(job, particles, plan)
-        require_filled(groups, plan.classify.levels, plan.resample.minimum_class_size)
         engine = make_engine(
             plan.resample.engine,
             particles,
@@ -217,6 +216,7 @@ def classify_folds(
     deadline: Deadline | None = None,
 ) -> None:
     """Classify every fold that is not finished yet."""
+    require_filled(groups, plan.classify.levels, plan.resample.minimum_class_size)
     every = list(every_fold(groups, plan.folds))
     for number, (batch, left_out) in enumerate(every, start=1):
         if deadline is not None:
