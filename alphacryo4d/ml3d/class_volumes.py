@@ -16,13 +16,11 @@ import numpy as np
 
 from alphacryo4d.maths.linear_solvers import conjugate_gradients
 from alphacryo4d.maths.threads import in_ranges, in_tasks
+from alphacryo4d.ml3d.cells import apply_prior, cell_variances, inner_product, solve_cells
 from alphacryo4d.ml3d.compiled.classes import (
-    apply_prior,
     backproject_class,
     cell_weights,
     fold_class,
-    inner_product,
-    solve_cells,
 )
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid, aligned_zeros
@@ -136,38 +134,6 @@ def solve_classes(
     )
     diagonal, apart = cell_variances(equations.cells, 1.0 / own, common, grid.shell_map)
     return ClassSolution(fields, grid.shell_means(diagonal).T, grid.shell_means(apart).T)
-
-
-def cell_variances(
-    cells: Array, inverse_own: Array, common: Array, shell_map: Array
-) -> tuple[Array, Array]:
-    """Posterior variances of the K columns of every voxel, and of their deviations from the mean.
-
-    The inverse of ``diag(cells + inverse_own)`` less a matrix of rank one (Sherman-Morrison).
-
-    Parameters
-    ----------
-    cells : (K, voxels) array
-        Data weights.
-    inverse_own : (shells, K) array
-    common : (shells,) array
-    shell_map : (voxels,) int32
-        -1 where nothing is estimated; the variances mean nothing there.
-
-    Returns
-    -------
-    diagonal, apart : (K, voxels) float64
-    """
-    shell = np.maximum(shell_map, 0)
-    a = inverse_own[shell].T
-    beta = common[shell] / (1.0 + common[shell] * a.sum(axis=0))
-    d = 1.0 / (cells + a)
-    weighted = a * d
-    factor = beta / np.maximum(1.0 - beta * (a * weighted).sum(axis=0), 1e-12)
-    total = weighted.sum(axis=0)
-    diagonal = d + factor * weighted**2
-    every = (d.sum(axis=0) + factor * total**2) / len(cells) ** 2
-    return diagonal, diagonal - 2.0 * (d + factor * weighted * total) / len(cells) + every
 
 
 class _Equations:

@@ -18,11 +18,11 @@ import scipy.fft
 
 from alphacryo4d.maths.linear_solvers import conjugate_gradients
 from alphacryo4d.maths.threads import in_ranges, in_tasks
+from alphacryo4d.ml3d.cells import voxel_inverses
 from alphacryo4d.ml3d.compiled.basic import lay_column, weigh
 from alphacryo4d.ml3d.compiled.linear import (
     apply_voxel_matrices,
     apply_weights,
-    invert_precision,
 )
 from alphacryo4d.ml3d.compiled.vectors import FOUR, whole_vectors
 
@@ -258,15 +258,11 @@ def solve_volumes(
     """
     q = len(start)
     voxels = len(grid.shell_map)
-    inverse = np.zeros((voxels, q, q), np.float32)
     pairs = np.ascontiguousarray(weights.T)
     planes = np.zeros((q, q), np.int64)
     row, column = np.triu_indices(q)
     planes[row, column] = planes[column, row] = np.arange(len(row))
-    in_ranges(
-        invert_precision, grid.cube, grid.cube, grid.workers, precision, pairs, grid.cube,
-        grid.padded, grid.shell_map, inverse,
-    )  # fmt: skip
+    inverse = voxel_inverses(precision, pairs, grid.cube, grid.shell_map, grid.workers)
     shape = (mask / grid.kernel_transform).astype(np.float32)
 
     def precondition(residual: Array) -> Array:

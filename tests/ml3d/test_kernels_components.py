@@ -6,7 +6,8 @@ from blobs import make_blobs, random_states
 from test_kernels import corners, full_grid, slices
 
 from alphacryo4d.ml3d import expectation as sums
-from alphacryo4d.ml3d.compiled.linear import apply_weights, invert_precision, reach
+from alphacryo4d.ml3d.cells import voxel_inverses
+from alphacryo4d.ml3d.compiled.linear import apply_weights, reach
 from alphacryo4d.ml3d.expectation import View, component_products, project_back
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.latent import posterior_moments
@@ -110,8 +111,7 @@ def test_weights_are_applied_and_inverted(q):
     grid, whole = Grid(3), matrices.reshape(size, size, -1, q, q)
     assert grid.padded == size
     prior = np.tile(np.eye(q, dtype=np.float32) * 5, (4, 1, 1))
-    inverse = np.zeros((len(grid.shell_map), q, q), np.float32)
-    invert_precision(0, 8, prior, packed, 8, size, grid.shell_map, inverse)
+    inverse = voxel_inverses(prior, packed, 8, grid.shell_map, 2)
     for z, y, x in ((0, 0, 1), (1, 2, 2), (7, 6, 0), (6, 1, 0)):
         total = 5 * np.eye(q)
         for step in np.ndindex(3, 3, 3):
