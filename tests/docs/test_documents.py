@@ -1,5 +1,6 @@
 """What the documents show is what the program does: commands, options, files."""
 
+import contextlib
 import importlib.util
 import re
 import shlex
@@ -45,13 +46,14 @@ def shown_commands():
 
 def parse(words):
     """Parse words by the program's own commands; nothing is run."""
-    context = cli.root.make_context("alphacryo4d", list(words))
-    while isinstance(context.command, click.Group):
-        rest = [*context._protected_args, *context.args]
-        if not rest:
-            return
-        name, command, rest = context.command.resolve_command(context, rest)
-        context = command.make_context(name, rest, parent=context)
+    with contextlib.ExitStack() as opened:
+        context = opened.enter_context(cli.root.make_context("alphacryo4d", list(words)))
+        while isinstance(context.command, click.Group):
+            rest = [*context._protected_args, *context.args]
+            if not rest:
+                return
+            name, command, rest = context.command.resolve_command(context, rest)
+            context = opened.enter_context(command.make_context(name, rest, parent=context))
 
 
 SHOWN = list(shown_commands())

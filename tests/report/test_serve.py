@@ -1,5 +1,6 @@
 """The served page: who is let in, what is run, and that nothing else is touched."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -156,13 +157,14 @@ def test_only_listed_commands_run(client):
 
 def understood(words):
     """Parse words by the program's own commands; nothing runs."""
-    context = root.make_context("alphacryo4d", list(words))
-    while isinstance(context.command, click.Group):
-        rest = [*context._protected_args, *context.args]
-        if not rest:
-            return
-        name, command, rest = context.command.resolve_command(context, rest)
-        context = command.make_context(name, rest, parent=context)
+    with contextlib.ExitStack() as opened:
+        context = opened.enter_context(root.make_context("alphacryo4d", list(words)))
+        while isinstance(context.command, click.Group):
+            rest = [*context._protected_args, *context.args]
+            if not rest:
+                return
+            name, command, rest = context.command.resolve_command(context, rest)
+            context = opened.enter_context(command.make_context(name, rest, parent=context))
 
 
 def test_every_command_exists_and_writes_inside_the_project(project):
