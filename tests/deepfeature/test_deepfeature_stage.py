@@ -133,8 +133,10 @@ def test_a_stopped_training_goes_on_to_the_same_files(
 
 
 def test_extract_alone_gives_the_features_of_the_stage(trained, resample_folder, tmp_path):
-    (path,) = run_extract(resample_folder, tmp_path / "extract", model=trained)
-    np.testing.assert_array_equal(np.load(path), np.load(trained / "features.npy"))
+    paths = run_extract(resample_folder, tmp_path / "extract", model=trained)
+    assert [path.name for path in paths] == ["features.npy", "reconstructions.npy"]
+    for path in paths:
+        np.testing.assert_array_equal(np.load(path), np.load(trained / path.name))
 
 
 def test_weights_of_another_box_are_refused(trained, tmp_path):
