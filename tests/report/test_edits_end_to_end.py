@@ -1,0 +1,47 @@
+"""From the page to the particles: edits that were made by clicks, applied by ``vote --edits``."""
+
+import json
+
+import numpy as np
+import pytest
+from browser_page import Opened
+from small_project import write_project
+
+from alphacryo4d.cli import main
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.report.stage import project_data, write_report_page
+from alphacryo4d.voting.votes import count_votes
+
+pytest.importorskip("alphacryo4d.voting.edits", reason="this version has no vote --edits")
+
+
+def states_of(folder):
+    return open_table(folder / "particles.star").read(["rlnClassNumber"])["rlnClassNumber"]
+
+
+def test_a_merge_in_the_page_gives_the_particles_of_a_merge_by_hand(browser, tmp_path):
+    project = write_project(tmp_path, particles=300)
+    opened = Opened(browser, write_report_page(project).as_uri())
+    opened.page.select_option("#edit-first", "2")
+    opened.page.select_option("#edit-second", "3")
+    opened.page.click("#edit-merge")
+    with opened.page.expect_download() as waiting:
+        opened.page.click("#save-edits")
+    waiting.value.save_as(project / "edits.json")
+    command = opened.page.locator("#edits code").inner_text()
+    opened.page.close()
+
+    words = command.removeprefix("alphacryo4d ").split()
+    main([*words, "--no-test", "--no-reconstruct"])
+
+    assignments = np.load(project / "resample" / "assignments.npy")
+    by_hand = np.minimum(np.load(project / "landscape" / "volume_states.npy"), 2)
+    votes = np.empty((len(assignments), 2), np.uint8)
+    expected = count_votes(assignments, by_hand.astype(np.int32), 2, needed=2, out=votes).states
+    edited = project / "vote-2"
+    assert np.array_equal(states_of(edited), expected)
+
+    data, _ = project_data(project)
+    assert [found["key"] for found in data["sets"]] == ["vote", "vote-2"]
+    assert len(data["sets"][1]["states"]) == 2
+    assert json.loads((project / "edits.json").read_text())["base"] == "vote"
