@@ -73,6 +73,17 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def keep_as_text(options: Any, **values: Any) -> None:
+    """Keep fields of frozen options as the command line spells them: 5x8 for (5, 8), 20 for 20.
+
+    Called from ``__post_init__``, so that numbers and tuples can be given in Python and
+    ``job.json`` says the same for both.
+    """
+    for name, value in values.items():
+        text = "x".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
+        object.__setattr__(options, name, text)
+
+
 def require_setting(condition: bool, message: str) -> None:
     """Raise ``UsageError(message)`` unless the condition holds (for ``__post_init__``)."""
     if not condition:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphacryo4d.core.help import STATES
-from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.core.settings import keep_as_text, require_setting, setting
 
 METHODS = ("tsne", "pca", "mds", "isomap", "lle", "umap")
 CENTERS = ("volumes", "path", "minima")
@@ -139,11 +139,12 @@ class PathOptions:
 class StatesOptions:
     """How states are found."""
 
-    states: str = setting(
+    states: str | int = setting(
         "auto",
         "Number of states, or auto to find it.",
         flags=("--states", "--kcenters"),
         group=STATES,
+        type=str,
     )
     centers: str = setting(
         "volumes",
@@ -166,7 +167,8 @@ class StatesOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        number = self.states.isdigit() and int(self.states) >= 1
+        keep_as_text(self, states=self.states)
+        number = str(self.states).isdigit() and int(self.states) >= 1
         require_setting(
             number or self.states == "auto",
             f"--states {self.states}: a number from 1, or auto, is needed",

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.help import RESOLUTION, STATES
-from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.core.settings import keep_as_text, require_setting, setting
 
 
-def class_levels(classes: str) -> tuple[int, ...]:
+def class_levels(classes: str | int | tuple[int, ...]) -> tuple[int, ...]:
     """Numbers of classes of a scheme such as ``20``, ``5x8`` or ``8x5x2``.
 
     Raises
@@ -30,7 +30,9 @@ def class_levels(classes: str) -> tuple[int, ...]:
 class ClassifyOptions:
     """Options of one classification without alignment."""
 
-    classes: str = setting("5x8", "Classes: a number, or a hierarchy such as 5x8.", group=STATES)
+    classes: str | int | tuple[int, ...] = setting(
+        "5x8", "Classes: a number, or a hierarchy such as 5x8.", group=STATES, type=str
+    )
     iterations: int = setting(
         25,
         "Most EM iterations of the classes.",
@@ -110,6 +112,7 @@ class ClassifyOptions:
     )
 
     def __post_init__(self) -> None:
+        keep_as_text(self, classes=self.classes)
         class_levels(self.classes)
         require_setting(self.iterations >= 1, "iterations must be at least 1")
         require_setting(self.iterations_after_pca >= 1, "iterations-after-pca must be at least 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from alphacryo4d.core.help import STATES
-from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.core.settings import keep_as_text, require_setting, setting
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,16 @@ class ResampleOptions:
     )
     batch_size: int = setting(100_000, "Particles of a batch at the most.")
     minimum_class_size: int = setting(20, "Classes with fewer particles are dropped.")
-    box: str = setting(
+    box: str | int = setting(
         "auto",
         "Box of volumes.npy in pixels: auto (the smallest divisible by 4 that holds the "
         "resolution limit with a margin of 1.4), full, or a number.",
+        type=str,
     )
 
     def __post_init__(self) -> None:
         """Check the values."""
+        keep_as_text(self, box=self.box)
         require_setting(
             self.folds >= 3 and self.folds % 2 == 1,
             f"--folds {self.folds}: M must be odd and at least 3, so that a majority exists",
@@ -38,12 +40,12 @@ class ResampleOptions:
         require_setting(self.batch_size > self.folds, "--batch-size must exceed --folds")
         require_setting(self.minimum_class_size >= 1, "--minimum-class-size must be at least 1")
         require_setting(
-            self.box in ("auto", "full") or self.box.isdigit(),
+            self.box in ("auto", "full") or str(self.box).isdigit(),
             f"--box {self.box}: auto, full or a number of pixels",
         )
 
 
-def analysis_box(choice: str, box: int, pixel_size: float, initial_resolution: float) -> int:
+def analysis_box(choice: str | int, box: int, pixel_size: float, initial_resolution: float) -> int:
     """Box of ``volumes.npy`` in pixels (same field of view, coarser voxels).
 
     Parameters

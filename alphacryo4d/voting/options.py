@@ -8,18 +8,18 @@ from pathlib import Path
 
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.help import INPUT, RESOLUTION, STATES
-from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.core.settings import keep_as_text, require_setting, setting
 
 SYMMETRY_HELP = "Point group, in RELION's orientation; by default that of the resampling."
 
 
-def votes_needed(threshold: str, folds: int) -> int:
+def votes_needed(threshold: str | float, folds: int) -> int:
     """Smallest number of votes that puts a particle into a state (4.8, 4.10).
 
     Parameters
     ----------
-    threshold : str
-        A fraction f (``1/2``, ``2/3``, ``0.6``) means V > f M; a whole number n means V >= n.
+    threshold : str or number
+        A fraction f (``1/2``, ``2/3``, 0.6) means V > f M; a whole number n means V >= n.
     folds : int
         M, the number of votes of a particle.
 
@@ -33,7 +33,7 @@ def votes_needed(threshold: str, folds: int) -> int:
     UsageError
         The threshold is no number, or no particle could ever reach it.
     """
-    text = threshold.strip()
+    text = str(threshold).strip()
     try:
         whole = int(text)
     except ValueError:
@@ -66,10 +66,11 @@ class VoteOptions:
         choices=("vote", "nearest"),
         group=STATES,
     )
-    threshold: str = setting(
+    threshold: str | float = setting(
         "1/2",
         "Votes that a state needs: a fraction f for V > f M, or a whole number n for V >= n.",
         metavar="F|N",
+        type=str,
         group=STATES,
     )
     cutoff: float | None = setting(
@@ -107,6 +108,7 @@ class VoteOptions:
         require_setting(
             self.assign in ("vote", "nearest"), f"--assign {self.assign}: vote or nearest"
         )
+        keep_as_text(self, threshold=self.threshold)
         votes_needed(self.threshold, 255)
         require_setting(
             self.cutoff is None or self.cutoff > 0, f"--cutoff {self.cutoff}: must be positive"
@@ -183,10 +185,11 @@ class ReclassifyOptions:
         16,
         "Most principal components: those that the states span, and two for differences within.",
     )
-    threshold: str = setting(
+    threshold: str | float = setting(
         "1/2",
         "Votes that a state needs: a fraction f for V > f M, or a whole number n for V >= n.",
         metavar="F|N",
+        type=str,
         group=STATES,
     )
     minimum_posterior: float = setting(
@@ -250,6 +253,7 @@ class ReclassifyOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that can never make sense."""
+        keep_as_text(self, threshold=self.threshold)
         votes_needed(self.threshold, 255)
         require_setting(self.rounds >= 1, "--rounds must be at least 1")
         require_setting(
