@@ -7,10 +7,11 @@ here. Stacks are written image by image, since mrcfile must know their number be
 
 from __future__ import annotations
 
+import math
 import mmap
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -68,12 +69,19 @@ def open_stack(path: Path, header: MrcHeader | None = None) -> Array:
 
 def _mapped(header: MrcHeader) -> Array:
     """Pixels of a complete file as its header gives them, (nz, ny, nx), memory-mapped."""
-    with warnings.catch_warnings():
+    pixels = None
+    # a wrong stamp of the byte order makes lengths of the header senseless: ValueError
+    with warnings.catch_warnings(), suppress(ValueError, OverflowError):
         # real stacks lack the MAP identifier or the stamp, and some have bytes after their end
         warnings.simplefilter("ignore", RuntimeWarning)
         with mrcfile.mmap(header.path, mode="r", permissive=True) as file:
             pixels = file.data
-    if pixels is not None and pixels.dtype == np.dtype(header.dtype):
+    if (
+        pixels is not None
+        and pixels.dtype == np.dtype(header.dtype)
+        and pixels.size == math.prod(header.shape)
+        and getattr(pixels, "offset", header.offset) == header.offset
+    ):
         return np.asanyarray(pixels.reshape(header.shape))
     # a wrong stamp of the byte order: the header says more than the stamp
     return np.memmap(
