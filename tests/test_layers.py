@@ -25,17 +25,11 @@ ABOVE_STAGES = ("pipeline", "assessment", "prototype", "tools", "report")
 LONG_FILES: dict[str, int] = {
     "deepfeature.stage": 328,
     "deepfeature.training": 357,
-    "io.cs": 354,
     "io.star": 319,
     "io.tables.kernels": 351,
-    "io.tables.scan": 317,
-    "landscape.grouping.clustering": 374,
     "ml3d.expectation": 302,
-    "prototype.ballots": 322,
     "reclassify.rounds_stage": 384,
     "reclassify.state_fit": 398,
-    "tools.convert": 301,
-    "voting.report": 304,
 }
 LONG_FUNCTIONS: dict[str, int] = {
     "assessment.limit.reference_scores": 75,

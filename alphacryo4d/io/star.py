@@ -17,7 +17,6 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.io.tables.header import changed_header, new_names
 from alphacryo4d.io.tables.rows import kept_rows, read_columns, write_rows
-from alphacryo4d.io.tables.scan import Block, Structure
 from alphacryo4d.io.tables.small import (
     is_text_column,
     read_block,
@@ -25,6 +24,7 @@ from alphacryo4d.io.tables.small import (
     typed,
     write_tables,
 )
+from alphacryo4d.io.tables.structure import Block, Structure
 from alphacryo4d.io.tables.tokens import split_row
 
 __all__ = [

@@ -13,7 +13,7 @@ from alphacryo4d.io.cs import read_cs
 from alphacryo4d.io.foreign import foreign_format
 from alphacryo4d.io.mrc_header import read_header
 from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable
-from alphacryo4d.io.tables.scan import Structure
+from alphacryo4d.io.tables.structure import Structure
 
 Array = np.ndarray[Any, Any]
 

@@ -20,10 +20,11 @@ from alphacryo4d.reclassify.state_fit import FitOptions
 from alphacryo4d.reconstruction.stage import remove_scratch
 from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import read_groups
+from alphacryo4d.voting.null_figures import number
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.output_stage import input_table_path, write_refined_poses
 from alphacryo4d.voting.recorded_stage import read_recorded
-from alphacryo4d.voting.report import add_heldout, add_support, make_report, number, write_report
+from alphacryo4d.voting.report import add_heldout, add_support, make_report, write_report
 from alphacryo4d.voting.stage import main_outputs, write_vote_result
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable
-from alphacryo4d.io.tables.scan import Block
 from alphacryo4d.io.tables.small import quote, read_block
+from alphacryo4d.io.tables.structure import Block
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.optics import COLUMNS, read_optics
 from alphacryo4d.particles.stacks import resolve_stack

@@ -25,15 +25,10 @@ from alphacryo4d.voting.inputs_stage import (
     read_states,
     report_of,
 )
+from alphacryo4d.voting.null_figures import add_null
 from alphacryo4d.voting.options import ReconstructOptions, VoteOptions
 from alphacryo4d.voting.output_stage import input_table, input_table_path, write_particles
-from alphacryo4d.voting.report import (
-    REPORT_JSON,
-    REPORT_TXT,
-    add_null,
-    add_support,
-    write_report,
-)
+from alphacryo4d.voting.report import REPORT_JSON, REPORT_TXT, add_support, write_report
 from alphacryo4d.voting.votes import VoteResult
 
 logger = logging.getLogger(__name__)

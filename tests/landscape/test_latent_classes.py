@@ -6,14 +6,10 @@ from folders import known_states
 
 from alphacryo4d.landscape.distances import squared_distances
 from alphacryo4d.landscape.embedding import classical_scaling
-from alphacryo4d.landscape.grouping.clustering import (
-    elbow,
-    group_volumes,
-    least_criterion,
-    likeliest,
-)
+from alphacryo4d.landscape.grouping.clustering import group_volumes, likeliest
 from alphacryo4d.landscape.grouping.homogeneity import assess_homogeneity, neighbours_information
 from alphacryo4d.landscape.grouping.latent_classes import LabelTable, best_of_starts
+from alphacryo4d.landscape.grouping.number_of_states import elbow, least_criterion
 from alphacryo4d.landscape.zoom_stage import particles_inside
 
 FOLDS = np.repeat(np.arange(4), 6)

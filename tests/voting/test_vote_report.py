@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from alphacryo4d.voting.report import add_null, add_support, batch_lines, make_report, summary
+from alphacryo4d.voting.null_figures import add_null
+from alphacryo4d.voting.report import add_support, batch_lines, make_report, summary
 from alphacryo4d.voting.support import Support
 from alphacryo4d.voting.votes import count_votes
 

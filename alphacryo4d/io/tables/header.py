@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 
-from alphacryo4d.io.tables.scan import Block
+from alphacryo4d.io.tables.structure import Block
 
 logger = logging.getLogger("alphacryo4d.io.star")
 

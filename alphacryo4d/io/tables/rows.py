@@ -12,8 +12,9 @@ import numpy as np
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import atomic_path
 from alphacryo4d.io.tables.faults import Fault
-from alphacryo4d.io.tables.scan import BLOCK_BYTES, Block
+from alphacryo4d.io.tables.scan import BLOCK_BYTES
 from alphacryo4d.io.tables.small import read_number, token
+from alphacryo4d.io.tables.structure import Block
 
 Array = np.ndarray[Any, Any]
 

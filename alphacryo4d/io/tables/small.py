@@ -17,7 +17,8 @@ import numpy as np
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import atomic_path
-from alphacryo4d.io.tables.scan import Block, Structure, scan
+from alphacryo4d.io.tables.scan import scan
+from alphacryo4d.io.tables.structure import Block, Structure
 from alphacryo4d.io.tables.tokens import split_row
 
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})$")
