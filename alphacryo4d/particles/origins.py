@@ -139,12 +139,11 @@ def read_subset(table: ParticleTable, column: Array | None) -> Array | None:
 def subset_fault(table: ParticleTable, column: Array) -> Fault | None:
     """What is wrong with half-sets: a fault, or a warning where they are made by this program."""
     subset = whole_numbers(table.path, SUBSET, column)
-    values = np.unique(subset)
-    if table.rows > 1 and len(values) == 1:
+    if table.rows > 1 and subset.min() == subset.max():
         return Fault(
             table.path,
             "",
-            f"{SUBSET} is {values[0]} in every row, which is no split into half-sets",
+            f"{SUBSET} is {subset[0]} in every row, which is no split into half-sets",
             "half-sets are made here, at random, all copies of an image in one; to have RELION's, "
             "split the particles there",
             "one-half-set",
