@@ -13,14 +13,11 @@ import numpy as np
 
 from alphacryo4d.assessment.imaging import Array
 from alphacryo4d.core.progress import Progress, no_progress
-from alphacryo4d.ml3d.classes import Run
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
-from alphacryo4d.ml3d.masks import sphere_mask
-from alphacryo4d.ml3d.mean import data_power
-from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.reclassify.joint_moments import joint_moments
+from alphacryo4d.reclassify.pose_prior import consensus_map
 from alphacryo4d.reclassify.poses import MovingPoses
 
 START_ERRORS = (2.0, 1.0)
@@ -63,31 +60,12 @@ def refine_consensus(
         shell = shell_of_resolution(resolution, images.box, images.pixel_size)
         grid = Grid(min(shell, images.radius), workers)
         view = View(poses.images, images.sorted_rows(np.arange(len(images))), grid)
-        cube, noise = consensus_map(view, progress=no_progress, check=check)
+        cube, noise = consensus_map(view, check=check)
         found, _ = joint_moments(view, cube, noise)
         step = found.posterior_mean(_FLAT, np.zeros((len(view.rows), 6)))
         poses.move(view.rows, bounded(step))
     progress(len(RESOLUTIONS), len(RESOLUTIONS))
     return poses
-
-
-def consensus_map(
-    view: View, *, progress: Progress, check: Callable[[], None]
-) -> tuple[Array, Array]:
-    """One map of all particles (1, m, m, m) on the cube of the grid, and the noise power."""
-    images, grid = view.images, view.grid
-    mask = sphere_mask(grid, images, None)
-    noise = data_power(view)
-    noise[:, 0] = noise[:, 1]
-    run = Run(
-        images, view.rows, ClassifyOptions(classes="1"), np.random.default_rng(0), grid.workers,
-        progress, check,
-    )  # fmt: skip
-    soft = np.ones((len(view.rows), 1), np.float32)
-    model = run.from_posteriors(grid, mask, noise, soft, steps=4, again=3)
-    cubes = np.asarray(model.fields * model.mask, np.float32)
-    _, left = joint_moments(view, cubes, noise)
-    return cubes, left
 
 
 def bounded(step: Array) -> Array:

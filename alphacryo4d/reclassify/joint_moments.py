@@ -16,6 +16,7 @@ import numpy as np
 
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.expectation import View, component_products
+from alphacryo4d.reclassify.pose_centres import Centres
 from alphacryo4d.reclassify.pose_scatter import PoseMoments, pose_derivatives, pose_variance
 
 Array = np.ndarray[Any, Any]
@@ -161,9 +162,13 @@ class JointMoments:
 
 
 def joint_moments(
-    view: View, cubes: Array, noise: Array, expected: tuple[Array, Array] | None = None
+    view: View,
+    cubes: Array,
+    noise: Array,
+    expected: tuple[Array, Array] | None = None,
+    centres: Centres | None = None,
 ) -> tuple[JointMoments, Array]:
-    """Inner products of particles with mean, components, and the derivatives of the mean.
+    """Inner products of particles with mean, components, and the derivatives by the pose.
 
     Parameters
     ----------
@@ -175,6 +180,9 @@ def joint_moments(
     expected : tuple of arrays, optional
         Means (n, q + 7) and second moments (n, q + 7, q + 7) of (1, z, e), for the noise that
         remains; by default those of the mean alone.
+    centres : Centres, optional
+        Volumes whose derivatives are used, those of the mean by default. A pose that fits another
+        volume best is far from stationary for the mean.
 
     Returns
     -------
@@ -183,20 +191,38 @@ def joint_moments(
     noise : (G, shells) float64
         Power of data minus model per sample.
     """
-    grid, n = view.grid, len(view.rows)
-    voxel = view.images.box * view.images.pixel_size / grid.cube
-    columns = np.concatenate([cubes, pose_derivatives(cubes[0], voxel)])
+    grid, n, columns = view.grid, len(view.rows), len(cubes) + POSE
     if expected is None:
-        means = np.zeros((n, len(columns)), np.float32)
+        means = np.zeros((n, columns), np.float32)
         means[:, 0] = 1
         expected = means, means[:, :, None] * means[:, None, :]
-    references = grid.references(columns)
-    cross, gram, left = component_products(view, references, 1.0 / noise, *expected)
+    voxel = view.images.box * view.images.pixel_size / grid.cube
+    nothing = np.zeros((POSE, *cubes.shape[1:]), np.float32)
+    references = grid.references(np.concatenate([cubes, nothing]))
+    group = np.full(n, -1) if centres is None else centres.group
+    cross, gram = np.empty((n, columns)), np.empty((n, columns, columns))
+    power, samples = np.zeros((2, view.groups, grid.radius + 1))
+    for number in np.unique(group):
+        centre = cubes[0] if number < 0 or centres is None else centres.cubes[number]
+        _put_columns(references, grid.references(pose_derivatives(centre, voxel)), len(cubes))
+        rows = np.flatnonzero(group == number)
+        part = View(view.images, view.rows[rows], grid)
+        cross[rows], gram[rows], left = component_products(
+            part, references, 1.0 / noise, expected[0][rows], expected[1][rows]
+        )
+        share = np.maximum(part.samples_per_shell(), 1e-9)
+        power, samples = power + share * left, samples + share
     # one sample of each Friedel pair is held: the noise of its two parts has half the power
     found = JointMoments(
-        base=2.0 * cross[:, 0].astype(np.float64) - gram[:, 0, 0],
-        projected=2.0 * (cross[:, 1:].astype(np.float64) - gram[:, 1:, 0]),
-        information=2.0 * gram[:, 1:, 1:].astype(np.float64),
+        base=2.0 * cross[:, 0] - gram[:, 0, 0],
+        projected=2.0 * (cross[:, 1:] - gram[:, 1:, 0]),
+        information=2.0 * gram[:, 1:, 1:],
         workers=grid.workers,
     )
-    return found, left
+    return found, power / samples
+
+
+def _put_columns(references: Array, changes: Array, first: int) -> None:
+    """Put the columns of the six changes into references (voxels, 2 columns), from ``first`` on."""
+    wide = references.reshape(len(references), 2, -1)
+    wide[:, :, first : first + POSE] = changes.reshape(len(changes), 2, -1)[:, :, :POSE]

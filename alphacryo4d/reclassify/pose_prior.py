@@ -7,19 +7,32 @@ search starts. The score of the pose tells the two apart.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from alphacryo4d.reclassify.joint_moments import POSE, JointMoments
-from alphacryo4d.reclassify.pose_scatter import pose_variance
+from alphacryo4d.core.progress import no_progress
+from alphacryo4d.ml3d.classes import Run
+from alphacryo4d.ml3d.expectation import View
+from alphacryo4d.ml3d.grid import Grid
+from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
+from alphacryo4d.ml3d.masks import sphere_mask
+from alphacryo4d.ml3d.mean import data_power
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.reclassify.joint_moments import POSE, JointMoments, joint_moments
+from alphacryo4d.reclassify.pose_scatter import errors_of, pose_variance
 
 Array = np.ndarray[Any, Any]
 
+FIRST_ERRORS = (1.0, 0.5)
+"""Errors of the poses (degrees, A) that the estimate starts from."""
 BROAD = (5.0, 3.0)
 """Deviations (degrees, A) of the prior of a pose that was fitted to the image itself."""
+LARGEST_SCORE = 0.7
+"""Score below which poses count as fitted to the images: errors apart from them give 1 and more."""
 _FREE = POSE - 1
-_MOST_GROUPS = 8
+_FEW_ERRORS = 3_000
 
 
 def score_of_poses(moments: JointMoments) -> float:
@@ -42,15 +55,56 @@ def score_of_poses(moments: JointMoments) -> float:
     return float((slope * solved).sum(axis=1).mean() / _FREE)
 
 
-def groups_of_volumes(volumes: Array, most: int = _MOST_GROUPS) -> Array:
-    """Group (K,) from 0 of volumes (K, ...) so that those that are alike share one (Ward)."""
-    if len(volumes) <= most:
-        return np.arange(len(volumes))
-    from scipy.cluster.hierarchy import fcluster, linkage
+def consensus_map(view: View, *, check: Callable[[], None] = lambda: None) -> tuple[Array, Array]:
+    """One map of all particles (1, m, m, m) on the cube of the grid, and the noise power."""
+    images, grid = view.images, view.grid
+    noise = data_power(view)
+    noise[:, 0] = noise[:, 1]
+    run = Run(
+        images, view.rows, ClassifyOptions(classes="1"), np.random.default_rng(0), grid.workers,
+        no_progress, check,
+    )  # fmt: skip
+    soft = np.ones((len(view.rows), 1), np.float32)
+    mask = sphere_mask(grid, images, None)
+    model = run.from_posteriors(grid, mask, noise, soft, steps=4, again=3)
+    cubes = np.asarray(model.fields * model.mask, np.float32)
+    _, left = joint_moments(view, cubes, noise)
+    return cubes, left
 
-    flat = volumes.reshape(len(volumes), -1).astype(np.float64)
-    gram = flat @ flat.T
-    values, vectors = np.linalg.eigh(gram)
-    places = vectors * np.sqrt(np.maximum(values, 0))
-    labels = fcluster(linkage(places, "ward"), most, "maxclust")
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+def fitted_to_images(
+    images: PreparedImages, rows: Array, resolution: float, *, workers: int = 1
+) -> bool:
+    """Whether poses are best fits of their own images to one map of all of them.
+
+    Parameters
+    ----------
+    images : PreparedImages
+        At the given poses.
+    rows : (n,) int array
+        Particles, in the order of viewing directions.
+    resolution : float
+        Finest resolution (A): a best fit is one there, and not at any other.
+    workers : int
+        Threads.
+    """
+    shell = shell_of_resolution(resolution, images.box, images.pixel_size)
+    view = View(images, rows, Grid(min(shell, images.radius), workers))
+    found, _ = joint_moments(view, *consensus_map(view))
+    return score_of_poses(found) < LARGEST_SCORE
+
+
+def estimated_errors(
+    moments: JointMoments, so_far: Array, errors: tuple[float, float], steps: int = 15
+) -> tuple[float, float]:
+    """Errors of the poses (degrees, A) that make the data most likely, by EM from a first guess.
+
+    A few thousand particles are enough.
+    """
+    every = max(1, len(so_far) // _FEW_ERRORS)
+    few, q = moments.rows(slice(None, None, every)), moments.count
+    changed = so_far[::every]
+    for _ in range(steps):
+        mean, covariance = few.posterior(errors, changed)
+        errors = errors_of(changed + mean[:, q:], covariance[:, q:, q:], errors)
+    return errors

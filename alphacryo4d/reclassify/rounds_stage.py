@@ -21,11 +21,12 @@ from alphacryo4d.reclassify.changing import (
     say_moves,
     say_plan,
 )
+from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import changed_share, fold_assignments, seed_labels
 from alphacryo4d.reclassify.matching import coarse, match_folds
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.splitting import matched_sides, try_splits
-from alphacryo4d.reclassify.state_fit import FitOptions, fit_states
+from alphacryo4d.reclassify.state_fit import fit_states
 from alphacryo4d.reclassify.state_model import judge_states
 from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
 from alphacryo4d.voting.recorded_stage import Recorded, prepare_recorded, read_mask
@@ -73,13 +74,13 @@ class Round:
     support: Support | None = None
     split: SplitGain | None = None
     log: list[str] = field(default_factory=list)
-    moves: dict[tuple[int, int], tuple[Array, Array]] = field(default_factory=dict)
-    """Changed poses of every batch and fold: rotation vectors (degrees) and shifts (A)."""
+    moves: dict[tuple[int, int], tuple[Array, Array, bool]] = field(default_factory=dict)
+    """By batch and fold: rotation vectors (degrees) and shifts (A), and if poses are of images."""
 
     def heldout_moves(self, groups: Array) -> tuple[Array, Array]:
         """Changes of the poses (P, 3) and (P, 2) by the fold that left each particle out."""
         rotations, shifts = np.zeros((len(groups), 3)), np.zeros((len(groups), 2))
-        for (batch, fold), (turned, moved) in self.moves.items():
+        for (batch, fold), (turned, moved, _) in self.moves.items():
             members = np.flatnonzero(groups[:, 0] == batch)
             left = np.flatnonzero(groups[members, 1] == fold + 1)
             rotations[members[left]], shifts[members[left]] = turned[left], moved[left]
@@ -88,8 +89,6 @@ class Round:
 
 FOLDS = "folds"
 """Folder of the results of single folds, so that work can go on after an interruption."""
-
-
 POSE_STEPS = 2
 """Steps of the poses of particles that a fold has left out."""
 
@@ -105,7 +104,7 @@ class Rounds:
         focus = recorded.classify.focus_mask
         self._solvent = None if recorded.mask is None else read_mask(recorded.mask, particles)
         self._focus = None if focus is None else read_mask(focus, particles)
-        self._moves: dict[tuple[int, int], tuple[Array, Array]] = {}
+        self._moves: dict[tuple[int, int], tuple[Array, Array, bool]] = {}
 
     def batch_rows(self, batch: int) -> Array:
         """Particles of a batch, ascending."""
@@ -207,9 +206,9 @@ class Rounds:
         fit = setting.fit
         if (batch, fold) in self._moves:
             # the poses of the round before are good enough to move on from at once
-            rotations, shifts = self._moves[batch, fold]
+            rotations, shifts, of_images = self._moves[batch, fold]
             poses.put(np.arange(len(members)), rotations, shifts)
-            fit = replace(fit, initial_resolution=fit.resolution)
+            fit = replace(fit, initial_resolution=fit.resolution, from_images=of_images)
         found = fit_states(
             poses,
             rows,
@@ -220,14 +219,13 @@ class Rounds:
         )
         judged = judge_states(poses, heldout, found.model, steps=POSE_STEPS if fit.move else 0)
         seen = judged.heldout
-        labels = found.posteriors.argmax(axis=1).astype(np.int32)
         sides, gains = np.zeros(len(rows), np.float32), np.zeros((2, count))
         if found.latent is not None:
             sides, gains = try_splits(
                 found.model.points, found.posteriors, found.latent, seen.posteriors, judged.latent
             )
         return {
-            "labels": labels,
+            "labels": found.posteriors.argmax(axis=1).astype(np.int32),
             "confidence": found.posteriors.max(axis=1),
             "heldout": seen.labels,
             "evidence": seen.evidence,
@@ -237,6 +235,7 @@ class Rounds:
             "lost": seen.losses[0],
             "lost_squares": seen.losses[1],
             "errors": np.array(seen.errors),
+            "from_images": np.array(found.model.groups is not None),
             "rotations": poses.rotations.astype(np.float32),
             "shifts": poses.shifts.astype(np.float32),
             "gain": judged.gain,
@@ -279,12 +278,13 @@ class Rounds:
         found.sides[members[rows], fold] = result["sides"]
         turned, moved = result["rotations"][heldout], result["shifts"][heldout]
         turn_error, shift_error = result["errors"]
-        found.moves[batch, fold] = result["rotations"], result["shifts"]
+        of_images, moves = bool(result["from_images"]), (result["rotations"], result["shifts"])
+        found.moves[batch, fold] = *moves, of_images
         found.log.append(
-            f"batch {batch} fold {fold + 1}: pose sigma {turn_error:.2f} degrees, "
-            f"{shift_error:.2f} A on each axis; poses of held-out particles changed by "
-            f"{turned.std():.2f} degrees, {moved.std():.2f} A, log-likelihood gain "
-            f"{result['gain'].mean():.2f} nats per particle"
+            f"batch {batch} fold {fold + 1}: poses {'fitted to' if of_images else 'apart from'} "
+            f"the images, pose sigma {turn_error:.2f} degrees, {shift_error:.2f} A on each axis; "
+            f"poses of held-out particles changed by {turned.std():.2f} degrees, {moved.std():.2f} "
+            f"A, log-likelihood gain {result['gain'].mean():.2f} nats per particle"
         )
         found.log += say_moves(f"batch {batch} fold {fold + 1}", result["moves"])
         weights = np.broadcast_to(result["weights"], result["posteriors"].shape)

@@ -14,9 +14,9 @@ from alphacryo4d.core.job import Deadline, Job, start_job
 from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import describe_changes
 from alphacryo4d.reclassify.rounds_stage import Round, Setting, as_assignments, elect, run_rounds
-from alphacryo4d.reclassify.state_fit import FitOptions
 from alphacryo4d.reconstruction.stage import remove_scratch
 from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import read_groups

@@ -28,8 +28,15 @@ from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.ml3d.mixture import LatentParticles
 from alphacryo4d.ml3d.mixture_search import Move
 from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.joint_moments import POSE, JointMoments, joint_moments
-from alphacryo4d.reclassify.pose_scatter import errors_of
+from alphacryo4d.reclassify.pose_centres import Centres, groups_of_volumes
+from alphacryo4d.reclassify.pose_prior import (
+    BROAD,
+    FIRST_ERRORS,
+    estimated_errors,
+    fitted_to_images,
+)
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.splitting import Latent, without_scatter
 from alphacryo4d.reclassify.state_mixture import mixture_of_labels
@@ -37,62 +44,14 @@ from alphacryo4d.reclassify.state_model import StateModel
 
 Array = np.ndarray[Any, Any]
 
-FIRST_ERRORS = (1.0, 0.5)
-"""Errors of the poses (degrees, A) that the estimate starts from."""
 MORE_COMPONENTS = 2
 """Components beyond those that the states span."""
 MORE_ITERATIONS = 3
 """Iterations at least where there are such components."""
 LEAST_SOLVENT = 0.02
 """Part of the sphere that a molecule fills at least; noise alone would leave no mask."""
-_FEW_ERRORS = 3_000
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """Options of the fit of one fold.
-
-    Attributes
-    ----------
-    resolution : float
-        Finest resolution (A). What finer shells hold is weighted by the prior, whose power is
-        estimated shell by shell.
-    components : int
-        Most components.
-    initial_resolution : float
-        Resolution (A) of the first pass.
-    iterations : int
-        Iterations of expectation maximisation of the second pass.
-    move : bool
-        Whether poses move.
-    errors : tuple of float, optional
-        Errors of the poses (degrees, A); estimated by default.
-    split_merge : bool
-        Whether two states may make room for the halves of a third one.
-    latent : bool
-        Whether the outcome holds what the particles say of points.
-    mask_diameter : float, optional
-        Of the spherical solvent mask (A); by default the box.
-    seed : int
-        Of the components beyond those that the states span, and of the particles that show how
-        coordinates scatter.
-    """
-
-    resolution: float
-    components: int = 16
-    initial_resolution: float = 12.0
-    iterations: int = 1
-    move: bool = True
-    errors: tuple[float, float] | None = None
-    split_merge: bool = True
-    latent: bool = False
-    mask_diameter: float | None = None
-    seed: int = 0
-
-    @property
-    def first(self) -> FitOptions:
-        """Of the first pass."""
-        return replace(self, resolution=self.initial_resolution)
+FIRST_ITERATIONS, LAST_ITERATIONS = 3, 3
+"""Iterations of both passes where poses were fitted to the images themselves."""
 
 
 @dataclass
@@ -147,9 +106,15 @@ def fit_states(
     soft = start[place[order]].astype(np.float32)
     noise: Array | None = None
     moves: list[Move] = []
+    if options.tests_poses:
+        known = fitted_to_images(poses.images, order, options.resolution, workers=poses.workers)
+        options = replace(options, from_images=known)
     if options.initial_resolution > options.resolution:
         check()
         first = _Fit(poses, order, soft, options.first, solvent)
+        for _ in range(first.first_iterations):
+            check()
+            first.iterate()
         soft, moves = first.first_states()
         noise = first.noise
     check()
@@ -181,10 +146,29 @@ class _Fit:
         self.errors = options.errors or FIRST_ERRORS
         self.solvent = solvent
         self.expected: tuple[Array, Array] | None = None
+        self.own: Centres
         self.uncertainty = np.zeros((0, 0, 0))
         shell = shell_of_resolution(options.resolution, poses.images.box, poses.images.pixel_size)
         self.grid = Grid(min(shell, poses.images.radius), poses.workers)
         self._from_states(noise)
+        self.from_images = bool(options.from_images) and options.errors is None and options.move
+        if self.from_images:
+            self.errors = BROAD
+
+    @property
+    def first_iterations(self) -> int:
+        """Iterations of the first pass: poses that are best fits to the mean need some."""
+        return FIRST_ITERATIONS if self.from_images else 0
+
+    @property
+    def centres(self) -> Centres | None:
+        """Volumes about which the changes of the poses are taken."""
+        if not self.from_images:
+            return None
+        if self.expected is not None:
+            cubes = self.fields * self.mask
+            self.own = self.own.of_members(cubes, self.expected[0])
+        return self.own
 
     @property
     def view(self) -> View:
@@ -194,6 +178,8 @@ class _Fit:
     @property
     def iterations(self) -> int:
         """Iterations of expectation maximisation; components that start at random need more."""
+        if self.from_images:
+            return max(LAST_ITERATIONS, self.options.iterations)
         spanned = self.start.shape[1] > len(self.fields) - 1
         return self.options.iterations if spanned else max(MORE_ITERATIONS, self.options.iterations)
 
@@ -221,6 +207,7 @@ class _Fit:
             noise = expect(view, references, 1 / noise, even).noise
             noise[:, 0] = noise[:, 1]
         self._span(model.fields * model.mask, soft, mask, noise)
+        self.own = Centres.of_states(model.fields * model.mask, soft)
 
     def _span(self, cubes: Array, soft: Array, mask: Array, noise: Array) -> None:
         """Components as the principal deviations of the states' volumes from their mean.
@@ -277,7 +264,9 @@ class _Fit:
 
     def expect(self) -> JointMoments:
         """Moments of the particles; the noise that remains, once the model is that of before."""
-        found, left = joint_moments(self.view, self.fields * self.mask, self.noise, self.expected)
+        found, left = joint_moments(
+            self.view, self.fields * self.mask, self.noise, self.expected, self.centres
+        )
         if self.expected is not None:
             found = self._with_uncertainty(found, self.expected[0][:, : found.count + 1])
             self.noise = left
@@ -307,7 +296,7 @@ class _Fit:
     def _with_errors(self) -> tuple[JointMoments, Array]:
         """Moments of the particles, and the changes of their poses so far; sets the errors."""
         found, so_far = self.expect(), self.poses.so_far(self.order)
-        if self.options.errors is None:
+        if self.options.errors is None and not self.from_images:
             self.errors = estimated_errors(found, so_far, self.errors)
         return found, so_far
 
@@ -376,23 +365,10 @@ class _Fit:
             self.grid, self.fields * self.mask, mixture.points, mixture.scatter, shares,
             self.noise, self.errors,
         )  # fmt: skip
+        if self.from_images:
+            model.sigma = estimated_errors(found, so_far, self.errors, steps=1)
+            model.groups = groups_of_volumes(model.volumes())
         latent = None
         if self.options.latent:
             latent = without_scatter(projected, information, mixture.scatter)
         return StateFit(model, soft, latent, moves)
-
-
-def estimated_errors(
-    moments: JointMoments, so_far: Array, errors: tuple[float, float], steps: int = 15
-) -> tuple[float, float]:
-    """Errors of the poses (degrees, A) that make the data most likely, by EM from a first guess.
-
-    A few thousand particles are enough.
-    """
-    every = max(1, len(so_far) // _FEW_ERRORS)
-    few, q = moments.rows(slice(None, None, every)), moments.count
-    changed = so_far[::every]
-    for _ in range(steps):
-        mean, covariance = few.posterior(errors, changed)
-        errors = errors_of(changed + mean[:, q:], covariance[:, q:, q:], errors)
-    return errors

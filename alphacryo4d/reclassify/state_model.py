@@ -11,6 +11,7 @@ from scipy.special import logsumexp, softmax
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.reclassify.joint_moments import JointMoments, joint_moments
+from alphacryo4d.reclassify.pose_centres import Centres
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.splitting import Latent, without_scatter
 from alphacryo4d.voting.support import HeldOut
@@ -36,7 +37,12 @@ class StateModel:
     noise : (G, shells) float64
         Noise power.
     errors : tuple of float
-        Errors of the consensus poses on each axis (degrees, A).
+        Deviations of the prior of the poses on each axis (degrees, A).
+    sigma : tuple of float, optional
+        Errors of the given poses as they are estimated, where these are not those of the prior.
+    groups : (K,) int array, optional
+        Which states share the volume about which the changes of a pose are taken; by default all
+        of them the mean.
     """
 
     grid: Grid
@@ -46,6 +52,22 @@ class StateModel:
     shares: Array
     noise: Array
     errors: tuple[float, float]
+    sigma: tuple[float, float] | None = None
+    groups: Array | None = None
+
+    def centres(self, labels: Array) -> Centres | None:
+        """Volumes about which the poses of particles of these states (n,) change."""
+        if self.groups is None:
+            return None
+        flat = self.cubes.reshape(len(self.cubes), -1)
+        count = int(self.groups.max()) + 1
+        points = np.empty((count, self.points.shape[1]))
+        for group in range(count):
+            inside = self.groups == group
+            weight = np.maximum(self.shares[inside], 1e-9)
+            points[group] = weight @ self.points[inside] / weight.sum()
+        cubes = flat[0] + points.astype(np.float32) @ flat[1:]
+        return Centres(self.groups[labels], cubes.reshape(-1, *self.cubes.shape[1:]))
 
     def volumes(self) -> Array:
         """Volumes of the states on the cube of the grid, (K, m, m, m) float32."""
@@ -95,18 +117,22 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
         Particles that the model has not seen.
     model : StateModel
     steps : int
-        Gauss-Newton steps of the poses. A particle that gets less likely keeps the pose it had.
+        Gauss-Newton steps of the poses; twice as many where these are free. A particle that gets
+        less likely keeps the pose it had.
     """
     order = poses.images.sorted_rows(rows)
     place = np.empty(len(poses.images), np.int64)
     place[order] = np.arange(len(order))
-    found, values = _judged(poses, order, model)
+    found, values = _judged(poses, order, model, None)
+    centres = _own_centres(model, found, poses.so_far(order))
+    if centres is not None:
+        found, values = _judged(poses, order, model, centres)
     gain = np.zeros(len(order))
-    for _ in range(steps):
+    for _ in range(steps if centres is None else 2 * steps):
         before = poses.rotations[order], poses.shifts[order]
         mean = found.posterior_mean(model.errors, poses.so_far(order))
         poses.move(order, mean[:, found.count :])
-        tried, new = _judged(poses, order, model)
+        tried, new = _judged(poses, order, model, centres)
         worse = new < values
         poses.put(order[worse], before[0][worse], before[1][worse])
         found = tried.where(~worse, found)
@@ -124,15 +150,25 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
         consensus=likelihood[:, -1],
         posteriors=weighted(soft, shares),
         labels=soft.argmax(axis=1).astype(np.int32),
-        errors=model.errors,
+        errors=model.sigma or model.errors,
         losses=moments.merging_losses(model.errors, so_far, shares),
     )
     return Judgement(heldout, gain[back], latent)
 
 
-def _judged(poses: MovingPoses, order: Array, model: StateModel) -> tuple[JointMoments, Array]:
+def _own_centres(model: StateModel, found: JointMoments, so_far: Array) -> Centres | None:
+    """The volumes of the states that the particles are most likely in."""
+    if model.groups is None:
+        return None
+    return model.centres(model.latent(found, so_far).of(model.points).argmax(axis=1))
+
+
+def _judged(
+    poses: MovingPoses, order: Array, model: StateModel, centres: Centres | None
+) -> tuple[JointMoments, Array]:
     """Moments of particles at their poses of now, and their log-likelihood under all states."""
-    found, _ = joint_moments(View(poses.images, order, model.grid), model.cubes, model.noise)
+    view = View(poses.images, order, model.grid)
+    found, _ = joint_moments(view, model.cubes, model.noise, None, centres)
     shares = np.maximum(model.shares, 1e-9)
     moments = found.of_states(model.points, shares)
     values, _ = moments.marginal(model.errors, poses.so_far(order))

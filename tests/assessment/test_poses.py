@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from alphacryo4d.assessment.consensus import bounded, consensus_map
+from alphacryo4d.assessment.consensus import bounded
 from alphacryo4d.assessment.imaging import random_rotations
 from alphacryo4d.assessment.options import FLAT_PRIOR, ReferenceOptions, SimulateOptions
 from alphacryo4d.assessment.pose_errors import format_pose_errors, pose_errors
@@ -12,7 +12,6 @@ from alphacryo4d.assessment.reference_stage import make_reference
 from alphacryo4d.assessment.score_stage import run_score
 from alphacryo4d.assessment.stage import run_simulate
 from alphacryo4d.core.errors import InputError, UsageError
-from alphacryo4d.core.progress import no_progress
 from alphacryo4d.maths.rotations import euler_angles, euler_matrices
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid
@@ -20,7 +19,7 @@ from alphacryo4d.ml3d.images import shell_of_resolution
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.reclassify.joint_moments import joint_moments
-from alphacryo4d.reclassify.pose_prior import score_of_poses
+from alphacryo4d.reclassify.pose_prior import consensus_map, score_of_poses
 
 
 def wrong_poses(rng, count, bias):
@@ -85,7 +84,7 @@ def score_of(folder):
     images = prepare_rows(particles, np.arange(len(particles)), 14.0)
     grid = Grid(shell_of_resolution(14.0, 32, 6.5), 1)
     view = View(images, images.order, grid)
-    cube, noise = consensus_map(view, progress=no_progress, check=lambda: None)
+    cube, noise = consensus_map(view)
     return score_of_poses(joint_moments(view, cube, noise)[0])
 
 

@@ -1,0 +1,143 @@
+"""Poses that were fitted to the images, and poses that are wrong at random."""
+
+import numpy as np
+import pytest
+
+from alphacryo4d.assessment.options import SimulateOptions
+from alphacryo4d.assessment.pose_errors import pose_errors
+from alphacryo4d.assessment.stage import run_simulate
+from alphacryo4d.maths.rotations import euler_angles, euler_matrices, rotation_matrices
+from alphacryo4d.ml3d.expectation import View
+from alphacryo4d.ml3d.grid import Grid
+from alphacryo4d.ml3d.images import shell_of_resolution
+from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.particles.samples import prepare_rows
+from alphacryo4d.reclassify.fit_options import FitOptions
+from alphacryo4d.reclassify.joint_moments import joint_moments
+from alphacryo4d.reclassify.pose_centres import Centres, groups_of_volumes
+from alphacryo4d.reclassify.poses import MovingPoses
+from alphacryo4d.reclassify.state_fit import fit_states
+from alphacryo4d.reclassify.state_model import judge_states
+from alphacryo4d.voting.support import measure_support
+
+PIXEL, FINEST = 6.5, 14.5
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """Particles of the small hinge and their images, by the kind of pose error."""
+    folder, found = tmp_path_factory.mktemp("sets"), {}
+    for kind in ("random", "consensus"):
+        options = SimulateOptions(
+            particles_per_state=100, box=32, pixel_size=PIXEL, snr=0.2, snr_box=32, poses=kind,
+            rotation_error=2.5, shift_error=1.0,
+        )  # fmt: skip
+        run_simulate(["small-hinge"], folder / kind, options=options, seed=6)
+        particles = read_particles(folder / kind / "particles.star")
+        truth = np.load(folder / kind / "truth.npy")
+        true = np.load(folder / kind / "true_poses.npy")
+        images = prepare_rows(particles, np.arange(len(truth)), FINEST)
+        found[kind] = particles, images, truth, true
+    return found
+
+
+def errors_after(data, poses, rows):
+    particles, _, truth, true = data
+    turned = rotation_matrices(poses.rotations[rows]) @ euler_matrices(particles.angles[rows])
+    moved = particles.shifts[rows] + poses.shifts[rows]
+    found = pose_errors(euler_angles(turned), moved, true[rows, :3], true[rows, 3:], truth[rows])
+    return found["frame"]
+
+
+def fitted(data):
+    """Fit of three quarters of the particles from the true labels, and the judged rest."""
+    _, images, truth, _ = data
+    poses, left = MovingPoses(images), np.arange(len(truth)) % 4 == 0
+    start = np.eye(8, dtype=np.float32)[truth[~left] - 1]
+    options = FitOptions(FINEST, initial_resolution=18.0)
+    fit = fit_states(poses, np.flatnonzero(~left), start, options)
+    judged = judge_states(poses, np.flatnonzero(left), fit.model, steps=2)
+    return poses, left, fit, judged
+
+
+def test_changes_are_those_of_the_particles_own_volume(sets):
+    _, images, truth, _ = sets["random"]
+    grid = Grid(shell_of_resolution(FINEST, 32, PIXEL), 1)
+    view = View(images, images.sorted_rows(np.arange(200)), grid)
+    rng = np.random.default_rng(0)
+    cubes = rng.normal(0, 1, (3, grid.cube, grid.cube, grid.cube)).astype(np.float32)
+    own = cubes[0] + 0.5 * cubes[1]
+    noise = np.ones((1, grid.radius + 1))
+    group = np.arange(200) % 2 - 1
+    found, _ = joint_moments(view, cubes, noise, None, Centres(group, own[None]))
+    mean, _ = joint_moments(view, cubes, noise)
+    alone, _ = joint_moments(view, own[None], noise)
+    rest = group < 0
+    np.testing.assert_allclose(found.information[rest], mean.information[rest], rtol=1e-5)
+    scale = abs(alone.information).max()
+    np.testing.assert_allclose(
+        found.information[~rest, 2:, 2:], alone.information[~rest], atol=1e-5 * scale
+    )
+    np.testing.assert_allclose(found.base, mean.base, rtol=1e-5)
+
+
+def test_volumes_that_are_alike_share_a_group():
+    rng = np.random.default_rng(1)
+    places = np.repeat([0.0, 1.0, 5.0], 4)[:, None] * rng.normal(size=50)
+    groups = groups_of_volumes(places + rng.normal(0, 0.01, (12, 50)), most=3)
+    assert len(np.unique(groups)) == 3
+    assert all(len(np.unique(groups[k : k + 4])) == 1 for k in (0, 4, 8))
+    assert groups_of_volumes(places[:5]).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_poses_fitted_to_the_images_are_free_and_get_better(sets):
+    data = sets["consensus"]
+    before = errors_after(data, MovingPoses(data[1]), np.arange(800))
+    poses, left, fit, judged = fitted(data)
+    assert fit.model.groups is not None
+    for rows in (np.flatnonzero(left), np.flatnonzero(~left)):
+        after = errors_after(data, poses, rows)
+        assert after["degrees"] < 0.95 * before["degrees"]
+        # states stay in one frame
+        assert after["degrees"] ** 2 - after["spread_degrees"] ** 2 < 0.5 * before["degrees"] ** 2
+    assert judged.heldout.errors == fit.model.sigma
+    assert fit.model.sigma[0] == pytest.approx(before["degrees"], rel=0.3)
+
+
+def test_random_errors_are_estimated_and_held_to_their_sigma(sets):
+    data = sets["random"]
+    poses, left, fit, judged = fitted(data)
+    assert fit.model.groups is None
+    assert fit.model.sigma is None
+    assert judged.heldout.errors[0] == pytest.approx(2.5, rel=0.2)
+    after = errors_after(data, poses, np.flatnonzero(left))
+    assert after["degrees"] < 2.4
+
+
+def test_errors_given_by_hand_are_not_tested(sets):
+    assert not FitOptions(8.0, errors=(1.0, 0.5)).tests_poses
+    assert not FitOptions(8.0, move=False).tests_poses
+    assert not FitOptions(8.0, from_images=True).tests_poses
+    assert FitOptions(8.0).tests_poses
+
+
+@pytest.mark.parametrize(("molecule", "states"), [("rigid", 1), ("small-hinge", 8)])
+def test_states_are_asked_for_where_there_are_some(tmp_path, molecule, states):
+    options = SimulateOptions(
+        particles_per_state=640 // states, box=32, pixel_size=PIXEL, snr=0.2, snr_box=32,
+        poses="consensus",
+    )  # fmt: skip
+    run_simulate([molecule], tmp_path, options=options, seed=8)
+    truth = np.load(tmp_path / "truth.npy")
+    images = prepare_rows(read_particles(tmp_path / "particles.star"), np.arange(640), FINEST)
+    poses, left = MovingPoses(images), np.arange(640) % 4 == 0
+    labels = np.arange(640) % 5 % 3 if states == 1 else (truth - 1) // 3
+    start = np.eye(3, dtype=np.float32)[labels[~left]]
+    fit = fit_states(poses, np.flatnonzero(~left), start, FitOptions(FINEST, split_merge=False))
+    assert fit.model.groups is not None
+    seen = judge_states(poses, np.flatnonzero(left), fit.model, steps=2).heldout
+    weights = np.broadcast_to(fit.model.shares, seen.posteriors.shape)
+    support = measure_support(
+        seen.evidence, seen.consensus, seen.posteriors, weights, losses=seen.losses
+    )
+    assert support.real == (states > 1)
