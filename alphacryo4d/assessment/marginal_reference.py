@@ -29,6 +29,10 @@ STEPS = 4
 """Gauss-Newton steps against every conformer; a step that makes worse is taken back and halved."""
 
 
+FAR = 25.0
+"""A conformer that is less likely by so many nats after one step takes no more."""
+
+
 @dataclass
 class Marginal:
     """What the reference finds of n particles and K conformers.
@@ -98,13 +102,25 @@ def marginalise_poses(
         np.empty((n, count)),
     )
     power = np.full((int(images.group.max()) + 1, grid.radius + 1), noise)
-    order = images.sorted_rows(np.arange(n))
-    for k, cube in enumerate(cubes):
-        poses = MovingPoses(images, grid.workers)
-        moments = _best_poses(poses, order, cube, grid, power, errors, steps)
+
+    def align(rows: Array, k: int, poses: MovingPoses, steps: int) -> None:
+        order = images.sorted_rows(rows)
+        moments = _best_poses(poses, order, cubes[k], grid, power, errors, steps)
         found.evidence[order, k] = _laplace(moments, errors, poses.so_far(order))
         found.fit[order, k] = moments.base
-        found.rotations[:, k], found.shifts[:, k] = poses.rotations, poses.shifts
+        found.rotations[order, k], found.shifts[order, k] = (
+            poses.rotations[order],
+            poses.shifts[order],
+        )
+
+    for k in range(count):
+        align(np.arange(n), k, MovingPoses(images, grid.workers), 1)
+    near = found.evidence > found.evidence.max(axis=1, keepdims=True) - FAR
+    for k in range(count):
+        rows, poses = np.flatnonzero(near[:, k]), MovingPoses(images, grid.workers)
+        if len(rows) and steps > 1:
+            poses.put(rows, found.rotations[rows, k], found.shifts[rows, k])
+            align(rows, k, poses, steps - 1)
     return found
 
 
