@@ -60,7 +60,8 @@ SHOWN = list(shown_commands())
 
 
 @pytest.mark.parametrize(("page", "words"), SHOWN, ids=lambda x: x if isinstance(x, str) else None)
-def test_every_command_shown_is_understood(page, words):
+def test_every_command_shown_is_understood(page, words, monkeypatch):
+    monkeypatch.setenv("ALPHACRYO4D_IMAGES_FROM", "")  # put back as it was: contexts stay open here
     try:
         parse(words)
     except click.exceptions.Exit:  # --version, --help
