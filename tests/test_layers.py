@@ -45,7 +45,7 @@ LONG_FUNCTIONS: dict[str, int] = {
     "ml3d.compiled.expect.expect_classes": 87,
     "ml3d.components.fit_components": 77,
     "ml3d.grid.solve_volumes": 72,
-    "ml3d.images.prepare_images": 107,
+    "ml3d.prepare.prepare_images": 72,
     "particles.particle_set.read_particles": 77,
     "pipeline.cli.run": 78,
     "pipeline.stages._stages": 82,

@@ -97,6 +97,22 @@ class ClassifyOptions:
         "Particles that share a noise spectrum and an intensity scale (native engine).",
         choices=("optics", "micrograph"),
     )
+    normalise: str = setting(
+        "deviation",
+        "How images are levelled when they are read: background to mean 0 and deviation 1, as "
+        "RELION does; the same after a plane (ramp) is taken off; the mean alone; none (native "
+        "engine).",
+        choices=("deviation", "ramp", "mean", "none"),
+    )
+    output_box: int | None = setting(
+        None,
+        "Box of the volumes (pixels, even), for tables of several; by default that of the first "
+        "optics group (native engine).",
+        type=int,
+    )
+    voxel_size: float | None = setting(
+        None, "Voxel size of the volumes (A), likewise (native engine).", type=float
+    )
     focus_mask: Path | None = setting(
         None,
         "Soft mask (MRC, values from 0 to 1) of the region that the classes may differ in; what "
@@ -110,6 +126,11 @@ class ClassifyOptions:
         type=float,
         group=RESOLUTION,
     )
+
+    @property
+    def grid(self) -> tuple[int | None, float | None]:
+        """Box and voxel size that were asked for."""
+        return self.output_box, self.voxel_size
 
     def __post_init__(self) -> None:
         keep_as_text(self, classes=self.classes)
@@ -129,6 +150,13 @@ class ClassifyOptions:
         require_setting(0 <= self.minimum_occupancy < 1, "minimum-occupancy must be in [0, 1)")
         require_setting(
             self.mask_diameter is None or self.mask_diameter > 0, "mask-diameter must be positive"
+        )
+        require_setting(
+            self.output_box is None or (self.output_box >= 8 and self.output_box % 2 == 0),
+            "output-box must be even and at least 8",
+        )
+        require_setting(
+            self.voxel_size is None or self.voxel_size > 0, "voxel-size must be positive (A)"
         )
 
     @property

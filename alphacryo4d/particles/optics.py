@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import Fault, ParticleTable, whole_numbers
+from alphacryo4d.particles.aberrations import Aberrations, read_aberrations, split_groups
 
 logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
-
-"""Columns of tables that came from cryoSPARC: contrast of the images, identity of the particle."""
 
 # value: (column of the optics table, column of a table of RELION 3.0, option)
 COLUMNS = {
@@ -46,6 +44,9 @@ class Optics:
         Angstrom; NaN where unknown.
     box : (G,) int64
         Pixels; 0 where unknown.
+    row : (G,) int64
+        Row of the optics table that a group is of; rows with values of their own part a group.
+    aberrations : Aberrations
     """
 
     names: list[str]
@@ -54,6 +55,8 @@ class Optics:
     amplitude_contrast: Array
     pixel_size: Array
     box: Array
+    row: Array
+    aberrations: Aberrations
 
     def __len__(self) -> int:
         return len(self.names)
@@ -91,30 +94,6 @@ def missing_groups(table: ParticleTable, group: Array, rows: Array) -> list[Faul
     return faults
 
 
-def mixed_optics(path: Path, optics: Optics, index: Array) -> list[Fault]:
-    """Faults for pixel sizes or boxes that differ between the groups of the particles."""
-    faults = []
-    used = np.unique(index)
-    for values, what, unit in (
-        (optics.pixel_size, "pixel size", "A"),
-        (optics.box, "box size", "px"),
-    ):
-        known = values[used][np.isfinite(values[used])]
-        if len(np.unique(known)) > 1:
-            named = ", ".join(f"{optics.names[g]} {values[g]:g} {unit}" for g in used)
-            faults.append(
-                Fault(
-                    path,
-                    "",
-                    f"optics groups differ in {what} ({named})",
-                    "rescale the images to one (for example with relion_image_handler "
-                    "--rescale_angpix and --new_box), or take the groups one by one",
-                    f"mixed-{what.replace(' ', '-')}",
-                )
-            )
-    return faults
-
-
 def read_optics(
     table: ParticleTable, group: Array | None, given: Mapping[str, float | None], *, complete: bool
 ) -> tuple[Optics, Array]:
@@ -146,6 +125,27 @@ def read_optics(
         names, box, index, values = _modern_groups(table, columns, group)
     else:
         names, box, index, values = _old_groups(table)
+    index, row, own = split_groups(table, index, len(names))
+    if own:
+        names, box = [names[place] for place in row], box[row]
+        values = {name: value[row] for name, value in values.items()}
+        values |= {name: own[COLUMNS[name][0]] for name in values if COLUMNS[name][0] in own}
+    _override(table, values, index, given, complete=complete)
+    shared = {name: column[row] for name, column in (columns or {}).items()}
+    lens = (values["voltage"], values["spherical_aberration"])
+    aberrations = read_aberrations(table.path, shared, own, lens, names)
+    return Optics(names=names, box=box, row=row, aberrations=aberrations, **values), index
+
+
+def _override(
+    table: ParticleTable,
+    values: dict[str, Array],
+    index: Array,
+    given: Mapping[str, float | None],
+    *,
+    complete: bool,
+) -> None:
+    """Put the values that the user gave in the place of the table's; refuse what is missing."""
     missing = []
     for name, (modern, _, option) in COLUMNS.items():
         override = given.get(name)
@@ -160,7 +160,7 @@ def read_optics(
                     option,
                     stated[0],
                 )
-            values[name] = np.full(len(names), float(override))
+            values[name] = np.full(len(values[name]), float(override))
         elif not np.isfinite(values[name][np.unique(index)]).all():
             words = " or ".join(" and ".join(names) for names in column_name(table, name))
             missing.append(f"{words} ({option})")
@@ -168,7 +168,6 @@ def read_optics(
         raise InputError(
             f"{table.path}: no {', '.join(missing)}; give the value with the option in brackets"
         )
-    return Optics(names=names, box=box, **values), index
 
 
 def _modern_groups(

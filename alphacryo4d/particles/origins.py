@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.io.star import ParticleTable, whole_numbers
+from alphacryo4d.io.star import SIGN_COLUMN, ParticleTable, whole_numbers
 from alphacryo4d.io.tables.faults import Fault
+from alphacryo4d.particles.kinds import way_to_poses
 
 logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
 
+ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
 OLD_ORIGINS = ("rlnOriginX", "rlnOriginY")
 SUBSET = "rlnRandomSubset"
@@ -160,3 +162,26 @@ def subset_fault(table: ParticleTable, column: Array) -> Fault | None:
         "split the particles again in RELION, or remove the column: half-sets are then made here",
         "half-sets",
     )
+
+
+def image_signs(table: ParticleTable, numbers: dict[str, Array]) -> Array | None:
+    """Sign of every image, or None where all are positive."""
+    if SIGN_COLUMN not in numbers:
+        return None
+    signs = np.asarray(numbers[SIGN_COLUMN])
+    if (np.abs(signs) != 1).any():
+        row = int(np.argmax(np.abs(signs) != 1))
+        raise InputError(
+            f"{table.path}: row {row + 1}: {SIGN_COLUMN} is {signs[row]}; it must be 1 or -1"
+        )
+    return None if (signs == 1).all() else signs.astype(np.float32)
+
+
+def require_poses(table: ParticleTable) -> None:
+    """Refuse a table without poses, and say where some are."""
+    missing = [name for name in ANGLES if name not in table.columns]
+    if missing:
+        raise InputError(
+            f"{table.path}: no poses (no {', '.join(missing)}); {way_to_poses(table)}; or align "
+            "first with: alphacryo4d resample consensus"
+        )

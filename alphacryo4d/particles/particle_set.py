@@ -17,17 +17,21 @@ import numpy as np
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.mrc import open_stack, release_pages
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
-from alphacryo4d.particles.kinds import way_to_poses
-from alphacryo4d.particles.limits import refuse_tomography, refuse_unmodelled
+from alphacryo4d.particles.aberrations import SINGLE, single_columns
+from alphacryo4d.particles.grids import known, output_grid
+from alphacryo4d.particles.limits import refuse_tomography
 from alphacryo4d.particles.open import open_table
-from alphacryo4d.particles.optics import Optics, mixed_optics, read_optics
+from alphacryo4d.particles.optics import Optics, read_optics
 from alphacryo4d.particles.origins import (
+    ANGLES,
     OLD_ORIGINS,
     ORIGINS,
     SUBSET,
     columns_of,
+    image_signs,
     read_shifts,
     read_subset,
+    require_poses,
 )
 from alphacryo4d.particles.plausible import refuse_implausible
 from alphacryo4d.particles.stacks import (
@@ -38,6 +42,7 @@ from alphacryo4d.particles.stacks import (
 )
 
 __all__ = [
+    "ANGLES",
     "OLD_ORIGINS",
     "ORIGINS",
     "Optics",
@@ -49,7 +54,6 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 
-ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
 _OPEN_STACKS = 256
 
@@ -70,6 +74,8 @@ class ParticleSet:
         U and V in Angstrom, angle in degrees.
     phase_shift : (P,) float64
         Degrees.
+    bfactor, ctf_scale : (P,) float64
+        B factor (A^2) and scale of the CTF.
     optics : Optics
         Optics groups.
     optics_group : (P,) int32
@@ -82,6 +88,8 @@ class ParticleSet:
         Where each image is; slices from 0.
     image_sign : (P,) float32 or None
         -1 where an image is dark on light and must be inverted (cryoSPARC's ``blob/sign``).
+    wanted_grid : (int or None, float or None)
+        Box (pixels) and voxel size (A) that volumes shall have, where they were asked for.
     """
 
     table: ParticleTable
@@ -89,6 +97,8 @@ class ParticleSet:
     shifts: Array
     defocus: Array
     phase_shift: Array
+    bfactor: Array
+    ctf_scale: Array
     optics: Optics
     optics_group: Array
     random_subset: Array | None
@@ -96,6 +106,7 @@ class ParticleSet:
     stack_index: Array
     slice_index: Array
     image_sign: Array | None = None
+    wanted_grid: tuple[int | None, float | None] = (None, None)
 
     def __len__(self) -> int:
         return len(self.angles)
@@ -105,24 +116,29 @@ class ParticleSet:
         """File of the table."""
         return self.table.path
 
+    def on_grid(self, box: int | None, voxel_size: float | None) -> ParticleSet:
+        """The same particles for volumes of another box (pixels) or voxel size (A)."""
+        return dataclasses.replace(self, wanted_grid=(box, voxel_size))
+
+    @functools.cached_property
+    def grid(self) -> tuple[int, float]:
+        """Box (pixels, even) and pixel size (A) of volumes from these particles."""
+        return output_grid(self.path, self.optics, self.optics_group, self.wanted_grid)
+
     @property
     def box(self) -> int:
-        """Box size in pixels; ``InputError`` where optics groups differ or it is unknown."""
-        return int(self._single(self.optics.box, "box size"))
+        """Box of volumes in pixels: of the first optics group unless another was asked for."""
+        return int(known(self.path, self.grid[0], "box size"))
 
     @property
     def pixel_size(self) -> float:
-        """Pixel size in Angstrom; ``InputError`` where optics groups differ or it is unknown."""
-        return float(self._single(self.optics.pixel_size, "pixel size"))
+        """Voxel size of volumes in Angstrom, likewise."""
+        return float(known(self.path, self.grid[1], "pixel size"))
 
-    def _single(self, values: Array, what: str) -> Any:
-        for fault in mixed_optics(self.path, self.optics, self.optics_group):
-            if what in fault.what:
-                raise fault.error()
-        distinct = np.unique(np.asarray(values)[np.unique(self.optics_group)])
-        if not distinct[0] > 0:
-            raise InputError(f"{self.path}: the {what} is unknown; give it as an option")
-        return distinct[0]
+    @functools.cached_property
+    def typical(self) -> dict[Any, Any]:
+        """What most images are like by the diameter of the particle; outliers ``named`` before."""
+        return {}
 
     @functools.cached_property
     def _maps(self) -> OrderedDict[int, Array]:
@@ -144,7 +160,7 @@ class ParticleSet:
         Parameters
         ----------
         rows : (n,) int
-            Row numbers from 0, in any order.
+            Row numbers from 0, in any order, of optics groups of one box.
 
         Returns
         -------
@@ -157,7 +173,11 @@ class ParticleSet:
             A stack is gone or truncated, an image lies beyond it or is not finite.
         """
         rows = np.atleast_1d(np.asarray(rows, dtype=np.int64))
-        images = np.empty((len(rows), self.box, self.box), np.float32)
+        boxes = np.unique(self.optics.box[self.optics_group[rows]])
+        if len(boxes) > 1:
+            raise InputError(f"{self.path}: images of boxes {boxes.tolist()} px in one array")
+        box = int(boxes[0]) if len(boxes) else self.box
+        images = np.empty((len(rows), box, box), np.float32)
         stacks = self.stack_index[rows]
         order = np.lexsort((self.slice_index[rows], stacks))
         bounds = np.flatnonzero(np.diff(stacks[order], prepend=-1, append=-1))
@@ -174,7 +194,7 @@ class ParticleSet:
             if stack.shape[1:] != images.shape[1:]:
                 raise InputError(
                     f"{self.stacks[number]}: images of {stack.shape[2]} x {stack.shape[1]} px, "
-                    f"the table says {self.box}; take the stack that belongs to the table"
+                    f"the table says {box}; take the stack that belongs to the table"
                 )
             images[_run(places)] = stack[_run(slices)]
             release_pages(stack)
@@ -218,9 +238,7 @@ def read_particles(
     need_poses : bool
         Refuse a table without poses.
     need_images : bool
-        Refuse missing stacks, missing CTF values, and what the image model does not hold
-        (aberrations that are not zero, anisotropic magnification, premultiplied CTF). Without
-        it such values become NaN, boxes 0.
+        Refuse missing stacks and missing CTF values. Without it such values become NaN, boxes 0.
 
     Raises
     ------
@@ -232,11 +250,10 @@ def read_particles(
     refuse_tomography(table)
     columns = set(table.columns)
     if need_poses:
-        _require_poses(table)
+        require_poses(table)
     if need_images:
         table.require([IMAGE_COLUMN, *DEFOCUS])
-        refuse_unmodelled(table)
-    wanted = [*ANGLES, *DEFOCUS, *ORIGINS, *OLD_ORIGINS, "rlnPhaseShift", SUBSET, "rlnOpticsGroup"]
+    wanted = [*ANGLES, *DEFOCUS, *ORIGINS, *OLD_ORIGINS, *SINGLE, SUBSET, "rlnOpticsGroup"]
     wanted.append(SIGN_COLUMN)
     numbers, texts = table.read_parts(
         [name for name in wanted if name in columns], images=IMAGE_COLUMN in columns
@@ -253,19 +270,22 @@ def read_particles(
         refuse_implausible(table.path, optics, group)
         optics = with_boxes(table, optics, group, stacks, stack_index)
     shifts = read_shifts(table, numbers, optics.pixel_size[group])
+    single = single_columns(table, numbers, optics.row[group])
     particles = ParticleSet(
         table=table,
         angles=columns_of(table, numbers, ANGLES),
         shifts=shifts,
         defocus=columns_of(table, numbers, DEFOCUS),
-        phase_shift=columns_of(table, numbers, ("rlnPhaseShift",))[:, 0],
+        phase_shift=single["rlnPhaseShift"],
+        bfactor=single["rlnCtfBfactor"],
+        ctf_scale=single["rlnCtfScalefactor"],
         optics=optics,
         optics_group=group,
         random_subset=read_subset(table, numbers.get(SUBSET)),
         stacks=stacks,
         stack_index=stack_index,
         slice_index=slice_index,
-        image_sign=_signs(table, numbers),
+        image_sign=image_signs(table, numbers),
     )
     if need_images:
         _ = particles.box, particles.pixel_size
@@ -277,24 +297,3 @@ def _run(places: Array) -> Array | slice:
     if len(places) and (np.diff(places) == 1).all():
         return slice(int(places[0]), int(places[-1]) + 1)
     return places
-
-
-def _signs(table: ParticleTable, numbers: dict[str, Array]) -> Array | None:
-    if SIGN_COLUMN not in numbers:
-        return None
-    signs = np.asarray(numbers[SIGN_COLUMN])
-    if (np.abs(signs) != 1).any():
-        row = int(np.argmax(np.abs(signs) != 1))
-        raise InputError(
-            f"{table.path}: row {row + 1}: {SIGN_COLUMN} is {signs[row]}; it must be 1 or -1"
-        )
-    return None if (signs == 1).all() else signs.astype(np.float32)
-
-
-def _require_poses(table: ParticleTable) -> None:
-    missing = [name for name in ANGLES if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"{table.path}: no poses (no {', '.join(missing)}); {way_to_poses(table)}; or align "
-            "first with: alphacryo4d resample consensus"
-        )

@@ -14,13 +14,17 @@ import numpy as np
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.particles.particle_set import ParticleSet
+from alphacryo4d.particles.typical import typical_deviations
 
 if TYPE_CHECKING:
+    from alphacryo4d.ml3d.image_model import ImageModel
     from alphacryo4d.ml3d.images import PreparedImages
 
 logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
+
+_NAMED = 10
 
 
 def prepare_rows(
@@ -30,6 +34,8 @@ def prepare_rows(
     *,
     symmetry: str = "C1",
     noise_groups: str = "optics",
+    normalise: str = "deviation",
+    diameter: float | None = None,
     threads: int | None = None,
     memory: float | None = None,
     scratch: Path | None = None,
@@ -47,16 +53,40 @@ def prepare_rows(
         Point group of the volumes.
     noise_groups : str
         Particles that share a noise spectrum: ``optics`` groups, or those of a ``micrograph``.
+    normalise : str
+        How the background is levelled, of ``alphacryo4d.ml3d.background.NORMALISATIONS``.
+    diameter : float, optional
+        Of the particle (A), outside of which background is.
     threads, memory, scratch, progress
-        As :func:`alphacryo4d.ml3d.images.prepare_images` takes them.
+        As :func:`alphacryo4d.ml3d.prepare.prepare_images` takes them.
     """
-    from alphacryo4d.ml3d.images import prepare_images
+    from alphacryo4d.ml3d.prepare import Levelling, prepare_images
 
     def read(local: Array) -> Array:
         return particles.images(rows[local])
 
-    return prepare_images(
+    typical = typical_deviations(particles, diameter)
+    images = prepare_images(
         read,
+        image_model(particles, rows),
+        limit_resolution=resolution,
+        symmetry=symmetry,
+        noise_group=micrograph_groups(particles, rows) if noise_groups == "micrograph" else None,
+        levelling=Levelling(normalise, diameter, typical),
+        threads=threads,
+        memory=memory,
+        scratch=scratch,
+        progress=progress,
+    )
+    name_outliers(particles, rows, images)
+    return images
+
+
+def image_model(particles: ParticleSet, rows: Array) -> ImageModel:
+    """What some particles' images went through."""
+    from alphacryo4d.ml3d.image_model import ImageModel
+
+    return ImageModel(
         angles=particles.angles[rows],
         shifts=particles.shifts[rows],
         defocus=particles.defocus[rows],
@@ -65,14 +95,32 @@ def prepare_rows(
         optics=particles.optics,
         box=particles.box,
         pixel_size=particles.pixel_size,
-        limit_resolution=resolution,
-        symmetry=symmetry,
-        noise_group=micrograph_groups(particles, rows) if noise_groups == "micrograph" else None,
-        threads=threads,
-        memory=memory,
-        scratch=scratch,
-        progress=progress,
+        bfactor=particles.bfactor[rows],
+        scale=particles.ctf_scale[rows],
+        seeds=rows,
     )
+
+
+def name_outliers(particles: ParticleSet, rows: Array, images: PreparedImages) -> None:
+    """Say once which images are unlike all others."""
+    if images.outlier is None or not images.outlier.any():
+        return
+    found = rows[images.outlier]
+    named_before: set[int] = particles.typical.setdefault("named", set())
+    new = [row for row in found.tolist() if row not in named_before]
+    named_before.update(new)
+    if new:
+        named = ", ".join(
+            f"row {row + 1} (image {particles.slice_index[row] + 1} of "
+            f"{particles.stacks[particles.stack_index[row]].name})"
+            for row in new[:_NAMED]
+        )
+        more = f" and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
+        logger.warning(
+            "%s: %d images are constant or of a contrast far from that of all others; they get no "
+            "weight and no state: %s%s",
+            particles.path, len(new), named, more,
+        )  # fmt: skip
 
 
 def match_groups(images: PreparedImages, resolution: float, *, threads: int | None = None) -> None:

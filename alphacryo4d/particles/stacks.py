@@ -180,9 +180,9 @@ def with_boxes(
             header.require_complete()
             shapes[stack] = header.shape[1:]
         ny, nx = shapes[stack]
-        if nx != ny or nx % 2:
+        if nx != ny:
             raise InputError(
-                f"{stacks[stack]}: images of {nx} x {ny} px; crop or pad them to an even square box"
+                f"{stacks[stack]}: images of {nx} x {ny} px; crop or pad them to a square box"
             )
         if box[number] and box[number] != nx:
             raise InputError(

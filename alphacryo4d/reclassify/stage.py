@@ -99,7 +99,7 @@ def _reclassify(
     deadline: Deadline | None,
 ) -> None:
     resample, first = project / files.RESAMPLE, project / files.VOTE
-    particles = read_particles(input_table_path(resample))
+    particles = read_recorded(resample).on_grid(read_particles(input_table_path(resample)))
     if options.write_poses and particles.table.path.suffix.lower() == ".cs":
         raise InputError(
             f"{particles.table.path}: refined poses are written to STAR tables; start from the one "

@@ -106,7 +106,7 @@ def reconstruct_states(
     options = options or ReconstructOptions()
     recorded = recorded_of(folder).with_symmetry(options.symmetry)
     states = open_table(folder / files.PARTICLES_STAR).read(["rlnClassNumber"])["rlnClassNumber"]
-    particles = read_particles(source_table(folder))
+    particles = recorded.on_grid(read_particles(source_table(folder)))
     if len(particles) != len(states):
         raise InputError(
             f"{particles.table.path}: has {len(particles)} particles, but "

@@ -67,7 +67,9 @@ def check_particles(
     used = np.arange(len(particles)) if rows is None else rows
     for first in range(0, len(used), _CHUNK):
         part = used[first : first + _CHUNK]
-        particles.images(part)
+        boxes = particles.optics.box[particles.optics_group[part]]
+        for box in np.unique(boxes):
+            particles.images(part[boxes == box])
         progress(first + len(part), len(used), "checking images")
     return particles
 

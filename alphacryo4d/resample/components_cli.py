@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
     only=(
         *("initial_resolution", "final_resolution", "components", "component_iterations"),
         *("final_component_iterations", "noise_groups", "mask_diameter"),
+        *("normalise", "output_box", "voxel_size"),
     ),
 )
 @settings_options(RelionOptions, only=("mask", "symmetry"))

@@ -66,7 +66,7 @@ def run_components(
     from alphacryo4d.ml3d.components import fit_components
     from alphacryo4d.ml3d.images import shell_of_resolution
 
-    particles = read_particles(table)
+    particles = read_particles(table).on_grid(*classify.grid)
     mask = None
     if relion.mask is not None:
         check_map(relion.mask, particles, what="mask", is_mask=True)
@@ -86,9 +86,9 @@ def run_components(
         with show_progress("read images") as progress:
             images = prepare_rows(
                 particles, rows, finest, symmetry=relion.symmetry,
-                noise_groups=classify.noise_groups, threads=threads,
+                noise_groups=classify.noise_groups, normalise=classify.normalise,
+                diameter=classify.mask_diameter, threads=threads, progress=progress,
                 memory=memory or half_of_memory(), scratch=scratch or output / "scratch",
-                progress=progress,
             )  # fmt: skip
         box, pixel_size = images.box, images.pixel_size
         radii = [
@@ -114,6 +114,7 @@ def run_components(
 _USED = (
     *("initial_resolution", "final_resolution", "components", "component_iterations"),
     *("final_component_iterations", "noise_groups", "mask_diameter"),
+    *("normalise", "output_box", "voxel_size"),
 )
 
 

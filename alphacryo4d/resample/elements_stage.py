@@ -109,7 +109,7 @@ def run_element(
     if not 0 <= index < len(every):
         raise UsageError(f"fold {index} is asked for; there are folds 0 to {len(every) - 1}")
     batch, left_out = every[index]
-    particles = read_particles(table)
+    particles = read_particles(table).on_grid(*plan.classify.grid)
     folder = files.fold_folder(output, batch, left_out, plan.folds)
     engine = make_engine(
         plan.resample.engine,

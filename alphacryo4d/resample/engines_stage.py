@@ -48,6 +48,8 @@ def make_engine(
                 "its noise spectra and intensity scales itself, from rlnOpticsGroup, rlnGroupName "
                 "and rlnMicrographName of the table"
             )
+        if plan.classify.grid != (None, None):
+            raise UsageError("--output-box and --voxel-size are for --engine native")
         return RelionEngine(particles, plan, threads)
     if gpu:
         logger.info("classification without alignment runs on the CPU; --gpu serves the training")

@@ -131,6 +131,8 @@ class NativeEngine:
             resolution,
             symmetry=self.plan.relion.symmetry,
             noise_groups=self.plan.classify.noise_groups,
+            normalise=self.plan.classify.normalise,
+            diameter=self.plan.classify.mask_diameter,
             **where,
         )
 

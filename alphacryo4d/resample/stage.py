@@ -114,7 +114,7 @@ def run_resample(
     plan = ResamplePlan(
         options or ResampleOptions(), classify or ClassifyOptions(), relion or RelionOptions(), seed
     )
-    particles = read_particles(table)
+    particles = read_particles(table).on_grid(*plan.classify.grid)
     with start_job(
         output,
         stage="resample",

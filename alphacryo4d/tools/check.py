@@ -20,13 +20,13 @@ from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable, choose_particles
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.io.tables.scan import scan
+from alphacryo4d.particles.aberrations import contradictions
 from alphacryo4d.particles.kinds import (
     refuse_foreign,
     refuse_other_tables,
     refuse_tomography,
     refuse_volumes,
 )
-from alphacryo4d.particles.limits import unmodelled_faults
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.origins import SUBSET
 from alphacryo4d.tools.check_images import find_image_faults
@@ -192,7 +192,7 @@ def _examine_table(
         return Report(table.path, [as_fault(table.path, error)], {"particles": len(rows)})
     faults = missing_columns(table, given, need_poses=need_poses)
     try:
-        faults += unmodelled_faults(table)
+        faults += contradictions(table)
     except InputError as error:
         faults.append(as_fault(table.path, error))
     numbers, texts, more = read_values(table, rows)

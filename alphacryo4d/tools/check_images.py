@@ -1,4 +1,4 @@
-"""Faults of image stacks: missing, truncated, odd boxes, images beyond the end, bad pixels."""
+"""Faults of image stacks: missing, truncated, images beyond the end, bad pixels."""
 
 from __future__ import annotations
 
@@ -116,18 +116,8 @@ def _stack_faults(table: Path, stack: StackReport) -> list[Fault]:
                 stack.path,
                 "",
                 f"images of {nx} x {ny} px are not square",
-                "crop or pad them to an even square box",
+                "crop or pad them to a square box",
                 "non-square-box",
-            )
-        )
-    elif nx % 2:
-        faults.append(
-            Fault(
-                stack.path,
-                "",
-                f"the box of {nx} px is odd",
-                "crop or pad the images to an even box",
-                "odd-box",
             )
         )
     return faults
@@ -175,20 +165,6 @@ def _box_and_pixel_faults(
                         "pixel-size-contradiction",
                     )
                 )
-    found = sorted({s.header.shape[2] for s in stacks if s.header is not None})
-    if len(found) > 1 and not faults:
-        first = {s.header.shape[2]: s for s in reversed(stacks) if s.header is not None}
-        named = ", ".join(f"{first[box].name} {box} px" for box in found)
-        stack = first[found[1]]
-        faults.append(
-            Fault(
-                stack.path or Path(stack.name),
-                "",
-                f"boxes differ between stacks ({named})",
-                "rescale, crop or pad the images to one box",
-                "mixed-boxes",
-            )
-        )
     return faults
 
 

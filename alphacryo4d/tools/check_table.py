@@ -16,7 +16,6 @@ from alphacryo4d.particles.optics import (
     COLUMNS,
     column_name,
     missing_groups,
-    mixed_optics,
     read_optics,
 )
 from alphacryo4d.particles.origins import (
@@ -63,13 +62,13 @@ def missing_columns(
             if names is ANGLES:
                 kind, way_out = "no-poses", f"no poses: {way_to_poses(table)}"
             faults.append(Fault(table.path, "", what, way_out, kind))
-    held = table.optics_columns if table.optics_block is not None else table.columns
+    held = {*(table.optics_columns or ()), *table.columns}
     for name, (_, _, option) in COLUMNS.items():
         if table.dialect == "3.1" and table.optics_block is None:
             break
         wanted = column_name(table, name)
         if given.get(name) is None and not any(
-            all(part in (held or ()) for part in words) for words in wanted
+            all(part in held for part in words) for words in wanted
         ):
             shown = " or ".join(" and ".join(words) for words in wanted)
             faults.append(
@@ -228,4 +227,4 @@ def optics_faults(
     except InputError as error:
         already_named = table.dialect == "3.1" and (group is None or table.optics_block is None)
         return None, [] if already_named else [as_fault(path, error)]
-    return (optics, index), mixed_optics(path, optics, index)
+    return (optics, index), []

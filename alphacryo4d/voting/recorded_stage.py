@@ -65,6 +65,10 @@ class Recorded:
         """The same with another point group, where one is given."""
         return self if symmetry is None else dataclasses.replace(self, symmetry=symmetry)
 
+    def on_grid(self, particles: ParticleSet) -> ParticleSet:
+        """The particles for volumes of the box and voxel size of the resampling."""
+        return particles.on_grid(*self.classify.grid)
+
 
 def read_recorded(resample: Path) -> Recorded:
     """Options in ``job.json`` of a resample folder; the defaults for what is not there."""
@@ -134,6 +138,8 @@ def prepare_recorded(
         resolution,
         symmetry=recorded.symmetry,
         noise_groups=recorded.classify.noise_groups,
+        normalise=recorded.classify.normalise,
+        diameter=recorded.classify.mask_diameter,
         threads=threads,
         memory=memory,
         scratch=scratch,

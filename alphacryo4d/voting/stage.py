@@ -166,9 +166,9 @@ def _read_images(
     from alphacryo4d.voting.support_stage import support_of_votes
 
     table, scratch = input_table_path(resample), job.folder / ".scratch"
-    particles = read_particles(table)
-    groups = read_groups(resample, len(particles))
     recorded = read_recorded(resample).with_symmetry(options.symmetry)
+    particles = recorded.on_grid(read_particles(table))
+    groups = read_groups(resample, len(particles))
     kept: dict[str, Any] = {"threads": threads, "memory": _MEMORY, "scratch": scratch}
     written: list[Path] = []
     if options.test:

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.maths.aberrations import electron_wavelength
 from alphacryo4d.maths.rotations import euler_matrices
-from alphacryo4d.ml3d.images import (
-    PreparedImages,
-    electron_wavelength,
-    prepare_images,
-)
+from alphacryo4d.ml3d.image_model import ImageModel
+from alphacryo4d.ml3d.images import PreparedImages
+from alphacryo4d.ml3d.prepare import Levelling, prepare_images
 
 OPTICS = {"voltage": [300.0], "spherical_aberration": [2.7], "amplitude_contrast": [0.1]}
 
@@ -29,8 +28,7 @@ class Blobs:
 
     def prepared(self, **options: Any) -> PreparedImages:
         count = len(self.images)
-        return prepare_images(
-            lambda rows: self.images[rows],
+        model = ImageModel(
             angles=self.angles,
             shifts=self.shifts,
             defocus=self.defocus,
@@ -39,9 +37,9 @@ class Blobs:
             optics=OPTICS,
             box=self.images.shape[1],
             pixel_size=self.pixel_size,
-            threads=2,
-            **options,
         )
+        options = {"levelling": Levelling("none"), "threads": 2} | options
+        return prepare_images(lambda rows: self.images[rows], model, **options)
 
 
 def transform_of(centers: np.ndarray, points: np.ndarray, width: float) -> np.ndarray:

@@ -6,7 +6,7 @@ from alphacryo4d.ml3d import expectation as sums
 from alphacryo4d.ml3d.cells import apply_prior, cell_variances, solve_cells
 from alphacryo4d.ml3d.class_volumes import class_sums, solve_classes
 from alphacryo4d.ml3d.compiled.classes import cell_weights
-from alphacryo4d.ml3d.compiled.linear import sine
+from alphacryo4d.ml3d.compiled.samples import sine
 from alphacryo4d.ml3d.expectation import View, component_products, expect, project_back
 from alphacryo4d.ml3d.grid import Grid, solve_volumes
 from alphacryo4d.ml3d.mean import data_power

@@ -10,6 +10,7 @@ import pytest
 from small_tables import OPTICS, make_images, modern_table, numbered, old_table
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.particles.aberrations import contradictions
 from alphacryo4d.particles.particle_set import read_particles
 
 
@@ -225,48 +226,60 @@ def test_values_of_options_fill_and_replace(folder: Path, caplog: pytest.LogCapt
     assert "rlnAmplitudeContrast is 0.07" in caplog.text
 
 
-def test_pixel_sizes_that_differ_are_refused_by_name(folder: Path) -> None:
+def test_pixel_sizes_that_differ_go_to_the_grid_of_the_first_group(folder: Path) -> None:
     make_images(folder / "a.mrcs")
     second = OPTICS | {"rlnOpticsGroup": "2", "rlnImagePixelSize": "1.6"}
     optics = [OPTICS, second | {"rlnOpticsGroupName": "two"}]
     names = numbered("a.mrcs")
-    groups = ["1", "2"] * 3
+    groups = ["2", "1"] * 3
     path = modern_table(folder / "p.star", names, optics=optics, groups=groups)
-    with pytest.raises(InputError, match=r"differ in pixel size \(opticsGroup1 1.5 A, two 1.6 A\)"):
-        read_particles(path)
+    assert read_particles(path).pixel_size == 1.5
+    assert read_particles(path).on_grid(6, 1.7).grid == (6, 1.7)
     one = modern_table(folder / "q.star", names, optics=optics, groups=["2"] * 6)
     assert read_particles(one).pixel_size == 1.6
 
 
-UNMODELLED = {
-    "rlnBeamTiltX": "0.1",
-    "rlnOddZernike": "[0,0,1.5]",
-    "rlnEvenZernike": "[0.1]",
-    "rlnMagMat01": "0.01",
-    "rlnMagMat00": "1.01",
-    "rlnCtfDataAreCtfPremultiplied": "1",
+ABERRATIONS = {
+    "rlnBeamTiltX": ("0.1", "beam_tilt", [0.1, 0]),
+    "rlnEvenZernike": ("[0.1,0,2]", "even", (0.1, 0, 2)),
+    "rlnMagMat01": ("0.01", "magnification", [[1, 0.01], [0, 1]]),
+    "rlnMagMat00": ("1.01", "magnification", [[1.01, 0], [0, 1]]),
+    "rlnMagMatrix_10": ("0.02", "magnification", [[1, 0], [0.02, 1]]),
+    "rlnCtfDataAreCtfPremultiplied": ("1", "premultiplied", True),
+    "rlnCtfDataArePhaseFlipped": ("1", "phase_flipped", True),
 }
 
 
-@pytest.mark.parametrize("column", UNMODELLED)
-def test_what_the_model_does_not_hold_is_refused(folder: Path, column: str) -> None:
+@pytest.mark.parametrize("column", ABERRATIONS)
+def test_aberrations_come_from_optics_group_or_row(folder: Path, column: str) -> None:
     make_images(folder / "a.mrcs")
-    optics = [OPTICS | {column: UNMODELLED[column]}]
-    path = modern_table(folder / "p.star", numbered("a.mrcs"), optics=optics)
-    with pytest.raises(InputError, match=column):
-        read_particles(path)
-    assert len(read_particles(path, need_images=False)) == 6
-    neutral = "1" if column.endswith("00") else "[0,0]" if "Zernike" in column else "0"
-    path = modern_table(folder / "q.star", numbered("a.mrcs"), optics=[OPTICS | {column: neutral}])
-    assert len(read_particles(path)) == 6
+    value, name, wanted = ABERRATIONS[column]
+    optics = modern_table(folder / "p.star", numbered("a.mrcs"), optics=[OPTICS | {column: value}])
+    tables = [optics]
+    if "Zernike" not in column:
+        tables.append(old_table(folder / "q.star", numbered("a.mrcs"), **{column: value}))
+    for table in tables:
+        found = getattr(read_particles(table).optics.aberrations, name)[0]
+        np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.parametrize(("column", "value"), [("rlnCtfBfactor", "10"), ("rlnBeamTiltX", "0.2")])
-def test_the_same_in_rows(folder: Path, column: str, value: str) -> None:
-    make_images(folder / "a.mrcs")
-    path = old_table(folder / "p.star", numbered("a.mrcs"), **{column: value})
-    with pytest.raises(InputError, match=f"{column} is {value} in row 1"):
-        read_particles(path)
+def test_the_row_goes_before_the_optics_group(shared_data: Path) -> None:
+    """RELION: ``CTF::readByGroup``. All that stands in both is said by ``contradictions``."""
+    folder = shared_data / "cases/row-values-over-optics"
+    particles = read_particles(folder / "particles.star")
+    plain = read_particles(folder / "plain.star")
+    for name in ("voltage", "spherical_aberration", "amplitude_contrast"):
+        np.testing.assert_array_equal(getattr(particles.optics, name), getattr(plain.optics, name))
+    assert len(particles.optics) == 1
+    notes = [note.what.split()[0] for note in contradictions(particles.table)]
+    assert notes == ["rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"]
+    assert not contradictions(plain.table)
+
+
+def test_the_phase_shift_may_stand_in_the_optics_table(shared_data: Path) -> None:
+    folder = shared_data / "cases/phase-shift-in-optics"
+    for name in ("optics", "rows"):
+        assert (read_particles(folder / f"{name}.star").phase_shift == 90).all()
 
 
 def test_tilt_images_are_refused_by_name(shared_data: Path) -> None:
@@ -316,8 +329,7 @@ def test_the_real_table_of_six_groups(shared_data: Path) -> None:
     particles = read_particles(path, need_images=False)
     sizes = particles.optics.pixel_size[particles.optics_group]
     assert set(np.round(sizes, 3)) == {1.24, 1.25}
-    with pytest.raises(InputError, match="differ in pixel size"):
-        _ = particles.pixel_size
+    assert particles.pixel_size == pytest.approx(1.25)
 
 
 def test_the_real_table_of_the_proteasome(shared_data: Path) -> None:

@@ -117,7 +117,7 @@ def test_images_have_the_noise_groups_and_scales_of_the_resampling(project, tmp_
     open_table(project / "particles.star").write_with_columns(table, {"rlnMicrographName": names})
     particles = read_particles(table)
     recorded = recorded_of(project / "vote")
-    options = dataclasses.replace(recorded.classify, noise_groups="micrograph")
+    options = dataclasses.replace(recorded.classify, noise_groups="micrograph", normalise="mean")
     groups = np.load(project / "resample" / "groups.npy")
     read = particles.images
     brighter = np.where(names == "b.mrc", 2.0, 1.0).astype(np.float32)
@@ -125,6 +125,8 @@ def test_images_have_the_noise_groups_and_scales_of_the_resampling(project, tmp_
     images = BatchImages(particles, groups, dataclasses.replace(recorded, classify=options)).of(1)
     assert images.group.tolist() == [k % 2 for k in range(COUNT)]
     assert len(images.symmetry) == 2
+    level = dataclasses.replace(recorded.classify, normalise="mean")
+    recorded = dataclasses.replace(recorded, classify=level)
     plain_ctf = BatchImages(read_particles(table), groups, recorded).of(1).ctf
     scale = (images.ctf[:, 3] / plain_ctf[:, 3]).reshape(-1, 2)[0]
     assert np.isclose(scale[1] / scale[0], 2.0, rtol=0.1)

@@ -1,4 +1,4 @@
-"""Compiled loops beside projection: image samples, and the linear algebra of maximisation."""
+"""Compiled loops beside projection: the linear algebra of maximisation; work in threads."""
 
 from __future__ import annotations
 
@@ -8,87 +8,6 @@ import numba
 import numpy as np
 
 from alphacryo4d.ml3d.compiled.cache import kernel
-
-_ROUND = 1.5 * 2.0**52
-"""Added and taken off again, it rounds a number to the next whole one."""
-
-
-@numba.njit(inline="always", fastmath={"contract"})
-def sine(angle):  # type: ignore[no-untyped-def]
-    """Sine to 1e-8 for angles within a million radians: a series that a loop does in vectors."""
-    turns = (angle * (1.0 / math.pi) + _ROUND) - _ROUND
-    rest = angle - turns * math.pi
-    odd = turns - 2.0 * ((0.5 * turns + _ROUND) - _ROUND)
-    square = rest * rest
-    series = 1.0 / 6227020800.0
-    for term in (-1.0 / 39916800.0, 1.0 / 362880.0, -1.0 / 5040.0, 1.0 / 120.0, -1.0 / 6.0, 1.0):
-        series = series * square + term
-    return (1.0 - 2.0 * odd * odd) * rest * series
-
-
-@numba.njit(inline="always")
-def _turns(shift, box, low, turn):  # type: ignore[no-untyped-def]
-    """Phase factors of a shift (pixels) for frequencies from ``low`` on, with the origin moved."""
-    for k in range(len(turn)):
-        angle = -2.0 * math.pi * (k + low) * shift / box
-        parity = 1 - 2 * ((k + low) & 1)
-        turn[k] = complex(parity * math.cos(angle), parity * math.sin(angle))
-
-
-@kernel(fast=False)
-def take_samples(  # type: ignore[no-untyped-def]
-    begin, end, spectra, kx, ky, box, shifts, defocus, phase, wavelength, cs, amplitude,
-    pixel_size, data, ctf,
-):  # fmt: skip
-    """Samples of a block of image spectra, centred by the shifts (pixels), and their CTF.
-
-    Row by row the spectrum is turned by its phase factors, and the CTF is found from geometry
-    that all images share: loops that run in vectors.
-    """
-    samples = len(kx)
-    limit = max(kx.max(), np.abs(ky).max())
-    wide = limit + 1
-    place = np.empty(samples, np.int64)
-    square, cosine, sine_of = np.empty((3, samples))
-    for s in range(samples):
-        x, y = float(kx[s]), float(ky[s])
-        place[s] = (ky[s] + limit) * wide + kx[s]
-        square[s] = x * x + y * y
-        cosine[s] = (x * x - y * y) / square[s] if square[s] > 0 else 1.0
-        sine_of[s] = 2.0 * x * y / square[s] if square[s] > 0 else 0.0
-    turn_x, turn_y = np.empty(wide, np.complex128), np.empty(2 * limit + 1, np.complex128)
-    turned = np.empty(((2 * limit + 1) * wide, 2), np.float32)
-    angle = np.empty(samples)
-    for i in range(begin, end):
-        _turns(shifts[i, 0], box, 0, turn_x)
-        _turns(shifts[i, 1], box, -limit, turn_y)
-        for y in range(2 * limit + 1):
-            row = spectra[i, y - limit if y >= limit else y - limit + box]
-            out = turned[y * wide : (y + 1) * wide]
-            factor = turn_y[y] / box
-            for x in range(wide):
-                value = row[x] * (factor * turn_x[x])
-                out[x, 0] = value.real
-                out[x, 1] = value.imag
-        for s in range(samples):
-            data[i, s, 0] = turned[place[s], 0]
-            data[i, s, 1] = turned[place[s], 1]
-        step = 1.0 / (box * pixel_size[i])
-        mean = 0.5 * (defocus[i, 0] + defocus[i, 1])
-        half = 0.5 * (defocus[i, 0] - defocus[i, 1])
-        cos2 = half * math.cos(2.0 * math.radians(defocus[i, 2]))
-        sin2 = half * math.sin(2.0 * math.radians(defocus[i, 2]))
-        first = math.pi * wavelength[i] * step**2
-        second = 0.5 * math.pi * cs[i] * wavelength[i] ** 3 * step**4
-        third = math.radians(phase[i]) + math.atan(
-            amplitude[i] / math.sqrt(max(1e-12, 1.0 - amplitude[i] ** 2))
-        )
-        for s in range(samples):
-            focus = mean + cosine[s] * cos2 + sine_of[s] * sin2
-            angle[s] = (first * focus - second * square[s]) * square[s] + third
-        line = ctf[i]
-        for s in range(samples):
-            line[s] = sine(angle[s])
 
 
 @numba.njit(inline="always")

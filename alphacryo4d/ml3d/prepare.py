@@ -1,0 +1,298 @@
+"""Images to centred Fourier samples with their CTF.
+
+An image is levelled, brought to the output's grid and centred, and what was done to its phases and
+amplitudes is undone (:mod:`alphacryo4d.ml3d.image_model`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.fft
+
+from alphacryo4d.core.errors import InputError, ResourceError
+from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.maths.aberrations import electron_wavelength
+from alphacryo4d.maths.symmetry import symmetry_rotations
+from alphacryo4d.maths.threads import in_ranges, thread_count
+from alphacryo4d.ml3d.background import Typical, circle, level, typical_of
+from alphacryo4d.ml3d.compiled.samples import (
+    take_samples,
+    transfer,
+    undo_multiplication,
+    undo_phases,
+)
+from alphacryo4d.ml3d.image_model import ImageModel
+from alphacryo4d.ml3d.images import (
+    PreparedImages,
+    half_plane,
+    shell_of_resolution,
+    viewing_order,
+)
+from alphacryo4d.ml3d.sampling import direct_samples, fitted, within_nyquist
+
+Array = np.ndarray[Any, Any]
+_BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Levelling:
+    """How images are brought to one level when they are read.
+
+    Attributes
+    ----------
+    normalise : str
+        One of ``alphacryo4d.ml3d.background.NORMALISATIONS``.
+    diameter : float or None
+        Of the particle (A): the background lies outside.
+    typical : Typical or None
+        Deviations of most images, by which outliers are known; without it of the images
+        themselves, which are then read twice.
+    """
+
+    normalise: str = "deviation"
+    diameter: float | None = None
+    typical: Typical | None = None
+
+
+def _storage(shape: tuple[int, ...], scratch: Path | None, name: str) -> Array:
+    if scratch is None:
+        return np.empty(shape, dtype=np.float32)
+    scratch.mkdir(parents=True, exist_ok=True)
+    return np.lib.format.open_memmap(
+        scratch / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape
+    )
+
+
+def _arrays(
+    count: int, samples: int, radius: int, memory: float | None, scratch: Path | None
+) -> tuple[Array, Array]:
+    """Room for the samples and their CTF: in memory, or in scratch files if that is too small."""
+    needed = count * samples * 12 / 2**30
+    if memory is None or needed <= memory:
+        scratch = None
+    elif scratch is None:
+        raise ResourceError(
+            f"the Fourier samples of {count} images to shell {radius} need {needed:.1f} GB, "
+            f"more than {memory:.1f} GB; allow more --memory or a coarser resolution"
+        )
+    return _storage((count, samples, 2), scratch, "samples"), _storage(
+        (count, samples), scratch, "ctf"
+    )
+
+
+class _Reader:
+    """Reads blocks of images and fills in their samples."""
+
+    def __init__(
+        self,
+        read_images: Callable[[Array], Array],
+        model: ImageModel,
+        levelling: Levelling,
+        kx: Array,
+        ky: Array,
+        workers: int,
+    ) -> None:
+        self.read_images, self.model, self.workers = read_images, model, workers
+        self.kx, self.ky = kx, ky
+        self.step = 1 / (model.box * model.pixel_size)
+        self.normalise, self.diameter = levelling.normalise, levelling.diameter
+        self.wavelength = electron_wavelength(model.of_group("voltage"))
+        self.cs = model.of_group("spherical_aberration") * 1e7
+        self.amplitude = model.of_group("amplitude_contrast")
+        self.typical = levelling.typical or self.measured()
+
+    def parts(self, rows: Array) -> list[Array]:
+        """Rows by the grid of their images."""
+        samplings = self.model.samplings
+        grids = {(s.box, s.pixel_size, s.triangle.tobytes()): g for g, s in enumerate(samplings)}
+        number = [grids[s.box, s.pixel_size, s.triangle.tobytes()] for s in samplings]
+        mine = np.asarray(number)[self.model.optics_group[rows]]
+        return [rows[mine == grid] for grid in np.unique(mine)]
+
+    def levelled(self, rows: Array, normalise: str) -> tuple[Array, Array]:
+        """Images of one grid, levelled, and what :func:`level` found."""
+        images = np.ascontiguousarray(self.read_images(rows), dtype=np.float32)
+        sampling = self.model.samplings[self.model.optics_group[rows[0]]]
+        wide = None if self.diameter is None else self.diameter / sampling.pixel_size
+        found = level(images, circle(images.shape[1], wide), normalise, self.workers)
+        bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        if bad.size:
+            raise InputError(
+                f"image of row {rows[bad[0]] + 1} holds NaN or infinite pixels; "
+                "remove it from the table (alphacryo4d check --full names all)"
+            )
+        return images, found
+
+    def measured(self) -> Typical:
+        """Deviations of most of the images."""
+        count = len(self.model)
+        found = np.zeros((count, 3))
+        for start in range(0, count, _BLOCK):
+            for rows in self.parts(np.arange(start, min(count, start + _BLOCK))):
+                found[rows] = self.levelled(rows, "none")[1]
+        groups = len(self.model.samplings)
+        return typical_of(found, self.model.optics_group, groups)
+
+    def fill(self, rows: Array, data: Array, ctf: Array, outlier: Array) -> None:
+        """Fill in the samples and the CTF of some rows of one grid."""
+        model, group = self.model, self.model.optics_group[rows]
+        sampling = model.samplings[group[0]]
+        images, found = self.levelled(rows, self.normalise)
+        strange = self.typical.outliers(found, group)
+        if self.normalise == "none":
+            strange = ~(found[:, 1] > 0)
+        outlier[rows] = strange
+        self._tame(images, found, group, strange)
+        if self.normalise in ("mean", "none"):  # grey values stand for the density itself
+            width = model.box * model.pixel_size**2
+            images *= np.float32(sampling.edge * sampling.pixel_size**2 / width)
+        seeds = rows if model.seeds is None else model.seeds[rows]
+        images = fitted(images, sampling.edge, seeds)
+        place = _run(rows)
+        samples, waves = data[place], ctf[place]
+        shifts = model.shifts[rows] @ sampling.triangle * (sampling.edge / sampling.pixel_size)
+        if sampling.plain:
+            spectra = scipy.fft.rfft2(images, workers=self.workers)
+            in_ranges(
+                take_samples, len(rows), 8, self.workers, spectra, self.kx, self.ky,
+                sampling.edge, shifts, samples,
+            )  # fmt: skip
+        else:
+            turn = np.exp(-2j * np.pi * (shifts / sampling.edge) @ np.stack([self.kx, self.ky]))
+            found_samples = direct_samples(images, sampling, self.kx, self.ky) * turn
+            samples[..., 0], samples[..., 1] = found_samples.real, found_samples.imag
+        self._transfer(rows, samples, waves)
+        waves[strange] = 0
+        if not isinstance(place, slice):
+            data[place], ctf[place] = samples, waves
+
+    def _tame(self, images: Array, found: Array, group: Array, strange: Array) -> None:
+        """Bring outliers to the power of the others, so that they do not change the noise."""
+        if not strange.any():
+            return
+        scaled = self.normalise in ("deviation", "ramp")
+        deviation = np.maximum(found[:, 1], 1e-300)
+        total = found[:, 2] / deviation if scaled else found[:, 2]
+        usual = self.typical.contrast[group] if scaled else self.typical.deviation[group]
+        factor: Array = np.where(
+            np.isfinite(usual) & (total > 0), usual / np.maximum(total, 1e-300), 0
+        )
+        images[strange] *= factor[strange, None, None].astype(np.float32)
+
+    def _transfer(self, rows: Array, data: Array, ctf: Array) -> None:
+        """Fill in the CTF, and undo what was done to the phases and amplitudes of the samples."""
+        model, kx, ky = self.model, self.kx, self.ky
+        group = model.optics_group[rows]
+        groups, which = np.unique(group, return_inverse=True)
+        angle = np.array([model.samplings[number].angle for number in groups])[which]
+        defocus = np.array(model.defocus[rows], np.float64)
+        defocus[:, 2] -= angle
+        ones = np.ones(len(rows))
+        bfactor = 0 * ones if model.bfactor is None else model.bfactor[rows]
+        scale = ones if model.scale is None else model.scale[rows]
+        in_ranges(
+            transfer, len(rows), 8, self.workers, kx, ky, self.step, defocus,
+            model.phase_shift[rows], self.wavelength[group], self.cs[group],
+            self.amplitude[group], bfactor, scale, which,
+            model.phases(kx, ky, groups, odd=False), ctf,
+        )  # fmt: skip
+        odd = model.phases(kx, ky, groups, odd=True)
+        if odd.shape[1]:
+            in_ranges(undo_phases, len(rows), 8, self.workers, which, odd, data)
+        held = model.aberrations
+        if held is not None and held.premultiplied[group].any():
+            in_ranges(
+                undo_multiplication, len(rows), 8, self.workers, held.premultiplied[group],
+                kx, ky, self.step, bfactor, scale, data, ctf,
+            )  # fmt: skip
+        if held is not None and held.phase_flipped[group].any():
+            flipped = held.phase_flipped[group]
+            ctf[flipped] = np.abs(ctf[flipped])
+        ctf[:, ~within_nyquist(model.samplings[group[0]], kx, ky)] = 0
+
+
+def _run(rows: Array) -> Array | slice:
+    """Rows that follow each other as a slice, which needs no copy."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
+def prepare_images(
+    read_images: Callable[[Array], Array],
+    model: ImageModel,
+    *,
+    limit_resolution: float | None = None,
+    symmetry: str = "C1",
+    noise_group: Array | None = None,
+    levelling: Levelling | None = None,
+    threads: int | None = None,
+    memory: float | None = None,
+    scratch: Path | None = None,
+    progress: Progress = no_progress,
+) -> PreparedImages:
+    """Read every image once and keep its Fourier samples within a resolution.
+
+    Parameters
+    ----------
+    read_images : callable
+        ``read_images(rows)`` gives the images of rows of one box, (n, box, box) float32.
+    model : ImageModel
+    limit_resolution : float, optional
+        Finest resolution that is kept (A); by default all shells, as final volumes need.
+    symmetry : str
+        Point group of the volumes, in RELION's orientation.
+    noise_group : (P,) int array, optional
+        Group, from 0, of the particles that share a noise spectrum and an intensity scale; by
+        default the optics group.
+    levelling : Levelling, optional
+    threads : int, optional
+        Threads of the Fourier transforms and kernels; by default all.
+    memory : float, optional
+        Memory that the samples may take (GB); above it they go to ``scratch``.
+    scratch : Path, optional
+        Folder for a scratch file, used when the samples would not fit in ``memory``.
+    progress : Progress
+        Told the number of images read.
+
+    Raises
+    ------
+    InputError
+        An image holds NaN or infinite pixels (the row is named, from 1), or grids differ too much.
+    ResourceError
+        The samples do not fit in ``memory`` and there is no ``scratch``.
+    """
+    box, count, workers = model.box, len(model), thread_count(threads)
+    whole = (box - 1) // 2
+    if limit_resolution is not None:
+        whole = shell_of_resolution(limit_resolution, box, model.pixel_size)
+    kx, ky, shell = half_plane(box, whole)
+    data, ctf = _arrays(count, len(kx), whole, memory, scratch)
+    reader = _Reader(read_images, model, levelling or Levelling(), kx, ky, workers)
+    outlier = np.zeros(count, bool)
+    for start in range(0, count, _BLOCK):
+        stop = min(count, start + _BLOCK)
+        for rows in reader.parts(np.arange(start, stop)):
+            reader.fill(rows, data, ctf, outlier)
+        progress(stop, count)
+    rotations = model.rotations()
+    group = model.optics_group if noise_group is None else noise_group
+    return PreparedImages(
+        data=data,
+        ctf=ctf,
+        matrices=np.ascontiguousarray(rotations[:, :2], dtype=np.float32),
+        group=np.asarray(group, dtype=np.int32),
+        kx=kx,
+        ky=ky,
+        shell=shell,
+        order=viewing_order(rotations[:, 2]),
+        box=box,
+        pixel_size=float(model.pixel_size),
+        symmetry=symmetry_rotations(symmetry),
+        outlier=outlier,
+    )

@@ -1,0 +1,49 @@
+"""What most images of a table are like."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphacryo4d.particles.particle_set import ParticleSet
+
+if TYPE_CHECKING:
+    from alphacryo4d.ml3d.background import Typical
+
+Array = np.ndarray[Any, Any]
+
+_LOOKED_AT = 1000
+_BLOCK = 256
+
+
+def typical_deviations(particles: ParticleSet, diameter: float | None) -> Typical:
+    """Deviations of most images, from about a thousand that are spread over the table.
+
+    The same for every part of a table, so that an image is an outlier in all of them or in none.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+    diameter : float or None
+        Of the particle (A).
+    """
+    from alphacryo4d.ml3d.background import circle, level, typical_of
+
+    held: Typical | None = particles.typical.get(diameter)
+    if held is not None:
+        return held
+    rows = np.arange(0, len(particles), max(1, len(particles) // _LOOKED_AT))
+    group = particles.optics_group[rows]
+    found = np.zeros((len(rows), 3))
+    for number in np.unique(group):
+        mine = np.flatnonzero(group == number)
+        size = float(particles.optics.pixel_size[number])
+        for first in range(0, len(mine), _BLOCK):
+            part = mine[first : first + _BLOCK]
+            images = particles.images(rows[part])
+            wide = None if diameter is None else diameter / size
+            found[part] = level(images, circle(images.shape[1], wide), "none")
+    typical = typical_of(found, group, len(particles.optics))
+    particles.typical[diameter] = typical
+    return typical
