@@ -19,6 +19,7 @@ RESAMPLE, DEEPFEATURE, LANDSCAPE, VOTE = "resample", "deepfeature", "landscape",
 RECLASSIFY = "reclassify"
 VOLUMES_STAR, VOLUMES_NPY = "volumes.star", "volumes.npy"
 GROUPS_NPY, ASSIGNMENTS_NPY, HELDOUT_NPY = "groups.npy", "assignments.npy", "heldout.npy"
+OUTLIERS_NPY = "outliers.npy"
 FEATURES_NPY, HISTORY_CSV, LOSS_PNG = "features.npy", "history.csv", "loss.png"
 RECONSTRUCTIONS_NPY = "reconstructions.npy"
 WEIGHTS_NPZ, NETWORK_TOML = "weights.npz", "network.toml"

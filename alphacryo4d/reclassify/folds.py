@@ -46,6 +46,20 @@ def fold_assignments(
     return assignments
 
 
+def confidence_of(posteriors: Array, outlier: Array | None, rows: Array) -> Array:
+    """Posterior of the state of some particles; -1, which is no vote, for unlike images.
+
+    Parameters
+    ----------
+    posteriors : (n, K) array
+    outlier : (P,) bool array or None
+    rows : (n,) int array
+        The particles.
+    """
+    best: Array = posteriors.max(axis=1)
+    return best if outlier is None else np.where(outlier[rows], -1, best)
+
+
 def changed_share(before: Array, after: Array) -> float:
     """Share of particles whose state differs, voted out counting as a state."""
     return float(np.mean(before != after)) if len(before) else 0.0

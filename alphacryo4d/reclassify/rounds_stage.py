@@ -22,7 +22,7 @@ from alphacryo4d.reclassify.changing import (
     say_plan,
 )
 from alphacryo4d.reclassify.fit_options import FitOptions
-from alphacryo4d.reclassify.folds import changed_share, fold_assignments, seed_labels
+from alphacryo4d.reclassify.folds import changed_share, confidence_of, fold_assignments, seed_labels
 from alphacryo4d.reclassify.matching import coarse, match_folds
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.splitting import matched_sides, try_splits
@@ -226,7 +226,7 @@ class Rounds:
             )
         return {
             "labels": found.posteriors.argmax(axis=1).astype(np.int32),
-            "confidence": found.posteriors.max(axis=1),
+            "confidence": confidence_of(found.posteriors, poses.images.outlier, rows),
             "heldout": seen.labels,
             "evidence": seen.evidence,
             "consensus": seen.consensus,

@@ -46,7 +46,7 @@ def gather_folds(
     box: int,
     progress: Progress = no_progress,
 ) -> list[Path]:
-    """Write ``volumes.star``, ``volumes.npy``, ``assignments.npy`` and ``heldout.npy``.
+    """Write ``volumes.star``, ``volumes.npy``, assignments, held-out volumes and outliers.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def gather_folds(
     Returns
     -------
     list of Path
-        The four files.
+        The five files.
     """
     assignments = np.full((len(groups), folds), LEFT_OUT, dtype=np.int32)
     heldout = np.full(len(groups), LEFT_OUT, dtype=np.int32)
@@ -100,12 +100,39 @@ def gather_folds(
             f"{resample}: no class has {minimum_class_size} particles; use fewer --classes "
             "or a smaller --minimum-class-size"
         )
-    _check_counts(assignments, folds)
     return [
+        _write_outliers(resample, groups, folds, assignments, heldout),
         *_write_volumes(resample, volumes, box, progress),
         files.save_array(resample / files.ASSIGNMENTS_NPY, assignments),
         files.save_array(resample / files.HELDOUT_NPY, heldout),
     ]
+
+
+def _write_outliers(
+    resample: Path,
+    groups: IntArray,
+    folds: int,
+    assignments: IntArray,
+    heldout: IntArray,
+) -> Path:
+    """Take the votes of images that are unlike all others; write their rows, from 0, ascending."""
+    _check_counts(assignments, folds)
+    found: set[int] = set()
+    for batch in range(1, int(groups[:, 0].max()) + 1):
+        for left_out in range(1, folds + 1):
+            path = files.fold_folder(resample, batch, left_out, folds) / files.OUTLIERS_NPY
+            if path.is_file():
+                found.update(files.load_array(path, dtype=np.integer, ndim=1).tolist())
+    rows = np.array(sorted(found), np.int64)
+    if len(rows):
+        assignments[rows] = np.where(assignments[rows] == LEFT_OUT, LEFT_OUT, DROPPED)
+        heldout[rows] = DROPPED
+        logger.warning(
+            "%d particles have no vote, since their images are unlike all others: row %s%s",
+            len(rows), ", ".join(str(row + 1) for row in rows[:10]),
+            " ..." if len(rows) > 10 else "",
+        )  # fmt: skip
+    return files.save_array(resample / files.OUTLIERS_NPY, rows)
 
 
 def _check_counts(assignments: IntArray, folds: int) -> None:

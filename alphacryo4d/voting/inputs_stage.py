@@ -128,6 +128,15 @@ def read_groups(resample: Path, particles: int) -> Array:
     return groups
 
 
+def outlier_rows(resample: Path) -> list[int]:
+    """Rows, from 1, of particles whose images are unlike all others and have no vote."""
+    path = resample / files.OUTLIERS_NPY
+    if not path.is_file():
+        return []
+    rows: list[int] = files.load_array(path, dtype=np.integer, ndim=1).tolist()
+    return [row + 1 for row in rows]
+
+
 def read_heldout(resample: Path, particles: int) -> Array | None:
     """Best volume of the fold that left a particle out, (P,); None where it was not made."""
     path = resample / files.HELDOUT_NPY

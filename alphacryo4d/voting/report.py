@@ -12,7 +12,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.reclassify import evidence
 from alphacryo4d.voting.null_figures import _shown, null_table, number
-from alphacryo4d.voting.votes import VoteResult
+from alphacryo4d.voting.votes import VoteResult, outliers_named
 
 if TYPE_CHECKING:
     from alphacryo4d.voting.support import Support
@@ -160,7 +160,7 @@ def summary(report: dict[str, Any]) -> str:
     voted = report["voted"] / max(report["particles"], 1)
     lines = [
         f"{report['particles']} particles = {report['voted']} voted ({100 * voted:.1f}%) + "
-        f"{report['voted_out']} voted out; {report['states']} states; {_rule(report)}",
+        f"{outliers_named(report)}; {report['states']} states; {_rule(report)}",
         "                                 voted   folds held-out     by"
         + ("    loss if merged" if tested else ""),
         "state particles energy volumes     out   agree    agree chance"

@@ -20,6 +20,7 @@ from alphacryo4d.voting.inputs_stage import (
     MakeLandscape,
     States,
     elect,
+    outlier_rows,
     read_assignments,
     read_groups,
     read_states,
@@ -144,6 +145,7 @@ def _count(
     written += write_vote_result(job.folder, table, election, states.count)
     report = report_of(resample, states, options, election, votes)
     add_images(report, table_images(table), election.states)
+    report["outliers"] = outlier_rows(resample)
     if options.test or options.null:
         written += _read_images(job, resample, states, options, make_landscape, threads, report)
     written += write_report(job.folder, report)
