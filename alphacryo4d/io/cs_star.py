@@ -10,6 +10,11 @@ import numpy as np
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import atomic_path
+from alphacryo4d.io.cs_aberrations import (
+    held_aberrations,
+    optics_columns,
+    without_beam_shift,
+)
 from alphacryo4d.io.star import SIGN_COLUMN, UID_COLUMN
 from alphacryo4d.io.tables.small import quote
 from alphacryo4d.maths.rotations import cryosparc_angles
@@ -17,7 +22,6 @@ from alphacryo4d.maths.rotations import cryosparc_angles
 Array = np.ndarray[Any, Any]
 _NEEDED = ("uid", "blob/path", "blob/idx", "blob/psize_A", "blob/shape")
 _CTF = ("accel_kv", "cs_mm", "amp_contrast", "df1_A", "df2_A", "df_angle_rad", "phase_shift_rad")
-_ABERRATIONS = ("ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A", "ctf/shift_A", "ctf/anisomag")
 _ROWS_AT_ONCE = 100_000
 
 
@@ -28,19 +32,6 @@ def _require(path: Path, particles: Array, names: Iterable[str]) -> None:
             f"{path}: no field {', '.join(missing)}; add the job's passthrough file with: "
             f"alphacryo4d convert --i {path.name} --passthrough FILE --o merged.cs"
         )
-
-
-def _refuse_aberrations(path: Path, particles: Array) -> None:
-    for name in _ABERRATIONS:
-        if name in (particles.dtype.names or ()):
-            bad = np.abs(particles[name]).max(axis=1) > 1e-6
-            if bad.any():
-                row = int(np.argmax(bad))
-                raise InputError(
-                    f"{path}: row {row + 1}: {name} is {particles[name][row].tolist()}; such "
-                    "aberrations are not modelled and will not be ignored silently: where their "
-                    "effect at the resolution limit can be neglected reset them in cryoSPARC"
-                )
 
 
 def _optics_groups(particles: Array) -> tuple[Array, Array]:
@@ -54,6 +45,7 @@ def _optics_groups(particles: Array) -> tuple[Array, Array]:
         ),
         particles["blob/psize_A"],
         particles["blob/shape"][:, 0],
+        *(part for name in held_aberrations(particles) for part in particles[name].T),
     ):
         _, codes = np.unique(column, return_inverse=True)
         _, index = np.unique(index * (int(codes.max()) + 1) + codes, return_inverse=True)
@@ -74,7 +66,6 @@ def write_star_of_cs(path: Path, particles: Array, out_path: Path) -> Path:
         STAR file. ``ac4dUid`` keeps the ``uid``, ``ac4dImageSign`` the ``blob/sign``.
     """
     _require(path, particles, [*_NEEDED, *(f"ctf/{name}" for name in _CTF)])
-    _refuse_aberrations(path, particles)
     shapes = particles["blob/shape"]
     if (shapes[:, 0] != shapes[:, 1]).any():
         row = int(np.argmax(shapes[:, 0] != shapes[:, 1]))
@@ -99,9 +90,10 @@ def write_star_of_cs(path: Path, particles: Array, out_path: Path) -> Path:
 
 
 def _optics_text(particles: Array, firsts: Array) -> str:
+    more = optics_columns(particles, firsts)
     names = (
         "rlnOpticsGroup", "rlnOpticsGroupName", "rlnAmplitudeContrast", "rlnSphericalAberration",
-        "rlnVoltage", "rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality",
+        "rlnVoltage", "rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality", *more,
     )  # fmt: skip
     lines = ["", "# version 30001", "", "data_optics", "", "loop_"]
     lines += [f"_{name} #{i}" for i, name in enumerate(names, 1)]
@@ -110,6 +102,7 @@ def _optics_text(particles: Array, firsts: Array) -> str:
         lines.append(
             f"{number} opticsGroup{number} {p['ctf/amp_contrast']:.6g} {p['ctf/cs_mm']:.6g} "
             f"{p['ctf/accel_kv']:.6g} {p['blob/psize_A']:.7g} {p['blob/shape'][0]} 2"
+            + "".join(f" {values[number - 1]}" for values in more.values())
         )
     return "\n".join([*lines, "", ""])
 
@@ -146,6 +139,7 @@ def _star_columns(path: Path, part: Array, group: Array) -> dict[str, list[str]]
     if {"alignments3D/pose", "alignments3D/shift"} <= fields:
         size = "alignments3D/psize_A" if "alignments3D/psize_A" in fields else "blob/psize_A"
         shifts = part["alignments3D/shift"].astype(np.float64) * part[size][:, None]
+        shifts = without_beam_shift(part, shifts)
         angles = cryosparc_angles(part["alignments3D/pose"])
         bad = ~(np.isfinite(angles).all(axis=1) & np.isfinite(shifts).all(axis=1))
         if bad.any():

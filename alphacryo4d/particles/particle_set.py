@@ -19,7 +19,7 @@ from alphacryo4d.io.mrc import open_stack, release_pages
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
 from alphacryo4d.particles.aberrations import SINGLE, single_columns
 from alphacryo4d.particles.grids import known, output_grid
-from alphacryo4d.particles.limits import refuse_tomography
+from alphacryo4d.particles.kinds import refuse_tomography
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.optics import Optics, read_optics
 from alphacryo4d.particles.origins import (

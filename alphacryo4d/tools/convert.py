@@ -14,9 +14,9 @@ from alphacryo4d.io.cs import add_passthrough, match_uids, read_cs, write_cs
 from alphacryo4d.io.cs_star import write_star_of_cs
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, UID_COLUMN, ParticleTable
 from alphacryo4d.maths.rotations import cryosparc_vectors
-from alphacryo4d.particles.limits import refuse_unmodelled
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles, stack_file
+from alphacryo4d.tools.convert_aberrations import fill_aberrations
 from alphacryo4d.tools.convert_fill import fill_optics
 from alphacryo4d.tools.convert_layout import _START_VALUES, _complete_optics, _layout, _split
 from alphacryo4d.tools.convert_uids import new_uids
@@ -164,7 +164,6 @@ def cs_of_star(path: Path, **given: float | None) -> Array:
     particles = read_particles(path, need_poses=False, need_images=False, **given)
     table = particles.table
     table.require([IMAGE_COLUMN, "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"])
-    refuse_unmodelled(table)
     optics = _complete_optics(particles)
     has_poses = {"rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"} <= set(table.columns)
     (numbers, texts) = table.read_parts([], images=True)
@@ -196,7 +195,7 @@ def cs_of_star(path: Path, **given: float | None) -> Array:
     result["ctf/df1_A"], result["ctf/df2_A"] = particles.defocus[:, 0], particles.defocus[:, 1]
     result["ctf/df_angle_rad"] = np.deg2rad(particles.defocus[:, 2])
     result["ctf/phase_shift_rad"] = np.deg2rad(particles.phase_shift)
-    result["ctf/scale"] = 1
+    fill_aberrations(result, particles)
     if has_poses:
         result["alignments3D/split"] = _split(particles)
         result["alignments3D/shift"] = particles.shifts / optics["pixel_size"][group][:, None]

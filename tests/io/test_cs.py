@@ -275,8 +275,6 @@ def bad_cs(path: Path, raw: np.ndarray) -> dict[str, np.ndarray]:
     """Particles with one fault each."""
     result = {}
     for name, change in {
-        "ctf/tilt_A": lambda p: p["ctf/tilt_A"].__setitem__((1, 0), 0.5),
-        "ctf/anisomag": lambda p: p["ctf/anisomag"].__setitem__((2, 3), 0.01),
         "uid": lambda p: p["uid"].__setitem__(3, p["uid"][1]),
         "square": lambda p: p["blob/shape"].__setitem__((0, 0), 100),
     }.items():
@@ -289,8 +287,6 @@ def bad_cs(path: Path, raw: np.ndarray) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("ctf/tilt_A", "row 2: ctf/tilt_A is"),
-        ("ctf/anisomag", "row 3: ctf/anisomag"),
         ("uid", "is there twice"),
         ("square", "row 1: images of .* not square"),
     ],

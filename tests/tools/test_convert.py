@@ -179,7 +179,6 @@ def test_optics_groups_become_exposure_groups(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rlnBeamTiltX": "0.3"}, "rlnBeamTiltX"),
         ({"rlnCtfDataAreCtfPremultiplied": "1"}, "Premultiplied"),
         ({"rlnImageDimensionality": "3"}, "subtomograms"),
     ],
