@@ -47,7 +47,7 @@ def both_maps(atoms: Atoms, folder: Path, snr: float) -> tuple[Reconstruction, n
     )  # fmt: skip
     write_simulation([atoms], folder, options=options, seed=3)
     particles = read_particles(folder / "particles.star")
-    images = prepare_rows(particles, np.arange(COUNT), None, threads=2)
+    images = prepare_rows(particles, np.arange(COUNT), None, normalise="none", threads=2)
     ours = next(iter(reconstruct(images, np.zeros(COUNT, int), threads=2)))
     subprocess.run(
         ["relion_reconstruct", "--i", "particles.star", "--o", "theirs.mrc", "--ctf"],
