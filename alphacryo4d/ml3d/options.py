@@ -98,10 +98,10 @@ class ClassifyOptions:
         choices=("optics", "micrograph"),
     )
     normalise: str = setting(
-        "deviation",
-        "How images are levelled when they are read: background to mean 0 and deviation 1, as "
-        "RELION does; the same after a plane (ramp) is taken off; the mean alone; none (native "
-        "engine).",
+        "none",
+        "How images are levelled when they are read: deviation: background to mean 0 and "
+        "deviation 1, as RELION does, and images unlike all others without weight; ramp: the same "
+        "after a plane is taken off; mean: the mean alone; none: as they are (native engine).",
         choices=("deviation", "ramp", "mean", "none"),
     )
     output_box: int | None = setting(

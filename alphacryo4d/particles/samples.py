@@ -34,7 +34,7 @@ def prepare_rows(
     *,
     symmetry: str = "C1",
     noise_groups: str = "optics",
-    normalise: str = "deviation",
+    normalise: str = "none",
     diameter: float | None = None,
     threads: int | None = None,
     memory: float | None = None,

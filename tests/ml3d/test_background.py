@@ -37,7 +37,7 @@ def right_share(particles: ParticleSet, truth: np.ndarray, images: np.ndarray) -
     """Share of the particles, outliers apart, in the class that is matched with their state."""
     particles = dataclasses.replace(particles)
     object.__setattr__(particles, "images", lambda rows: images[rows].astype(np.float32))
-    prepared = prepare_rows(particles, np.arange(COUNT), None, threads=1)
+    prepared = prepare_rows(particles, np.arange(COUNT), None, normalise="deviation", threads=1)
     options = ClassifyOptions(
         classes=str(STATES), components=5, initial_resolution=20.0, final_resolution=12.0
     )
@@ -93,7 +93,7 @@ def test_images_unlike_all_others_get_no_weight_and_are_named(
     strange[13] *= 3e37 / np.abs(images[13]).max()
     particles = dataclasses.replace(particles)
     object.__setattr__(particles, "images", lambda rows: strange[rows])
-    prepared = prepare_rows(particles, np.arange(COUNT), 12.0, threads=1)
+    prepared = prepare_rows(particles, np.arange(COUNT), 12.0, normalise="deviation", threads=1)
     wanted = [3, 7, 9, 11, 13, 50]
     assert np.flatnonzero(prepared.outlier).tolist() == wanted
     assert (prepared.ctf[wanted] == 0).all()
@@ -144,7 +144,7 @@ def test_a_pixel_that_is_not_finite_is_refused_by_row(
     particles = dataclasses.replace(particles)
     object.__setattr__(particles, "images", lambda rows: bad[rows])
     with pytest.raises(InputError, match="row 6 holds NaN"):
-        prepare_rows(particles, np.arange(COUNT), 12.0, threads=1)
+        prepare_rows(particles, np.arange(COUNT), 12.0, normalise="deviation", threads=1)
 
 
 def test_the_case_of_huge_contrast(shared_data: Path) -> None:
@@ -152,5 +152,7 @@ def test_the_case_of_huge_contrast(shared_data: Path) -> None:
     folder = shared_data / "cases/one-image-of-huge-contrast"
     particles = read_particles(folder / "particles.star")
     stack = open_stack(folder / "particles.mrcs")
-    prepared = prepare_rows(particles, np.arange(len(particles)), 12.0, threads=1)
+    prepared = prepare_rows(
+        particles, np.arange(len(particles)), 12.0, normalise="deviation", threads=1
+    )
     assert np.flatnonzero(prepared.outlier).tolist() == [int(stack.std(axis=(1, 2)).argmax())]
