@@ -17,9 +17,10 @@ Array = np.ndarray[Any, Any]
 
 
 def electron_wavelength(voltage: Array) -> Array:
-    """Wavelength (A) of electrons of a voltage in kV, as RELION computes it."""
+    """Wavelength (A) of electrons of a voltage in kV, as RELION computes it; NaN of none above 0."""
     volts = np.asarray(voltage, dtype=np.float64) * 1e3
-    return 12.2643247 / np.sqrt(volts * (1.0 + volts * 0.978466e-6))
+    volts = np.where(volts > 0, volts, np.nan)
+    return np.asarray(12.2643247 / np.sqrt(volts * (1.0 + volts * 0.978466e-6)))
 
 
 def zernike_order(place: int, *, odd: bool) -> tuple[int, int]:
