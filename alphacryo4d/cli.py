@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import importlib
+import json
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -34,6 +36,7 @@ COMMANDS = {
         "Embedding, energy, path and states.",
     ),
     "vote": ("voting.cli", "vote", "Particles of every state by their votes."),
+    "select": ("selection.cli", "select", "Particles by any criterion, to STAR or .cs."),
     "simulate": (
         "assessment.cli",
         "simulate",
@@ -74,6 +77,14 @@ class LazyGroup(click.Group):
         """Names in the order of the work."""
         return list(COMMANDS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; the nearest name is told where there is none."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise click.UsageError(f"no command {args[0]}{nearest(args[0], list(COMMANDS))}")
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
         if cmd_name not in COMMANDS:
@@ -104,6 +115,37 @@ def root(ctx: click.Context, verbose: bool) -> None:
     _set_up_logging(verbose)
 
 
+def nearest(name: str, known: list[str]) -> str:
+    """Words that name what is nearest to a misspelt name."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _one_line(wrong: click.ClickException) -> str:
+    """A wrong call in one line, with the nearest name of a command or option."""
+    if isinstance(wrong, click.NoSuchOption):
+        known = []
+        if wrong.ctx is not None:
+            known = [name for p in wrong.ctx.command.params for name in p.opts]
+        return f"no option {wrong.option_name}{nearest(wrong.option_name, known)}"
+    command = getattr(getattr(wrong, "ctx", None), "command", None)
+    if isinstance(wrong, click.UsageError) and isinstance(command, click.Group):
+        word = re.fullmatch(r"No such command '([^']+)'.*", wrong.format_message(), re.DOTALL)
+        if word is not None:
+            return f"no command {word[1]}{nearest(word[1], list(command.commands))}"
+    return " ".join(wrong.format_message().split())
+
+
+def _fail(message: str, code: int, arguments: list[str]) -> NoReturn:
+    """Say what is wrong, as JSON on stdout too where that was asked for, and exit."""
+    if "--json" in arguments:
+        click.echo(json.dumps({"error": message, "exit_code": code}))
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)
+
+
 def _set_up_logging(verbose: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -114,7 +156,7 @@ def _set_up_logging(verbose: bool) -> None:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    stopped = InterruptedRun("stopped by SIGTERM; go on with --continue")
+    stopped = InterruptedRun("stopped by SIGTERM; the same command goes on from here")
     stopped.exit_code = 128 + signum
     raise stopped
 
@@ -129,22 +171,18 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as wrong:
-        wrong.show()
-        sys.exit(2)
+        _fail(_one_line(wrong), 2, arguments)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; go on with --continue", err=True)
-        sys.exit(130)
+        _fail("stopped; the same command goes on from here", 130, arguments)
     except AlphaCryo4DError as known:
         if "--verbose" in arguments:
             logging.getLogger(__name__).exception("details")
-        click.echo(f"error: {known}", err=True)
-        sys.exit(known.exit_code)
+        _fail(str(known), known.exit_code, arguments)
     except (OSError, MemoryError) as failed:  # the machine's fault: a folder, a disk, the memory
         if "--verbose" in arguments:
             logging.getLogger(__name__).exception("details")
         message, code = explain_failure(failed)
-        click.echo(f"error: {message}", err=True)
-        sys.exit(code)
+        _fail(message, code, arguments)
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE}

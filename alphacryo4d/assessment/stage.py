@@ -113,9 +113,8 @@ def run_simulate(
         options={"simulate": options, "molecule": inputs[0] if built else None},
         inputs=paths + options.pose_files,
         seed=seed,
-        overwrite=overwrite,
-        resume=resume,
-    ) as job:
+        overwrite=overwrite, resume=resume, in_place=True,
+    ) as job:  # fmt: skip
         if job.finished:
             return results
         conformers = load_conformers(inputs, box=options.box, pixel_size=options.pixel_size)

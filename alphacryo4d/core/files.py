@@ -130,6 +130,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def make_folder(folder: Path) -> Path:
+    """Make an output folder and the folders above it.
+
+    Raises
+    ------
+    InputError
+        It is a file, lies below one, or cannot be made there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        in_the_way = next((p for p in (folder, *folder.parents) if p.is_file()), None)
+        why = f"{in_the_way} is a file" if in_the_way else error.strerror
+        raise InputError(
+            f"{folder}: no folder can be made there ({why}); take another --o"
+        ) from error
+    return folder
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write a text file whole or not at all."""
     with atomic_path(path) as temporary:

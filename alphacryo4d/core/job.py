@@ -1,92 +1,84 @@
 """One output folder: its lock, its ``job.json``, and the rule of what is done again.
 
 The rule (promises 1 and 2 of the contract): the same command on the same finished inputs does
-nothing; other options need ``--overwrite``; unfinished work needs ``--continue``, which skips the
-steps that are complete. ``job.json`` says ``done`` only after every output is in place.
+nothing; unfinished work goes on; where options or inputs changed, the steps that depend on them are
+done again beside the old results, which stay until the new ones are whole. ``job.json`` says
+``done`` only after every output is in place.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import fcntl
 import json
 import logging
 import os
-import platform
-import shlex
-import socket
-import sys
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from alphacryo4d import __version__
-from alphacryo4d.core.errors import InputError, InterruptedRun, TimeLimitReached, UsageError
-from alphacryo4d.core.files import JOB_JSON, TEMPORARY, file_digest, write_text
-from alphacryo4d.core.renamed import with_present_names
+from alphacryo4d.core.deadline import Deadline
+from alphacryo4d.core.errors import InterruptedRun, TimeLimitReached
+from alphacryo4d.core.files import JOB_JSON, make_folder, write_text
+from alphacryo4d.core.identity import plain
+from alphacryo4d.core.lock import locked
+from alphacryo4d.core.plan import GO_ON, REDO, UNCHANGED, Plan, make_plan
+from alphacryo4d.core.record import new_record, read_job, recorded_inputs
+from alphacryo4d.core.replacing import (
+    next_folder,
+    prepare_successor,
+    remove_files,
+    remove_remnants,
+    take_over,
+)
+from alphacryo4d.core.steps import Step, Work, changes_between, standing_steps
+
+__all__ = [
+    "Deadline",
+    "Job",
+    "Step",
+    "Work",
+    "plain",
+    "plan_work",
+    "read_job",
+    "recorded_inputs",
+    "start_job",
+    "start_record",
+    "start_work",
+    "working_folder",
+]
 
 logger = logging.getLogger(__name__)
 
-_LARGE_FILE = 64 << 20
-_STACKS = {".mrcs", ".mrc", ".st"}
-
-
-class Deadline:
-    """Time at which a run must stop cleanly (``--max-time``)."""
-
-    def __init__(self, hours: float | None = None) -> None:
-        self.limit = None if hours is None else time.monotonic() + 3600 * hours
-
-    def check(self) -> None:
-        """Raise ``TimeLimitReached`` when the time is over."""
-        if self.limit is not None and time.monotonic() >= self.limit:
-            raise TimeLimitReached("--max-time is over; go on with --continue")
-
-
-def plain(value: Any) -> Any:
-    """Turn options (dataclasses, paths, tuples, numpy scalars) into what JSON can hold."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return [plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
-        return value.item()
-    return value
-
-
-def describe_input(path: Path) -> dict[str, Any]:
-    """Path, size and SHA-256 of an input; size and time of change for stacks and large arrays."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    state = path.stat()
-    entry: dict[str, Any] = {"path": str(path.absolute()), "size": state.st_size}
-    if path.is_dir():
-        entry.pop("size")
-    elif path.suffix in _STACKS or (path.suffix == ".npy" and state.st_size > _LARGE_FILE):
-        entry["mtime"] = state.st_mtime
-    else:
-        entry["sha256"] = file_digest(path)
-    return entry
-
 
 class Job:
-    """The record of one stage's work in one folder; made by :func:`start_job`."""
+    """The record of one stage's work in one folder; made by :func:`start_work`.
 
-    def __init__(self, folder: Path, record: dict[str, Any], *, finished: bool) -> None:
+    Attributes
+    ----------
+    folder : Path
+        Where this run reads and writes: a hidden folder while old results are replaced.
+    target : Path
+        Where the results lie afterwards.
+    record : dict
+        What ``job.json`` holds.
+    finished : bool
+        Nothing is to be done.
+    """
+
+    def __init__(
+        self, folder: Path, record: dict[str, Any], *, finished: bool, target: Path | None = None
+    ) -> None:
         self.folder = folder
+        self.target = target or folder
         self.record = record
         self.finished = finished
 
     @property
     def outputs(self) -> list[Path]:
-        """Files that the job has written, absolute."""
-        return [self.folder / name for name in self.record["outputs"]]
+        """Files that the job has written, where they lie when it is done."""
+        return [self.target / name for name in self.record["outputs"]]
 
     def completed(self, step: str) -> bool:
         """Whether a step was completed (now or before a crash) and its outputs are there."""
@@ -116,78 +108,23 @@ class Job:
         write_text(self.folder / JOB_JSON, json.dumps(self.record, indent=2) + "\n")
 
 
-def read_job(folder: Path) -> dict[str, Any] | None:
-    """Content of a folder's ``job.json``, or None where there is none."""
-    path = folder / JOB_JSON
-    if not path.is_file():
-        return None
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); remove it to start again") from error
-    if isinstance(record.get("options"), dict):
-        record["options"] = with_present_names(record["options"])
-    return record
+def plan_work(folder: Path, work: Work) -> Plan:
+    """What :func:`start_work` would do in a folder; nothing is written."""
+    old = read_job(folder)
+    return make_plan(folder, work, old, new_record(folder, work, old))
 
 
-def _new_record(
-    stage: str, options: Mapping[str, Any], inputs: Iterable[Path], seed: int | None
-) -> dict[str, Any]:
-    return {
-        "stage": stage,
-        "status": "running",
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "version": __version__,
-        "options": plain(options),
-        "seed": seed,
-        "inputs": [describe_input(Path(path)) for path in inputs],
-        "image_root": str(Path.cwd()),
-        "outputs": [],
-        "steps": {},
-        "results": {},
-        "programs": {"python": platform.python_version()},
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
+def working_folder(folder: Path, work: Work) -> Path:
+    """Folder in which :func:`start_work` does a piece of work: the hidden one beside, or this."""
+    new = new_record(folder, work, read_job(folder))
+    for place in (folder, next_folder(folder)):
+        record = read_job(place)
+        same = record is not None and record.get("stage") == work.stage
+        if same and not changes_between(record or {}, new, work):
+            return place
+    return folder
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What makes two jobs different work: options, seed, inputs (not threads)."""
-    found = [
-        f"{name} was {old['options'].get(name)!r}, is {new['options'].get(name)!r}"
-        for name in sorted({*old["options"], *new["options"]})
-        if old["options"].get(name) != new["options"].get(name)
-    ]
-    if old["seed"] != new["seed"]:
-        found.append(f"seed was {old['seed']}, is {new['seed']}")
-    if old["stage"] != new["stage"]:
-        found.append(f"stage was {old['stage']}, is {new['stage']}")
-    before = {entry["path"]: entry for entry in old["inputs"]}
-    after = {entry["path"]: entry for entry in new["inputs"]}
-    found += [f"input {path} changed" for path in after if before.get(path) != after[path]]
-    found += [f"input {path} is no longer used" for path in before if path not in after]
-    return found
-
-
-def _remove_outputs(folder: Path, record: Mapping[str, Any]) -> None:
-    root = folder.resolve()
-    for name in record.get("outputs", []):
-        path = folder / name
-        if root in path.resolve().parents and path.is_file():
-            path.unlink()
-
-
-def _remove_remnants(folder: Path) -> None:
-    """Remove what a killed run was writing, here and in subfolders without a job of their own."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink() and not (path / JOB_JSON).exists():
-            _remove_remnants(path)
-        elif path.name.startswith(TEMPORARY) and path.is_file():
-            path.unlink()
-
-
-@contextmanager
 def start_job(
     folder: Path,
     *,
@@ -197,6 +134,33 @@ def start_job(
     seed: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    in_place: bool = False,
+) -> AbstractContextManager[Job]:
+    """Own an output folder for work of which every step depends on everything.
+
+    Parameters
+    ----------
+    folder, overwrite, resume, in_place
+        As for :func:`start_work`.
+    stage, options, inputs, seed
+        As for :class:`alphacryo4d.core.steps.Work`.
+
+    Returns
+    -------
+    context manager of Job
+    """
+    work = Work(stage, options, tuple(inputs), seed)
+    return start_work(folder, work, overwrite=overwrite, resume=resume, in_place=in_place)
+
+
+@contextmanager
+def start_work(
+    folder: Path,
+    work: Work,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    in_place: bool = False,
 ) -> Iterator[Job]:
     """Own an output folder for one piece of work.
 
@@ -204,16 +168,12 @@ def start_job(
     ----------
     folder : Path
         Output folder, made where it is missing.
-    stage : str
-        Name of the work, such as ``resample``.
-    options : mapping
-        Everything that changes the result (dataclasses allowed), without threads or verbosity.
-    inputs : iterable of Path
-        Files that the result depends on.
-    seed : int, optional
-        Random seed.
+    work : Work
+        What decides the results.
     overwrite, resume : bool
-        ``--overwrite`` and ``--continue``.
+        ``--overwrite`` computes everything; ``--continue`` is not needed, work goes on anyway.
+    in_place : bool
+        Results that are done again are removed first: for programs whose files name their folder.
 
     Yields
     ------
@@ -222,46 +182,67 @@ def start_job(
 
     Raises
     ------
-    UsageError
-        The folder holds other or unfinished work and no flag says what to do, or is in use.
+    UsageError, InputError
+        The folder holds results of another stage, or is in use; an input is missing.
     """
     folder = Path(folder)
-    new = _new_record(stage, options, inputs, seed)
-    old = read_job(folder)
-    if old is not None and not overwrite:
-        differences = _differences(old, new)
-        if differences:
-            raise UsageError(
-                f"{folder}: holds the results of other work ({'; '.join(differences[:3])}); "
-                "take another --o, or --overwrite to replace them"
-            )
-        if old["status"] != "done" and not resume:
-            raise UsageError(
-                f"{folder}: holds unfinished work ({old['status']}); "
-                "go on with --continue, or --overwrite to start again"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        if old is not None and not overwrite and old["status"] == "done":
-            missing = [name for name in old["outputs"] if not (folder / name).exists()]
-            if missing and not resume:
-                raise UsageError(f"{folder}: {missing[0]} is gone; --continue makes it again")
-            if not missing:
-                logger.info("%s: already done, nothing to do", folder)
-                yield Job(folder, old, finished=True)
-                return
-        if old is not None:
-            _remove_remnants(folder)
-        if old is not None and overwrite:
-            _remove_outputs(folder, old)
-        elif old is not None:
-            new["steps"], new["outputs"] = old["steps"], old["outputs"]
-            new["results"] = old["results"]
-        job = Job(folder, new, finished=False)
-        yield from _run(job)
+    logger.debug("%s: %s", folder, "--continue" if resume else "goes on where it was interrupted")
+    new = new_record(folder, work, read_job(folder))
+    plan = make_plan(folder, work, None if overwrite else read_job(folder), new)
+    if plan.kind == UNCHANGED and not (next_folder(folder) / JOB_JSON).is_file():
+        logger.info("%s: already done, nothing to do", folder)
+        yield Job(folder, read_job(folder) or new, finished=True)
+        return
+    make_folder(folder)
+    with locked(folder):
+        take_over(folder, work.remnants)
+        old = read_job(folder)
+        plan = make_plan(folder, work, None if overwrite else old, new)
+        if plan.kind == UNCHANGED:
+            logger.info("%s: already done, nothing to do", folder)
+            yield Job(folder, old or new, finished=True)
+            return
+        if plan.kind in (REDO, GO_ON):
+            logger.info("%s: %s", folder.name, plan.text())
+        if plan.kind == REDO and not in_place:
+            yield from _run(_successor(folder, work, new, plan), work)
+            return
+        remove_remnants(folder, () if plan.kind == GO_ON else work.remnants)
+        if overwrite or plan.kind == REDO:
+            remove_files(folder, (old or {}).get("outputs", []))
+            shutil.rmtree(next_folder(folder), ignore_errors=True)
+        elif old is not None and plan.kind == GO_ON:
+            new |= {name: old[name] for name in ("steps", "outputs", "results")}
+        yield from _run(Job(folder, new, finished=False), work)
 
 
-def _run(job: Job) -> Iterator[Job]:
+@contextmanager
+def start_record(folder: Path, work: Work) -> Iterator[Job]:
+    """Own a folder whose results belong to jobs of their own inside it: a lock and a record."""
+    new = new_record(folder, work, read_job(folder))
+    make_folder(folder)
+    with locked(folder):
+        yield from _run(Job(folder, new, finished=False), work)
+
+
+def _successor(folder: Path, work: Work, new: dict[str, Any], plan: Plan) -> Job:
+    """Job in the hidden folder beside; what was begun there goes on where it is the same work."""
+    place = next_folder(folder)
+    begun = read_job(place)
+    sources = [(folder, plan.standing)]
+    if begun is not None and begun.get("stage") == work.stage:
+        changes = changes_between(begun, new, work)
+        standing = standing_steps(begun, changes, work, lambda name: (place / name).exists())
+        if not changes:
+            remove_remnants(place)
+            new |= {name: begun[name] for name in ("outputs", "results")} | {"steps": standing}
+            return Job(place, new, finished=False, target=folder)
+        sources.insert(0, (place, standing))
+    new["results"] = dict((read_job(folder) or {}).get("results", {}))
+    return Job(prepare_successor(folder, new, sources), new, finished=False, target=folder)
+
+
+def _run(job: Job, work: Work) -> Iterator[Job]:
     begun = time.monotonic()
     job.save()
     status = "failed"
@@ -280,21 +261,8 @@ def _run(job: Job) -> Iterator[Job]:
         job.record["ended"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         if status == "done":
             job.save()
+            if job.folder != job.target:
+                take_over(job.target, work.remnants)
         else:
             with suppress(Exception):
                 job.save()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    path = folder / ".lock"
-    with path.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(f"{folder}: another run is working in this folder") from error
-        try:
-            yield
-        finally:
-            with suppress(FileNotFoundError):
-                path.unlink()

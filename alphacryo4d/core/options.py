@@ -48,6 +48,8 @@ def output_option(
     help: str, *, required: bool = True, default: Path | None = None
 ) -> Callable[[Command], Command]:
     """``--o/--output``."""
+    # click 8.5 takes an explicit default of None for a value: then nothing is required any more
+    given: dict[str, Any] = {"default": default, "show_default": True} if default else {}
     return click.option(
         "--o",
         "--output",
@@ -56,9 +58,8 @@ def output_option(
         help_group=INPUT,
         type=PATH,
         required=required and default is None,
-        default=default,
-        show_default=default is not None,
         help=help,
+        **given,
     )
 
 

@@ -30,6 +30,11 @@ def format_duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
+def tells(done: float, total: float, elapsed: float) -> bool:
+    """Whether the time so far tells anything about the time left."""
+    return elapsed >= 5 and done >= 0.03 * total
+
+
 class _LineReporter:
     """One line on stderr now and then, so that a log file stays readable.
 
@@ -58,7 +63,7 @@ class _LineReporter:
         elapsed = now - self.started
         if finished:
             text += f", took {format_duration(elapsed)}"
-        elif done > 0:
+        elif tells(done, total, elapsed):
             text += f", {format_duration(elapsed * (total - done) / done)} left"
         if message:
             text += f", {message}"
@@ -76,7 +81,7 @@ def show_progress(label: str, *, interval: float = 10.0) -> Iterator[Progress]:
         yield _LineReporter(label, sys.stderr, interval)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
     columns = (
@@ -84,14 +89,16 @@ def show_progress(label: str, *, interval: float = 10.0) -> Iterator[Progress]:
         BarColumn(),
         TextColumn("{task.percentage:3.0f}%"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         TextColumn("{task.fields[message]}"),
     )
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=1.0, message="")
+        task, begun = bar.add_task(label, total=1.0, message="", left=""), time.monotonic()
 
         def update(done: float, total: float, message: str = "") -> None:
-            bar.update(task, completed=done / max(total, 1e-12), message=message)
+            elapsed, left = time.monotonic() - begun, ""
+            if done < total and tells(done, total, elapsed):
+                left = f"{format_duration(elapsed * (total - done) / done)} left"
+            bar.update(task, completed=done / max(total, 1e-12), message=message, left=left)
 
         yield update

@@ -12,7 +12,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
-from alphacryo4d.core.job import Deadline, Job, start_job
+from alphacryo4d.core.job import Deadline, Job, start_work
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.deepfeature.checkpoint_stage import (
     load_arrays,
@@ -28,6 +28,7 @@ from alphacryo4d.deepfeature.devices import (
     start_tensorflow,
 )
 from alphacryo4d.deepfeature.examples_stage import read_network, write_reconstructions
+from alphacryo4d.deepfeature.judgement import judge
 from alphacryo4d.deepfeature.options import DeepFeatureOptions
 from alphacryo4d.deepfeature.plots import plot_history
 from alphacryo4d.deepfeature.training import (
@@ -39,11 +40,9 @@ from alphacryo4d.deepfeature.training import (
     train_autoencoder,
 )
 from alphacryo4d.deepfeature.volumes_stage import Volumes
+from alphacryo4d.deepfeature.work_stage import CHECKPOINTS, sections, work_of
 
 logger = logging.getLogger(__name__)
-
-_CHECKPOINTS = "checkpoints"
-_LARGEST_RATIO = 0.999
 
 
 def _write_network(path: Path, box: int, options: DeepFeatureOptions) -> Path:
@@ -70,21 +69,6 @@ def _write_training(folder: Path, result: Training) -> list[Path]:
     ]
 
 
-def _judge(result: Training) -> None:
-    """Say how the network compares with predicting the mean volume."""
-    logger.info(
-        "held-out error %.4g, of predicting the mean volume %.4g (ratio %.2f)",
-        result.error,
-        result.mean_error,
-        result.error / max(result.mean_error, 1e-30),
-    )
-    if result.error >= _LARGEST_RATIO * result.mean_error:
-        logger.warning(
-            "WARNING: the network is no better than predicting the mean volume: its features say "
-            "little about conformations; take more volumes or epochs, or --regularization 0"
-        )
-
-
 def _train(
     volumes: Volumes,
     folder: Path,
@@ -106,7 +90,7 @@ def _train(
             len(held_out),
         )
     strategy = make_strategy(choose_devices(gpu), min(options.train.batch_size, len(train)))
-    checkpoints = folder / _CHECKPOINTS
+    checkpoints = folder / CHECKPOINTS
     start = load_state(checkpoints)
     if start is not None:
         logger.info("going on after epoch %d", start.epochs)
@@ -128,7 +112,7 @@ def _train(
             keep=keep,
             progress=progress,
         )
-    _judge(result)
+    judge(result)
     job.note(
         epochs=len(result.history),
         held_out_error=result.error,
@@ -215,12 +199,17 @@ def _run(
     source: Path,
     output: Path,
     work: Callable[[Volumes, Job], None],
-    **job_options: Any,
+    *,
+    threads: int | None = None,
+    more_inputs: tuple[Path, ...] = (),
+    stage: str,
+    options: dict[str, Any],
+    seed: int | None = None,
+    **flags: bool,
 ) -> list[Path]:
     volumes = Volumes(source)
-    inputs = volumes.inputs + job_options.pop("more_inputs", [])
-    threads = job_options.pop("threads")
-    with start_job(output, inputs=inputs, **job_options) as job:
+    wanted = work_of(stage, options, (*volumes.inputs, *more_inputs), seed)
+    with start_work(output, wanted, **flags) as job:
         if not job.finished:
             volumes.check()
             with limited_cores(threads):
@@ -265,14 +254,12 @@ def run_deepfeature(
         Stop cleanly after this many hours.
     """
     deadline = Deadline(max_time)
-    if overwrite:
-        remove_checkpoints(output / _CHECKPOINTS)
 
     def work(volumes: Volumes, job: Job) -> None:
         if not job.completed("train"):
-            _train(volumes, output, options, seed=seed, gpu=gpu, deadline=deadline, job=job)
+            _train(volumes, job.folder, options, seed=seed, gpu=gpu, deadline=deadline, job=job)
         if extract and not job.completed("extract"):
-            _extract(volumes, output, output, options.train.batch_size, job)
+            _extract(volumes, job.folder, job.folder, options.train.batch_size, job)
 
     stage = files.DEEPFEATURE if extract else f"{files.DEEPFEATURE} train"
     return _run(
@@ -280,7 +267,7 @@ def run_deepfeature(
         output,
         work,
         stage=stage,
-        options=dataclasses.asdict(options),
+        options=sections(options),
         seed=seed,
         overwrite=overwrite,
         resume=resume,
@@ -318,10 +305,10 @@ def run_extract(
     return _run(
         resample_folder,
         output,
-        lambda volumes, job: _extract(volumes, output, model, batch_size, job),
+        lambda volumes, job: _extract(volumes, job.folder, model, batch_size, job),
         stage=f"{files.DEEPFEATURE} extract",
         options={"batch_size": batch_size},
-        more_inputs=[model / files.WEIGHTS_NPZ, model / files.NETWORK_TOML],
+        more_inputs=(model / files.WEIGHTS_NPZ, model / files.NETWORK_TOML),
         overwrite=overwrite,
         resume=resume,
         threads=threads,

@@ -119,6 +119,15 @@ class StageInputs:
     paths: tuple[Path, ...]
 
 
+def input_paths(resample: Path, features: Path | None) -> tuple[Path, ...]:
+    """Files that :func:`read_inputs` takes, in its order."""
+    paths = [resample / VOLUMES_STAR, resample / VOLUMES_NPY]
+    if features is not None:
+        paths.append(features if features.suffix == ".npy" else features / FEATURES_NPY)
+    assignments = resample / ASSIGNMENTS_NPY
+    return (*paths, assignments) if assignments.is_file() else tuple(paths)
+
+
 def read_inputs(resample: Path, features: Path | None) -> StageInputs:
     """Open the files of the stages before, and check that they belong together.
 

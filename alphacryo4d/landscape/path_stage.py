@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from alphacryo4d.landscape.surface import Surface, triangulated_surface
 from alphacryo4d.landscape.tables_stage import write_csv
 
 Array = np.ndarray[Any, Any]
+PATH_NPZ = "path.npz"
 SurfaceMaker = Callable[[Array, Array], Surface]
 logger = logging.getLogger(__name__)
 
@@ -88,7 +90,12 @@ def _end(
 def path_step(
     job: Job, landscape: Landscape, options: PathOptions, names: Array | None, seed: int
 ) -> FoundPath:
-    """Find the path, write it, and report how it converged and how high its barriers are."""
+    """Find the path, write it, and report how it converged and how high its barriers are.
+
+    A path that is there already is read back.
+    """
+    if job.completed("path") and (job.folder / PATH_NPZ).is_file():
+        return _read_back(job.folder / PATH_NPZ)
     points = path_ends(landscape, options, names)
     with show_progress("path") as progress:
         path = minimum_energy_path(landscape.surface, points, options, progress=progress)
@@ -118,8 +125,49 @@ def path_step(
             "returned": path.returned,
         }
     )
+    found = FoundPath(path, error, barriers)
+    written.append(_keep(job.folder / PATH_NPZ, found))
     job.complete("path", [*written, job.folder / "barriers.csv"])
-    return FoundPath(path, error, barriers)
+    return found
+
+
+def _keep(file: Path, found: FoundPath) -> Path:
+    """Write everything about a path, so that the steps after it can be done again."""
+    path = found.path
+    pairs = found.barriers
+    numbers = [(b.start, b.top, b.end, b.forward, b.backward, *b.place) for b, _ in pairs]
+    with files.atomic_path(file) as temporary, temporary.open("wb") as stream:
+        np.savez(
+            stream,
+            images=path.images,
+            energies=path.energies,
+            found=np.array([path.iterations, path.displacement, path.residual, path.returned]),
+            converged=np.array(path.converged),
+            error=np.zeros(0) if found.error is None else found.error,
+            barriers=np.array(numbers, np.float64).reshape(-1, 7),
+            intervals=np.array([(i.value, i.low, i.high) for _, i in pairs]).reshape(-1, 3),
+        )
+    return file
+
+
+def _read_back(file: Path) -> FoundPath:
+    with np.load(file, allow_pickle=False) as kept:
+        data = dict(kept)
+    iterations, displacement, residual, returned = data["found"].tolist()
+    path = EnergyPath(
+        images=data["images"],
+        energies=data["energies"],
+        iterations=int(iterations),
+        displacement=displacement,
+        residual=residual,
+        converged=bool(data["converged"]),
+        returned=int(returned),
+    )
+    barriers = tuple(
+        (Barrier(row[0], row[1], row[2], row[3], row[4], row[5:]), Interval(*interval))
+        for row, interval in zip(data["barriers"], data["intervals"], strict=True)
+    )
+    return FoundPath(path, data["error"] if len(data["error"]) else None, barriers)
 
 
 def _global_surfaces(landscape: Landscape) -> dict[str, SurfaceMaker]:

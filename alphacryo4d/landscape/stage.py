@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import Job, start_job
+from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.landscape import curves_stage
 from alphacryo4d.landscape.distances import low_pass_coefficients, squared_distances
@@ -43,6 +43,15 @@ Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
 
 DISTANCES_NPY = "distances.npy"
+_STEPS = (
+    Step("embed", ("embed.*", "!embed.stability", "!embed.dimensions", "seed")),
+    Step("stability", ("embed.stability",), (), after=("embed",)),
+    Step("energy", ("energy.*",), (), after=("embed",)),
+    Step("path", ("path.*", "!path.range", "seed"), (), after=("energy",)),
+    Step("states", ("states.*", "seed"), ("*",), after=("path",)),
+    Step("figures", ("path.range",), (), after=("states",)),
+    Step("space", ("embed.dimensions",), (), after=("states",)),
+)
 
 
 def run_landscape(
@@ -82,24 +91,35 @@ def run_landscape(
     """
     options = options or LandscapeOptions()
     inputs = read_inputs(resample, features)
-    extra = _centers_file(options.states)
-    with start_job(
-        output,
-        stage="landscape",
-        options=dataclasses.asdict(options),
-        inputs=[*inputs.paths, *extra],
-        seed=seed,
-        overwrite=overwrite,
-        resume=resume,
-    ) as job:
+    work = landscape_work(inputs.paths, options, seed)
+    with start_work(output, work, overwrite=overwrite, resume=resume) as job:
         if not job.finished:
             distances, embedding = embed_step(job, inputs, options.embed, seed, threads)
-            if options.embed.stability:
+            if options.embed.stability and not job.completed("stability"):
                 stability_step(job, distances, embedding, options.embed)
             landscape = energy_step(job, embedding, inputs.table, options.energy)
             evidence = Evidence(distances, inputs.assignments)
             finish(job, landscape, options, evidence, inputs.table, seed)
         return job.outputs
+
+
+def landscape_work(inputs: tuple[Path, ...], options: LandscapeOptions, seed: int = 0) -> Work:
+    """Graph of the stage: embedding, energy, path, states, figures.
+
+    Parameters
+    ----------
+    inputs : tuple of Path
+        Files of the stages before.
+    options : LandscapeOptions
+    seed : int
+    """
+    sections = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    paths = (*inputs, *_centers_file(options.states))
+    steps: tuple[Step, ...] = _STEPS
+    if not options.path.path:  # then it depends on the rule of the states whether there is one
+        last = Step("path", ("path.*", "states.centers", "seed"), (), after=("energy",))
+        steps = tuple(last if step.name == "path" else step for step in _STEPS)
+    return Work(files.LANDSCAPE, sections, paths, seed, steps)
 
 
 def _centers_file(options: StatesOptions) -> list[Path]:
@@ -163,7 +183,8 @@ def energy_step(
 ) -> Landscape:
     """Energies and their errors."""
     landscape = landscape_of(embedding, table.counts, table.fold_numbers, options)
-    job.complete("energy", write_energies(job, landscape))
+    if not job.completed("energy"):
+        job.complete("energy", write_energies(job, landscape))
     return landscape
 
 
@@ -190,8 +211,10 @@ def finish(
         found_path = path_step(job, landscape, options.path, names, seed)
     path = None if found_path is None else found_path.path
     found = find_states(landscape, options.states, path, evidence, seed)
-    write_states(job, found)
-    draw(job, landscape, options.path, table, found_path, found)
+    if not job.completed("states"):
+        write_states(job, found)
+    if not job.completed("figures"):
+        draw(job, landscape, options.path, table, found_path, found)
     if options.embed.dimensions == 3 and evidence.distances is not None:
         count = len(landscape.counts)
         names = np.arange(1, count + 1) if table is None else table.names

@@ -88,7 +88,7 @@ def minimum_energy_path(
     else:
         run = _General(surface, images)
     done, displacement, since = 0, np.inf, 0
-    best = np.inf
+    best, first = np.inf, 0.0
     while done < options.stepmax and displacement > options.tolerance and since < _PATIENCE:
         step = options.stepsize
         chunk = _CHUNK
@@ -99,10 +99,11 @@ def minimum_energy_path(
         steps, displacement, left = run(step, options.tolerance / scale, count)
         displacement *= scale
         done += steps
+        first = max(first, displacement)
         returned += left
         since = 0 if options.stepsize is not None or displacement < 0.95 * best else since + 1
         best = min(best, displacement)
-        progress(done, options.stepmax, f"displacement {displacement:.1e}")
+        progress(_share_done(first, displacement, options), 1.0, f"displacement {displacement:.1e}")
     images, left = surface.bring_back(run.images)
     return EnergyPath(
         images=images,
@@ -132,6 +133,14 @@ def stable_step(surface: Surface, images: Array) -> float:
     second = np.stack(columns, axis=-1) / offset
     curvature = float(np.nanmax(np.abs(second).sum(1).max(1), initial=0.0))
     return min(0.7 / (curvature + 1e-12), 0.5 * spacing / (largest + 1e-12))
+
+
+def _share_done(first: float, displacement: float, options: PathOptions) -> float:
+    """How far the displacement has fallen on its way to the tolerance, on a scale of powers."""
+    if not np.isfinite(displacement) or displacement <= 0 or first <= options.tolerance:
+        return 0.0
+    share = np.log(first / displacement) / np.log(first / options.tolerance)
+    return float(np.clip(share, 0.0, 0.99))
 
 
 def residual(surface: Surface, images: Array) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
-from alphacryo4d.core.job import read_job, start_job
+from alphacryo4d.core.job import recorded_inputs, start_job
 from alphacryo4d.landscape.find_stage import VOLUME_STATES_NPY
 from alphacryo4d.landscape.grouping.homogeneity import (
     Homogeneity,
@@ -63,7 +63,7 @@ def run_zoom(
     with start_job(
         output,
         stage="landscape zoom",
-        options={"state": state, "project": str(project)},
+        options={"state": state},
         inputs=inputs,
         seed=seed,
         overwrite=overwrite,
@@ -77,13 +77,13 @@ def run_zoom(
         if not rows.any():
             raise InputError(f"{output}: no particle has most of its votes there; choose another")
         table = open_table(_input_table(resample))
-        written = table.write_rows(output / files.PARTICLES_STAR, rows)
+        written = table.write_rows(job.folder / files.PARTICLES_STAR, rows)
         job.complete("particles", [written])
         logger.info(
             "%d of %d particles; next: alphacryo4d run --i %s --o %s",
             rows.sum(),
             len(rows),
-            written,
+            output / files.PARTICLES_STAR,
             output / "project",
         )
         result = _stop_rule(project, assignments, inside, seed)
@@ -123,10 +123,10 @@ def _volumes_inside(landscape: Path, state: int | None, polygon: Path | None) ->
 
 
 def _input_table(resample: Path) -> Path:
-    record = read_job(resample)
-    if record is None or not record.get("inputs"):
+    inputs = recorded_inputs(resample)
+    if not inputs:
         raise InputError(f"{resample / files.JOB_JSON}: missing; run `alphacryo4d resample` again")
-    path = Path(record["inputs"][0]["path"])
+    path = inputs[0]
     if not path.is_file():
         raise InputError(f"{path}: the particle table is gone; put it back where it was")
     return path

@@ -34,7 +34,8 @@ from alphacryo4d.landscape.options import (
     StatesOptions,
 )
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.pipeline.stages import PipelineOptions, Resources, run_part, run_pipeline
+from alphacryo4d.pipeline.options import PipelineOptions
+from alphacryo4d.pipeline.stages import Resources, run_part, run_pipeline
 from alphacryo4d.pipeline.submit import PARTS, repeat_words, submit_run
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.options import ResampleOptions
@@ -152,7 +153,7 @@ def run(
         _answer_jobs(jobs, as_json)
         return
     if dry_run:
-        logger.info("%s", _plan(input_path, output_path, options))
+        logger.info("%s", _plan(input_path, output_path, options, seed))
         return
     results = run_pipeline(
         input_path,
@@ -221,7 +222,13 @@ def demo(
         click.echo(path)
 
 
-def _plan(table: Path, project: Path, options: PipelineOptions) -> str:
+def _plan(table: Path, project: Path, options: PipelineOptions, seed: int) -> str:
+    from alphacryo4d.core.plan import NEW
+    from alphacryo4d.pipeline.plan import plan_run, plan_text
+
+    plans = plan_run(table, project, options, seed)
+    if any(plan.kind != NEW for _, plan in plans):
+        return plan_text(plans)
     folds = options.resample.folds + 1
     return (
         f"would split {table} into {folds} folds, classify each into "

@@ -4,44 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import Deadline, start_job
-from alphacryo4d.deepfeature.options import DeepFeatureOptions
-from alphacryo4d.landscape.options import LandscapeOptions, StatesOptions
-from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.relion.options import RelionOptions
-from alphacryo4d.resample.options import ResampleOptions
-from alphacryo4d.voting.options import ReclassifyOptions, VoteOptions
+from alphacryo4d.core.job import Deadline, Work, read_job, start_record
+from alphacryo4d.core.plan import NEW, UNCHANGED
+from alphacryo4d.pipeline.options import DEMO, PipelineOptions
+from alphacryo4d.pipeline.plan import plan_run, plan_text
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PipelineOptions:
-    """The options of all stages; without those of ``reclassify`` the votes are the end."""
-
-    resample: ResampleOptions
-    classify: ClassifyOptions
-    deepfeature: DeepFeatureOptions
-    landscape: LandscapeOptions
-    vote: VoteOptions
-    relion: RelionOptions = field(default_factory=RelionOptions)
-    reclassify: ReclassifyOptions | None = None
-
-
-DEMO = PipelineOptions(
-    resample=ResampleOptions(),
-    classify=ClassifyOptions(classes="4x4", iterations=15),
-    deepfeature=DeepFeatureOptions(),
-    landscape=LandscapeOptions(states=StatesOptions(states="8")),
-    vote=VoteOptions(),
-    reclassify=ReclassifyOptions(),
-)
-"""What `alphacryo4d demo` runs: 16 classes a fold are enough for its 8 states."""
 
 
 @dataclass(frozen=True)
@@ -91,25 +64,24 @@ def run_pipeline(
     from alphacryo4d.report.stage import page_of_run
 
     resources = resources or Resources()
-    with start_job(
-        project,
-        stage="run",
-        options=asdict(options),
-        inputs=[table],
-        seed=seed,
-        overwrite=overwrite,
-        resume=resume,
-    ) as job:
-        results: list[Path] = []
-        stages = _stages(table, project, options, seed, resources)
+    work = Work("run", asdict(options), (table,), seed)
+    plans = [] if overwrite else plan_run(table, project, options, seed)
+    if any(plan.kind != NEW for _, plan in plans):
+        logger.info("%s", plan_text(plans))
+    stages = _stages(table, project, options, seed, resources)
+    closed = (read_job(project) or {}).get("status") == "done"
+    if closed and plans and all(plan.kind == UNCHANGED for _, plan in plans):
+        results = [stage(overwrite=False, resume=resume) for _, stage in stages][-1]
+        return [*results, page_of_run(project, again=False)]
+    with start_record(project, work) as job:
+        results = []
         for name, stage in stages:
             logger.info("== %s", name)
-            results = stage(overwrite=overwrite, resume=resume or not overwrite)
+            results = stage(overwrite=overwrite, resume=resume)
             if resources.deadline is not None and name != stages[-1][0]:
                 resources.deadline.check()
-        results = [*results, page_of_run(project, again=not job.finished)]
-        if not job.finished:
-            job.add_outputs(results)
+        results = [*results, page_of_run(project, again=True)]
+        job.add_outputs(results)
         return results
 
 
@@ -224,7 +196,7 @@ def run_part(
     if part == "fold":
         from alphacryo4d.pipeline.submit import array_index
         from alphacryo4d.resample.elements_stage import run_element
-        from alphacryo4d.resample.stage import ResamplePlan
+        from alphacryo4d.resample.plan_stage import ResamplePlan
 
         return run_element(
             table,

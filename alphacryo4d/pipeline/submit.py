@@ -226,7 +226,7 @@ def _folds(
         batches = -(-open_table(table).rows // resample.batch_size)
         return list(range(batches * (resample.folds + 1)))
     from alphacryo4d.resample.elements_stage import prepare_folds
-    from alphacryo4d.resample.stage import ResamplePlan
+    from alphacryo4d.resample.plan_stage import ResamplePlan
 
     plan = ResamplePlan(resample, options.classify, options.relion, seed)
     return prepare_folds(

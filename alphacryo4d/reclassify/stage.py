@@ -10,7 +10,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.core.job import Deadline, Job, start_job
+from alphacryo4d.core.job import Deadline, Job, Step, Work, start_work
 from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
@@ -28,6 +28,14 @@ from alphacryo4d.voting.report import add_heldout, add_support, make_report, wri
 from alphacryo4d.voting.stage import main_outputs, write_vote_result
 
 logger = logging.getLogger(__name__)
+
+_AFTERWARDS = ("rounds", "reconstruct", "write_poses")
+"""Options that the classification of a fold does not depend on."""
+_STEPS = (
+    Step("round*", ("*", *(f"!reclassify.{name}" for name in _AFTERWARDS))),
+    Step("count", ("*", "!reclassify.reconstruct"), after=("round*",)),
+    Step("reconstruct", ("reclassify.reconstruct",), (), after=("count",)),
+)
 
 REFINED_STAR = "refined.star"
 """The input with refined poses, where they are asked for."""
@@ -69,25 +77,28 @@ def run_reclassify(
     """
     options = options or ReclassifyOptions()
     resample, first = project / files.RESAMPLE, project / files.VOTE
-    table = input_table_path(resample)
-    inputs = [table, resample / files.GROUPS_NPY, first / files.PARTICLES_STAR]
-    with start_job(
-        output,
-        stage="reclassify",
-        options={"reclassify": options},
-        inputs=inputs,
-        seed=seed,
-        overwrite=overwrite,
-        resume=resume,
-    ) as job:
+    work = reclassify_work(input_table_path(resample), resample, first, options, seed)
+    with start_work(output, work, overwrite=overwrite, resume=resume) as job:
         if not job.finished:
             if not job.completed("count"):
                 _reclassify(job, project, options, seed, threads, deadline)
             if options.reconstruct and not job.completed("reconstruct"):
                 from alphacryo4d.reconstruction.stage import reconstruct_states
 
-                job.complete("reconstruct", reconstruct_states(output, output, threads=threads))
+                made = reconstruct_states(job.folder, job.folder, threads=threads)
+                job.complete("reconstruct", made)
     return main_outputs(output)
+
+
+def reclassify_work(
+    table: Path, resample: Path, vote: Path, options: ReclassifyOptions, seed: int = 0
+) -> Work:
+    """Graph of the stage: folds of every round, the count of the votes, the maps of the states."""
+    inputs = (table, resample / files.GROUPS_NPY, vote / files.PARTICLES_STAR)
+    recorded = read_recorded(resample)
+    wanted = {"reclassify": options, "resample": recorded}
+    masks = [path for path in (recorded.mask, recorded.classify.focus_mask) if path is not None]
+    return Work(files.RECLASSIFY, wanted, (*inputs, *masks), seed, _STEPS, (".scratch",))
 
 
 def _reclassify(

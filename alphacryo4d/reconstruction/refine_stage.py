@@ -71,9 +71,8 @@ def run_refine(
         options={"refine": options},
         inputs=tables,
         seed=seed,
-        overwrite=overwrite,
-        resume=resume,
-    ) as job:
+        overwrite=overwrite, resume=resume, in_place=True,
+    ) as job:  # fmt: skip
         if job.finished:
             return job.outputs
         version = installed_version() if options.engine == "relion" else ASSUMED

@@ -12,7 +12,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
-from alphacryo4d.core.job import read_job, start_job
+from alphacryo4d.core.job import recorded_inputs, start_job
 from alphacryo4d.core.progress import Progress, no_progress, show_progress
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.contrast import INVERTED, looks_inverted
@@ -79,16 +79,14 @@ def run_reconstruct(
     ) as job:
         if job.finished:
             return job.outputs
-        outputs = reconstruct_states(folder, output, options=options, threads=threads)
+        outputs = reconstruct_states(folder, job.folder, options=options, threads=threads)
         job.complete("reconstruct", outputs)
-    return outputs
+        return job.outputs
 
 
 def source_table(folder: Path) -> Path:
     """Table whose rows, in order, are those of a voting folder; its image names hold there."""
-    record = read_job(folder)
-    if record is not None and record.get("inputs"):
-        path = Path(record["inputs"][0]["path"])
+    for path in recorded_inputs(folder)[:1]:
         if path.is_file() and path.suffix.lower() in (".star", ".cs"):
             return path
     return folder / files.PARTICLES_STAR

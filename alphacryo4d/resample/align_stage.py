@@ -112,11 +112,11 @@ def run_align(
         outputs = []
         for path, volume, one in zip(maps, volumes, found, strict=False):
             moved = volume if one.motion is IDENTITY else apply_motion(volume, one.motion)
-            outputs.append(write_volume(output / path.name, moved, voxel_size))
+            outputs.append(write_volume(job.folder / path.name, moved, voxel_size))
             _report(path, one)
-        outputs.append(files.write_text(output / MOTIONS_CSV, motions_table(names, found)))
+        outputs.append(files.write_text(job.folder / MOTIONS_CSV, motions_table(names, found)))
         job.add_outputs(outputs)
-        return outputs
+        return job.outputs
 
 
 def _align_all(

@@ -104,16 +104,16 @@ def run_collect(
         folds = sorted({one.fold for one in maps})
         assignments, counts = assign(table, maps, folds)
         outputs = [
-            *_write_volumes(output, maps, folds, counts, box),
-            files.save_array(output / files.ASSIGNMENTS_NPY, assignments),
-            files.save_array(output / files.GROUPS_NPY, groups_of(assignments, maps)),
+            *_write_volumes(job.folder, maps, folds, counts, box),
+            files.save_array(job.folder / files.ASSIGNMENTS_NPY, assignments),
+            files.save_array(job.folder / files.GROUPS_NPY, groups_of(assignments, maps)),
             files.save_array(
-                output / files.HELDOUT_NPY, np.full(len(assignments), DROPPED, np.int32)
+                job.folder / files.HELDOUT_NPY, np.full(len(assignments), DROPPED, np.int32)
             ),
         ]
         job.note(volumes=len(maps), folds=folds, particles=len(assignments))
         job.add_outputs(outputs)
-        return outputs
+        return job.outputs
 
 
 def assign(

@@ -74,7 +74,7 @@ def run_components(
     recorded = {name: getattr(classify, name) for name in _USED} | {"symmetry": relion.symmetry}
     with start_job(
         output, stage="components", options=recorded, inputs=[table, *particles.stacks], seed=seed,
-        overwrite=overwrite, resume=resume,
+        overwrite=overwrite, resume=resume, in_place=True,
     ) as job:  # fmt: skip
         if job.finished:
             return job.outputs

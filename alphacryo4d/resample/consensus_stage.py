@@ -100,6 +100,7 @@ def run_consensus(
         seed=seed,
         overwrite=overwrite,
         resume=resume,
+        in_place=True,
     ) as job:
         if job.finished:
             return job.outputs

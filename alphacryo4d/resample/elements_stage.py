@@ -13,12 +13,12 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, TimeLimitReached, UsageError
-from alphacryo4d.core.job import Deadline, read_job, start_job
+from alphacryo4d.core.job import Deadline, read_job, start_work, working_folder
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.resample.engines_stage import make_engine
+from alphacryo4d.resample.plan_stage import ResamplePlan
 from alphacryo4d.resample.stage import (
-    ResamplePlan,
     classify_fold,
     every_fold,
     forget_folds,
@@ -55,22 +55,15 @@ def prepare_folds(
     particles = read_particles(table)
     wanted: list[int] = []
     try:
-        with start_job(
-            output,
-            stage="resample",
-            options=plan.recorded(),
-            inputs=[table, *particles.stacks, *plan.masks],
-            seed=plan.seed,
-            overwrite=overwrite,
-            resume=resume,
-        ) as job:
+        work = plan.work(table, particles)
+        with start_work(output, work, overwrite=overwrite, resume=resume) as job:
             if job.finished:
                 return []
             if overwrite:
-                forget_folds(output)
+                forget_folds(job.folder)
             groups = split(job, particles, plan)
             for index, (batch, left_out) in enumerate(every_fold(groups, plan.folds)):
-                folder = files.fold_folder(output, batch, left_out, plan.folds)
+                folder = files.fold_folder(job.folder, batch, left_out, plan.folds)
                 record = read_job(folder)
                 if record is None or record["status"] != "done":
                     wanted.append(index)
@@ -101,7 +94,9 @@ def run_element(
     list of Path
         What the fold wrote.
     """
-    path = output / files.GROUPS_NPY
+    particles = read_particles(table).on_grid(*plan.classify.grid)
+    place = working_folder(output, plan.work(table, particles))
+    path = place / files.GROUPS_NPY
     if not path.is_file():
         raise InputError(f"{path}: no such file; the stage must be split before its folds")
     groups = np.asarray(files.load_array(path, dtype=np.int32, ndim=2))
@@ -109,8 +104,7 @@ def run_element(
     if not 0 <= index < len(every):
         raise UsageError(f"fold {index} is asked for; there are folds 0 to {len(every) - 1}")
     batch, left_out = every[index]
-    particles = read_particles(table).on_grid(*plan.classify.grid)
-    folder = files.fold_folder(output, batch, left_out, plan.folds)
+    folder = files.fold_folder(place, batch, left_out, plan.folds)
     engine = make_engine(
         plan.resample.engine,
         particles,
@@ -121,7 +115,7 @@ def run_element(
     )
     with closing(engine), show_progress(f"fold {index}") as progress:
         return classify_fold(
-            output,
+            place,
             groups,
             plan,
             engine,

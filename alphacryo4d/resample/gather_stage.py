@@ -192,7 +192,7 @@ def _write_volumes(
             progress(row + 1, len(volumes))
     table = {
         "ac4dVolumeName": [volume.name for volume in volumes],
-        "rlnReferenceImage": [str(volume.image) for volume in volumes],
+        "rlnReferenceImage": [str(volume.image.relative_to(resample)) for volume in volumes],
         "ac4dBatch": [volume.batch for volume in volumes],
         "ac4dFold": [volume.left_out for volume in volumes],
         "rlnClassNumber": [volume.entry.number for volume in volumes],

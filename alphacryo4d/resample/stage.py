@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import Deadline, Job, start_job
+from alphacryo4d.core.job import Deadline, Job, start_job, start_work
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.copies import shared_images
@@ -23,46 +22,12 @@ from alphacryo4d.resample.engines_stage import make_engine
 from alphacryo4d.resample.fold_stage import CHECKPOINT
 from alphacryo4d.resample.gather_stage import gather_folds
 from alphacryo4d.resample.options import ResampleOptions, analysis_box
+from alphacryo4d.resample.plan_stage import ResamplePlan
 from alphacryo4d.resample.subsets import assign_groups, fold_rows, group_rows, require_filled
 
 logger = logging.getLogger(__name__)
 
 IntArray = np.ndarray[Any, np.dtype[np.int32]]
-
-
-@dataclass(frozen=True)
-class ResamplePlan:
-    """Everything that decides the result of the stage."""
-
-    resample: ResampleOptions
-    classify: ClassifyOptions
-    relion: RelionOptions
-    seed: int
-
-    @property
-    def folds(self) -> int:
-        """Number of folds, M + 1."""
-        return self.resample.folds + 1
-
-    def recorded(self) -> dict[str, Any]:
-        """Options for ``job.json``; those of RELION only where they change anything."""
-        recorded: dict[str, Any] = {"resample": self.resample, "classify": self.classify}
-        default = RelionOptions()
-        of_maps = {
-            name: getattr(self.relion, name)
-            for name in ("symmetry", "mask")
-            if getattr(self.relion, name) != getattr(default, name)
-        }
-        if self.resample.engine == "relion":
-            recorded["relion"] = self.relion
-        elif of_maps:
-            recorded["relion"] = of_maps
-        return recorded
-
-    @property
-    def masks(self) -> list[Path]:
-        """Masks that the result depends on."""
-        return [path for path in (self.relion.mask, self.classify.focus_mask) if path is not None]
 
 
 def run_resample(
@@ -115,15 +80,8 @@ def run_resample(
         options or ResampleOptions(), classify or ClassifyOptions(), relion or RelionOptions(), seed
     )
     particles = read_particles(table).on_grid(*plan.classify.grid)
-    with start_job(
-        output,
-        stage="resample",
-        options=plan.recorded(),
-        inputs=[table, *particles.stacks, *plan.masks],
-        seed=seed,
-        overwrite=overwrite,
-        resume=resume,
-    ) as job:
+    work = plan.work(table, particles)
+    with start_work(output, work, overwrite=overwrite, resume=resume) as job:
         results = [
             output / name
             for name in (
@@ -137,7 +95,7 @@ def run_resample(
         if job.finished:
             return results
         if overwrite:
-            forget_folds(output)
+            forget_folds(job.folder)
         groups = split(job, particles, plan)
         engine = make_engine(
             plan.resample.engine,
@@ -146,7 +104,7 @@ def run_resample(
             threads=threads,
             gpu=gpu,
             memory=memory,
-            scratch=scratch or output / "scratch",
+            scratch=scratch or job.folder / "scratch",
         )
         with closing(engine):
             classify_folds(job, groups, plan, engine, deadline=deadline)
@@ -222,6 +180,9 @@ def classify_folds(
         if deadline is not None:
             deadline.check()
         folder = files.fold_folder(job.folder, batch, left_out, plan.folds)
+        step = str(folder.relative_to(job.folder))
+        if job.completed(step):
+            continue
         label = f"fold {files.fold_name(left_out, plan.folds)} ({number} of {len(every)})"
         with show_progress(label) as progress:
             outputs = classify_fold(
@@ -234,7 +195,7 @@ def classify_folds(
                 deadline=deadline,
                 progress=progress,
             )
-        job.complete(str(folder.relative_to(job.folder)), [*outputs, folder / files.JOB_JSON])
+        job.complete(step, [*outputs, folder / files.JOB_JSON])
 
 
 def classify_fold(
@@ -256,10 +217,9 @@ def classify_fold(
     with start_job(
         files.fold_folder(resample, batch, left_out, plan.folds),
         stage="fold",
-        options=plan.recorded(),
+        options=plan.of_folds(),
         inputs=[files.fold_table(resample, batch, left_out, plan.folds)],
         seed=plan.seed,
-        resume=True,
     ) as job:
         if not job.finished:
             outputs = engine.classify(

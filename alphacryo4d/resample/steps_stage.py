@@ -19,7 +19,8 @@ from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.engines_stage import make_engine
 from alphacryo4d.resample.fold_stage import CHECKPOINT
 from alphacryo4d.resample.options import ResampleOptions
-from alphacryo4d.resample.stage import ResamplePlan, split
+from alphacryo4d.resample.plan_stage import ResamplePlan
+from alphacryo4d.resample.stage import split
 from alphacryo4d.resample.subsets import require_classes, split_evenly
 
 logger = logging.getLogger(__name__)
@@ -91,8 +92,8 @@ def run_shuffle(
             split_evenly(images, folds, np.random.default_rng([seed, 0])), start=1
         ):
             rows = members if len(images) == len(ids) else np.flatnonzero(np.isin(ids, members))
-            outputs.append(particles.write_rows(output / f"sub{group}.star", rows))
-            union = output / f"union{files.fold_name(group, folds)}.star"
+            outputs.append(particles.write_rows(job.folder / f"sub{group}.star", rows))
+            union = job.folder / f"union{files.fold_name(group, folds)}.star"
             outputs.append(particles.write_rows(union, np.setdiff1d(everyone, rows)))
         job.add_outputs(outputs)
         return job.outputs
@@ -126,6 +127,7 @@ def run_classify(
         seed=seed,
         overwrite=overwrite,
         resume=resume,
+        in_place=True,
     ) as job:
         if not job.finished:
             if overwrite:

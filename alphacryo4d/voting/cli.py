@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from alphacryo4d.core import files
 from alphacryo4d.core.help import INPUT, HelpGroup, HelpOption
 from alphacryo4d.core.options import (
     CONTEXT,
@@ -80,6 +81,14 @@ def _vote(
     show_results(made, as_json)
 
 
+def _places_of_edits(given: Path, landscape: Path | None, output: Path | None) -> tuple[Path, Path]:
+    """Landscape and output of edited states, where ``--i`` names a project or its resample."""
+    from alphacryo4d.voting.edits_stage import next_selection
+
+    project = given if (given / files.RESAMPLE).is_dir() else given.absolute().parent
+    return landscape or project / files.LANDSCAPE, output or next_selection(project)
+
+
 def common_options(command: Any) -> Any:
     """``--j --overwrite --continue --dry-run --json``; voting draws no random numbers."""
     for option in (json_option, dry_run_option, continue_option, overwrite_option, threads_option):
@@ -105,10 +114,15 @@ def vote(
     """Put every particle into the state that its volumes vote for.
 
     Without a subcommand the whole stage runs: votes are counted, every state gets its particle
-    table, its reconstruction and its statistics.
+    table, its reconstruction and its statistics. `alphacryo4d vote --i project --edits edits.json`
+    makes the next set of states, vote-2, beside the first.
     """
     if ctx.invoked_subcommand:
         return
+    if input_path is not None and values["edits"] is not None:
+        landscape, output_path = _places_of_edits(input_path, landscape, output_path)
+        resample = input_path / files.RESAMPLE
+        input_path = resample if resample.is_dir() else input_path
     require_options(i=input_path, landscape=landscape, o=output_path)
     assert input_path is not None
     assert landscape is not None

@@ -80,6 +80,9 @@ class VoteOptions:
         type=float,
         metavar="DISTANCE",
     )
+    edits: Path | None = setting(
+        None, "Edits of the states, edits.json: merge, drop, rename, split ...", type=Path
+    )
     test: bool = setting(
         True,
         "Test the states on the held-out particles of each fold (reads all images once).",

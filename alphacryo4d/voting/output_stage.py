@@ -35,7 +35,7 @@ def input_table(resample: Path) -> ParticleTable:
 
 def input_table_path(resample: Path) -> Path:
     """Path of the particle table that the resample stage worked on."""
-    from alphacryo4d.core.job import read_job
+    from alphacryo4d.core.job import read_job, recorded_inputs
 
     record = read_job(resample)
     if record is None or not record.get("inputs"):
@@ -44,7 +44,7 @@ def input_table_path(resample: Path) -> Path:
             "name the folder that `alphacryo4d resample` wrote"
         )
     entry = record["inputs"][0]
-    path = Path(entry["path"])
+    path = recorded_inputs(resample)[0]
     if not path.is_file():
         raise InputError(f"{path}: the particle table is gone; put it back where it was")
     if path.stat().st_size != entry.get("size", path.stat().st_size):

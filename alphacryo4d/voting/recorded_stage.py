@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import read_job
+from alphacryo4d.core.job import read_job, recorded_inputs
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -91,8 +91,7 @@ def read_recorded(resample: Path) -> Recorded:
 
 def resample_of(folder: Path) -> Path | None:
     """Resample folder that a voting folder was made from, as its record names the inputs."""
-    for entry in (read_job(folder) or {}).get("inputs", []):
-        path = Path(entry["path"])
+    for path in recorded_inputs(folder):
         if path.name == files.GROUPS_NPY:
             return path.parent
     return None

@@ -202,10 +202,10 @@ def _state_line(entry: dict[str, Any]) -> str:
         f"{entry['state']:5d} {entry['particles']:9d} {_shown(entry['energy_kt'], 2):>6s} "
         f"{entry['volumes']:7d} {lost:>7s} {folds:>7s} {left:>8s} {chance:>6s}"
     )
-    if entry.get("support_gain") is None:
-        return line
-    line += f"  {entry['support_gain']:.3f} +- {entry['support_error']:.3f}"
-    return f"{line} {entry['merges_with']:3d}" + ("" if entry["supported"] else "  not supported")
+    if entry.get("support_gain") is not None:
+        line += f"  {entry['support_gain']:.3f} +- {entry['support_error']:.3f}"
+        line += f" {entry['merges_with']:3d}" + ("" if entry["supported"] else "  not supported")
+    return f"{line}  {entry['name']}" if entry.get("name") else line
 
 
 def add_support(report: dict[str, Any], support: Support | None) -> None:

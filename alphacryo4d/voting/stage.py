@@ -10,10 +10,11 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.core.job import Job, start_job
+from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.settings import require_setting
 from alphacryo4d.particles.copies import table_images
 from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.voting.edits_stage import base_of, edited_states, write_edited
 from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import (
     VOLUME_STATES_NPY,
@@ -29,6 +30,7 @@ from alphacryo4d.voting.inputs_stage import (
 from alphacryo4d.voting.null_figures import add_null
 from alphacryo4d.voting.options import ReconstructOptions, VoteOptions
 from alphacryo4d.voting.output_stage import input_table, input_table_path, write_particles
+from alphacryo4d.voting.recorded_stage import read_recorded
 from alphacryo4d.voting.report import REPORT_JSON, REPORT_TXT, add_support, write_report
 from alphacryo4d.voting.votes import VoteResult
 
@@ -36,6 +38,10 @@ logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
 
+_STEPS = (
+    Step("count", ("*", "!vote.reconstruct")),
+    Step("reconstruct", ("vote.reconstruct",), (), after=("count",)),
+)
 _MEMORY = 8.0
 """GB for the images of a batch; more goes to disk."""
 
@@ -79,22 +85,8 @@ def run_vote(
         make_landscape is not None or not options.null,
         "--null: needs the landscape stage for the null model's volumes (make_landscape)",
     )
-    inputs = [
-        input_table_path(resample),
-        resample / files.ASSIGNMENTS_NPY,
-        resample / files.GROUPS_NPY,
-        landscape / files.STATES_STAR,
-        landscape / files.EMBEDDING_NPY,
-    ]
-    inputs += [path for path in optional_inputs(resample, landscape) if path.is_file()]
-    with start_job(
-        output,
-        stage="vote",
-        options={"vote": options},
-        inputs=inputs,
-        overwrite=overwrite,
-        resume=resume,
-    ) as job:
+    work = vote_work(input_table_path(resample), resample, landscape, options)
+    with start_work(output, work, overwrite=overwrite, resume=resume) as job:
         if not job.finished and not job.completed("count"):
             _count(job, resample, landscape, options, make_landscape, threads)
         if options.reconstruct and not job.finished and not job.completed("reconstruct"):
@@ -108,6 +100,24 @@ def run_vote(
             )
             job.complete("reconstruct", made)
     return main_outputs(output)
+
+
+def vote_work(table: Path, resample: Path, landscape: Path, options: VoteOptions) -> Work:
+    """Graph of the stage: the count of the votes, and the maps of the states."""
+    inputs = [
+        table,
+        resample / files.ASSIGNMENTS_NPY,
+        resample / files.GROUPS_NPY,
+        landscape / files.STATES_STAR,
+        landscape / files.EMBEDDING_NPY,
+    ]
+    inputs += [path for path in optional_inputs(resample, landscape) if path.is_file()]
+    if options.edits is not None:
+        base = base_of(options.edits, landscape)[0]
+        inputs += [options.edits, base / files.STATES_STAR, base / VOLUME_STATES_NPY]
+        inputs = [path for path in dict.fromkeys(inputs) if path.is_file()]
+    wanted = {"vote": options, "resample": read_recorded(resample)}
+    return Work(files.VOTE, wanted, tuple(inputs), steps=_STEPS, remnants=(".scratch",))
 
 
 def optional_inputs(resample: Path, landscape: Path) -> list[Path]:
@@ -130,7 +140,10 @@ def _count(
     make_landscape: MakeLandscape | None,
     threads: int | None,
 ) -> None:
-    states = read_states(landscape)
+    edited = None
+    if options.edits is not None:
+        edited = edited_states(options.edits, resample, landscape, options)
+    states = read_states(landscape) if edited is None else edited.states
     assignments = read_assignments(resample)
     table = input_table(resample)
     if table.rows != len(assignments):
@@ -146,6 +159,10 @@ def _count(
     report = report_of(resample, states, options, election, votes)
     add_images(report, table_images(table), election.states)
     report["outliers"] = outlier_rows(resample)
+    if edited is not None:
+        written += write_edited(job.folder, edited)
+        for entry, name in zip(report["per_state"], edited.names, strict=True):
+            entry["name"] = name
     if options.test or options.null:
         written += _read_images(job, resample, states, options, make_landscape, threads, report)
     written += write_report(job.folder, report)
@@ -164,7 +181,7 @@ def _read_images(
 ) -> list[Path]:
     """Add to a report what only the images tell: the held-out test, and the null model."""
     from alphacryo4d.reconstruction.stage import remove_scratch
-    from alphacryo4d.voting.recorded_stage import BatchImages, read_recorded
+    from alphacryo4d.voting.recorded_stage import BatchImages
     from alphacryo4d.voting.support_stage import support_of_votes
 
     table, scratch = input_table_path(resample), job.folder / ".scratch"

@@ -1,14 +1,16 @@
 """The stage and its commands, from files to files."""
 
+import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from folders import known_states, write_resample
 
-from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.landscape.cli import landscape
 from alphacryo4d.landscape.options import EmbedOptions, LandscapeOptions, PathOptions, StatesOptions
@@ -71,13 +73,41 @@ def test_centers_and_radii_show_the_states(project):
     assert (by_rule == np.load(folder / "volume_states.npy")).mean() > 0.9
 
 
-def test_the_same_command_does_nothing_and_other_options_are_refused(project):
+def test_the_same_command_does_nothing(project):
     folder = project / "landscape"
     before = (folder / "embedding.npy").stat().st_mtime_ns
     run_landscape(project / "resample", None, folder, options=OPTIONS, seed=1)
     assert (folder / "embedding.npy").stat().st_mtime_ns == before
-    with pytest.raises(UsageError, match="other work"):
-        run_landscape(project / "resample", None, folder, options=OPTIONS, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "redone"),
+    [
+        ({"states": StatesOptions(states="2")}, {"states.star", "landscape.png"}),
+        ({"path": dataclasses.replace(OPTIONS.path, range=99.0)}, {"landscape.png"}),
+        (
+            {"path": dataclasses.replace(OPTIONS.path, images=30)},
+            {"path.npy", "states.star", "landscape.png"},
+        ),
+        (
+            {"embed": dataclasses.replace(OPTIONS.embed, perplexity=4.0)},
+            {"embedding.npy", "energy_error.npy", "path.npy", "states.star", "landscape.png"},
+        ),
+    ],
+)
+def test_only_what_depends_on_an_option_is_redone(project, tmp_path, change, redone):
+    folder, fresh = tmp_path / "again", tmp_path / "fresh"
+    shutil.copytree(project / "landscape", folder)
+    times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    options = dataclasses.replace(OPTIONS, **change)
+    for place in (folder, fresh):
+        run_landscape(project / "resample", None, place, options=options, seed=1)
+    looked_at = "embedding.npy", "energy_error.npy", "path.npy", "states.star", "landscape.png"
+    assert {n for n in looked_at if (folder / n).stat().st_mtime_ns != times[n]} == redone
+    assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in fresh.iterdir())
+    for path in fresh.iterdir():
+        if path.suffix in (".npy", ".star", ".csv", ".png"):
+            assert (folder / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 @pytest.mark.parametrize("centers", ["path", "minima"])

@@ -91,14 +91,6 @@ def test_the_same_command_again_does_nothing(finished: tuple[Path, str], easy_da
     assert contents(project) == before
 
 
-def test_other_options_are_refused(finished: tuple[Path, str], easy_data: Path) -> None:
-    project, _ = finished
-    process = start(easy_data, project, "--folds", "5")
-    _, said = process.communicate(timeout=100)
-    assert process.returncode == 2
-    assert "--overwrite" in said
-
-
 @pytest.mark.slow
 def test_a_run_killed_in_every_stage_ends_the_same(
     finished: tuple[Path, str], easy_data: Path, tmp_path: Path
@@ -106,7 +98,7 @@ def test_a_run_killed_in_every_stage_ends_the_same(
     project, rng = tmp_path / "project", np.random.default_rng()
     stages = ("resample", "deepfeature", "landscape", "vote", "reclassify")
     for number, stage in enumerate(stages):
-        process = start(easy_data, project, *(["--continue"] if number else []))
+        process = start(easy_data, project)
         record = project / stage / "job.json"
         deadline = time.monotonic() + 300
         while not record.is_file() and process.poll() is None:
@@ -117,7 +109,7 @@ def test_a_run_killed_in_every_stage_ends_the_same(
         process.communicate()
         if process.returncode == 0:  # it was quicker than the signal
             assert json.loads(record.read_text())["status"] == "done"
-    finish(start(easy_data, project, "--continue"))
+    finish(start(easy_data, project))
     expected, found = contents(finished[0]), contents(project)
     assert sorted(found) == sorted(expected)
     assert [name for name in found if found[name] != expected[name]] == []
@@ -132,5 +124,5 @@ def test_an_interrupted_run_says_how_to_go_on(easy_data: Path, tmp_path: Path) -
     os.kill(process.pid, signal.SIGTERM)
     _, said = process.communicate(timeout=100)
     assert process.returncode == 143
-    assert "--continue" in said
+    assert "go on" in said
     assert json.loads(record.read_text())["status"] == "interrupted"

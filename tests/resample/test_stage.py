@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alphacryo4d.core import files
-from alphacryo4d.core.errors import InputError, TimeLimitReached, UsageError
+from alphacryo4d.core.errors import InputError, TimeLimitReached
 from alphacryo4d.core.job import Deadline, read_job
 from alphacryo4d.io.mrc import read_header, read_volume
 from alphacryo4d.io.star import read_tables
@@ -52,10 +52,10 @@ def test_volumes_are_named_counted_and_in_order(done: Path) -> None:
     counts = np.bincount(assignments[assignments >= 0], minlength=len(table))
     assert np.array_equal(table["ac4dParticleCount"], counts)
     for row, image in enumerate(table["rlnReferenceImage"]):
-        header = read_header(Path(image))
+        header = read_header(done / image)
         assert header.shape == (32, 32, 32)
         assert header.voxel_size == pytest.approx(5.0)
-        density, _ = read_volume(Path(image))
+        density, _ = read_volume(done / image)
         inside = np.corrcoef(density.ravel(), volumes[row].ravel())[0, 1]
         assert inside > 0.8  # the same class, once from all shells, once as it was classified
 
@@ -175,14 +175,16 @@ def test_one_classification_of_one_table(easy_data: Path, tmp_path: Path) -> Non
     assert [(item.number, item.parent) for item in result.classes] == [
         (number, 1 + (number - 1) // 2) for number in numbers
     ]
-    with pytest.raises(UsageError, match="--overwrite"):
-        run_classify(
-            table,
-            tmp_path / "class3d",
-            options=ResampleOptions(),
-            classify=CLASSIFY,
-            relion=_no_relion(),
-        )
+    run_classify(
+        table,
+        tmp_path / "class3d",
+        options=ResampleOptions(),
+        classify=ClassifyOptions(classes="2", iterations=2),
+        relion=_no_relion(),
+    )
+    assert [path.name for path in (tmp_path / "class3d").glob("*_data.star")] == [
+        "run_it002_data.star"
+    ]
 
 
 def _no_relion() -> object:

@@ -19,7 +19,7 @@ from alphacryo4d.reconstruction.stage import run_reconstruct
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.engines_stage import make_engine
 from alphacryo4d.resample.options import ResampleOptions
-from alphacryo4d.resample.stage import ResamplePlan
+from alphacryo4d.resample.plan_stage import ResamplePlan
 from alphacryo4d.voting.options import ReconstructOptions, VoteOptions
 from alphacryo4d.voting.recorded_stage import (
     BatchImages,

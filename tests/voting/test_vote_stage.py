@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.stage import run_vote
@@ -86,8 +86,9 @@ def test_done_work_is_not_done_again(project):
     before = (project.root / "vote" / "particles.star").stat().st_mtime_ns
     vote(project)
     assert (project.root / "vote" / "particles.star").stat().st_mtime_ns == before
-    with pytest.raises(UsageError, match="overwrite"):
-        vote(project, VoteOptions(threshold="3", reconstruct=False, test=False))
+    vote(project, VoteOptions(threshold="3", reconstruct=False, test=False))
+    votes = columns_of(project)
+    assert (votes["ac4dVotes"][votes["rlnClassNumber"] > 0] == 3).all()
 
 
 def test_a_table_that_does_not_fit_is_refused(project):

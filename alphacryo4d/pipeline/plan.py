@@ -1,0 +1,137 @@
+"""What `run` is going to do: which stages stand, which are done again, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alphacryo4d.core import files
+from alphacryo4d.core.identity import located
+from alphacryo4d.core.job import Work, plan_work, read_job
+from alphacryo4d.core.plan import GO_ON, NEW, REDO, UNCHANGED, Plan, claimed, why
+from alphacryo4d.core.record import new_record
+from alphacryo4d.core.steps import changes_between, standing_steps
+
+if TYPE_CHECKING:
+    from alphacryo4d.pipeline.options import PipelineOptions
+
+
+def stage_works(
+    table: Path, project: Path, options: PipelineOptions, seed: int
+) -> list[tuple[str, Callable[[], Work]]]:
+    """Name and graph of every stage of a run, in order."""
+    resample, features = project / files.RESAMPLE, project / files.DEEPFEATURE
+    landscape, vote = project / files.LANDSCAPE, project / files.VOTE
+
+    def of_resample() -> Work:
+        from alphacryo4d.particles.particle_set import read_particles
+        from alphacryo4d.resample.plan_stage import ResamplePlan
+
+        plan = ResamplePlan(options.resample, options.classify, options.relion, seed)
+        return plan.work(table, read_particles(table))
+
+    def of_deepfeature() -> Work:
+        from alphacryo4d.deepfeature.work_stage import deepfeature_work
+
+        return deepfeature_work(resample, options.deepfeature, seed)
+
+    def of_landscape() -> Work:
+        from alphacryo4d.landscape.inputs_stage import input_paths
+        from alphacryo4d.landscape.stage import landscape_work
+
+        return landscape_work(input_paths(resample, features), options.landscape, seed)
+
+    def of_vote() -> Work:
+        from alphacryo4d.voting.stage import vote_work
+
+        return vote_work(table, resample, landscape, options.vote)
+
+    def of_reclassify() -> Work:
+        from alphacryo4d.reclassify.stage import reclassify_work
+
+        assert options.reclassify is not None
+        return reclassify_work(table, resample, vote, options.reclassify, seed)
+
+    works: list[tuple[str, Callable[[], Work]]] = [
+        (files.RESAMPLE, of_resample),
+        (files.DEEPFEATURE, of_deepfeature),
+        (files.LANDSCAPE, of_landscape),
+        (files.VOTE, of_vote),
+    ]
+    return works if options.reclassify is None else [*works, (files.RECLASSIFY, of_reclassify)]
+
+
+def plan_run(
+    table: Path, project: Path, options: PipelineOptions, seed: int
+) -> list[tuple[str, Plan]]:
+    """What every stage of a run means for its folder; nothing is written.
+
+    A stage whose input another stage makes again is planned as done again; should the new input
+    turn out the same as the old one, it stands after all.
+    """
+    plans: list[tuple[str, Plan]] = []
+    made_again: dict[Path, str] = {}
+    for name, work in stage_works(table, project, options, seed):
+        folder = project / name
+        record = read_job(folder)
+        if record is None or not claimed(record):
+            plan = Plan(NEW if record is None else GO_ON)
+        else:
+            plan = _plan_stage(folder, work(), record, made_again)
+        plans.append((name, plan))
+        if plan.kind == REDO:
+            assert record is not None
+            made_again |= dict.fromkeys(_made_again(folder, record, plan), name)
+    return plans
+
+
+def _made_again(folder: Path, record: dict[str, Any], plan: Plan) -> set[Path]:
+    steps = record.get("steps", {})
+    standing = {output for outputs in plan.standing.values() for output in outputs}
+    outputs = {output for step in plan.redone for output in steps.get(step, [])}
+    return {(folder / name).absolute() for name in (outputs or set(record["outputs"])) - standing}
+
+
+def _plan_stage(
+    folder: Path, work: Work, record: dict[str, Any], made_again: dict[Path, str]
+) -> Plan:
+    inputs = record.get("inputs", [])
+    changed = {}
+    for entry in inputs:
+        path = located(entry, folder, record.get("folder")).absolute()
+        if path in made_again:
+            changed[path.name] = f"{made_again[path]} is redone"
+    if not changed and all(path.exists() for path in work.inputs):
+        return plan_work(folder, work)
+    new = new_record(folder, replace(work, inputs=()), None) | {"inputs": inputs}
+    changes = changes_between(record, new, work)
+    changes.inputs |= changed
+    if not changes:
+        return Plan(UNCHANGED if record["status"] == "done" else GO_ON)
+    standing = standing_steps(record, changes, work, lambda name: (folder / name).exists())
+    redone = tuple(step for step in record.get("steps", {}) if step not in standing)
+    if not redone and not changes.options and not changes.seed:
+        return Plan(UNCHANGED, standing)
+    return Plan(REDO, standing, redone, why(changes))
+
+
+def plan_text(plans: list[tuple[str, Plan]]) -> str:
+    """Plan of a run in one line, as `resample unchanged; redoing vote because threshold ...`."""
+    kinds: dict[str, list[str]] = {}
+    for name, plan in plans:
+        kinds.setdefault(plan.kind, []).append(name)
+    upstream = {f"{name} is redone" for name, _ in plans}
+    reasons = [text for _, plan in plans if plan.kind == REDO for text in plan.why]
+    parts = []
+    if UNCHANGED in kinds:
+        parts.append(f"{', '.join(kinds[UNCHANGED])} unchanged")
+    if REDO in kinds:
+        roots = [text for text in dict.fromkeys(reasons) if text not in upstream]
+        parts.append(f"redoing {', '.join(kinds[REDO])} because {', '.join(roots)}")
+    if GO_ON in kinds:
+        parts.append(f"going on with {', '.join(kinds[GO_ON])}")
+    if NEW in kinds:
+        parts.append(f"new: {', '.join(kinds[NEW])}")
+    return "; ".join(parts)

@@ -1,0 +1,1 @@
+"""Particles by any criterion, ready for RELION and cryoSPARC."""

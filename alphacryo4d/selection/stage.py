@@ -1,0 +1,129 @@
+"""Select particles: count first, then write them byte for byte with how they were chosen."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d import __version__
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.job import start_job
+from alphacryo4d.io.cs import write_cs_rows
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.selection.columns_stage import ProjectColumns
+from alphacryo4d.selection.expression import choose
+from alphacryo4d.voting.output_stage import input_table_path
+
+logger = logging.getLogger(__name__)
+
+SELECT_JSON = "select.json"
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A selection.
+
+    Attributes
+    ----------
+    table : Path
+        Table whose rows are chosen.
+    rows : (P,) bool array
+    used : list of Path
+        Files that the criterion read.
+    """
+
+    table: Path
+    rows: Array
+    used: list[Path]
+
+
+def choose_particles(source: Path, where: str, selection: str = files.VOTE) -> Chosen:
+    """Rows that a criterion chooses.
+
+    Parameters
+    ----------
+    source : Path
+        Project folder, or a particle table.
+    where : str
+        The criterion (:mod:`alphacryo4d.selection.expression`).
+    selection : str
+        Folder of the project whose states are meant: vote, reclassify, vote-2 ...
+    """
+    project = source if source.is_dir() else None
+    path = source if project is None else input_table_path(project / files.RESAMPLE)
+    table = open_table(path)
+    columns = ProjectColumns(table, project, selection)
+    rows = choose(where, columns.columns())
+    if len(rows) != table.rows:
+        raise InputError(f"{path}: {table.rows} particles, but the criterion tells of {len(rows)}")
+    logger.info("%d of %d particles: %s", rows.sum(), table.rows, where)
+    return Chosen(path, rows, list(dict.fromkeys(columns.used)))
+
+
+def run_select(
+    source: Path,
+    output: Path,
+    *,
+    where: str,
+    selection: str = files.VOTE,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write the chosen particles: ``particles.star``, and ``particles.cs`` of a ``.cs`` file.
+
+    Parameters
+    ----------
+    source : Path
+        Project folder, or a particle table.
+    output : Path
+        Output folder.
+    where, selection : str
+        As for :func:`choose_particles`.
+    overwrite : bool
+        ``--overwrite``.
+
+    Returns
+    -------
+    list of Path
+        Tables and ``select.json``.
+    """
+    chosen = choose_particles(source, where, selection)
+    if not chosen.rows.any():
+        raise InputError(f"--where {where}: no particle; RELION refuses empty tables")
+    with start_job(
+        output,
+        stage="select",
+        options={"select": {"where": where, "selection": selection}},
+        inputs=[chosen.table, *chosen.used],
+        overwrite=overwrite,
+    ) as job:
+        if job.finished:
+            return job.outputs
+        written = [
+            open_table(chosen.table).write_rows(job.folder / files.PARTICLES_STAR, chosen.rows)
+        ]
+        if chosen.table.suffix.lower() == ".cs":
+            path = job.folder / files.PARTICLES_CS
+            write_cs_rows(chosen.table, path, chosen.rows)
+            written.append(path)
+        record = {
+            "version": __version__,
+            "source": str(source),
+            "table": str(chosen.table),
+            "selection": selection if source.is_dir() else None,
+            "where": where,
+            "particles": int(chosen.rows.sum()),
+            "of": len(chosen.rows),
+        }
+        written.append(
+            files.write_text(job.folder / SELECT_JSON, json.dumps(record, indent=1) + "\n")
+        )
+        job.complete("select", written)
+        return job.outputs

@@ -1,0 +1,155 @@
+"""Edits of states: what each does, what it costs, and that nothing is overwritten."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.io.star import read_tables
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.voting.cli import vote
+from alphacryo4d.voting.edits import inside_polygon, parse_edits
+from alphacryo4d.voting.edits_stage import next_selection
+from alphacryo4d.voting.options import VoteOptions
+from alphacryo4d.voting.stage import run_vote
+
+PLAIN = {"test": False, "reconstruct": False}
+
+
+def write(root: Path, *edits: dict, base: str = "vote") -> Path:
+    path = root / "edits.json"
+    path.write_text(json.dumps({"version": 1, "base": base, "edits": list(edits)}))
+    return path
+
+
+def edited(project: Any, *edits: dict, name: str = "vote-2", base: str = "vote") -> Path:
+    options = VoteOptions(edits=write(project.root, *edits, base=base), **PLAIN)
+    run_vote(project.resample, project.landscape, project.root / name, options=options)
+    return project.root / name
+
+
+@pytest.fixture
+def voted(project: Any) -> Any:
+    run_vote(
+        project.resample, project.landscape, project.root / "vote", options=VoteOptions(**PLAIN)
+    )
+    return project
+
+
+def volume_states(folder: Path) -> np.ndarray:
+    return np.load(folder / "volume_states.npy")
+
+
+def of_particles(folder: Path) -> np.ndarray:
+    return open_table(folder / "particles.star").read(["rlnClassNumber"])["rlnClassNumber"]
+
+
+def by_rule(project: Any) -> np.ndarray:
+    distance = np.linalg.norm(project.points[:, None] - project.centers[None], axis=2)
+    inside = np.where(distance < project.radii, distance, np.inf)
+    return np.where(np.isfinite(inside.min(1)), inside.argmin(1) + 1, 0)
+
+
+def test_merging_joins_the_votes_and_keeps_the_first_selection(voted: Any) -> None:
+    first = (voted.root / "vote" / "particles.star").read_bytes()
+    folder = edited(voted, {"action": "merge", "states": [1, 3]})
+    assert np.array_equal(volume_states(folder), np.array([0, 1, 2, 1])[by_rule(voted)])
+    assert (voted.root / "vote" / "particles.star").read_bytes() == first
+    votes = np.load(voted.root / "vote" / "votes.npy")
+    joined = np.column_stack([votes[:, 0] + votes[:, 2], votes[:, 1]])
+    assert np.array_equal(np.load(folder / "votes.npy"), joined)
+    history = json.loads((folder / "edits.json").read_text())["history"]
+    assert "held-out folds tell these states apart" in history[0]["heldout"][0]
+    before, after = of_particles(voted.root / "vote"), of_particles(folder)
+    assert history[0]["particles"]["are voted in"] == ((before == 0) & (after > 0)).sum()
+
+
+def test_numbers_are_those_before_the_edits(voted: Any) -> None:
+    folder = edited(
+        voted,
+        {"action": "drop", "state": 1},
+        {"action": "rename", "state": 3, "name": "wide open"},
+        {"action": "rename", "state": 2, "name": "closed"},
+    )
+    assert np.array_equal(volume_states(folder), np.array([0, 0, 1, 2])[by_rule(voted)])
+    assert list(read_tables(folder / "states.star")["states"]["ac4dStateName"]) == [
+        "closed", "wide_open",
+    ]  # fmt: skip
+    rows = json.loads((folder / "report.json").read_text())["per_state"]
+    assert [row["name"] for row in rows] == ["closed", "wide open"]
+    assert "wide open" in (folder / "summary.txt").read_text()
+    assert (folder / "class001.star").is_file()
+
+
+def test_split_centre_and_subset(voted: Any) -> None:
+    points, states = voted.points, by_rule(voted)
+    x = float(np.median(points[states == 2, 0]))
+    folder = edited(
+        voted, {"action": "split", "state": 2, "polygon": [[x, -9], [99, -9], [99, 9], [x, 9]]}
+    )
+    expected = np.where((states == 2) & (points[:, 0] > x), 4, states)
+    found = volume_states(folder)
+    assert set(zip(expected.tolist(), found.tolist(), strict=True)) <= {
+        (0, 0), (1, 1), (2, 2), (3, 3), (4, 4),
+    }  # fmt: skip
+    far = points[states == 3].mean(0) + 1.0
+    folder = edited(
+        voted, {"action": "add_center", "center": far.tolist(), "radius": 2.0}, name="vote-3"
+    )
+    distance = np.linalg.norm(points - far, axis=1)
+    assert ((volume_states(folder) == 4) <= (distance < 2.0)).all()
+    kept = [int(row) for row in np.flatnonzero(states > 0)[::2]]
+    folder = edited(voted, {"action": "subset", "volumes": kept}, name="vote-4")
+    assert set(np.flatnonzero(volume_states(folder))) == set(kept)
+
+
+def test_edited_states_can_be_edited_again(voted: Any) -> None:
+    edited(voted, {"action": "merge", "states": [1, 2]}, {"rename": {"1": "both"}})
+    folder = edited(voted, {"drop": 2}, name="vote-3", base="vote-2")
+    assert np.array_equal(volume_states(folder), np.array([0, 1, 1, 0])[by_rule(voted)])
+    rows = json.loads((folder / "report.json").read_text())["per_state"]
+    assert [row["name"] for row in rows] == ["both"]
+    assert next_selection(voted.root) == voted.root / "vote-4"
+
+
+def test_the_command_takes_a_project_and_numbers_the_selection(voted: Any) -> None:
+    path = write(voted.root, {"action": "drop", "state": 2})
+    words = ["--i", str(voted.root), "--edits", str(path), "--no-test", "--no-reconstruct"]
+    done = CliRunner().invoke(vote, words, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert str(voted.root / "vote-2" / "particles.star") in done.output
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ({"action": "merge", "states": [2, 2]}, "two different states"),
+        ({"action": "drop", "state": 9}, "state 9: there are 1 to 3"),
+        ({"action": "split", "state": 1, "polygon": [[50, 50], [51, 50], [51, 51]]}, "0 of its"),
+        ({"action": "add_center", "center": [99, 99], "radius": 1}, "no volume within 1"),
+        ({"action": "add_center", "center": [0], "radius": 1}, r"a centre is \[x, y\]"),
+        ({"action": "explode", "state": 1}, "explode is none of merge, drop"),
+        ({"action": "split", "state": 1}, "split needs polygon"),
+        ({"action": "subset", "volumes": ["u1_b1_c1"]}, "no volume u1_b1_c1"),
+    ],
+)
+def test_edits_that_make_no_sense_are_refused(voted: Any, edit: dict, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        edited(voted, edit)
+
+
+def test_files_that_are_no_edits_are_refused() -> None:
+    for text, said in (("{", "not valid JSON"), ("[]", "is needed"), ('{"edits": []}', "no edits"),
+                       ('{"version": 2, "edits": [1]}', "version 2")):  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            parse_edits(text, "edits.json")
+
+
+def test_inside_of_a_polygon_that_is_not_convex() -> None:
+    corners = [[0, 0], [4, 0], [4, 4], [2, 1], [0, 4]]
+    points = np.array([[2, 0.5], [2, 3], [0.5, 2], [5, 1]])
+    assert inside_polygon(points, corners).tolist() == [True, False, True, False]
