@@ -138,9 +138,9 @@ def _one_line(wrong: click.ClickException) -> str:
     return " ".join(wrong.format_message().split())
 
 
-def _fail(message: str, code: int, arguments: list[str]) -> NoReturn:
+def _fail(message: str, code: int, *, as_json: bool) -> NoReturn:
     """Say what is wrong, as JSON on stdout too where that was asked for, and exit."""
-    if "--json" in arguments:
+    if as_json:
         click.echo(json.dumps({"error": message, "exit_code": code}))
     click.echo(f"error: {message}", err=True)
     sys.exit(code)
@@ -166,18 +166,19 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
     signal.signal(signal.SIGTERM, _terminate)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    as_json = "--json" in arguments
     try:
         root.main(args=arguments, prog_name="alphacryo4d", standalone_mode=False, **extra)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as wrong:
-        _fail(_one_line(wrong), 2, arguments)
+        _fail(_one_line(wrong), 2, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
-        _fail("stopped; the same command goes on from here", 130, arguments)
+        _fail("stopped; the same command goes on from here", 130, as_json=as_json)
     except AlphaCryo4DError as known:
         if "--verbose" in arguments:
             logging.getLogger(__name__).exception("details")
-        _fail(str(known), known.exit_code, arguments)
+        _fail(str(known), known.exit_code, as_json=as_json and not known.answered)
     except (OSError, MemoryError) as failed:  # the machine's fault: a folder, a disk, the memory
         if "--verbose" in arguments:
             logging.getLogger(__name__).exception("details")

@@ -11,6 +11,8 @@ class AlphaCryo4DError(Exception):
     """Base of every error that the program reports without a traceback."""
 
     exit_code = 1
+    answered = False
+    """Whether the command has already answered as JSON, the error included."""
 
 
 class UsageError(AlphaCryo4DError):

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 def electron_wavelength(voltage: Array) -> Array:
-    """Wavelength (A) of electrons of a voltage in kV, as RELION computes it; NaN of none above 0."""
+    """Wavelength (A) of electrons of a voltage in kV as RELION has it; NaN of none above 0."""
     volts = np.asarray(voltage, dtype=np.float64) * 1e3
     volts = np.where(volts > 0, volts, np.nan)
     return np.asarray(12.2643247 / np.sqrt(volts * (1.0 + volts * 0.978466e-6)))

@@ -51,7 +51,9 @@ def check(input_path: Path, full: bool, need_poses: bool, as_json: bool, **given
     if report.faults:
         lines = "\n".join(f"  {fault}" for fault in report.faults)
         count = f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"
-        raise InputError(f"{input_path}: {count}\n{lines}")
+        fault = InputError(f"{input_path}: {count}\n{lines}")
+        fault.answered = as_json
+        raise fault
     if not as_json:
         for line in summary_lines(report.summary):
             click.echo(line)

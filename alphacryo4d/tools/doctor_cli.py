@@ -34,6 +34,8 @@ def doctor(folder: Path, devices: bool, as_json: bool) -> None:
                 click.echo(f"{'':9}{entry.advice}")
     missing = [entry.name for entry in findings if entry.mark == "MISSING"]
     if missing:
-        raise MissingProgramError(
+        absent = MissingProgramError(
             f"{', '.join(missing)}: needed and not there; pip install -e . in the checkout"
         )
+        absent.answered = as_json
+        raise absent
