@@ -130,6 +130,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def require_file(path: Path) -> None:
+    """Raise ``InputError`` where a file is needed and there is none, or a folder."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give a file")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+
+
 def make_folder(folder: Path) -> Path:
     """Make an output folder and the folders above it.
 
@@ -194,8 +202,7 @@ def load_array(
     InputError
         The file is missing, truncated, holds objects or is not as asked.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    require_file(path)
     try:
         array: np.ndarray[Any, Any] = np.load(
             path, mmap_mode="r" if memory_map else None, allow_pickle=False

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.core.files import PARTICLES_CS, atomic_path
+from alphacryo4d.core.files import PARTICLES_CS, atomic_path, require_file
 from alphacryo4d.io.cs_star import write_star_of_cs
 from alphacryo4d.io.star import ParticleTable, choose_particles
 from alphacryo4d.io.tables.scan import scan
@@ -49,8 +49,7 @@ def read_cs(path: Path) -> Array:
         The file is missing, damaged, pickled, or no particle file.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    require_file(path)
     try:
         with warnings.catch_warnings():  # numpy grumbles over files of cryoSPARC on Python 2
             warnings.simplefilter("ignore", UserWarning)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.files import require_file
 from alphacryo4d.io.foreign import foreign_format
 
 HEADER_BYTES = 1024
@@ -119,8 +120,7 @@ def read_header(path: Path) -> MrcHeader:
     """
     path = Path(path)
     try:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
+        require_file(path)
         size = path.stat().st_size
         with path.open("rb") as stream:
             raw = stream.read(HEADER_BYTES)

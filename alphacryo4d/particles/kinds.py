@@ -46,6 +46,7 @@ _BY_TABLE = [
 
 def refuse_foreign(path: Path) -> None:
     """Raise ``InputError`` for a file that is no table at all, and name what it is."""
+    refuse_folder(Path(path))
     try:
         with Path(path).open("rb") as stream:
             raw = stream.read(1 << 16)
@@ -58,6 +59,16 @@ def refuse_foreign(path: Path) -> None:
         found = "a numpy array", "give the STAR or .cs file; cryoSPARC's must end in .cs"
     if found is not None:
         raise InputError(f"{path}: is {found[0]}; {found[1]}")
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise ``InputError`` for a folder in the place of a table, with the tables that it holds."""
+    try:
+        held = sorted(p.name for p in path.iterdir() if p.suffix in (".star", ".cs"))
+    except (OSError, ValueError):
+        return
+    named = f" ({', '.join(held[:3])}{' ...' if len(held) > 3 else ''})" if held else ""
+    raise InputError(f"{path}: is a folder, not a particle table; give the table in it{named}")
 
 
 def _is_mrc(path: Path, raw: bytes) -> bool:

@@ -24,6 +24,7 @@ from alphacryo4d.resample.stage import (
     forget_folds,
     split,
 )
+from alphacryo4d.resample.subsets import require_filled
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def prepare_folds(
             if overwrite:
                 forget_folds(job.folder)
             groups = split(job, particles, plan)
+            require_filled(groups, plan.classify.levels, plan.resample.minimum_class_size)
             for index, (batch, left_out) in enumerate(every_fold(groups, plan.folds)):
                 folder = files.fold_folder(job.folder, batch, left_out, plan.folds)
                 record = read_job(folder)

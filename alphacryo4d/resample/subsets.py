@@ -70,14 +70,16 @@ def assign_groups(
                 f"{particles} particles of {distinct} images cannot fill {batches * (folds + 1)} "
                 "groups; use a larger table or fewer --folds"
             )
-        per_batch = -(-distinct // batches)
-        shared = assign_groups(distinct, batch_size=per_batch, folds=folds, rng=rng)
-        return np.asarray(shared[images], np.int32)
+        return np.asarray(_shuffled(distinct, batches, folds, rng)[images], np.int32)
     if particles < batches * (folds + 1):
         raise InputError(
             f"{particles} particles cannot fill {folds + 1} groups; "
             "use a larger table or fewer --folds"
         )
+    return _shuffled(particles, batches, folds, rng)
+
+
+def _shuffled(particles: int, batches: int, folds: int, rng: np.random.Generator) -> IntArray:
     groups = np.zeros((particles, 2), dtype=np.int32)
     everyone = np.arange(particles, dtype=np.int32)
     for batch, members in enumerate(split_evenly(everyone, batches, rng), start=1):

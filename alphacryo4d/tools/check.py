@@ -221,6 +221,7 @@ def _examine_table(
             signs=numbers.get(SIGN_COLUMN),
             poses=poses_of(table, numbers, groups),
             subset=numbers.get(SUBSET),
+            defocus=numbers.get("rlnDefocusU"),
             full=full,
             progress=progress,
         )

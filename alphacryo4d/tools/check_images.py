@@ -31,6 +31,7 @@ def find_image_faults(
     signs: Array | None = None,
     poses: tuple[Array, Array] | None = None,
     subset: Array | None = None,
+    defocus: Array | None = None,
     full: bool,
     progress: Progress,
 ) -> list[Fault]:
@@ -54,6 +55,8 @@ def find_image_faults(
         Angles (degrees) and shifts (A).
     subset : (P,) array, optional
         Half-set of every particle, where they are split.
+    defocus : (P,) array, optional
+        Defocus U (A), which copies of one image share.
     full : bool
         Look at all pixels.
     progress : callback
@@ -63,7 +66,7 @@ def find_image_faults(
         [fault for stack in stacks for fault in _stack_faults(table, stack)],
         _box_and_pixel_faults(stacks, codes, groups),
         _index_faults(table, stacks, codes, numbers, rows),
-        copy_faults(table, stacks, codes, numbers, rows, poses, subset),
+        copy_faults(table, stacks, codes, numbers, rows, poses, subset, defocus),
         pixel_faults(
             table, stacks, codes, numbers, rows, signs=signs, full=full, progress=progress
         ),
@@ -196,6 +199,7 @@ def copy_faults(
     rows: Array,
     poses: tuple[Array, Array] | None,
     subset: Array | None,
+    defocus: Array | None = None,
 ) -> list[Fault]:
     """Rows of one image and one pose, and copies of an image that are in both half-sets.
 
@@ -209,7 +213,7 @@ def copy_faults(
     first, second = same_poses(ids, angles, shifts)
     if not len(second):
         both = split_copies(table, ids, subset) if subset is not None else []
-        return [*both, _expanded(table, ids)]
+        return [*both, _other_defocus(table, ids, rows, defocus) or _expanded(table, ids)]
     one, other = int(first[0]), int(second[0])
     more = f"; {len(second)} rows repeat others" if len(second) > 1 else ""
     pose = " with the same pose" if poses is not None else ""
@@ -224,6 +228,29 @@ def copy_faults(
             "duplicate",
         )
     ]
+
+
+def _other_defocus(table: Path, ids: Array, rows: Array, defocus: Array | None) -> Fault | None:
+    """Rows that name one image but differ in defocus: of different particles, not copies."""
+    if defocus is None:
+        return None
+    _, firsts = np.unique(ids, return_index=True)
+    first = firsts[ids]
+    differ = np.abs(defocus - defocus[first]) > 1.0
+    if not differ.any():
+        return None
+    row = int(np.argmax(differ))
+    return Fault(
+        table,
+        f"row {rows[row] + 1}",
+        f"the same image as row {rows[first[row]] + 1} with another defocus ({defocus[row]:g} and "
+        f"{defocus[first[row]]:g} A; {int(differ.sum())} rows): the rows are of different "
+        "particles, but name one image",
+        "look whether the image names are right (stacks renamed, or joined in another order); the "
+        "rows are kept in one fold",
+        "shared-image",
+        "warning",
+    )
 
 
 def _expanded(table: Path, ids: Array) -> Fault:

@@ -14,6 +14,7 @@ from alphacryo4d.io.cs import add_passthrough, match_uids, read_cs, write_cs
 from alphacryo4d.io.cs_star import write_star_of_cs
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, UID_COLUMN, ParticleTable
 from alphacryo4d.maths.rotations import cryosparc_vectors
+from alphacryo4d.particles.kinds import refuse_folder
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles, stack_file
 from alphacryo4d.tools.convert_aberrations import fill_aberrations
@@ -64,6 +65,7 @@ def convert(
     InputError
         The input lacks what the other format needs, or holds what it cannot say.
     """
+    refuse_folder(input_path)
     pair = (input_path.suffix.lower(), output_path.suffix.lower())
     given = {
         "pixel_size": pixel_size,

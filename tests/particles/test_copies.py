@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_tables import make_images, modern_table, numbered, run_command
 
@@ -61,6 +61,19 @@ def test_the_same_pose_again_is_a_duplicate(folder: Path, turn: float) -> None:
     assert "24 rows repeat others" in str(faults[0])
 
 
+def test_rows_of_one_image_and_another_defocus_are_said_to_be_no_copies(folder: Path) -> None:
+    path = expanded(folder / "p.star")
+    lines = path.read_text().split("\n")
+    last = max(place for place, line in enumerate(lines) if "@a.mrcs" in line)
+    lines[last] = lines[last].replace("15000.0", "15002.0")
+    path.write_text("\n".join(lines))
+    report = examine(path)
+    assert not report.faults
+    assert [warning.kind for warning in report.warnings] == ["shared-image"]
+    words = r"row 36: the same image as row 12 with another defocus (15002 and 15000 A; 1 rows)"
+    assert words in str(report.warnings[0])
+
+
 def test_one_rotation_written_in_two_ways_is_one_pose() -> None:
     ids, shifts = np.zeros(3, int), np.zeros((3, 2))
     angles = np.array([[30.0, 0.0, 20.0], [10.0, 0.0, 40.0], [10.0, 0.0, 41.0]])
@@ -75,6 +88,7 @@ def test_one_rotation_written_in_two_ways_is_one_pose() -> None:
     seed=st.integers(0, 9),
 )  # fmt: skip
 @settings(max_examples=50, deadline=None)
+@example(images=129, copies=7, batch=60, seed=0)  # 9 a batch would be 15 batches, not 16
 def test_copies_share_batch_and_group(images: int, copies: int, batch: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     ids = rng.permutation(np.repeat(np.arange(images), copies))

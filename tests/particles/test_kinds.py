@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_tables import OPTICS, loop, make_images, modern_table, numbered, old_table
+from small_tables import OPTICS, loop, make_images, modern_table, numbered, old_table, run_command
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.mrc import write_volume
+from alphacryo4d.io.mrc_header import read_header
 from alphacryo4d.io.star import write_tables
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.tools.check import examine
@@ -203,3 +204,29 @@ def test_cs_without_poses_names_the_way_to_them(
     poses = [fault for fault in examine(Path("p.cs")).faults if fault.kind == "no-poses"]
     assert len(poses) == 1
     assert message.split(" --i")[0] in poses[0].way_out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("check",), ("run", "--o", "out"), ("resample", "split", "--o", "out"),
+     ("convert", "--o", "p.cs"), ("convert", "--o", "q.star")],
+)  # fmt: skip
+def test_a_folder_in_the_place_of_a_table(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    Path("job/deeper.star").mkdir(parents=True)
+    modern_table(Path("job/run_data.star"), numbered("a.mrcs"))
+    for folder, named in (("job", "(deeper.star, run_data.star)"), ("job/deeper.star", "")):
+        done = run_command(capsys, *words, "--i", folder)
+        assert done.returncode == 3, done.stderr
+        said = f"{folder}: is a folder, not a particle table; give the table in it {named}"
+        assert said.strip() in done.stderr.replace("error: ", "").replace("\n  ", "\n")
+        assert not Path("out").exists()
+
+
+def test_a_folder_in_the_place_of_a_stack() -> None:
+    Path("b.mrcs").mkdir()
+    path = modern_table(Path("p.star"), numbered("b.mrcs"))
+    assert "stack 'b.mrcs' is missing" in str(examine(path).faults[0])
+    with pytest.raises(InputError, match=r"b\.mrcs: is a folder; give a file"):
+        read_header(Path("b.mrcs"))

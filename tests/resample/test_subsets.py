@@ -1,10 +1,17 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_tables import make_images, modern_table
 
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.relion.options import RelionOptions
+from alphacryo4d.resample.elements_stage import prepare_folds
 from alphacryo4d.resample.options import ResampleOptions, analysis_box
+from alphacryo4d.resample.plan_stage import ResamplePlan
 from alphacryo4d.resample.subsets import (
     assign_groups,
     fold_rows,
@@ -79,3 +86,17 @@ def test_more_classes_than_particles_can_fill_are_refused_with_the_most_that_fit
     require_classes(40, (5, 8), 1)
     with pytest.raises(InputError, match="at most 39 fit"):
         require_classes(39, (5, 8), 1)
+
+
+def test_folds_of_a_job_array_are_refused_before_any_is_submitted(tmp_path: Path) -> None:
+    make_images(tmp_path / "a.mrcs", 80)
+    names = [f"{number}@{tmp_path}/a.mrcs" for number in range(1, 81)]
+    table = modern_table(tmp_path / "p.star", names)
+
+    def wanted(classes: int) -> list[int]:
+        options = ResampleOptions(), ClassifyOptions(classes=classes), RelionOptions()
+        return prepare_folds(table, tmp_path / "out", ResamplePlan(*options, seed=0))
+
+    with pytest.raises(InputError, match="60 particles.*cannot fill 4 classes.*at most 3 fit"):
+        wanted(4)
+    assert wanted(3) == [0, 1, 2, 3]

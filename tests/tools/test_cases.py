@@ -9,8 +9,10 @@ from small_tables import Done, run_command
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.cs import read_cs
+from alphacryo4d.ml3d.reconstruct import reconstruct
 from alphacryo4d.particles.copies import half_sets, particle_images
 from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.tools.check import examine
 
 
@@ -75,6 +77,69 @@ def test_values_that_no_microscope_has(case: Case, name: str) -> None:
     if code:
         done = case.run("resample", "--i", f"{name}.star", "--o", "out", "--dry-run")
         assert done.returncode == code
+
+
+def column_of(path: str, name: str) -> np.ndarray:
+    """A column of numbers by counting labels and words, without this package."""
+    lines = Path(path).read_text().split("data_particles")[1].splitlines()
+    labels = [line.split()[0] for line in lines if line.startswith("_")]
+    place = labels.index(f"_{name}")
+    return np.array([float(line.split()[place]) for line in lines if "@" in line])
+
+
+@of("per-particle-bfactor")
+def test_b_factors_of_particles_are_no_doses(case: Case) -> None:
+    done = case.run("check", "--full", "--i", "particles.star")
+    assert done.returncode == 0, done.stderr
+    assert "tomography" not in done.stderr
+    particles = read_particles(Path("particles.star"))
+    right = column_of("particles.star", "rlnCtfBfactor")
+    assert len(np.unique(right)) > len(right) // 2
+    np.testing.assert_allclose(particles.bfactor, right, rtol=1e-9)
+    assert (particles.ctf_scale == 1).all()
+    assert case.run("resample", "--i", "particles.star", "--o", "o", "--dry-run").returncode == 0
+
+
+def volume_of(path: str) -> np.ndarray:
+    """Reconstruction of all particles of a table, as the program makes it."""
+    particles = read_particles(Path(path))
+    images = prepare_rows(particles, np.arange(len(particles)), None, threads=1)
+    labels = np.zeros(len(particles), int)
+    return next(iter(reconstruct(images, labels, threads=1))).volume
+
+
+@of("phase-shift-in-optics")
+def test_the_phase_shift_of_an_optics_group(case: Case) -> None:
+    for name in ("optics", "rows"):
+        done = case.run("check", "--full", "--i", f"{name}.star")
+        assert done.returncode == 0, done.stderr
+        particles = read_particles(Path(f"{name}.star"))
+        assert (particles.phase_shift == 90).all()
+        done = case.run("convert", "--i", f"{name}.star", "--o", f"{name}.cs")
+        assert done.returncode == 0, done.stderr
+        turned = read_cs(Path(f"{name}.cs"))["ctf/phase_shift_rad"]
+        np.testing.assert_allclose(turned, np.pi / 2, rtol=1e-6)
+    np.testing.assert_array_equal(volume_of("optics.star"), volume_of("rows.star"))
+
+
+@of("row-values-over-optics")
+def test_the_values_of_rows_go_before_those_of_optics_groups(case: Case) -> None:
+    done = case.run("check", "--full", "--i", "particles.star")
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "rlnVoltage is 300.0 in the row and 200.0 in data_optics",
+        "rlnSphericalAberration is 2.7 in the row and 0.01 in data_optics",
+        "rlnAmplitudeContrast is 0.1 in the row and 0.5 in data_optics",
+    ):
+        assert words in done.stderr
+    assert done.stderr.count("the row is taken, as RELION does") == 3
+    particles = read_particles(Path("particles.star"))
+    optics = particles.optics
+    assert optics.voltage.tolist() == [300.0]
+    assert optics.spherical_aberration.tolist() == [2.7]
+    assert optics.amplitude_contrast.tolist() == [0.1]
+    assert "in data_optics" not in case.run("check", "--i", "plain.star").stderr
+    np.testing.assert_array_equal(volume_of("particles.star"), volume_of("plain.star"))
 
 
 @of("random-subset-0")
@@ -158,7 +223,31 @@ def test_an_image_of_huge_contrast_is_named(case: Case) -> None:
     assert "1 of 48 images" in str(warnings[0])
 
 
-@pytest.mark.parametrize("name", ["relion5.star", "relion31.6opticsgroups.star"])
+REAL = {"relion5.star": ["shared-image"], "relion31.6opticsgroups.star": []}
+
+
+@pytest.mark.parametrize("name", REAL)
 def test_nothing_but_the_images_is_missed_in_real_tables(shared_data: Path, name: str) -> None:
-    kinds = {fault.kind for fault in examine(shared_data / "formats" / name).faults}
-    assert kinds - {"unmodelled", "mixed-pixel-size"} == {"missing-stack"}
+    report = examine(shared_data / "formats" / name)
+    assert {fault.kind for fault in report.faults} == {"missing-stack"}
+    assert [warning.kind for warning in report.warnings] == REAL[name]
+    particles = read_particles(shared_data / "formats" / name, need_images=False)
+    assert np.isfinite(particles.angles).all()
+    assert np.isfinite(particles.shifts).all()
+    assert (particles.optics.pixel_size > 0.5).all()
+
+
+def test_aberrations_of_a_real_table_are_read(shared_data: Path) -> None:
+    particles = read_particles(shared_data / "formats/relion5.star", need_images=False)
+    aberrations = particles.optics.aberrations
+    np.testing.assert_allclose(aberrations.beam_tilt, [[0.043489, 0.014097]])
+    assert aberrations.odd[0][2] == pytest.approx(-1.79877045848)  # trefoil, apart from tilt
+    assert aberrations.even[0][0] == pytest.approx(45.4677386628)
+    assert not aberrations.premultiplied.any()
+
+
+def test_every_case_has_a_test(shared_data: Path) -> None:
+    text = Path(__file__).read_text()
+    cases = {path.parent.name for path in (shared_data / "cases").glob("*/case.txt")}
+    assert len(cases) >= 11
+    assert {name for name in cases if f'@of("{name}")' not in text} == set()

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.files import require_file
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.io.tables.structure import Block, Structure
 from alphacryo4d.io.tables.tokens import split_row
@@ -247,8 +248,7 @@ def scan(path: Path) -> Structure:
     """
     path = Path(path)
     try:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
+        require_file(path)
         size = path.stat().st_size
         if size == 0:
             raise InputError(f"{path}: the file is empty; restore it from its source")
