@@ -183,7 +183,7 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
         if "--verbose" in arguments:
             logging.getLogger(__name__).exception("details")
         message, code = explain_failure(failed)
-        _fail(message, code, arguments)
+        _fail(message, code, as_json=as_json)
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
