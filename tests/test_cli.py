@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
-from small_tables import make_images, modern_table, numbered
+from small_tables import make_images, modern_table, numbered, run_command
 
 from alphacryo4d import cli
 from alphacryo4d.core.errors import InputError
@@ -118,6 +118,20 @@ def test_failures_of_the_system_are_one_line() -> None:
     failed = PermissionError(errno.EACCES, "Permission denied", "out")
     assert cli.explain_failure(failed)[1] == 3
     assert cli.explain_failure(MemoryError())[1] == 6
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_failure_of_the_system_ends_the_program_with_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "out/x")
+
+    monkeypatch.setattr(cli.root, "main", fail)
+    done = run_command(capsys, "check", *more)
+    assert done.returncode == 6
+    assert "out/x: No space left on device" in done.stderr
+    assert ('"exit_code": 6' in done.stdout) == bool(more)
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])

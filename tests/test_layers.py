@@ -58,7 +58,6 @@ LONG_FUNCTIONS: dict[str, int] = {
     "resample.gather_stage.gather_folds": 69,
     "resample.kernels.compare": 72,
     "resample.stage.run_resample": 86,
-    "tools.convert.convert": 68,
     "tools.convert.cs_of_star": 61,
     "voting.stage.run_vote": 67,
     "voting.support_stage.support_of_votes": 81,

@@ -65,24 +65,14 @@ def convert(
     InputError
         The input lacks what the other format needs, or holds what it cannot say.
     """
-    refuse_folder(input_path)
-    pair = (input_path.suffix.lower(), output_path.suffix.lower())
     given = {
         "pixel_size": pixel_size,
         "voltage": voltage,
         "spherical_aberration": spherical_aberration,
         "amplitude_contrast": amplitude_contrast,
     }
-    pairs = [(".cs", ".star"), (".star", ".cs"), (".cs", ".cs")]
-    if any(value is not None for value in given.values()):
-        pairs.append((".star", ".star"))
-    if pair not in pairs:
-        raise UsageError(
-            f"cannot convert {input_path.name} to {output_path.name}; give .star to .cs, .cs to "
-            ".star, .cs to .cs with --passthrough, or .star to .star with --pixel-size and so on"
-        )
-    if input_path.resolve() == output_path.resolve():
-        raise UsageError(f"{output_path}: input and output are the same file; take another --o")
+    filled = any(value is not None for value in given.values())
+    pair = _suffixes(input_path, output_path, filled=filled)
     if pair == (".star", ".star"):
         return fill_optics(input_path, output_path, given)
     if pair[0] == ".star":
@@ -99,6 +89,23 @@ def convert(
         write_star_of_cs(input_path, particles, output_path)
         _say_what_relion_must_know(input_path, particles)
     return len(particles)
+
+
+def _suffixes(input_path: Path, output_path: Path, *, filled: bool) -> tuple[str, str]:
+    """Suffixes of the two files; raise where they are no pair that can be converted."""
+    refuse_folder(input_path)
+    pair = (input_path.suffix.lower(), output_path.suffix.lower())
+    pairs = [(".cs", ".star"), (".star", ".cs"), (".cs", ".cs")]
+    if filled:
+        pairs.append((".star", ".star"))
+    if pair not in pairs:
+        raise UsageError(
+            f"cannot convert {input_path.name} to {output_path.name}; give .star to .cs, .cs to "
+            ".star, .cs to .cs with --passthrough, or .star to .star with --pixel-size and so on"
+        )
+    if input_path.resolve() == output_path.resolve():
+        raise UsageError(f"{output_path}: input and output are the same file; take another --o")
+    return pair
 
 
 def _say_what_relion_must_know(path: Path, particles: Array) -> None:
