@@ -69,7 +69,14 @@ def check_particles(
         part = used[first : first + _CHUNK]
         boxes = particles.optics.box[particles.optics_group[part]]
         for box in np.unique(boxes):
-            particles.images(part[boxes == box])
+            rows_of_box = part[boxes == box]
+            if box % 2:
+                stack = particles.stacks[particles.stack_index[rows_of_box[0]]]
+                raise InputError(
+                    f"{stack}: images of {box} x {box} px; RELION needs an even box: crop or pad "
+                    "them (relion_image_handler --new_box), or take --engine native"
+                )
+            particles.images(rows_of_box)
         progress(first + len(part), len(used), "checking images")
     return particles
 
