@@ -23,6 +23,7 @@ from alphacryo4d.core.errors import InterruptedRun, TimeLimitReached
 from alphacryo4d.core.files import JOB_JSON, make_folder, write_text
 from alphacryo4d.core.identity import plain
 from alphacryo4d.core.lock import locked
+from alphacryo4d.core.memory import peak_memory_gb
 from alphacryo4d.core.plan import GO_ON, REDO, UNCHANGED, Plan, make_plan
 from alphacryo4d.core.record import new_record, read_job, recorded_inputs
 from alphacryo4d.core.replacing import (
@@ -258,6 +259,7 @@ def _run(job: Job, work: Work) -> Iterator[Job]:
     finally:
         job.record["status"] = status
         job.record["seconds"] = round(time.monotonic() - begun, 1)
+        job.record["peak_memory_gb"] = peak_memory_gb()
         job.record["ended"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         if status == "done":
             job.save()

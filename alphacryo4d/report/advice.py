@@ -78,6 +78,12 @@ def path_command(project: Path) -> str:
     return shlex.join(["alphacryo4d", *words, "--o", f"{here}/landscape-path"])
 
 
+def select_command(project: Path, key: str) -> str:
+    """Command that writes the particles inside the polygon of ``corners.json``, every one."""
+    words = ["select", "--i", str(project), "--selection", key, "--where", "inside corners.json"]
+    return shlex.join(["alphacryo4d", *words, "--o", f"{project}-selected"])
+
+
 def edit_words(project: Path) -> list[str] | None:
     """Words of the command that applies the project's ``edits.json``; None where there is none."""
     from alphacryo4d.voting.options import VoteOptions

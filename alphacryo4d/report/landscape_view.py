@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
-from alphacryo4d.core.errors import AlphaCryo4DError
 from alphacryo4d.io.mrc import release_pages
-from alphacryo4d.io.star import read_tables
+from alphacryo4d.report.landscape_sets import VOLUME_STATES_NPY, states_by_set
 from alphacryo4d.report.maps import along_path, bytes_of, grey_window, level_of, resized
 from alphacryo4d.report.payload import Payload
-from alphacryo4d.report.project_files import logger, read_columns, read_optional
+from alphacryo4d.report.project_files import StateSet, read_columns, read_optional, read_table
 from alphacryo4d.report.states import quiet
 
 Array = np.ndarray[Any, Any]
@@ -26,7 +25,9 @@ DISPARITY = 0.3
 """Procrustes disparity between embeddings from which the landscape is called unstable."""
 
 
-def landscape_view(project: Path, payload: Payload, *, box: int) -> dict[str, Any] | None:
+def landscape_view(
+    project: Path, sets: list[StateSet], payload: Payload, *, box: int
+) -> dict[str, Any] | None:
     """Everything about the landscape; None where there is none."""
     folder = project / files.LANDSCAPE
     points = read_optional(folder / files.EMBEDDING_NPY, ndim=2)
@@ -34,8 +35,7 @@ def landscape_view(project: Path, payload: Payload, *, box: int) -> dict[str, An
         return None
     points = np.asarray(points, np.float64)
     volumes = _volume_columns(project, len(points))
-    table = _tables(folder / files.STATES_STAR).get("states")
-    states = {} if table is None else {name: list(table[name]) for name in table}
+    states = read_table(folder / files.STATES_STAR, "states")
     data: dict[str, Any] = {
         "points": payload.add("landscape/points", points.astype(np.float32)),
         "count": len(points),
@@ -57,6 +57,9 @@ def landscape_view(project: Path, payload: Payload, *, box: int) -> dict[str, An
         "path": _path(folder),
         "stability": _stability(folder),
     }
+    labels = read_optional(folder / VOLUME_STATES_NPY, ndim=1)
+    if labels is None or len(labels) == len(points):
+        data["sets"] = states_by_set(sets, data["states"], labels)
     space = read_optional(folder / "embedding3d.npy", ndim=2)
     if space is not None and space.shape == (len(points), 3):
         data["space"] = payload.add("landscape/space", space.astype(np.float32))
@@ -67,20 +70,10 @@ def landscape_view(project: Path, payload: Payload, *, box: int) -> dict[str, An
     return data
 
 
-def _tables(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return dict(read_tables(path))
-    except AlphaCryo4DError as error:
-        logger.warning("%s; the page goes without it", error)
-        return {}
-
-
 def _volume_columns(project: Path, count: int) -> dict[str, Any]:
     """Columns of ``volumes.star``, if they fit the embedding."""
-    table = _tables(project / files.RESAMPLE / files.VOLUMES_STAR).get("volumes")
-    if table is None or len(table) != count:
+    table = read_table(project / files.RESAMPLE / files.VOLUMES_STAR, "volumes")
+    if len(table.get("ac4dVolumeName", [])) != count:
         return {}
     found: dict[str, Any] = {"names": [str(name) for name in table["ac4dVolumeName"]]}
     for name, column in (
@@ -98,7 +91,7 @@ def _volume_columns(project: Path, count: int) -> dict[str, Any]:
 def _columns(folder: Path, volumes: dict[str, Any], count: int) -> list[dict[str, Any]]:
     """What volumes can be coloured by."""
     sources = [
-        ("State", "category", read_optional(folder / "volume_states.npy", ndim=1)),
+        ("State", "category", read_optional(folder / VOLUME_STATES_NPY, ndim=1)),
         ("Energy (kT)", "number", read_optional(folder / files.ENERGY_NPY, ndim=1)),
         ("Error of the energy (kT)", "number", read_optional(folder / files.ENERGY_ERROR_NPY)),
         ("Particles", "number", volumes.get("particles")),

@@ -9,6 +9,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import AlphaCryo4DError
+from alphacryo4d.report.advice import select_command
 from alphacryo4d.report.maps import bytes_of
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, logger, read_optional
@@ -40,6 +41,7 @@ def particles_view(project: Path, sets: list[StateSet], payload: Payload) -> dic
         "rows": payload.add("particles/rows", rows.astype(np.uint32)),
         "sets": {},
         "flow": _flow(tables),
+        "select_commands": {key: select_command(project, key) for key in tables},
     }
     if points is not None:
         places, source = points

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,25 +48,38 @@ class StateSet:
     reconstruction: dict[str, Any]
 
     @property
-    def maps(self) -> Path:
-        """Folder of the maps: a reconstruction on its own, or that of the set."""
-        return self.folder
+    def local(self) -> Path:
+        """Folder of the local resolution: a reconstruction beside the set, or that of the set."""
+        beside = self.folder.with_name(f"{self.key}-local")
+        return beside if (beside / "reconstruction.json").is_file() else self.folder
 
 
 def state_sets(project: Path) -> list[StateSet]:
     """Votes first, then the reclassification, then other folders with particles and states."""
     folders = [path.parent for path in sorted(project.glob(f"*/{files.PARTICLES_STAR}"))]
     folders = [path for path in folders if path.name not in NOT_SETS and not path.is_symlink()]
+    folders.sort(key=lambda path: (label_of(path.name) == path.name, _number(path.name), path.name))
     known = [project / key for key in LABELS if project / key in folders]
     sets = [_state_set(path) for path in [*known, *(f for f in folders if f not in known)]]
     return [found for found in sets if found.report.get("per_state")]
+
+
+def label_of(key: str) -> str:
+    """What people call a set of states: ``vote-2`` is the second selection of them."""
+    number = _number(key)
+    return LABELS.get(key, f"Selection {number}" if number else key)
+
+
+def _number(key: str) -> int:
+    found = re.fullmatch(rf"{files.VOTE}-(\d{{1,9}})", key)
+    return int(found[1]) if found else 0
 
 
 def _state_set(folder: Path) -> StateSet:
     report = read_json(folder / "report.json")
     return StateSet(
         folder.name,
-        LABELS.get(folder.name, folder.name),
+        label_of(folder.name),
         folder,
         record_of(folder),
         report if "per_state" in report else report | counted_report(folder / files.PARTICLES_STAR),
@@ -146,3 +160,17 @@ def read_optional(path: Path, **kind: Any) -> Array | None:
     except AlphaCryo4DError as error:
         logger.warning("%s; the page goes without it", error)
         return None
+
+
+def read_table(path: Path, name: str) -> dict[str, list[Any]]:
+    """Columns of one table of a STAR file; empty where it is missing, broken ones are logged."""
+    from alphacryo4d.io.star import read_tables
+
+    if not path.is_file():
+        return {}
+    try:
+        table = dict(read_tables(path)).get(name)
+    except AlphaCryo4DError as error:
+        logger.warning("%s; the page goes without it", error)
+        return {}
+    return {} if table is None else {column: list(table[column]) for column in table}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import plain
+from alphacryo4d.core.job import plain, recorded_inputs
 from alphacryo4d.report.project_files import StateSet, record_of
 
 
@@ -18,9 +18,10 @@ def provenance(project: Path, sets: list[StateSet]) -> dict[str, Any]:
     folders = [project / name for name in (files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE)]
     folders += [found.folder for found in sets]
     records = [(folder.name, record_of(folder)) for folder in folders]
+    inputs = [path for folder in folders for path in recorded_inputs(folder)]
     return {
         "stages": [_stage(name, record) for name, record in records if record],
-        "missing_inputs": missing_inputs([record for _, record in records]),
+        "missing_inputs": missing_inputs(inputs),
         "cite": [{"why": one.why, "text": one.text} for one in REFERENCES],
     }
 
@@ -72,8 +73,6 @@ def changed_options(options: dict[str, Any], defaults: dict[str, Any]) -> list[d
     return changed
 
 
-def missing_inputs(records: list[dict[str, Any]]) -> list[str]:
+def missing_inputs(inputs: list[Path]) -> list[str]:
     """Inputs of the stages that are no longer where they were, each once."""
-    paths = [entry.get("path") for record in records for entry in record.get("inputs", [])]
-    named = dict.fromkeys(str(path) for path in paths if path)
-    return [path for path in named if not Path(path).exists()]
+    return [str(path) for path in dict.fromkeys(inputs) if not path.exists()]

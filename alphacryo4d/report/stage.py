@@ -73,7 +73,7 @@ def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
         )
     payload = Payload()
     box = box_for(sum(len(found.report.get("per_state", [])) for found in sets) + 24)
-    landscape = landscape_view(project, payload, box=box)
+    landscape = landscape_view(project, sets, payload, box=box)
     training = training_view(project, payload)
     origin = provenance(project, sets)
     errors = {one["state"]: one["error"] for one in (landscape or {}).get("states", [])}

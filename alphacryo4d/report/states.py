@@ -10,7 +10,7 @@ import numpy as np
 from alphacryo4d.core.errors import AlphaCryo4DError
 from alphacryo4d.report.maps import ShownMap, bytes_of, grey_window, level_of, shown_map
 from alphacryo4d.report.payload import Payload
-from alphacryo4d.report.project_files import StateSet, logger, read_columns
+from alphacryo4d.report.project_files import StateSet, logger, read_columns, read_json
 
 Array = np.ndarray[Any, Any]
 
@@ -32,8 +32,11 @@ def set_of_states(
     """
     maps = _read_maps(found, image=image, box=box)
     resolution = {entry["state"]: entry for entry in found.reconstruction.get("states", [])}
+    beside = read_json(found.local / "reconstruction.json").get("states", [])
+    local = {entry["state"]: entry.get("local_resolution") for entry in beside}
     entries = [
         _entry(found, row, resolution.get(row["state"], {}), energies, row["state"] in maps)
+        | {"local_resolution": local.get(row["state"])}
         for row in found.report.get("per_state", [])
     ]
     data = {
@@ -66,14 +69,13 @@ def _entry(
     mapped: bool,
 ) -> dict[str, Any]:
     state = int(row["state"])
-    curve = read_columns(found.maps / f"class{state:03d}_fsc.csv")
+    curve = read_columns(found.folder / f"class{state:03d}_fsc.csv")
     return {
         **{name: value for name, value in row.items() if name != "agreement_matrix"},
         "name": str(row.get("name") or ""),
         "energy_error": energies.get(state, _sampling_error(row, found.report)),
         "resolution": made.get("resolution_masked"),
         "resolution_unmasked": made.get("resolution_unmasked"),
-        "local_resolution": made.get("local_resolution"),
         "fsc": None
         if "fsc_corrected" not in curve
         else {
@@ -135,12 +137,12 @@ def _read_maps(found: StateSet, *, image: int, box: int) -> dict[int, tuple[Show
 
     maps = {}
     for row in found.report.get("per_state", []):
-        path = found.maps / f"class{int(row['state']):03d}.mrc"
+        path = found.folder / f"class{int(row['state']):03d}.mrc"
         volume = _volume(path, read_volume)
         if volume is None:
             continue
         shown = shown_map(volume[0], volume[1], image=image, box=box)
-        local = _volume(path.with_name(f"{path.stem}_locres.mrc"), read_volume)
+        local = _volume(found.local / f"{path.stem}_locres.mrc", read_volume)
         slices = np.zeros((0,), np.float32)
         if local is not None:
             slices = shown_map(local[0], local[1], image=image, box=box).slices

@@ -267,3 +267,10 @@ def test_a_project_that_moved_is_the_same_project(folder: Path, tmp_path: Path, 
         home = folder.parent.rename(tmp_path / "deep" / "project")
     assert work(home / "job", home / "before" / "volumes.star") is None
     assert read_job(home / "job")["inputs"][0]["path"] == "../before/volumes.star"
+
+
+def test_the_most_memory_is_recorded(folder: Path, table: Path) -> None:
+    held = bytearray(b"x") * 300_000_000
+    work(folder, table)
+    del held
+    assert 0.3 < read_job(folder)["peak_memory_gb"] < 1000

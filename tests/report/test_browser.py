@@ -1,6 +1,7 @@
 """The page in a real browser: what is seen, chosen, drawn and saved."""
 
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -9,6 +10,9 @@ from browser_page import Opened, pixels
 from matplotlib.path import Path as Polygon
 from small_project import write_project
 
+from alphacryo4d.cli import main
+from alphacryo4d.io.mrc import write_volume
+from alphacryo4d.report.particles_view import coordinates
 from alphacryo4d.report.stage import write_report_page
 
 
@@ -228,3 +232,46 @@ def test_a_project_with_hostile_names_and_gaps_opens(browser, tmp_path):
     assert opened.page.locator("main img").count() == 0
     assert opened.faults == []
     opened.page.close()
+
+
+def test_local_resolution_is_drawn_on_every_card(browser, tmp_path):
+    project = write_project(tmp_path, particles=60, states=2)
+    values = np.random.default_rng(0).uniform(5, 12, (16, 16, 16)).astype(np.float32)
+    for k in (1, 2):
+        write_volume(project / "vote" / f"class{k:03d}_locres.mrc", values, 3.0)
+    opened = Opened(browser, write_report_page(project).as_uri())
+    pictures = opened.page.locator("canvas[aria-label^='Local resolution']")
+    assert pictures.count() == 6
+    drawn = opened.page.evaluate(
+        """[...document.querySelectorAll("canvas[aria-label^='Local resolution']")].map(canvas =>
+        new Set(new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width,
+        canvas.height).data.buffer)).size)"""
+    )
+    assert min(drawn) > 50
+    opened.page.close()
+    assert opened.faults == []
+
+
+def test_a_lasso_on_a_sample_says_so_and_names_the_command_that_takes_all(
+    browser, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("alphacryo4d.report.particles_view.MOST", 100)
+    project = write_project(tmp_path, particles=300, states=2)
+    opened = Opened(browser, write_report_page(project).as_uri())
+    page = opened.page
+    polygon = [[-3, -3], [2, -3], [2, 3], [-3, 3]]
+    page.evaluate("polygon => window.particleScatter.select(polygon)", polygon)
+    assert "an even sample, 100 of 300 particles" in page.inner_text("#sampled")
+    sampled = np.load(saved(page, "#save-rows"))
+    saved(page, "#particles button:has-text('corners.json')").rename(tmp_path / "corners.json")
+    command = page.locator("#particles code").inner_text()
+    page.close()
+    assert opened.faults == []
+    words = shlex.split(command.replace("corners.json", str(tmp_path / "corners.json")))
+    main(words[1:])
+    points = coordinates(project, 300)[0]
+    inside = np.flatnonzero(Polygon(polygon).contains_points(points))
+    told = json.loads((tmp_path / "project-selected" / "select.json").read_text())
+    assert told["particles"] == len(inside)
+    assert 0 < len(sampled) < len(inside)
+    assert set(sampled) <= set(inside)

@@ -11,8 +11,11 @@ import pytest
 from small_project import write_project
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.io.mrc import write_volume
+from alphacryo4d.report.landscape_sets import renumbered
 from alphacryo4d.report.maps import along_path, level_of, resized
 from alphacryo4d.report.payload import Payload, safe_json
+from alphacryo4d.report.project_files import label_of
 from alphacryo4d.report.stage import project_data, write_report_page
 from alphacryo4d.report.states import merge_tree
 from alphacryo4d.report.verdict import sentence
@@ -192,3 +195,71 @@ def test_arrays_keep_their_bytes():
     packed = re.search(r">([^<]*)<", payload.elements())[1]
     raw = np.frombuffer(zlib.decompress(base64.b64decode(packed)), "<f4")
     assert np.array_equal(raw.reshape(2, 3), values)
+
+
+def with_local_resolution(project, folder):
+    """Maps of the local resolution in a folder, as `vote reconstruct --local-resolution` leaves."""
+    folder.mkdir(exist_ok=True)
+    entries = []
+    for k in range(3):
+        values = np.full((16, 16, 16), 6.0 + k, np.float32)
+        values[:8] += 3
+        write_volume(folder / f"class{k + 1:03d}_locres.mrc", values, 3.0)
+        entries.append({"state": k + 1, "local_resolution": {"median_angstrom": 6.0 + k}})
+    (folder / "reconstruction.json").write_text(json.dumps({"states": entries}))
+
+
+def test_local_resolution_made_beside_the_votes_is_shown(project, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    with_local_resolution(copy, copy / "vote-local")
+    data, payload = project_data(copy)
+    (votes,) = data["sets"]
+    medians = [s["local_resolution"]["median_angstrom"] for s in votes["states"]]
+    assert medians == [6, 7, 8]
+    assert votes["states"][0]["resolution"] == 8.1
+    local = votes["maps"]["local"]
+    slices, (low, high) = payload.arrays[local["slices"]], local["range"]
+    assert slices.shape == (3, 3, 16, 16)
+    shown = low + slices / 255 * (high - low)
+    for k in range(3):
+        across_y = shown[k, 1]
+        assert across_y[8:] == pytest.approx(np.full((8, 16), 6.0 + k), abs=0.1)
+        assert across_y[:8] == pytest.approx(np.full((8, 16), min(9.0 + k, high)), abs=0.1)
+    assert not any("--local-resolution" in one["command"] for one in votes["commands"])
+
+
+def test_inputs_recorded_relative_to_their_stage_are_found(project, tmp_path, monkeypatch):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    monkeypatch.chdir(tmp_path)
+    record = json.loads((copy / "landscape" / "job.json").read_text())
+    record["inputs"] = [{"path": "../resample/volumes.star"}]
+    (copy / "landscape" / "job.json").write_text(json.dumps(record))
+    assert project_data(copy)[0]["provenance"]["missing_inputs"] == []
+    (copy / "resample" / "volumes.star").unlink()
+    (missing,) = project_data(copy)[0]["provenance"]["missing_inputs"]
+    assert missing.endswith("resample/volumes.star")
+
+
+def test_peak_memory_is_shown_where_it_was_recorded(project, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    record = json.loads((copy / "resample" / "job.json").read_text())
+    (copy / "resample" / "job.json").write_text(json.dumps(record | {"peak_memory_gb": 3.25}))
+    stages = {s["folder"]: s for s in project_data(copy)[0]["provenance"]["stages"]}
+    assert stages["resample"]["peak_memory_gb"] == 3.25
+    assert stages["landscape"]["peak_memory_gb"] is None
+
+
+def test_a_reclassification_numbers_the_states_of_the_landscape_anew():
+    states = [{"state": k, "x": float(k), "y": 0.0, "radius": 1.0} for k in (1, 2, 3)]
+    told = renumbered(states, np.array([0, 1, 2, 3, 3]), [3, 1])
+    assert [(s["state"], s["x"]) for s in told["states"]] == [(2, 1.0), (1, 3.0)]
+    assert told["values"].tolist() == [0, 2, 0, 1, 1]
+
+
+def test_selections_follow_the_reclassification_in_order():
+    assert [label_of(key) for key in ("vote", "reclassify", "vote-2", "vote-10", "vote-null")] == [
+        "Votes", "Reclassification", "Selection 2", "Selection 10", "vote-null",
+    ]  # fmt: skip

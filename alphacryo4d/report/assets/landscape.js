@@ -1,6 +1,11 @@
 // The landscape of the volumes: energy, path, states, and what lies under the pointer.
 const view = {colour: "State", aspect: true, ends: [], marker: null};
 
+/** States and their volumes, numbered as the chosen set numbers them. */
+const statesHere = told => told.sets?.[chosen.set] ?? {states: told.states};
+const valuesHere = (told, column) =>
+  (column.title === "State" ? statesHere(told).values : null) ?? column.values;
+
 async function showLandscape() {
   const told = data.landscape;
   const main = section("landscape", "Landscape");
@@ -36,7 +41,7 @@ async function showLandscape() {
   main.append(bar, h("div", {class: "columns wide"}, h("div", {}, map), tip),
     h("h3", {}, "Energy along the path"), along);
   const show = row => {
-    const lines = told.columns.map(column => [column.title, column.values[row]]);
+    const lines = told.columns.map(column => [column.title, valuesHere(told, column)[row]]);
     tip.replaceChildren(h("b", {}, told.names[row]),
       slices ? picture(part(slices, row), told.slices.edge, told.slices.edge,
         `Central slice of ${told.names[row]}`) : "",
@@ -57,8 +62,8 @@ async function showLandscape() {
     if (row === undefined) return;
     show(row);
     const states = told.columns.find(column => column.title === "State");
-    choose({volume: row, ...(states && theState(states.values[row])
-      ? {state: states.values[row]} : {})});
+    const state = states ? valuesHere(told, states)[row] : null;
+    choose({volume: row, ...(theState(state) ? {state} : {})});
   });
   map.on("plotly_selected", event => {
     const rows = (event?.points ?? []).map(point => point.customdata).filter(r => r !== undefined);
@@ -67,7 +72,7 @@ async function showLandscape() {
   });
   for (const event of ["set", "state", "place", "volume"]) when(event, draw);
   plot(along, "Energy along the path with its error, states and barriers", () => alongPlot(told));
-  for (const event of ["state", "place"])
+  for (const event of ["set", "state", "place"])
     when(event, () => plot(along, "Energy along the path with its error, states and barriers",
       () => alongPlot(told)));
   if (told.space) main.append(h("h3", {}, "Embedding in space"), await spaceView(told));
@@ -95,19 +100,20 @@ function mapPlot(told, points, grid) {
   {x: told.path.rc1, y: told.path.rc2, mode: "lines", hoverinfo: "skip", name: "path",
     line: {color: "#D55E00", width: 2}, showlegend: false});
   const column = told.columns.find(one => one.title === view.colour);
-  const kind = column?.kind === "category";
-  const categories = kind ? [...new Set(column.values)].sort((a, b) => a - b) : [];
+  const kind = column?.kind === "category", values = column ? valuesHere(told, column) : [];
+  const {states} = statesHere(told);
+  const categories = kind ? [...new Set(values)].sort((a, b) => a - b) : [];
   traces.push({x, y, mode: "markers", name: "volumes", customdata: x.map((_, i) => i),
     text: told.names.map(plain), showlegend: false,
     hovertemplate: "%{text}<extra></extra>",
     marker: {size: x.map((_, i) => i === chosen.volume ? 15 : n > 300 ? 6 : 8),
       line: {color: "#fff", width: 1},
-      color: !column ? "#888" : kind ? column.values.map(value => view.colour === "State"
-        ? stateColour(value) : stateColour(categories.indexOf(value) + 1)) : column.values,
+      color: !column ? "#888" : kind ? values.map(value => view.colour === "State"
+        ? stateColour(value) : stateColour(categories.indexOf(value) + 1)) : values,
       ...(kind || !column ? {} : {colorscale: scale, showscale: true,
         colorbar: {title: {text: plain(column.title), side: "top"}, thickness: 12, x: 1.14, len: 0.8}})}});
-  traces.push({x: told.states.map(s => s.x), y: told.states.map(s => s.y), mode: "text",
-    text: told.states.map(s => `<b>${s.state}</b>`), hoverinfo: "skip", showlegend: false,
+  traces.push({x: states.map(s => s.x), y: states.map(s => s.y), mode: "text",
+    text: states.map(s => `<b>${s.state}</b>`), hoverinfo: "skip", showlegend: false,
     textfont: {size: 15, color: "#fff", shadow: "0 0 3px #000, 0 0 3px #000"}});
   if (view.ends.length) traces.push({x: view.ends.map(p => p[0]), y: view.ends.map(p => p[1]),
     mode: "markers+lines", showlegend: false, hoverinfo: "skip",
@@ -120,7 +126,7 @@ function mapPlot(told, points, grid) {
     xaxis: {title: {text: "RC1 (a.u.)"}, zeroline: false},
     yaxis: {title: {text: "RC2 (a.u.)"}, zeroline: false,
       ...(view.aspect ? {scaleanchor: "x", scaleratio: 1} : {})},
-    shapes: told.states.map(state => circle(state, state.state === chosen.state))}];
+    shapes: states.map(state => circle(state, state.state === chosen.state))}];
 }
 /** Text in which plotly finds no markup. */
 function plain(text) {
@@ -161,11 +167,11 @@ function alongPlot(told) {
         array: list.map(b => b.known ? b.high - b.height : 0),
         arrayminus: list.map(b => b.known ? b.height - b.low : 0)}});
   }
-  const rows = told.states.map(state => nearest(state.x, state.y));
+  const {states} = statesHere(told), rows = states.map(state => nearest(state.x, state.y));
   traces.push({x: rows.map(i => x[i]), y: rows.map(i => y[i]), mode: "markers+text", name: "states",
-    text: told.states.map(s => String(s.state)), textposition: "bottom center",
-    hoverinfo: "skip", marker: {size: told.states.map(s => s.state === chosen.state ? 15 : 9),
-      color: told.states.map(s => stateColour(s.state))}});
+    text: states.map(s => String(s.state)), textposition: "bottom center",
+    hoverinfo: "skip", marker: {size: states.map(s => s.state === chosen.state ? 15 : 9),
+      color: states.map(s => stateColour(s.state))}});
   const shapes = view.marker ? [nearest(...view.marker)].map(i => ({type: "line", x0: x[i], x1: x[i],
     yref: "paper", y0: 0, y1: 1, line: {color: css("--quiet"), width: 1}})) : [];
   return [traces, {shapes, xaxis: {title: {text: "Length along the path (units of the embedding)"}},
@@ -183,7 +189,7 @@ async function spaceView(told) {
   for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i] - centre[i % 3]));
   const states = told.columns.find(column => column.title === "State");
   const draw = () => {
-    const pen = canvas.getContext("2d");
+    const pen = canvas.getContext("2d"), labels = states ? valuesHere(told, states) : null;
     pen.clearRect(0, 0, canvas.width, canvas.height);
     const [c, s, d, t] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
     Array.from({length: count}, (_, i) => {
@@ -193,7 +199,7 @@ async function spaceView(told) {
     }).sort((a, b) => a[2] - b[2]).forEach(([x, y, z, i]) => {
       pen.beginPath();
       pen.arc(450 + 190 * x, 210 - 190 * y, 4 + 1.5 * z, 0, 7);
-      pen.fillStyle = states ? stateColour(states.values[i]) : palette[0];
+      pen.fillStyle = labels ? stateColour(labels[i]) : palette[0];
       pen.fill();
     });
   };
@@ -210,6 +216,7 @@ async function spaceView(told) {
     yaw += turn[event.key][0]; pitch += turn[event.key][1];
     event.preventDefault(); draw();
   };
+  when("set", draw);
   draw();
   return canvas;
 }

@@ -94,6 +94,13 @@ function micrographTable(found) {
   }))));
 }
 
+/** Command that writes the particles inside a lasso, of those that are shown. */
+function selectCommand(told, show, sampled) {
+  const more = {kept: " and state > 0", out: " and state = 0", one: ` and state = ${chosen.state}`,
+    doubt: " and state > 0 and not heldout"}[show] ?? "";
+  const where = show === "doubt" && !sampled ? "rows indices.npy" : `inside corners.json${more}`;
+  return told.select_commands[chosen.set].replace("inside corners.json", where);
+}
 async function showScatter(main, told) {
   const holder = h("div");
   main.append(h("h3", {}, "Where the particles lie"), holder);
@@ -140,7 +147,11 @@ async function showScatter(main, told) {
     `${whole(told.count)} particles. Drag to move, wheel or + and - to zoom, shift and drag for a lasso.`));
   when("lasso", found => {
     if (!found) { result.replaceChildren(); return; }
+    const sampled = told.shown < told.count;
     result.replaceChildren(h("b", {}, `${whole(found.rows.length)} particles inside`),
+      sampled ? h("p", {class: "warn", role: "alert", id: "sampled"}, `The page holds an even sample, ` +
+        `${whole(told.shown)} of ${whole(told.count)} particles, and indices.npy those of the sample alone. ` +
+        "For every particle inside, save corners.json and run:") : null,
       h("button", {type: "button", id: "save-rows", onclick: async () => {
         const rows = (await arrayOf(told.rows)).values;
         download("indices.npy", npy(found.rows.map(i => rows[i])));
@@ -148,7 +159,8 @@ async function showScatter(main, told) {
       h("button", {type: "button", onclick: () => download("corners.json",
         JSON.stringify({corners: found.polygon}), "application/json")}, "corners.json"),
       chosen.state ? h("button", {type: "button", id: "split", onclick: () => addEdit({action: "split",
-        state: chosen.state, polygon: found.polygon})}, `Split state ${chosen.state} here`) : null);
+        state: chosen.state, polygon: found.polygon})}, `Split state ${chosen.state} here`) : null,
+      commandLine(selectCommand(told, mode.show, sampled), sampled ? null : "The same particles as a table, with the file saved here:"));
   });
   for (const event of ["set", "theme"]) when(event, repaint);
   when("state", () => { if (mode.show === "one") repaint(); });

@@ -1,0 +1,74 @@
+"""States on the landscape as each set numbers them: its circles, and the state of every volume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core import files
+from alphacryo4d.report.project_files import Array, StateSet, read_optional, read_table
+
+VOLUME_STATES_NPY = "volume_states.npy"
+
+
+def states_by_set(
+    sets: list[StateSet], states: list[dict[str, Any]], labels: Array | None
+) -> dict[str, dict[str, Any]]:
+    """States and labels of the volumes of every set that has its own.
+
+    Parameters
+    ----------
+    sets : list of StateSet
+    states : list of dict
+        States of the landscape: state, x, y, radius.
+    labels : (V,) int array, optional
+        State of every volume on the landscape, 0 for none.
+
+    Returns
+    -------
+    dict
+        By the key of a set: ``states``, and ``values``, one a volume. A set without an entry has
+        the states of the landscape.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for one in sets:
+        own = read_optional(one.folder / VOLUME_STATES_NPY, ndim=1)
+        first = one.report.get("first_states")
+        if own is not None and (labels is None or len(own) == len(labels)):
+            circles = circles_of(read_table(one.folder / files.STATES_STAR, "states"))
+            found[one.key] = {"states": circles, "values": own}
+        elif first and labels is not None:
+            found[one.key] = renumbered(states, labels, [int(k) for k in first])
+    return found
+
+
+def circles_of(table: dict[str, Any]) -> list[dict[str, Any]]:
+    """Number, place and radius of every state of ``states.star``."""
+    columns = ("ac4dState", "ac4dCenterX", "ac4dCenterY", "ac4dRadius")
+    if not set(columns) <= set(table):
+        return []
+    rows = zip(*(table[name] for name in columns), strict=True)
+    return [
+        {"state": int(state), "x": float(x), "y": float(y), "radius": float(radius)}
+        for state, x, y, radius in rows
+    ]
+
+
+def renumbered(states: list[dict[str, Any]], labels: Array, first: list[int]) -> dict[str, Any]:
+    """States of a reclassification, which keeps some of those it began with, in its numbers.
+
+    Parameters
+    ----------
+    states : list of dict
+        States that it began with.
+    labels : (V,) int array
+        State of every volume among those.
+    first : list of int
+        For each new state from 1: the one that it began as.
+    """
+    new = {old: number for number, old in enumerate(first, 1)}
+    lookup = np.zeros(max(int(labels.max(initial=0)), *first) + 1, np.int32)
+    lookup[first] = np.arange(1, len(first) + 1)
+    shown = [state | {"state": new[state["state"]]} for state in states if state["state"] in new]
+    return {"states": shown, "values": lookup[np.maximum(labels, 0)]}
