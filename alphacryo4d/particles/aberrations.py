@@ -142,10 +142,7 @@ def read_aberrations(
         values = rows.get(name, optics.get(name))
         if values is None:
             return np.full(count, missing)
-        try:
-            numbers = np.asarray(values, np.float64)
-        except ValueError as error:
-            raise InputError(f"{path}: {name} is no number ({error})") from error
+        numbers = _as_numbers(path, name, values)
         if not np.isfinite(numbers).all():
             group = names[int(np.argmax(~np.isfinite(numbers)))]
             raise InputError(f"{path}: {name} of optics group {group} is no number; restore it")
@@ -171,6 +168,13 @@ def read_aberrations(
         phase_flipped=column(PHASE_FLIPPED, 0.0) != 0,
         beam_tilt=tilt,
     )
+
+
+def _as_numbers(path: Path, name: str, values: Any) -> Array:
+    try:
+        return np.asarray(values, np.float64)
+    except ValueError as error:
+        raise InputError(f"{path}: {name} is no number ({error}); restore it") from error
 
 
 def _refuse_far_matrix(path: Path, matrices: Array, column: str, names: list[str]) -> None:
@@ -219,15 +223,17 @@ def zernike_numbers(path: Path, name: str, text: Any) -> tuple[float, ...]:
 
 
 def single_columns(
-    table: ParticleTable, numbers: Mapping[str, Array], group: Array
+    table: ParticleTable, numbers: dict[str, Array], group: Array
 ) -> dict[str, Array]:
-    """Phase shift (degrees), B factor (A^2) and scale of every particle, (P,) each.
+    """Phase shift (degrees), B factor (A^2) and scale of every particle, (P,) float64 each.
+
+    A column of one value, as in most tables, takes the memory of one (and cannot be written to).
 
     Parameters
     ----------
     table : ParticleTable
-    numbers : mapping
-        Columns of the rows that were read, of those in ``SINGLE``.
+    numbers : dict
+        Columns of the rows that were read; those in ``SINGLE`` are taken out.
     group : (P,) int array
         Row of the optics table of every particle.
     """
@@ -235,17 +241,18 @@ def single_columns(
     found = {}
     for name, missing in SINGLE.items():
         if name in numbers:
-            values = np.asarray(numbers[name], np.float64)
+            values = np.asarray(numbers.pop(name), np.float64)
         elif name in optics:
-            values = np.asarray(optics[name], np.float64)[group]
+            values = _as_numbers(table.path, name, optics[name])[group]
         else:
-            values = np.full(table.rows, missing)
+            values = np.broadcast_to(missing, table.rows)
         if not np.isfinite(values).all():
             row = int(np.argmax(~np.isfinite(values)))
             raise InputError(
                 f"{table.path}: row {row + 1}: {name} is {values[row]}; restore the value"
             )
-        found[name] = values
+        constant = len(values) > 0 and bool((values == values[0]).all())
+        found[name] = np.broadcast_to(values[0], len(values)) if constant else values
     return found
 
 
@@ -268,8 +275,9 @@ def contradictions(table: ParticleTable) -> list[Fault]:
     for name in [*both, *texts]:
         if name in found:
             own = np.asarray(found[name], np.float64)
-            shared = np.asarray(optics[name], np.float64)[known]
-            differ = np.abs(own - shared) > 1e-6 * np.maximum(np.abs(shared), 1.0)
+            shared = _as_numbers(table.path, name, optics[name])[known]
+            with np.errstate(invalid="ignore", over="ignore"):
+                differ = np.abs(own - shared) > 1e-6 * np.maximum(np.abs(shared), 1.0)
         else:
             codes, distinct = words[name]
             own = np.array(distinct, object)[codes]

@@ -236,7 +236,8 @@ def _other_defocus(table: Path, ids: Array, rows: Array, defocus: Array | None) 
         return None
     _, firsts = np.unique(ids, return_index=True)
     first = firsts[ids]
-    differ = np.abs(defocus - defocus[first]) > 1.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        differ = np.abs(defocus - defocus[first]) > 1.0
     if not differ.any():
         return None
     row = int(np.argmax(differ))
