@@ -27,6 +27,9 @@ FORMER = {
 FORMER_VALUES: dict[tuple[str, str], str] = {("initialisation", "components"): "pca"}
 """Name of an option and its former value: the present value."""
 
+FORMER_DEFAULTS = {"classify": {"normalise": "none"}}
+"""Part of the options: what work did that was recorded before the option was there."""
+
 
 def with_present_names(options: dict[str, Any]) -> dict[str, Any]:
     """Options of a record by their present names.
@@ -39,7 +42,8 @@ def with_present_names(options: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The same; what has no former name is untouched.
+        The same; what has no former name is untouched, and an option that came later has the
+        value by which work was done before.
     """
     renamed: dict[str, Any] = dict(options)
     for part, names in FORMER.items():
@@ -51,5 +55,5 @@ def with_present_names(options: dict[str, Any]) -> dict[str, Any]:
             now = str(names.get(name, name))
             former = isinstance(value, str) and (now, value) in FORMER_VALUES
             present[now] = FORMER_VALUES[now, value] if former else value
-        renamed[part] = present
+        renamed[part] = FORMER_DEFAULTS.get(part, {}) | present
     return renamed

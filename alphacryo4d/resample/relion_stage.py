@@ -87,6 +87,7 @@ class RelionEngine:
                 self.particles,
                 heldout,
                 options.initial_resolution,
+                normalise="none",  # the maps have the grey scale of the files
                 threads=self.threads,
                 progress=no_progress,
             )

@@ -11,6 +11,7 @@ from alphacryo4d.core.options import build_settings, settings_options
 from alphacryo4d.core.renamed import FORMER
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.voting.options import ReclassifyOptions
+from alphacryo4d.voting.recorded_stage import read_recorded
 
 
 def parsed(settings, *words):
@@ -62,9 +63,22 @@ def test_records_of_before_are_read_by_present_names(tmp_path):
     old = {"classify": {"sharpen_to": 9.0, "seeds": "components", "classes": "4"}, "box": "auto"}
     (tmp_path / "job.json").write_text(json.dumps({"options": old}))
     assert read_job(tmp_path)["options"] == {
-        "classify": {"final_resolution": 9.0, "initialisation": "pca", "classes": "4"},
+        "classify": {
+            "final_resolution": 9.0,
+            "initialisation": "pca",
+            "classes": "4",
+            "normalise": "none",
+        },
         "box": "auto",
     }
+
+
+def test_what_was_made_before_images_were_levelled_is_read_as_it_was_made(tmp_path):
+    """Its classes have the grey scale of the files; what says how it was made keeps that."""
+    for classify, wanted in (({}, "none"), ({"normalise": "ramp"}, "ramp")):
+        record = {"options": {"classify": {"classes": "4"} | classify}}
+        (tmp_path / "job.json").write_text(json.dumps(record))
+        assert read_recorded(tmp_path).classify.normalise == wanted
 
 
 def test_present_names_are_fields():

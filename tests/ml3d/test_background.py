@@ -1,6 +1,7 @@
 """Stacks that nobody normalised: levels, contrasts and images unlike all others."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,18 @@ from alphacryo4d.assessment.hinge import hinge_conformers
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.stage import write_simulation
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.io.mrc import open_stack
+from alphacryo4d.io.mrc import open_stack, write_stack
+from alphacryo4d.io.star import write_tables
 from alphacryo4d.ml3d.background import circle, level, typical_of
 from alphacryo4d.ml3d.classify import classify
 from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.particles.samples import prepare_rows
+from alphacryo4d.resample.options import ResampleOptions
+from alphacryo4d.resample.stage import run_resample
+from alphacryo4d.voting.options import VoteOptions
+from alphacryo4d.voting.stage import run_vote
 
 COUNT, BOX, STATES = 240, 36, 4
 
@@ -156,3 +163,65 @@ def test_the_case_of_huge_contrast(shared_data: Path) -> None:
         particles, np.arange(len(particles)), 12.0, normalise="deviation", threads=1
     )
     assert np.flatnonzero(prepared.outlier).tolist() == [int(stack.std(axis=(1, 2)).argmax())]
+
+
+def test_images_unlike_all_others_have_no_vote_and_keep_their_row(
+    hinge: tuple[ParticleSet, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    """From the images to the table of the vote and its report."""
+    _, images, _ = hinge
+    strange = images.copy()
+    strange[[17, 90]] *= 1000
+    strange[41] = 3
+    wanted = [17, 41, 90]
+    source = hinge[0].path
+    with write_stack(tmp_path / "strange.mrcs", 4.667) as stack:
+        stack.append(strange)
+    text = source.read_text().replace(str(hinge[0].stacks[0]), str(tmp_path / "strange.mrcs"))
+    (tmp_path / "particles.star").write_text(text)
+    resample, landscape, vote = (tmp_path / name for name in ("resample", "landscape", "vote"))
+    options = ClassifyOptions(
+        classes="2", components=2, component_iterations=2, iterations=2, initial_resolution=20.0,
+        final_resolution=0, normalise="deviation",
+    )  # fmt: skip
+    run_resample(
+        tmp_path / "particles.star", resample, options=ResampleOptions(minimum_class_size=5),
+        classify=options, seed=1, threads=1,
+    )  # fmt: skip
+    assert np.load(resample / "outliers.npy").tolist() == wanted
+    assignments = np.load(resample / "assignments.npy")
+    assert len(assignments) == COUNT
+    assert (assignments[wanted] < 0).all()
+    landscape.mkdir()
+    count = len(np.load(resample / "volumes.npy", mmap_mode="r"))
+    np.save(landscape / "embedding.npy", np.zeros((count, 2), np.float32))
+    columns = {"ac4dCenterX": [0.0], "ac4dCenterY": [0.0], "ac4dRadius": [1.0]}
+    write_tables(landscape / "states.star", {"states": {"ac4dState": [1]} | columns})
+    run_vote(resample, landscape, vote, options=VoteOptions(reconstruct=False, test=False))
+    states = open_table(vote / "particles.star").read(["rlnClassNumber"])["rlnClassNumber"]
+    assert np.flatnonzero(np.asarray(states, int) == 0).tolist() == wanted
+    assert len(states) == COUNT
+    report = json.loads((vote / "report.json").read_text())
+    assert (report["particles"], report["voted_out"]) == (COUNT, 3)
+    said = (vote / "summary.txt").read_text()
+    assert "3 voted out (3 of them images unlike all others: row 18, 42, 91)" in said
+
+
+def test_the_case_of_a_background_that_is_not_zero(shared_data: Path) -> None:
+    """Its samples are those of the same images without the background; no image is an outlier."""
+    folder = shared_data / "cases/background-not-zero"
+    particles = read_particles(folder / "particles.star")
+    rows = np.arange(len(particles))
+    found = prepare_rows(particles, rows, 12.0, normalise="deviation", threads=1)
+    assert found.outlier is None or not found.outlier.any()
+    images = particles.images(rows).astype(np.float64)
+    background = images[:, ~circle(images.shape[1])]
+    assert abs(background.mean() / background.std(axis=1).mean()) > 10
+    levelled = (images - background.mean(axis=1)[:, None, None]) / background.std(axis=1)[
+        :, None, None
+    ]
+    plain = dataclasses.replace(particles)
+    object.__setattr__(plain, "images", lambda some: levelled[some].astype(np.float32))
+    wanted = prepare_rows(plain, rows, 12.0, normalise="none", threads=1)
+    scale = np.linalg.norm(found.data) / np.linalg.norm(wanted.data)
+    assert np.abs(found.data - scale * wanted.data).max() < 1e-4 * np.abs(found.data).max()
