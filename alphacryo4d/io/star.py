@@ -151,8 +151,7 @@ class ParticleTable:
             if not unknown:
                 raise
             numbers = [name for name in numbers if name not in unknown]
-            texts = texts + unknown
-            found, words = self._columns(numbers, texts, [])
+            found, words = self._columns(numbers, texts + unknown, [])
         result: dict[str, np.ndarray[Any, Any]] = {}
         for name in names:
             if name in words:
@@ -165,27 +164,27 @@ class ParticleTable:
         return result
 
     def read_parts(
-        self, numbers: Iterable[str], texts: Iterable[str] = (), *, images: bool = False
+        self,
+        numbers: Iterable[str],
+        texts: Iterable[str] = (),
+        *,
+        images: bool = False,
+        shared: Iterable[str] = (),
     ) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, tuple[np.ndarray[Any, Any], list[str]]]]:
         """Read columns of numbers as float64 and of texts as codes and distinct values.
 
         With ``images``, ``rlnImageName`` comes as number (before ``@``, from 1) and as stack.
+        Columns named as ``shared`` take the memory of one value where all rows are equal.
         """
         numbers, texts, wanted = list(numbers), list(texts), [IMAGE_COLUMN] if images else []
         self.require([*numbers, *texts, *wanted])
-        return self._columns(numbers, texts, wanted)
+        return self._columns(numbers, texts, wanted, shared)
 
     def _columns(
-        self, numbers: list[str], texts: list[str], images: list[str]
+        self, numbers: list[str], texts: list[str], images: list[str], shared: Iterable[str] = ()
     ) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, tuple[np.ndarray[Any, Any], list[str]]]]:
-        return read_columns(
-            self.path,
-            self.bytes_path,
-            self.block,
-            numbers=numbers,
-            texts=texts,
-            images=images,
-        )
+        places = (self.path, self.bytes_path, self.block)
+        return read_columns(*places, numbers=numbers, texts=texts, images=images, shared=shared)
 
     def require(self, names: Iterable[str]) -> None:
         """Raise ``InputError`` that names the columns which the table lacks."""

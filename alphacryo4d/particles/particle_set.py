@@ -255,9 +255,8 @@ def read_particles(
         table.require([IMAGE_COLUMN, *DEFOCUS])
     wanted = [*ANGLES, *DEFOCUS, *ORIGINS, *OLD_ORIGINS, *SINGLE, SUBSET, "rlnOpticsGroup"]
     wanted.append(SIGN_COLUMN)
-    numbers, texts = table.read_parts(
-        [name for name in wanted if name in columns], images=IMAGE_COLUMN in columns
-    )
+    wanted = [name for name in wanted if name in columns]
+    numbers, texts = table.read_parts(wanted, images=IMAGE_COLUMN in columns, shared=SINGLE)
     stacks, stack_index, slice_index = image_places(table, numbers, texts, required=need_images)
     given = {
         "pixel_size": pixel_size,
@@ -265,11 +264,13 @@ def read_particles(
         "spherical_aberration": spherical_aberration,
         "amplitude_contrast": amplitude_contrast,
     }
-    optics, group = read_optics(table, numbers.get("rlnOpticsGroup"), given, complete=need_images)
+    own = numbers.pop("rlnOpticsGroup", None)
+    optics, group = read_optics(table, own, given, complete=need_images)
     if need_images:
         refuse_implausible(table.path, optics, group)
         optics = with_boxes(table, optics, group, stacks, stack_index)
     shifts = read_shifts(table, numbers, optics.pixel_size[group])
+    numbers = {n: v for n, v in numbers.items() if n not in (*ORIGINS, *OLD_ORIGINS)}
     single = single_columns(table, numbers, optics.row[group])
     particles = ParticleSet(
         table=table,

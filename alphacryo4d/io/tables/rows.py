@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,29 @@ def _read_bytes(stream: io.BufferedReader, block: Block, first: int, after: int)
     return text
 
 
+class _Numbers:
+    """One column of numbers; where it may be ``shared``, one value for as long as all are equal."""
+
+    def __init__(self, rows: int, *, shared: bool) -> None:
+        self.column = np.empty(rows, np.float64)  # takes memory where it is written to
+        self.shared = shared and rows > 0
+
+    def add(self, found: Array, first: int) -> None:
+        if self.shared and first == 0:
+            self.column[0] = found[0]
+        if self.shared and (found == self.column[0]).all():
+            return
+        if self.shared:
+            self.column[:first] = self.column[0]
+            self.shared = False
+        self.column[first : first + len(found)] = found
+
+    @property
+    def values(self) -> Array:
+        rows = len(self.column)
+        return np.broadcast_to(self.column[0].copy(), rows) if self.shared else self.column
+
+
 class _Texts:
     """Distinct texts of one column over all pieces."""
 
@@ -70,6 +93,7 @@ def read_columns(
     numbers: Sequence[str],
     texts: Sequence[str],
     images: Sequence[str],
+    shared: Iterable[str] = (),
 ) -> tuple[dict[str, Array], dict[str, tuple[Array, list[str]]]]:
     """Wanted columns of the rows.
 
@@ -81,6 +105,8 @@ def read_columns(
         Table, scanned without fault.
     numbers, texts, images : sequences of str
         Columns of numbers, of texts, and of image names (``000001@stack.mrcs``).
+    shared : sequence of str
+        Columns of numbers that, where all rows are equal, come as one value seen R times.
 
     Returns
     -------
@@ -103,7 +129,8 @@ def read_columns(
     kinds = np.array([kind_of.get(name, kernels.SKIP) for name in columns], np.int64)
     number_slots = np.array([_place(number_names, name) for name in columns], np.int64)
     text_slots = np.array([_place(text_names, name) for name in columns], np.int64)
-    values = {name: np.empty(block.rows, np.float64) for name in number_names}
+    often = set(shared)
+    values = {name: _Numbers(block.rows, shared=name in often) for name in number_names}
     interned = {name: _Texts(block.rows) for name in text_names}
     with data.open("rb") as stream:
         for first, after in pieces(block):
@@ -113,17 +140,10 @@ def read_columns(
             found = np.empty((len(number_names), rows), np.float64)
             spans = np.empty((len(text_names), rows, 2), np.int64)
             awkward = np.empty((max(1, len(number_names) * rows), 4), np.int64)
+            starts = block.offsets[first : after + 1] - block.offsets[first]
+            places = (kinds, number_slots, text_slots)
             count = kernels.parse_rows(
-                buffer,
-                block.offsets[first : after + 1] - block.offsets[first],
-                kinds,
-                number_slots,
-                text_slots,
-                found,
-                spans,
-                awkward,
-                kernels.POWERS,
-                kernels.SORTS,
+                buffer, starts, *places, found, spans, awkward, kernels.POWERS, kernels.SORTS
             )
             for slot, row, start, end in awkward[:count].tolist():
                 word = text[start:end].decode("utf-8", "surrogateescape")
@@ -134,10 +154,11 @@ def read_columns(
                         path, number_names[slot], first + row, word
                     ).error() from None
             for slot, name in enumerate(number_names):
-                values[name][first:after] = found[slot]
+                values[name].add(found[slot], first)
             for slot, name in enumerate(text_names):
                 interned[name].add(buffer, text, spans[slot], first)
-    return values, {name: (kept.codes, kept.categories) for name, kept in interned.items()}
+    columns_of_text = {name: (kept.codes, kept.categories) for name, kept in interned.items()}
+    return {name: kept.values for name, kept in values.items()}, columns_of_text
 
 
 def _place(names: list[str], name: str) -> int:
