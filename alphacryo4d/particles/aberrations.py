@@ -265,7 +265,8 @@ def contradictions(table: ParticleTable) -> list[Fault]:
     rows = set(table.columns)
     both = [name for name in (*NUMBERS, *SINGLE) if name in rows and name in optics]
     texts = [name for name in ZERNIKE if name in rows and name in optics]
-    if not both and not texts or "rlnOpticsGroup" not in rows or "rlnOpticsGroup" not in optics:
+    listed = len(optics.get("rlnOpticsGroup", ()))
+    if not (both or texts) or "rlnOpticsGroup" not in rows or not listed:
         return []
     found, words = table.read_parts([*both, "rlnOpticsGroup"], texts)
     place = {number: row for row, number in enumerate(optics["rlnOpticsGroup"].tolist())}
@@ -274,8 +275,7 @@ def contradictions(table: ParticleTable) -> list[Fault]:
     notes = []
     for name in [*both, *texts]:
         if name in found:
-            own = np.asarray(found[name], np.float64)
-            shared = _as_numbers(table.path, name, optics[name])[known]
+            own, shared = found[name], _as_numbers(table.path, name, optics[name])[known]
             with np.errstate(invalid="ignore", over="ignore"):
                 differ = np.abs(own - shared) > 1e-6 * np.maximum(np.abs(shared), 1.0)
         else:

@@ -53,19 +53,23 @@ COLUMNS = [
     "rlnRandomSubset", "rlnOpticsGroup", "rlnVoltage", "rlnSphericalAberration", "rlnPixelSize",
     "rlnAmplitudeContrast", "rlnMagnification", "rlnDetectorPixelSize", "rlnCtfBfactor",
     "rlnCtfScalefactor", "rlnGroupName", "rlnBeamTiltX", "ac4dImageSign", "rlnClassNumber",
-    "rlnMicrographName", "ac4dUid", "rlnCoordinateZ",
+    "rlnMicrographName", "ac4dUid", "rlnCoordinateZ", "rlnOddZernike", "rlnMagMat00",
+    "rlnCtfDataAreCtfPremultiplied",
 ]  # fmt: skip
 NEEDED = set(COLUMNS[:13])
 OPTICS = [
     "rlnOpticsGroup", "rlnOpticsGroupName", "rlnVoltage", "rlnSphericalAberration",
     "rlnAmplitudeContrast", "rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality",
-    "rlnBeamTiltX", "rlnOddZernike", "rlnMagMat00", "rlnPhaseShift",
+    "rlnBeamTiltX", "rlnOddZernike", "rlnMagMat00", "rlnPhaseShift", "rlnEvenZernike",
+    "rlnCtfBfactor", "rlnCtfDataArePhaseFlipped",
 ]  # fmt: skip
 USUAL = {
     "rlnOpticsGroup": "1", "rlnVoltage": "300", "rlnSphericalAberration": "2.7",
     "rlnAmplitudeContrast": "0.1", "rlnImagePixelSize": "1.5", "rlnImageSize": "8",
     "rlnImageDimensionality": "2", "rlnMagnification": "10000", "rlnDetectorPixelSize": "1.5",
     "rlnPixelSize": "1.5", "rlnDefocusU": "15000", "rlnDefocusV": "14000", "rlnOddZernike": "[0]",
+    "rlnEvenZernike": "[1,0]", "rlnCtfDataAreCtfPremultiplied": "0", "rlnCtfBfactor": "3",
+    "rlnCtfDataArePhaseFlipped": "0",
     "rlnMagMat00": "1", "rlnCtfScalefactor": "1", "ac4dImageSign": "1", "rlnBeamTiltX": "0",
 }  # fmt: skip
 MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
