@@ -124,5 +124,5 @@ def test_an_interrupted_run_says_how_to_go_on(easy_data: Path, tmp_path: Path) -
     os.kill(process.pid, signal.SIGTERM)
     _, said = process.communicate(timeout=100)
     assert process.returncode == 143
-    assert "go on" in said
+    assert "the same command goes on" in said
     assert json.loads(record.read_text())["status"] == "interrupted"
