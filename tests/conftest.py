@@ -3,12 +3,16 @@
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_particles import four_arms
 
 ROOT = Path(__file__).resolve().parent.parent
+BROWSER_ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
 
@@ -36,6 +40,23 @@ def snakemake() -> str:
     if not found:
         _skip_or_fail("snakemake is not installed (pip install snakemake, in any environment)")
     return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium without a window and without a graphics card, driven by Playwright."""
+    if find_spec("playwright") is None:
+        _skip_or_fail("playwright is not installed (pip install playwright)")
+    if shutil.which("chromium") is None:
+        _skip_or_fail("chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as player:
+        found = player.chromium.launch(
+            executable_path=shutil.which("chromium"), args=list(BROWSER_ARGUMENTS)
+        )
+        yield found
+        found.close()
 
 
 @pytest.fixture(autouse=True)

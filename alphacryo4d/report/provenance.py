@@ -22,7 +22,10 @@ def provenance(project: Path, sets: list[StateSet]) -> dict[str, Any]:
     return {
         "stages": [_stage(name, record) for name, record in records if record],
         "missing_inputs": missing_inputs(inputs),
-        "cite": [{"why": one.why, "text": one.text} for one in REFERENCES],
+        "cite": [
+            {"why": one.why, "text": one.text.translate({123: None, 125: None})}
+            for one in REFERENCES
+        ],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def set_of_states(
         "note": found.reconstruction.get("note"),
         "tree": merge_tree(found.report),
         **{name: found.report.get(name) for name in _WHOLE},
-        "pose_errors": found.report.get("pose_sigma"),
+        "pose_errors": pose_errors(found.report.get("log") or []),
         "numbers": [entry["state"] for entry in entries],
     }
     if maps:
@@ -59,6 +60,24 @@ _WHOLE = (
     "heldout_chance", "support", "verdict", "batches", "null", "assign", "merging_loss",
     "merging_loss_error", "first_states", "changes", "resolution", "log",
 )  # fmt: skip
+
+
+_POSES = re.compile(
+    r"(batch \d+ fold \d+): .*?(?:pose sigma|errors of the poses) ([\d.]+) degrees, ([\d.]+) A"
+)
+
+
+def pose_errors(log: list[str]) -> list[float] | None:
+    """Spread of the poses' errors (degrees, A) by the log of a reclassification.
+
+    The mean over the folds of what each said last; None where poses were not moved.
+    """
+    last = {}
+    for line in log:
+        if found := _POSES.match(line):
+            last[found[1]] = (float(found[2]), float(found[3]))
+    known = [sigma for sigma in last.values() if min(sigma) > 0]
+    return [float(x) for x in np.mean(known, axis=0)] if known else None
 
 
 def _entry(

@@ -2,16 +2,22 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from browser_page import Opened, pixels
 
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.report.commands import Runner
+from alphacryo4d.report.edits import save_edits
+from alphacryo4d.report.stage import project_data
 
 OPTIONS = ["--classes", "5", "--iter", "6", "--states", "4", "--epochs", "6", "--reclassify"]
 OPTIONS += ["--j", "2"]
@@ -80,6 +86,44 @@ def test_stdout_names_files_that_exist(finished: tuple[Path, str]) -> None:
     _, out = finished
     assert out
     assert all(Path(line).is_file() for line in out.splitlines())
+
+
+def test_the_page_of_a_run_is_drawn_by_a_browser(finished: tuple[Path, str], browser: Any) -> None:
+    project, out = finished
+    page_file = project / "report.html"
+    assert str(page_file) == out.splitlines()[-1]
+    opened = Opened(browser, page_file.as_uri())
+    page = opened.page
+    assert page.locator(".switch button").all_inner_texts() == ["Votes", "Reclassification"]
+    for name in ("Votes", "Reclassification"):
+        page.click(f".switch >> text={name}")
+        page.wait_for_function("document.querySelectorAll('.card').length === 4")
+        assert page.inner_text("#answer").startswith("4 states")
+        assert page.locator(".strip canvas").count() >= 4 * 6
+    assert "poses off by about" in page.inner_text("#answer")
+    seen = pixels(page, "#stage")
+    assert (np.abs(seen - seen[2, 2]).max(axis=-1) > 0.1).mean() > 0.02
+    page.close()
+    assert opened.faults == []
+    assert opened.fetched == []
+
+
+def test_edits_run_from_the_served_page(finished: tuple[Path, str], tmp_path: Path) -> None:
+    project = Path(shutil.copytree(finished[0], tmp_path / "project"))
+    merge = {"version": 1, "base": "vote", "edits": [{"action": "merge", "states": [1, 2]}]}
+    save_edits(project / "edits.json", merge)
+    runner = Runner(project)
+    runner.start("edits")
+    assert runner.job is not None
+    assert runner.job.process.wait(timeout=400) == 0, list(runner.job.lines)
+    runner.close()
+    data, _ = project_data(project)
+    votes, _, edited = data["sets"]
+    assert [one["label"] for one in data["sets"]] == ["Votes", "Reclassification", "Selection 2"]
+    assert len(edited["states"]) == 3
+    assert all(state["resolution"] for state in edited["states"])
+    together = sum(state["particles"] for state in votes["states"][:2])
+    assert edited["states"][0]["particles"] >= together
 
 
 def test_the_same_command_again_does_nothing(finished: tuple[Path, str], easy_data: Path) -> None:

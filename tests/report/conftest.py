@@ -1,7 +1,5 @@
-"""A real browser for the tests of the page: Chromium, driven by Playwright."""
+"""A small project and its page, opened in the browser."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,33 +9,6 @@ from browser_page import Opened
 from small_project import write_project
 
 from alphacryo4d.report.stage import write_report_page
-
-ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium without a window and without a graphics card."""
-    missing = _why_not()
-    if missing:
-        in_ci = os.environ.get("CI", "").lower() == "true"
-        (pytest.fail if in_ci else pytest.skip)(missing)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as player:
-        found = player.chromium.launch(
-            executable_path=shutil.which("chromium"), args=list(ARGUMENTS)
-        )
-        yield found
-        found.close()
-
-
-def _why_not() -> str:
-    try:
-        import playwright  # noqa: F401
-    except ImportError:
-        return "playwright is not installed (pip install playwright)"
-    return "" if shutil.which("chromium") else "chromium is not installed"
 
 
 @pytest.fixture(scope="session")

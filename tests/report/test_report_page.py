@@ -17,7 +17,7 @@ from alphacryo4d.report.maps import along_path, level_of, resized
 from alphacryo4d.report.payload import Payload, safe_json
 from alphacryo4d.report.project_files import label_of
 from alphacryo4d.report.stage import project_data, write_report_page
-from alphacryo4d.report.states import merge_tree
+from alphacryo4d.report.states import merge_tree, pose_errors
 from alphacryo4d.report.verdict import sentence
 
 
@@ -263,3 +263,17 @@ def test_selections_follow_the_reclassification_in_order():
     assert [label_of(key) for key in ("vote", "reclassify", "vote-2", "vote-10", "vote-null")] == [
         "Votes", "Reclassification", "Selection 2", "Selection 10", "vote-null",
     ]  # fmt: skip
+
+
+def test_the_error_of_the_poses_is_what_every_fold_said_last():
+    log = [
+        "batch 1 fold 1: errors of the poses 3.00 degrees, 2.00 A on each axis; and more",
+        "round 1: the states are stable",
+        "batch 1 fold 1: poses fitted to the images, pose sigma 0.80 degrees, 0.40 A on each axis",
+        "batch 1 fold 2: poses apart from the images, pose sigma 1.20 degrees, 0.60 A on each axis",
+    ]
+    assert pose_errors(log) == pytest.approx([1.0, 0.5])
+    assert pose_errors(["round 1: the states are stable"]) is None
+    rows = [{"state": k, "particles": 9} for k in (1, 2)]
+    text = sentence({"states": rows, "particles": 20, "voted": 18, "pose_errors": [1.0, 0.5]})
+    assert "poses off by about 1.0\u00b0 and 0.5 \u00c5" in text
