@@ -24,6 +24,7 @@ CASES = {
     "even": [replace(PLAIN, even=(0.2, 10, -15, 12, 200, 50, 40, -75, 250))],
     "magnification": [replace(PLAIN, magnification=(1.06, 0.04, -0.03, 0.95))],
     "premultiplied": [replace(PLAIN, premultiplied=True)],
+    "phase-flipped": [replace(PLAIN, flipped=True)],
     "several pixel sizes": [PLAIN, Optics(box=36, pixel_size=2.8)],
     "several boxes": [PLAIN, Optics(box=44, pixel_size=3.0)],
     "larger box first": [Optics(box=44, pixel_size=3.0), Optics(box=40, pixel_size=3.2)],
@@ -41,8 +42,9 @@ def both_maps(folder: Path, groups: list[Optics]) -> tuple[np.ndarray, np.ndarra
     )
     images = prepare_rows(particles, np.arange(COUNT), None, normalise="none", threads=1)
     ours = next(iter(reconstruct(images, np.zeros(COUNT, int), threads=1))).volume
+    flipped = ["--ctf_phase_flipped"] if all(group.flipped for group in groups) else []
     subprocess.run(
-        ["relion_reconstruct", "--i", "particles.star", "--o", "theirs.mrc", "--ctf"],
+        ["relion_reconstruct", "--i", "particles.star", "--o", "theirs.mrc", "--ctf", *flipped],
         cwd=folder, check=True, capture_output=True,
     )  # fmt: skip
     return ours, read_volume(folder / "theirs.mrc")[0]
