@@ -138,6 +138,42 @@ def test_a_merge_is_saved_with_its_cost_and_can_be_undone(page):
     assert page.locator(".edits li").count() == 0
 
 
+def test_volumes_in_a_lasso_become_a_subset_or_a_centre(page, small):
+    embedding = np.load(small / "landscape" / "embedding.npy").astype(float)
+    rows = [0, 2, 5]
+    page.evaluate(
+        "rows => document.querySelector('#map').emit('plotly_selected', {points: rows.map(r =>"
+        " ({customdata: r}))})",
+        rows,
+    )
+    page.click("text=Add a centre here")
+    page.wait_for_selector(".edits li")
+    page.click("text=Keep as a subset")
+    edits = json.loads(saved(page, "#save-edits").read_text())["edits"]
+    assert [edit["action"] for edit in edits] == ["add_center", "subset"]
+    centre = embedding[rows].mean(axis=0)
+    assert edits[0]["center"] == pytest.approx(centre.tolist(), abs=1e-3)
+    farthest = np.hypot(*(embedding[rows] - centre).T).max()
+    assert edits[0]["radius"] == pytest.approx(1.01 * farthest, abs=1e-3)
+    assert len(edits[1]["volumes"]) == 3
+    for _ in edits:
+        page.locator(".edits button").first.click()
+    assert page.locator(".edits li").count() == 0
+
+
+def test_the_scene_for_chimerax_opens_every_state(page, small):
+    lines = saved(page, "#save-cxc").read_text().splitlines()
+    opened = [line.removeprefix("open ") for line in lines if line.startswith("open ")]
+    assert len(opened) == 3
+    assert all((small / name).is_file() for name in opened)
+    levels = {line.split()[3] for line in lines if line.startswith("volume #")}
+    assert len(levels) == 1
+    assert float(levels.pop()) > 0
+    assert [line for line in lines if line.startswith("rename")] == [
+        f'rename #{number} "state {number}"' for number in (1, 2, 3)
+    ]
+
+
 def test_names_typed_by_people_stay_text(page, opened):
     page.fill("#edit-name", "<img src=x onerror=alert(1)>")
     page.click("#edit-rename")
