@@ -184,7 +184,7 @@ class NativeEngine:
         for line in result.log:
             logger.info("%s: %s", folder.name, line)
         outputs = self._write_heldout(folder, images, np.searchsorted(batch, heldout), result)
-        if images.outlier is not None:
+        if images.outlier is not None and images.outlier.any():
             found = batch[images.outlier].astype(np.int64)
             outputs.append(files.save_array(folder / files.OUTLIERS_NPY, found))
         maps, classes = self._write_classes(folder, images, batch, local, result)
