@@ -4,6 +4,7 @@ import errno
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -55,13 +56,16 @@ def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
 
 
 def test_help_answers_at_once() -> None:
-    best = min(_time_of_help() for _ in range(5))
-    assert best < 0.3
+    """In 0.3 s, or on a slow machine in a few times what Python and click take to start."""
+    click_alone = [sys.executable, "-c", "import click"]
+    allowed = 4 * min(_time_of(lambda: subprocess.run(click_alone, check=True)) for _ in range(5))
+    best = min(_time_of(lambda: run_program("--help")) for _ in range(5))
+    assert best < max(0.3, allowed)
 
 
-def _time_of_help() -> float:
+def _time_of(run: Callable[[], object]) -> float:
     begun = time.perf_counter()
-    assert run_program("--help").returncode == 0
+    run()
     return time.perf_counter() - begun
 
 
