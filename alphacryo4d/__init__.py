@@ -43,7 +43,7 @@ _WHERE = {
     "PathOptions": ("landscape.options", "PathOptions"),
     "StatesOptions": ("landscape.options", "StatesOptions"),
     "VoteOptions": ("voting.options", "VoteOptions"),
-    "ReclassifyOptions": ("voting.options", "ReclassifyOptions"),
+    "ReclassifyOptions": ("reclassify.options", "ReclassifyOptions"),
     "AlphaCryo4DError": ("core.errors", "AlphaCryo4DError"),
     "InputError": ("core.errors", "InputError"),
 }

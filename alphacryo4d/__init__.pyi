@@ -26,8 +26,8 @@ from alphacryo4d.particles.samples import prepare_rows as prepare_images
 from alphacryo4d.pipeline.project import Landscape as Landscape
 from alphacryo4d.pipeline.project import Project as Project
 from alphacryo4d.pipeline.project import StateSet as StateSet
+from alphacryo4d.reclassify.options import ReclassifyOptions as ReclassifyOptions
 from alphacryo4d.resample.options import ResampleOptions as ResampleOptions
-from alphacryo4d.voting.options import ReclassifyOptions as ReclassifyOptions
 from alphacryo4d.voting.options import VoteOptions as VoteOptions
 from alphacryo4d.voting.options import votes_needed as votes_needed
 from alphacryo4d.voting.votes import count_votes as count_votes

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from alphacryo4d.io.cs import open_cs_table
-from alphacryo4d.io.star import ParticleTable, choose_particles
+from alphacryo4d.io.star import ParticleTable
+from alphacryo4d.io.tables.choice import choose_particles
 from alphacryo4d.io.tables.scan import scan
 from alphacryo4d.particles.kinds import refuse_foreign, refuse_other_tables
 

@@ -37,9 +37,10 @@ from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.pipeline.stages import Resources, run_part, run_pipeline
 from alphacryo4d.pipeline.submit import PARTS, repeat_words, submit_run
+from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.options import ResampleOptions
-from alphacryo4d.voting.options import ReclassifyOptions, VoteOptions
+from alphacryo4d.voting.options import VoteOptions
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from alphacryo4d.deepfeature.options import DeepFeatureOptions
 from alphacryo4d.landscape.options import LandscapeOptions, StatesOptions
 from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.options import ResampleOptions
-from alphacryo4d.voting.options import ReclassifyOptions, VoteOptions
+from alphacryo4d.voting.options import VoteOptions
 
 
 @dataclass(frozen=True)

@@ -1,90 +1,35 @@
-"""The rounds of `vote reclassify`: classify the folds, judge, count, until states are stable."""
+"""A round of `vote reclassify`: classify every fold, and judge by the particles it left out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import Deadline, Job
+from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.maths.threads import thread_count
-from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.reclassify.changing import (
     SplitGain,
-    apply_changes,
-    log_line,
-    plan_changes,
-    renumbered,
     say_moves,
-    say_plan,
 )
-from alphacryo4d.reclassify.fit_options import FitOptions
-from alphacryo4d.reclassify.folds import changed_share, confidence_of, fold_assignments, seed_labels
+from alphacryo4d.reclassify.folds import confidence_of, seed_labels
 from alphacryo4d.reclassify.matching import coarse, match_folds
 from alphacryo4d.reclassify.poses import MovingPoses
-from alphacryo4d.reclassify.splitting import matched_sides, try_splits
+from alphacryo4d.reclassify.results_stage import Round, Setting
+from alphacryo4d.reclassify.splitting import try_splits
 from alphacryo4d.reclassify.state_fit import fit_states
 from alphacryo4d.reclassify.state_model import judge_states
-from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
-from alphacryo4d.voting.recorded_stage import Recorded, prepare_recorded, read_mask
-from alphacryo4d.voting.support import Support, measure_support
-from alphacryo4d.voting.votes import LEFT_OUT, VoteResult, count_votes, require_heldout
+from alphacryo4d.voting.recorded_stage import prepare_recorded, read_mask
+from alphacryo4d.voting.support import measure_support
+from alphacryo4d.voting.votes import LEFT_OUT
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.images import PreparedImages
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass
-class Setting:
-    """What all rounds share: the particles, their groups, the first states, the options."""
-
-    particles: ParticleSet
-    groups: Array
-    options: ReclassifyOptions
-    fit: FitOptions
-    recorded: Recorded
-    threads: int | None
-    deadline: Deadline | None
-
-    @property
-    def folds(self) -> int:
-        """Number of folds, M + 1."""
-        return int(self.groups[:, 1].max())
-
-
-@dataclass
-class Round:
-    """Outcome of one round for all particles (P of them)."""
-
-    labels: Array
-    """(P, M+1) int32: state from 0 in every fold, -1 where left out."""
-    confidence: Array
-    """(P, M+1) float32: posterior of that state."""
-    heldout: Array
-    """(P,) int32: state from 0 of the fold that left the particle out, all equally frequent."""
-    weighted: Array
-    """(P,) int32: the same where it counts how frequent the states are."""
-    sides: Array
-    """(P, M+1) float32: log of the ratio of the halves of its state, NaN where left out."""
-    support: Support | None = None
-    split: SplitGain | None = None
-    log: list[str] = field(default_factory=list)
-    moves: dict[tuple[int, int], tuple[Array, Array, bool]] = field(default_factory=dict)
-    """By batch and fold: rotation vectors (degrees) and shifts (A), and if poses are of images."""
-
-    def heldout_moves(self, groups: Array) -> tuple[Array, Array]:
-        """Changes of the poses (P, 3) and (P, 2) by the fold that left each particle out."""
-        rotations, shifts = np.zeros((len(groups), 3)), np.zeros((len(groups), 2))
-        for (batch, fold), (turned, moved, _) in self.moves.items():
-            members = np.flatnonzero(groups[:, 0] == batch)
-            left = np.flatnonzero(groups[members, 1] == fold + 1)
-            rotations[members[left]], shifts[members[left]] = turned[left], moved[left]
-        return rotations, shifts
 
 
 FOLDS = "folds"
@@ -293,92 +238,3 @@ class Rounds:
     def take_poses(self, found: Round) -> None:
         """Start every fold from the poses that it found; folds do not share them."""
         self._moves = found.moves
-
-
-def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array, list[str]]:
-    """Run rounds until the states have converged.
-
-    Returns
-    -------
-    found : Round
-        Last round.
-    kept : (K,) int array
-        Number of each remaining state in the first votes.
-    log : list of str
-        What happened and why.
-    """
-    rounds, options = Rounds(job, setting), setting.options
-    kept = np.unique(states[states > 0])
-    states = renumbered(states, kept)
-    log: list[str] = []
-    best, floor, before = None, -np.inf, 1.0
-    for turn in range(1, options.rounds + 1):
-        found = rounds.run_round(turn, states, len(kept))
-        votes = np.empty((len(states), len(kept)), np.uint8)
-        _, election = elect(setting, found, len(kept), votes)
-        changed = changed_share(states, election.states)
-        support, split = found.support, found.split
-        assert support is not None
-        assert split is not None
-        log_line(
-            log,
-            f"round {turn}: {len(kept)} states, {election.kept} of {len(states)} particles voted, "
-            f"{100 * changed:.1f}% changed; held-out log-likelihood gain per particle: "
-            f"{support.gain:.3f} +- {support.error:.3f} nats",
-        )
-        log += found.log
-        if support.gain <= floor:
-            log_line(log, f"round {turn}: held-out gain no larger; the round before stays")
-            break
-        if best is not None and changed > max(before, options.converged):
-            log_line(
-                log,
-                f"round {turn}: more particles change their state than in the round before; the "
-                "states drift, and the round before stays",
-            )
-            break
-        best, best_kept, before, floor = found, kept, changed, support.gain
-        if not support.real:
-            log_line(log, f"round {turn}: states are not supported by held-out particles")
-            break
-        rounds.take_poses(found)
-        states = election.states
-        plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
-        if plan.nothing and changed <= options.converged:
-            log_line(log, f"round {turn}: converged")
-            break
-        if not plan.nothing:
-            say_plan(log, turn, plan, kept, applied=turn < options.rounds)
-            halves = matched_sides(found.sides, found.labels, states - 1, setting.groups[:, 0])
-            states, kept = apply_changes(plan, states, kept, halves)
-            before = 1.0
-            if not plan.splitting.size:
-                floor -= plan.price
-    assert best is not None
-    # states of the rounds before must not shrink because they are small; the last word may say so
-    best.heldout = best.weighted
-    return best, best_kept, log
-
-
-def as_assignments(setting: Setting, found: Round, count: int) -> tuple[Array, Array, Array]:
-    """Assignments (P, M+1), state of every volume (V,), held-out volume (P,)."""
-    folds = setting.folds
-    batch = setting.groups[:, 0].astype(np.int64) - 1
-    base = (batch[:, None] * folds + np.arange(folds)) * count
-    assignments = fold_assignments(
-        found.labels, found.confidence, base, setting.options.minimum_posterior
-    )
-    own = base[np.arange(len(batch)), setting.groups[:, 1] - 1]
-    volumes = (int(batch.max()) + 1) * folds
-    volume_states = np.tile(np.arange(1, count + 1, dtype=np.int32), volumes)
-    return assignments, volume_states, (own + found.heldout).astype(np.int32)
-
-
-def elect(setting: Setting, found: Round, count: int, votes: Array) -> tuple[VoteResult, ...]:
-    """Votes (P, K) of one round, and the result before and after the held-out folds are asked."""
-    assignments, volume_states, _ = as_assignments(setting, found, count)
-    needed = votes_needed(setting.options.threshold, setting.folds - 1)
-    first = count_votes(assignments, volume_states, count, needed=needed, out=votes)
-    if not setting.options.require_heldout:
-        return first, first
-    return first, require_heldout(first, found.heldout + 1)

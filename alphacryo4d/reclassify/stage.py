@@ -14,14 +14,16 @@ from alphacryo4d.core.job import Deadline, Job, Step, Work, start_work
 from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.reclassify.convergence_stage import run_rounds
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import describe_changes
-from alphacryo4d.reclassify.rounds_stage import Round, Setting, as_assignments, elect, run_rounds
+from alphacryo4d.reclassify.options import ReclassifyOptions
+from alphacryo4d.reclassify.results_stage import Round, Setting, as_assignments, elect
 from alphacryo4d.reconstruction.stage import remove_scratch
 from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import read_groups
 from alphacryo4d.voting.null_figures import number
-from alphacryo4d.voting.options import ReclassifyOptions, votes_needed
+from alphacryo4d.voting.options import votes_needed
 from alphacryo4d.voting.output_stage import input_table_path, write_refined_poses
 from alphacryo4d.voting.recorded_stage import read_recorded
 from alphacryo4d.voting.report import add_heldout, add_support, make_report, write_report

@@ -1,4 +1,4 @@
-"""Options of RELION's refinement of the states; nothing heavy is imported here."""
+"""Options of the states' maps and of RELION's refinement; nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,41 @@ from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.help import RESOLUTION, STATES
 from alphacryo4d.core.settings import require_setting, setting
 from alphacryo4d.voting.options import SYMMETRY_HELP
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """Reconstruction of every state from its particles."""
+
+    mask: Path | None = setting(
+        None, "Soft mask for the FSC; made from each state by default.", type=Path, group=RESOLUTION
+    )
+    difference_to: int | None = setting(
+        None,
+        "Write difference maps of every state to this one.",
+        type=int,
+        metavar="STATE",
+    )
+    local_resolution: bool = setting(
+        False, "Write the local resolution of every state, class001_locres.mrc, in Angstrom."
+    )
+    symmetry: str | None = setting(
+        None,
+        SYMMETRY_HELP,
+        type=str,
+        flags=("--symmetry", "--sym"),
+        metavar="GROUP",
+        group=RESOLUTION,
+    )
+    memory: float = setting(4.0, "Memory in GB for the images of one state; more goes to disk.")
+
+    def __post_init__(self) -> None:
+        """Refuse values that can never make sense."""
+        require_setting(self.memory > 0, f"--memory {self.memory}: must be positive")
+        require_setting(
+            self.difference_to is None or self.difference_to >= 1,
+            f"--difference-to {self.difference_to}: states count from 1",
+        )
 
 
 @dataclass(frozen=True)

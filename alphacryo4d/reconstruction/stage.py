@@ -21,7 +21,7 @@ from alphacryo4d.maths.local_resolution import LOCAL_LIMIT, local_resolution, wi
 from alphacryo4d.particles.copies import half_sets
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
-from alphacryo4d.voting.options import ReconstructOptions
+from alphacryo4d.reconstruction.options import ReconstructOptions
 from alphacryo4d.voting.output_stage import state_table
 from alphacryo4d.voting.recorded_stage import (
     Recorded,

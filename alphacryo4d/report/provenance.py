@@ -45,9 +45,10 @@ def default_options() -> dict[str, Any]:
     from alphacryo4d.deepfeature.options import DeepFeatureOptions
     from alphacryo4d.landscape.options import LandscapeOptions
     from alphacryo4d.ml3d.options import ClassifyOptions
+    from alphacryo4d.reclassify.options import ReclassifyOptions
     from alphacryo4d.relion.options import RelionOptions
     from alphacryo4d.resample.options import ResampleOptions
-    from alphacryo4d.voting.options import ReclassifyOptions, VoteOptions
+    from alphacryo4d.voting.options import VoteOptions
 
     found: dict[str, Any] = {
         "resample": ResampleOptions(),

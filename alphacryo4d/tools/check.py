@@ -17,7 +17,8 @@ import numpy as np
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
-from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable, choose_particles
+from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
+from alphacryo4d.io.tables.choice import choose_particles
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.io.tables.scan import scan
 from alphacryo4d.particles.aberrations import contradictions

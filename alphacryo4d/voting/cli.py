@@ -26,12 +26,9 @@ from alphacryo4d.core.options import (
     settings_options,
     threads_option,
 )
-from alphacryo4d.reconstruction.options import RefineOptions
-from alphacryo4d.voting.options import (
-    ReclassifyOptions,
-    ReconstructOptions,
-    VoteOptions,
-)
+from alphacryo4d.reclassify.options import ReclassifyOptions
+from alphacryo4d.reconstruction.options import ReconstructOptions, RefineOptions
+from alphacryo4d.voting.options import VoteOptions
 
 _OF_IMAGES = ("reconstruct", "test", "null", "symmetry")
 """Options of what reads the images again."""

@@ -14,6 +14,7 @@ from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.settings import require_setting
 from alphacryo4d.particles.copies import table_images
 from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.reconstruction.options import ReconstructOptions
 from alphacryo4d.voting.edits_stage import base_of, edited_states, write_edited
 from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import (
@@ -28,7 +29,7 @@ from alphacryo4d.voting.inputs_stage import (
     report_of,
 )
 from alphacryo4d.voting.null_figures import add_null
-from alphacryo4d.voting.options import ReconstructOptions, VoteOptions
+from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.output_stage import input_table, input_table_path, write_particles
 from alphacryo4d.voting.recorded_stage import read_recorded
 from alphacryo4d.voting.report import REPORT_JSON, REPORT_TXT, add_support, write_report

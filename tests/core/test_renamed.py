@@ -10,7 +10,7 @@ from alphacryo4d.core.job import read_job
 from alphacryo4d.core.options import build_settings, settings_options
 from alphacryo4d.core.renamed import FORMER
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.voting.options import ReclassifyOptions
+from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.voting.recorded_stage import read_recorded
 
 

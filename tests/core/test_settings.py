@@ -5,8 +5,9 @@ import pytest
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.landscape.options import StatesOptions
 from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.resample.options import ResampleOptions
-from alphacryo4d.voting.options import ReclassifyOptions, VoteOptions, votes_needed
+from alphacryo4d.voting.options import VoteOptions, votes_needed
 
 
 @pytest.mark.parametrize(

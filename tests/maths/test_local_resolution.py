@@ -10,8 +10,8 @@ import simulated
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.maths.fourier import shell_numbers
 from alphacryo4d.maths.local_resolution import local_resolution, window_diameter
+from alphacryo4d.reconstruction.options import ReconstructOptions
 from alphacryo4d.reconstruction.stage import reconstruct_states, run_reconstruct
-from alphacryo4d.voting.options import ReconstructOptions
 
 SIZE, VOXEL, WINDOW = 64, 2.0, 30.0
 

@@ -19,8 +19,9 @@ from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.pipeline.plan import plan_run, plan_text
 from alphacryo4d.pipeline.stages import run_pipeline
+from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.resample.options import ResampleOptions
-from alphacryo4d.voting.options import ReclassifyOptions, VoteOptions
+from alphacryo4d.voting.options import VoteOptions
 
 OPTIONS = PipelineOptions(
     resample=ResampleOptions(minimum_class_size=5),

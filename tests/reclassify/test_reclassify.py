@@ -17,10 +17,12 @@ from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import changed_share, describe_changes, seed_labels
-from alphacryo4d.reclassify.rounds_stage import Rounds, Setting
+from alphacryo4d.reclassify.options import ReclassifyOptions
+from alphacryo4d.reclassify.results_stage import Setting
+from alphacryo4d.reclassify.rounds_stage import Rounds
 from alphacryo4d.reclassify.stage import run_reclassify
+from alphacryo4d.reconstruction.options import ReconstructOptions
 from alphacryo4d.reconstruction.stage import run_reconstruct
-from alphacryo4d.voting.options import ReclassifyOptions, ReconstructOptions
 from alphacryo4d.voting.recorded_stage import Recorded
 
 QUICK = ReclassifyOptions(

@@ -15,12 +15,13 @@ from alphacryo4d.io.star import write_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.reconstruction.options import ReconstructOptions
 from alphacryo4d.reconstruction.stage import run_reconstruct
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.engines_stage import make_engine
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.plan_stage import ResamplePlan
-from alphacryo4d.voting.options import ReconstructOptions, VoteOptions
+from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.recorded_stage import (
     BatchImages,
     read_recorded,

@@ -1,0 +1,95 @@
+"""What a reclassification starts from, what a round finds, and the votes counted from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core.job import Deadline
+from alphacryo4d.particles.particle_set import ParticleSet
+from alphacryo4d.reclassify.changing import (
+    SplitGain,
+)
+from alphacryo4d.reclassify.fit_options import FitOptions
+from alphacryo4d.reclassify.folds import fold_assignments
+from alphacryo4d.reclassify.options import ReclassifyOptions
+from alphacryo4d.voting.options import votes_needed
+from alphacryo4d.voting.recorded_stage import Recorded
+from alphacryo4d.voting.support import Support
+from alphacryo4d.voting.votes import VoteResult, count_votes, require_heldout
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Setting:
+    """What all rounds share: the particles, their groups, the first states, the options."""
+
+    particles: ParticleSet
+    groups: Array
+    options: ReclassifyOptions
+    fit: FitOptions
+    recorded: Recorded
+    threads: int | None
+    deadline: Deadline | None
+
+    @property
+    def folds(self) -> int:
+        """Number of folds, M + 1."""
+        return int(self.groups[:, 1].max())
+
+
+@dataclass
+class Round:
+    """Outcome of one round for all particles (P of them)."""
+
+    labels: Array
+    """(P, M+1) int32: state from 0 in every fold, -1 where left out."""
+    confidence: Array
+    """(P, M+1) float32: posterior of that state."""
+    heldout: Array
+    """(P,) int32: state from 0 of the fold that left the particle out, all equally frequent."""
+    weighted: Array
+    """(P,) int32: the same where it counts how frequent the states are."""
+    sides: Array
+    """(P, M+1) float32: log of the ratio of the halves of its state, NaN where left out."""
+    support: Support | None = None
+    split: SplitGain | None = None
+    log: list[str] = field(default_factory=list)
+    moves: dict[tuple[int, int], tuple[Array, Array, bool]] = field(default_factory=dict)
+    """By batch and fold: rotation vectors (degrees) and shifts (A), and if poses are of images."""
+
+    def heldout_moves(self, groups: Array) -> tuple[Array, Array]:
+        """Changes of the poses (P, 3) and (P, 2) by the fold that left each particle out."""
+        rotations, shifts = np.zeros((len(groups), 3)), np.zeros((len(groups), 2))
+        for (batch, fold), (turned, moved, _) in self.moves.items():
+            members = np.flatnonzero(groups[:, 0] == batch)
+            left = np.flatnonzero(groups[members, 1] == fold + 1)
+            rotations[members[left]], shifts[members[left]] = turned[left], moved[left]
+        return rotations, shifts
+
+
+def as_assignments(setting: Setting, found: Round, count: int) -> tuple[Array, Array, Array]:
+    """Assignments (P, M+1), state of every volume (V,), held-out volume (P,)."""
+    folds = setting.folds
+    batch = setting.groups[:, 0].astype(np.int64) - 1
+    base = (batch[:, None] * folds + np.arange(folds)) * count
+    assignments = fold_assignments(
+        found.labels, found.confidence, base, setting.options.minimum_posterior
+    )
+    own = base[np.arange(len(batch)), setting.groups[:, 1] - 1]
+    volumes = (int(batch.max()) + 1) * folds
+    volume_states = np.tile(np.arange(1, count + 1, dtype=np.int32), volumes)
+    return assignments, volume_states, (own + found.heldout).astype(np.int32)
+
+
+def elect(setting: Setting, found: Round, count: int, votes: Array) -> tuple[VoteResult, ...]:
+    """Votes (P, K) of one round, and the result before and after the held-out folds are asked."""
+    assignments, volume_states, _ = as_assignments(setting, found, count)
+    needed = votes_needed(setting.options.threshold, setting.folds - 1)
+    first = count_votes(assignments, volume_states, count, needed=needed, out=votes)
+    if not setting.options.require_heldout:
+        return first, first
+    return first, require_heldout(first, found.heldout + 1)
