@@ -69,7 +69,10 @@ def test_scatter_is_recovered():
     particles = LatentParticles(information, projected, 2)
     for _ in range(60):
         particles.set_scatter(particles.scatter_about(points))
-    assert np.allclose(np.linalg.inv(particles.precision), scatter, atol=0.1)
+    recovered = np.linalg.inv(particles.precision)
+    # 6,000 particles, each with 1/4 of measurement: deviations of 2 and 3%, five of them allowed
+    np.testing.assert_allclose(np.diag(recovered), np.diag(scatter), rtol=0.15)
+    assert abs(recovered[0, 1]) < 0.15 * np.sqrt(0.05 * 1.5)
 
 
 def test_classes_are_found_although_a_nuisance_varies_as_much():

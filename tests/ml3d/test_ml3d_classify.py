@@ -6,7 +6,11 @@ from blobs import make_blobs, random_states
 from sklearn.metrics import adjusted_rand_score
 
 from alphacryo4d.core.errors import TimeLimitReached, UsageError
+from alphacryo4d.ml3d.class_volumes import correlation_of_halves
 from alphacryo4d.ml3d.classify import classify, expectation
+from alphacryo4d.ml3d.expectation import View
+from alphacryo4d.ml3d.grid import Grid
+from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.ml3d.options import ClassifyOptions, class_levels
 
 OPTIONS = ClassifyOptions(
@@ -152,3 +156,20 @@ def test_shells_in_which_classes_do_not_differ_are_left_out():
         sharp.prepared(), np.arange(1500), options, np.random.default_rng(0), threads=2
     )
     assert found.resolution == pytest.approx(32 * 4.0 / 14)
+
+
+def test_half_sets_agree_about_true_classes_and_not_about_random_ones():
+    """Deviations of the classes from their mean: signal in both half sets, or noise in each."""
+    blobs = make_blobs(random_states(3), 1200, noise=0.05)
+    images = blobs.prepared()
+    view = View(images, images.sorted_rows(np.arange(1200)), Grid(9, 2))
+    noise, mask = data_power(view), np.ones([view.grid.cube] * 3, np.float32)
+    prior = np.tile(1e3 * noise.mean(axis=0)[:, None], 3)
+    states = blobs.states[view.rows]
+    shuffled = np.random.default_rng(0).permutation(states)
+    true, random = (
+        correlation_of_halves(view, 1 / noise, np.eye(3, dtype=np.float32)[labels], mask, prior)
+        for labels in (states, shuffled)
+    )
+    assert true[1:6].min() > 0.8
+    assert abs(random[1:6].mean()) < 0.2
