@@ -61,6 +61,11 @@ COMMANDS = {
         "status",
         "State of a project and its cluster jobs.",
     ),
+    "relocate": (
+        "tools.relocate_cli",
+        "relocate",
+        "A project whose stacks, table or folder moved.",
+    ),
     "doctor": (
         "tools.doctor_cli",
         "doctor",

@@ -15,6 +15,7 @@ from alphacryo4d.core.options import (
     CONTEXT,
     PATH,
     build_settings,
+    images_option,
     input_option,
     job_options,
     json_option,
@@ -128,6 +129,7 @@ def _say_plan(
     help="true_poses.npy of the simulation: adds the errors of the poses in the table.",
 )
 @settings_options(ReferenceOptions)
+@images_option
 @threads_option
 @json_option
 def score(

@@ -145,6 +145,25 @@ def located(entry: Mapping[str, Any], folder: Path, recorded_folder: str | None)
     return path
 
 
+def outside_original(
+    entry: Mapping[str, Any], folder: Path, recorded_folder: str | None
+) -> Path | None:
+    """Input that a project which was moved or copied still reads at the place of the original."""
+    moved = recorded_folder not in (None, str(absolute_path(folder)))
+    path = located(entry, folder, recorded_folder)
+    return path if moved and str(path) == entry["path"] and path.is_absolute() else None
+
+
+def same_content(entry: Mapping[str, Any], path: Path) -> bool:
+    """Whether a file is the input that was recorded: by size, then by time or content."""
+    state = path.stat()
+    if entry.get("size", state.st_size) != state.st_size:
+        return False
+    if "sha256" not in entry or entry.get("mtime") == state.st_mtime:
+        return True
+    return bool(content_digest(path) == entry["sha256"])
+
+
 def input_contents(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Content of inputs by their names; more than 20 files of one kind are one entry."""
     listed = list(entries)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -12,9 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.help import FURTHER, INPUT, SPEED, FieldChoice, HelpOption
-from alphacryo4d.core.settings import IMAGES_FROM
+from alphacryo4d.core.image_option import images_option as images_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Settings = TypeVar("Settings")
@@ -135,40 +134,6 @@ max_time_option = click.option(
 OPTICS_TITLE = "Optics that the table lacks"
 OPTICS = ("pixel_size", "voltage", "spherical_aberration", "amplitude_contrast")
 """Parameters that :func:`optics_options` gives a command."""
-
-
-def _start_images_from(context: click.Context, _: click.Parameter, folder: Path | None) -> None:
-    """Hold for this command, and what it starts, where relative image paths start from."""
-    if folder is None:
-        return
-    if not folder.is_dir():
-        raise InputError(f"--images-from {folder}: no such folder")
-    before = os.environ.get(IMAGES_FROM)
-    os.environ[IMAGES_FROM] = str(folder.absolute())
-
-    def restore() -> None:
-        if before is None:
-            os.environ.pop(IMAGES_FROM, None)
-        else:
-            os.environ[IMAGES_FROM] = before
-
-    context.call_on_close(restore)
-
-
-def images_option(command: Command) -> Command:
-    """``--images-from``: the folder that relative image paths start from."""
-    return click.option(
-        "--images-from",
-        cls=HelpOption,
-        help_group=INPUT,
-        type=PATH,
-        envvar=IMAGES_FROM,
-        expose_value=False,
-        callback=_start_images_from,
-        metavar="FOLDER",
-        help="Folder that relative image paths start from; else the working directory, then the "
-        "table's folder.",
-    )(command)
 
 
 def optics_options(command: Command) -> Command:

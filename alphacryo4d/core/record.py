@@ -17,6 +17,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import JOB_JSON
 from alphacryo4d.core.identity import absolute_path, describe_input, located, option_leaves, plain
 from alphacryo4d.core.renamed import with_present_names
+from alphacryo4d.core.settings import IMAGES_FROM
 from alphacryo4d.core.steps import Work
 
 
@@ -49,6 +50,7 @@ def new_record(folder: Path, work: Work, old: dict[str, Any] | None) -> dict[str
         if str(path) in named:
             entry["given"] = str(path)
         inputs.append(entry)
+    root = absolute_path(Path(os.environ.get(IMAGES_FROM) or "."))
     return {
         "stage": work.stage,
         "status": "running",
@@ -58,7 +60,8 @@ def new_record(folder: Path, work: Work, old: dict[str, Any] | None) -> dict[str
         "seed": work.seed,
         "folder": str(absolute_path(folder)),
         "inputs": inputs,
-        "image_root": str(Path.cwd()),
+        "image_root": str(root),
+        "image_root_near": os.path.relpath(root, absolute_path(folder)),
         "outputs": [],
         "steps": {},
         "results": {},
@@ -73,3 +76,19 @@ def recorded_inputs(folder: Path) -> list[Path]:
     """Inputs of the work in a folder, where they are now; empty where nothing is recorded."""
     record = read_job(folder) or {}
     return [located(one, folder, record.get("folder")) for one in record.get("inputs", [])]
+
+
+def recorded_image_root(folder: Path) -> tuple[Path, int] | None:
+    """Folder that relative image paths start from by a record, and parts of each to leave out.
+
+    None where nothing is recorded, or the folder is gone. Of a project that was moved or copied
+    the folder that lies beside it comes before that of the original.
+    """
+    record = read_job(folder) or {}
+    if "image_root" not in record:
+        return None
+    entry = {"path": record["image_root"]}
+    if "image_root_near" in record:
+        entry["near"] = record["image_root_near"]
+    root = located(entry, folder, record.get("folder"))
+    return (root, int(record.get("image_parts_left_out", 0))) if root.is_dir() else None

@@ -15,6 +15,10 @@ from alphacryo4d.core.errors import UsageError
 IMAGES_FROM = "ALPHACRYO4D_IMAGES_FROM"
 """Environment variable with the folder that relative image paths start from (--images-from)."""
 
+PROJECT_IMAGES = "ALPHACRYO4D_PROJECT_IMAGES"
+"""Environment variable with where the record of a project says that images are: ``N:FOLDER``, where
+N leading parts of every image path are left out. Looked at last, without --images-from."""
+
 
 def setting(
     default: Any,

@@ -35,6 +35,7 @@ from alphacryo4d.particles.origins import (
 )
 from alphacryo4d.particles.plausible import refuse_implausible
 from alphacryo4d.particles.stacks import (
+    KnownStacks,
     image_places,
     resolve_stack,
     stack_file,
@@ -84,8 +85,7 @@ class ParticleSet:
         Half-set, 1 or 2.
     stacks : tuple of Path
         Image files, as they can be opened from here.
-    stack_index, slice_index : (P,) int32, (P,) int64
-        Where each image is; slices from 0.
+    stack_index, slice_index : (P,) int32, (P,) int64, slices from 0
     image_sign : (P,) float32 or None
         -1 where an image is dark on light and must be inverted (cryoSPARC's ``blob/sign``).
     wanted_grid : (int or None, float or None)
@@ -226,38 +226,38 @@ def read_particles(
     amplitude_contrast: float | None = None,
     need_poses: bool = True,
     need_images: bool = True,
+    stacks_of: KnownStacks | None = None,
 ) -> ParticleSet:
     """Read a particle table.
 
     Parameters
     ----------
     path : Path
-        STAR file of RELION 3.0 to 5, or cryoSPARC ``.cs``.
+        STAR of RELION 3.0 to 5, or ``.cs``.
     pixel_size, voltage, spherical_aberration, amplitude_contrast : float, optional
         Angstrom, kV, mm, fraction: used for all particles, also instead of the table's values.
     need_poses : bool
         Refuse a table without poses.
     need_images : bool
         Refuse missing stacks and missing CTF values. Without it such values become NaN, boxes 0.
+    stacks_of : callable, optional
+        Tells where stacks are (:func:`alphacryo4d.particles.recorded.recorded_stacks`).
 
     Raises
     ------
     InputError
-        What is missing or cannot be used, with the way out. Subtomograms and tilt series are
-        refused by name.
+        What is missing or cannot be used (subtomograms, tilt series), with the way out.
     """
     table = open_table(Path(path))
     refuse_tomography(table)
     columns = set(table.columns)
     if need_poses:
         require_poses(table)
-    if need_images:
-        table.require([IMAGE_COLUMN, *DEFOCUS])
+    table.require([IMAGE_COLUMN, *DEFOCUS] if need_images else [])
     wanted = [*ANGLES, *DEFOCUS, *ORIGINS, *OLD_ORIGINS, *SINGLE, SUBSET, "rlnOpticsGroup"]
-    wanted.append(SIGN_COLUMN)
-    wanted = [name for name in wanted if name in columns]
+    wanted = [name for name in [*wanted, SIGN_COLUMN] if name in columns]
     numbers, texts = table.read_parts(wanted, images=IMAGE_COLUMN in columns, shared=SINGLE)
-    stacks, stack_index, slice_index = image_places(table, numbers, texts, required=need_images)
+    places = image_places(table, numbers, texts, required=need_images, known=stacks_of)
     given = {
         "pixel_size": pixel_size,
         "voltage": voltage,
@@ -268,10 +268,10 @@ def read_particles(
     optics, group = read_optics(table, own, given, complete=need_images)
     if need_images:
         refuse_implausible(table.path, optics, group)
-        optics = with_boxes(table, optics, group, stacks, stack_index)
+        optics = with_boxes(table, optics, group, places[0], places[1])
     shifts = read_shifts(table, numbers, optics.pixel_size[group])
-    numbers = {n: v for n, v in numbers.items() if n not in (*ORIGINS, *OLD_ORIGINS)}
-    single = single_columns(table, numbers, optics.row[group])
+    rest = {n: v for n, v in numbers.items() if n not in (*ORIGINS, *OLD_ORIGINS)}
+    single = single_columns(table, rest, optics.row[group])
     particles = ParticleSet(
         table=table,
         angles=columns_of(table, numbers, ANGLES),
@@ -283,9 +283,9 @@ def read_particles(
         optics=optics,
         optics_group=group,
         random_subset=read_subset(table, numbers.get(SUBSET)),
-        stacks=stacks,
-        stack_index=stack_index,
-        slice_index=slice_index,
+        stacks=places[0],
+        stack_index=places[1],
+        slice_index=places[2],
         image_sign=image_signs(table, numbers),
     )
     if need_images:

@@ -6,13 +6,14 @@ import dataclasses
 import functools
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.core.settings import IMAGES_FROM
+from alphacryo4d.core.settings import IMAGES_FROM, PROJECT_IMAGES
 from alphacryo4d.io.mrc import read_header
 from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable, whole_numbers
 from alphacryo4d.io.tables.faults import Fault
@@ -22,6 +23,9 @@ from alphacryo4d.particles.optics import Optics
 logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
+
+KnownStacks = Callable[[list[str]], dict[str, Path]]
+"""Files of stacks by their names in the table, where they are known, for all names of a table."""
 
 _COMPARED_AT_ONCE = 16 << 20
 
@@ -35,7 +39,8 @@ def resolve_stack(name: str, table: Path) -> Path | None:
     """File of an image path: from the working directory as RELION does, then beside the table.
 
     Paths of a ``.cs`` file start from the project folder, which is above the job's folder. Where
-    the user named a folder (:data:`IMAGES_FROM`), relative paths start from there and nowhere else.
+    the user named a folder (:data:`IMAGES_FROM`), relative paths start from there and nowhere else;
+    else the place in the record of the project (:data:`PROJECT_IMAGES`) is looked at last.
 
     Parameters
     ----------
@@ -61,13 +66,25 @@ def candidates(name: str, table: Path) -> list[Path]:
     if given:
         folders = [Path(given)]
     found = []
-    for candidate in dict.fromkeys(folder / direct for folder in folders):
+    places = [folder / direct for folder in folders]
+    if not given:
+        places += _place_in_project(direct)
+    for candidate in dict.fromkeys(places):
         try:
             if candidate.is_file():
                 found.append(candidate)
         except (OSError, ValueError):
             return []
     return found
+
+
+def _place_in_project(name: Path) -> list[Path]:
+    """Where the record of the project that is worked on says that a stack is; empty for none."""
+    number, _, folder = os.environ.get(PROJECT_IMAGES, "").partition(":")
+    parts = [part for part in name.parts if part != "/"]
+    if not folder or len(parts) <= int(number):
+        return []
+    return [Path(folder).joinpath(*parts[int(number) :])]
 
 
 def rival_fault(name: str, table: Path) -> Fault | None:
@@ -115,9 +132,15 @@ def _same_bytes(one: tuple[Path, int], other: tuple[Path, int]) -> bool:
     return True
 
 
-def _resolve_stacks(names: list[str], table: Path, *, required: bool) -> tuple[Path, ...]:
+def _resolve_stacks(
+    names: list[str], table: Path, *, required: bool, known: KnownStacks | None = None
+) -> tuple[Path, ...]:
     stacks, beside, missing = [], 0, []
+    places = {} if known is None else known(names)
     for name in names:
+        if name in places:
+            stacks.append(places[name])
+            continue
         found = resolve_stack(name, table)
         if found is None:
             missing.append(name)
@@ -139,7 +162,8 @@ def _resolve_stacks(names: list[str], table: Path, *, required: bool) -> tuple[P
         raise InputError(
             f"{table}: {len(missing)} of {len(names)} image stacks are missing, first "
             f"{missing[0]!r}; run from the folder that image paths start from (RELION's project "
-            "folder), name it with --images-from, or restore the stacks"
+            "folder), name it with --images-from, or restore the stacks; where those of a project "
+            "moved, alphacryo4d relocate --i PROJECT --images-from FOLDER"
         )
     return tuple(stacks)
 
@@ -150,6 +174,7 @@ def image_places(
     texts: dict[str, tuple[Array, list[str]]],
     *,
     required: bool,
+    known: KnownStacks | None = None,
 ) -> tuple[tuple[Path, ...], Array, Array]:
     """Stacks of a table, and stack and slice (from 0) of every particle."""
     if IMAGE_COLUMN not in texts:
@@ -162,7 +187,7 @@ def image_places(
             f"{table.path}: row {row + 1}: {IMAGE_COLUMN} counts images from 1, not "
             f"{index[row] + 1}; restore the row from its source"
         )
-    return _resolve_stacks(names, table.path, required=required), codes, index
+    return _resolve_stacks(names, table.path, required=required, known=known), codes, index
 
 
 def with_boxes(

@@ -144,10 +144,9 @@ class Project:
     @cached_property
     def particles(self) -> ParticleSet:
         """The particles that the project was made from (P of them, rows of the input)."""
-        from alphacryo4d.particles.particle_set import read_particles
-        from alphacryo4d.voting.output_stage import input_table_path
+        from alphacryo4d.voting.output_stage import input_particles
 
-        return read_particles(input_table_path(self.folder / files.RESAMPLE))
+        return input_particles(self.folder / files.RESAMPLE)
 
     @cached_property
     def volumes(self) -> Array:

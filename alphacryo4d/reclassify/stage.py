@@ -13,7 +13,6 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Deadline, Job, Step, Work, start_work
 from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
-from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.reclassify.convergence_stage import run_rounds
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import describe_changes
@@ -24,7 +23,11 @@ from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import read_groups
 from alphacryo4d.voting.null_figures import number
 from alphacryo4d.voting.options import votes_needed
-from alphacryo4d.voting.output_stage import input_table_path, write_refined_poses
+from alphacryo4d.voting.output_stage import (
+    input_particles,
+    input_table_path,
+    write_refined_poses,
+)
 from alphacryo4d.voting.recorded_stage import read_recorded
 from alphacryo4d.voting.report import add_heldout, add_support, make_report, write_report
 from alphacryo4d.voting.stage import main_outputs, write_vote_result
@@ -112,7 +115,7 @@ def _reclassify(
     deadline: Deadline | None,
 ) -> None:
     resample, first = project / files.RESAMPLE, project / files.VOTE
-    particles = read_recorded(resample).on_grid(read_particles(input_table_path(resample)))
+    particles = read_recorded(resample).on_grid(input_particles(resample))
     if options.write_poses and particles.table.path.suffix.lower() == ".cs":
         raise InputError(
             f"{particles.table.path}: refined poses are written to STAR tables; start from the one "

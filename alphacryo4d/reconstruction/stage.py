@@ -22,12 +22,13 @@ from alphacryo4d.particles.copies import half_sets
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.reconstruction.options import ReconstructOptions
-from alphacryo4d.voting.output_stage import state_table
+from alphacryo4d.voting.output_stage import input_particles, state_table
 from alphacryo4d.voting.recorded_stage import (
     Recorded,
     prepare_recorded,
     read_mask,
     recorded_of,
+    resample_of,
     symmetry_of,
 )
 
@@ -92,6 +93,16 @@ def source_table(folder: Path) -> Path:
     return folder / files.PARTICLES_STAR
 
 
+def source_particles(folder: Path, table: Path | None = None) -> ParticleSet:
+    """Particles of a voting folder, or of one of its tables, with their images.
+
+    The images are where the record of the resampling behind the folder has them.
+    """
+    resample = resample_of(folder)
+    path = source_table(folder) if table is None else table
+    return read_particles(path) if resample is None else input_particles(resample, path)
+
+
 def reconstruct_states(
     folder: Path,
     output: Path,
@@ -104,7 +115,7 @@ def reconstruct_states(
     options = options or ReconstructOptions()
     recorded = recorded_of(folder).with_symmetry(options.symmetry)
     states = open_table(folder / files.PARTICLES_STAR).read(["rlnClassNumber"])["rlnClassNumber"]
-    particles = recorded.on_grid(read_particles(source_table(folder)))
+    particles = recorded.on_grid(source_particles(folder))
     if len(particles) != len(states):
         raise InputError(
             f"{particles.table.path}: has {len(particles)} particles, but "

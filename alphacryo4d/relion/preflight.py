@@ -94,20 +94,25 @@ def image_root(particles: ParticleSet) -> Path:
     InputError
         Some stacks are found from here, others only from the table's folder.
     """
-    names = stack_names(particles)
-    names = [stack_file(name) for name in names]
+    names = [stack_file(name) for name in stack_names(particles)]
     given = os.environ.get(IMAGES_FROM)
-    if given and all((Path(given) / name).is_file() for name in names):
-        return Path(given)
-    if all(Path(name).is_file() for name in names):
-        return Path.cwd()
-    beside = particles.path.parent.absolute()
-    if all((beside / name).is_file() for name in names):
-        return beside
+    roots = [Path(given)] if given else []
+    roots += [Path.cwd(), particles.path.parent.absolute()]
+    if names and str(particles.stacks[0].absolute()).endswith(f"/{names[0]}"):
+        roots.append(Path(str(particles.stacks[0].absolute()).removesuffix(f"/{names[0]}")))
+    for root in roots:
+        found = zip(names, particles.stacks, strict=True)
+        if all(_is_file_of(root / name, stack) for name, stack in found):
+            return root
     raise InputError(
-        f"{particles.path}: some stacks are found from the working directory, others only from "
-        "the table's folder; RELION looks from one folder: give all paths from there"
+        f"{particles.path}: there is no folder from which RELION finds every stack by its name in "
+        f"the table, such as {names[0]} for {particles.stacks[0]}: give all paths from one folder, "
+        "or link the stacks there"
     )
+
+
+def _is_file_of(path: Path, stack: Path) -> bool:
+    return path.is_file() and (path == stack or path.samefile(stack))
 
 
 def check_map(path: Path, particles: ParticleSet, *, what: str, is_mask: bool = False) -> None:

@@ -155,7 +155,7 @@ def table_uids(table: ParticleTable) -> Array:
     return np.array([int(word) for word in words], np.uint64)
 
 
-def cs_of_star(path: Path, **given: float | None) -> Array:
+def cs_of_star(path: Path, **given: Any) -> Array:
     """Particles of a STAR table as cryoSPARC stores them.
 
     Parameters

@@ -14,7 +14,14 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.cs import write_cs_states
 from alphacryo4d.io.star import ParticleTable
 from alphacryo4d.particles.open import open_table
-from alphacryo4d.particles.particle_set import ANGLES, OLD_ORIGINS, ORIGINS, ParticleSet
+from alphacryo4d.particles.particle_set import (
+    ANGLES,
+    OLD_ORIGINS,
+    ORIGINS,
+    ParticleSet,
+    read_particles,
+)
+from alphacryo4d.particles.recorded import recorded_stacks, say_outside
 from alphacryo4d.voting.votes import VoteResult
 
 Array = np.ndarray[Any, Any]
@@ -35,7 +42,8 @@ def input_table(resample: Path) -> ParticleTable:
 
 def input_table_path(resample: Path) -> Path:
     """Path of the particle table that the resample stage worked on."""
-    from alphacryo4d.core.job import read_job, recorded_inputs
+    from alphacryo4d.core.identity import located, outside_original, same_content
+    from alphacryo4d.core.job import read_job
 
     record = read_job(resample)
     if record is None or not record.get("inputs"):
@@ -44,12 +52,32 @@ def input_table_path(resample: Path) -> Path:
             "name the folder that `alphacryo4d resample` wrote"
         )
     entry = record["inputs"][0]
-    path = recorded_inputs(resample)[0]
+    path = located(entry, resample, record.get("folder"))
     if not path.is_file():
-        raise InputError(f"{path}: the particle table is gone; put it back where it was")
-    if path.stat().st_size != entry.get("size", path.stat().st_size):
-        raise InputError(f"{path}: changed since {resample} was made; run the resample stage again")
+        raise InputError(
+            f"{path}: the particle table is gone; put it back where it was, or name its place: "
+            f"alphacryo4d relocate --i {resample.parent} --table FILE"
+        )
+    if not same_content(entry, path):
+        raise InputError(
+            f"{path}: changed since {resample} was made; run the resample stage again, or name the "
+            f"table that it was made from: alphacryo4d relocate --i {resample.parent} --table FILE"
+        )
+    say_outside(resample, [path] if outside_original(entry, resample, record.get("folder")) else [])
     return path
+
+
+def input_particles(resample: Path, table: Path | None = None) -> ParticleSet:
+    """Particles that the resample stage worked on, their images where its record has them.
+
+    Parameters
+    ----------
+    resample : Path
+    table : Path, optional
+        Another table with the same image names; that of the record by default.
+    """
+    path = input_table_path(resample) if table is None else table
+    return read_particles(path, stacks_of=recorded_stacks(resample, path))
 
 
 def state_table(folder: Path, state: int, suffix: str = ".star") -> Path:

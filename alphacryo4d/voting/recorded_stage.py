@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import read_job, recorded_inputs
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.io.mrc import read_volume
@@ -73,18 +74,25 @@ class Recorded:
 def read_recorded(resample: Path) -> Recorded:
     """Options in ``job.json`` of a resample folder; the defaults for what is not there."""
     record = read_job(resample) or {}
-    options, root = record.get("options", {}), Path(record.get("image_root", "."))
+    options = record.get("options", {})
+    given = {
+        entry["given"]: path
+        for entry, path in zip(record.get("inputs", []), recorded_inputs(resample), strict=True)
+        if "given" in entry
+    }
+    root = Path(record.get("image_root", "."))
     classify = dict(options.get("classify", {}))
     known = {field.name for field in dataclasses.fields(ClassifyOptions)}
     if classify.get("focus_mask") is not None:
-        classify["focus_mask"] = root / classify["focus_mask"]
+        focus = classify["focus_mask"]
+        classify["focus_mask"] = given.get(focus, root / focus)
     stage, maps = options.get("resample", {}), options.get("relion", {})
     mask = maps.get("mask")
     return Recorded(
         engine=stage.get("engine", "native"),
         classify=ClassifyOptions(**{name: classify[name] for name in known & classify.keys()}),
         symmetry=maps.get("symmetry", "C1"),
-        mask=None if mask is None else root / mask,
+        mask=None if mask is None else given.get(mask, root / mask),
         minimum_class_size=int(stage.get("minimum_class_size", 20)),
     )
 
@@ -93,6 +101,11 @@ def resample_of(folder: Path) -> Path | None:
     """Resample folder that a voting folder was made from, as its record names the inputs."""
     for path in recorded_inputs(folder):
         if path.name == files.GROUPS_NPY:
+            if not path.is_file():
+                raise InputError(
+                    f"{path}: no such file; {folder} was made from that project: put it back, or "
+                    "make the states again from where it is now"
+                )
             return path.parent
     return None
 

@@ -13,7 +13,6 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.settings import require_setting
 from alphacryo4d.particles.copies import table_images
-from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.reconstruction.options import ReconstructOptions
 from alphacryo4d.voting.edits_stage import base_of, edited_states, write_edited
 from alphacryo4d.voting.images import add_images
@@ -30,7 +29,12 @@ from alphacryo4d.voting.inputs_stage import (
 )
 from alphacryo4d.voting.null_figures import add_null
 from alphacryo4d.voting.options import VoteOptions
-from alphacryo4d.voting.output_stage import input_table, input_table_path, write_particles
+from alphacryo4d.voting.output_stage import (
+    input_particles,
+    input_table,
+    input_table_path,
+    write_particles,
+)
 from alphacryo4d.voting.recorded_stage import read_recorded
 from alphacryo4d.voting.report import REPORT_JSON, REPORT_TXT, add_support, write_report
 from alphacryo4d.voting.votes import VoteResult
@@ -185,9 +189,9 @@ def _read_images(
     from alphacryo4d.voting.recorded_stage import BatchImages
     from alphacryo4d.voting.support_stage import support_of_votes
 
-    table, scratch = input_table_path(resample), job.folder / ".scratch"
+    scratch = job.folder / ".scratch"
     recorded = read_recorded(resample).with_symmetry(options.symmetry)
-    particles = recorded.on_grid(read_particles(table))
+    particles = recorded.on_grid(input_particles(resample))
     groups = read_groups(resample, len(particles))
     kept: dict[str, Any] = {"threads": threads, "memory": _MEMORY, "scratch": scratch}
     written: list[Path] = []
