@@ -7,11 +7,12 @@ TESTED := $(VENV)/.ready-dev
 WRITTEN := $(VENV)/.ready-docs
 DEMO := demo
 
-.PHONY: help demo test check docs format clean
+.PHONY: help demo test test-slow test-all check docs format clean
 
 help:
 	@echo "make demo    set everything up and run the whole method on a known answer"
-	@echo "make test    set everything up and run the tests"
+	@echo "make test    set everything up and run the quick tests (about 6 minutes); says what it leaves out"
+	@echo "make test-all   every test; make test-slow: those that make test leaves out"
 	@echo "make check   linter, types and layers"
 	@echo "make docs    build the site into site/, without warnings"
 	@echo "make format  format the code"
@@ -32,8 +33,16 @@ $(TESTED): $(READY)
 demo: $(READY)
 	$(BIN)/alphacryo4d demo --o $(DEMO) --overwrite
 
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: $(TESTED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(TESTED)
+	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+test-all: $(TESTED)
+	$(PYTEST) $(PYTEST_ARGS)
 
 check: $(TESTED)
 	$(BIN)/ruff check .

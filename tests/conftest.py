@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,42 @@ from small_particles import four_arms
 ROOT = Path(__file__).resolve().parent.parent
 BROWSER_ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 IN_CI = os.environ.get("CI", "").lower() == "true"
+
+
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = Counter()
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.config.stash[LEFT_OUT][item.nodeid.split("::")[0]] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # a worker of pytest-xdist
+        session.config.workeroutput["left_out"] = dict(session.config.stash[LEFT_OUT])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    config, found = node.config, getattr(node, "workeroutput", {}).get("left_out", {})
+    config.stash[LEFT_OUT] = Counter(found)  # every worker leaves out the same
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Name what this part of the suite has not run."""
+    left_out = config.stash[LEFT_OUT]
+    if not left_out:
+        return
+    terminalreporter.section(f"left out by -m '{config.option.markexpr}'")
+    if config.option.markexpr != "slow":
+        for name, number in sorted(left_out.items()):
+            terminalreporter.write_line(f"{name}: {number}")
+    total = sum(left_out.values())
+    terminalreporter.write_line(f"{total} tests left out; `make test-all` runs every test")
 
 
 def _skip_or_fail(reason: str) -> None:

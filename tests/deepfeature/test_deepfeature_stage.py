@@ -88,6 +88,7 @@ def test_no_checkpoint_is_left(trained):
     assert names == {*RESULTS, "job.json"}
 
 
+@pytest.mark.slow
 def test_one_thread_gives_the_same_files(trained, resample_folder, tmp_path):
     run(resample_folder, tmp_path / "again", threads=1)
     assert contents(tmp_path / "again") == contents(trained)
@@ -118,6 +119,7 @@ class EndsAtEpoch4(Deadline):
             raise TimeLimitReached("over")
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_files(
     trained, resample_folder, tmp_path, monkeypatch
 ):

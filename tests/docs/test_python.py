@@ -48,6 +48,7 @@ def test_types_say_the_same_as_the_names():
     assert (REPOSITORY / "alphacryo4d" / "py.typed").is_file()
 
 
+@pytest.mark.slow
 def test_examples_of_the_page_are_true(notebook_folder, monkeypatch):
     monkeypatch.chdir(notebook_folder)
     failed, tried = doctest.testfile(
@@ -57,5 +58,6 @@ def test_examples_of_the_page_are_true(notebook_folder, monkeypatch):
     assert failed == 0
 
 
+@pytest.mark.slow
 def test_notebook_ran(notebook_folder):
     assert (notebook_folder / "landscape.png").stat().st_size > 1000

@@ -80,6 +80,7 @@ def test_the_same_command_does_nothing(project):
     assert (folder / "embedding.npy").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "redone"),
     [

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browser_page import Opened, pixels
+from waiting import net, wait_until
 
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.report.commands import Runner
@@ -35,9 +36,13 @@ def start(data: Path, project: Path, *more: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
-    out, err = process.communicate(timeout=400)
+    out, err = process.communicate(timeout=net(75))
     assert process.returncode == 0, err
     return out, err
+
+
+def wait_for(record: Path, process: subprocess.Popen[str]) -> None:
+    wait_until(lambda: record.is_file() or process.poll() is not None, 60)
 
 
 def contents(project: Path) -> dict[str, bytes]:
@@ -115,7 +120,7 @@ def test_edits_run_from_the_served_page(finished: tuple[Path, str], tmp_path: Pa
     runner = Runner(project)
     runner.start("edits")
     assert runner.job is not None
-    assert runner.job.process.wait(timeout=400) == 0, list(runner.job.lines)
+    assert runner.job.process.wait(timeout=net(15)) == 0, list(runner.job.lines)
     runner.close()
     data, _ = project_data(project)
     votes, _, edited = data["sets"]
@@ -144,10 +149,7 @@ def test_a_run_killed_in_every_stage_ends_the_same(
     for number, stage in enumerate(stages):
         process = start(easy_data, project)
         record = project / stage / "job.json"
-        deadline = time.monotonic() + 300
-        while not record.is_file() and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(record, process)
         time.sleep(rng.uniform(0, (4, 6, 1, 0.5, 3)[number]))
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -163,10 +165,9 @@ def test_a_run_killed_in_every_stage_ends_the_same(
 def test_an_interrupted_run_says_how_to_go_on(easy_data: Path, tmp_path: Path) -> None:
     process = start(easy_data, tmp_path / "project")
     record = tmp_path / "project" / "resample" / "job.json"
-    while not record.is_file() and process.poll() is None:
-        time.sleep(0.01)
+    wait_for(record, process)
     os.kill(process.pid, signal.SIGTERM)
-    _, said = process.communicate(timeout=100)
+    _, said = process.communicate(timeout=net(5))
     assert process.returncode == 143
     assert "the same command goes on" in said
     assert json.loads(record.read_text())["status"] == "interrupted"

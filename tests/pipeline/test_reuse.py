@@ -23,6 +23,7 @@ from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.voting.options import VoteOptions
 
+pytestmark = pytest.mark.slow
 OPTIONS = PipelineOptions(
     resample=ResampleOptions(minimum_class_size=5),
     classify=ClassifyOptions(classes="4", iterations=2),

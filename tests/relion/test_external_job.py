@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import net
 
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.io.star import read_tables
@@ -22,7 +23,7 @@ def pipeliner(project: Path, *words: str) -> str:
         cwd=project,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=net(160),
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
     return done.stdout + done.stderr

@@ -4,14 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import net, wait_until
 
 from alphacryo4d.particles.open import open_table
 
-pytestmark = pytest.mark.relion
+pytestmark = [pytest.mark.relion, pytest.mark.slow]
 ITERATIONS = 30  # more than RELION does between two looks at its files
 
 
@@ -44,17 +44,15 @@ def kill_relion(pid: int) -> None:
 def test_a_killed_relion_goes_on_from_its_last_iteration(two_states: Path, tmp_path: Path) -> None:
     work = tmp_path / "o/relion"
     process = start(two_states, tmp_path / "o")
-    end = time.monotonic() + 100
-    while not (work / "run_it003_optimiser.star").is_file() and process.poll() is None:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    third = work / "run_it003_optimiser.star"
+    wait_until(lambda: third.is_file() or process.poll() is not None, 10)
     kill_relion(process.pid)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=net(5))
     assert process.returncode == 5, said
     assert "SIGKILL" in said or "signal 9" in said or "-9" in said
     assert not list((tmp_path / "o").glob("run_it*"))
     again = start(two_states, tmp_path / "o", "--continue")
-    _, said = again.communicate(timeout=100)
+    _, said = again.communicate(timeout=net(15))
     assert again.returncode == 0, said
     commands = [line for line in (work / "run.log").read_text().splitlines() if line[:2] == "$ "]
     assert "--continue" not in commands[-2]

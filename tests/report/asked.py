@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvicorn
+from waiting import net
 
 from alphacryo4d.report.server import ReportServer, settings_of
 
@@ -41,7 +42,7 @@ class Asked:
 
     def ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         """Send one request as it is."""
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=net(3))
         line.putrequest(method, path, skip_host="host" in headers, skip_accept_encoding=True)
         for name, value in headers.items():
             line.putheader(name, value)
@@ -65,5 +66,5 @@ class Asked:
     def close(self) -> None:
         """End the server."""
         self.uvicorn.should_exit = True
-        self.thread.join(timeout=30)
+        self.thread.join(timeout=net(3))
         self.socket.close()

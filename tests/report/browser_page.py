@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from waiting import wait_until
 
 
 class Opened:
@@ -29,6 +30,18 @@ class Opened:
         """Addresses outside the page itself."""
         inside = ("file:", "data:", "blob:")
         return [url for url in self.requests if not url.startswith(inside)]
+
+
+def settled(page: Any, selector: str) -> np.ndarray:
+    """Pixels of an element once two looks at it are the same."""
+    seen = [pixels(page, selector)]
+
+    def same() -> bool:
+        seen.append(pixels(page, selector))
+        return bool(np.array_equal(seen[-1], seen[-2]))
+
+    wait_until(same, 3)
+    return seen[-1]
 
 
 def pixels(page: Any, selector: str) -> np.ndarray:

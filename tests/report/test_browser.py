@@ -6,14 +6,17 @@ import shutil
 
 import numpy as np
 import pytest
-from browser_page import Opened, pixels
+from browser_page import Opened, pixels, settled
 from matplotlib.path import Path as Polygon
 from small_project import write_project
+from waiting import wait_until
 
 from alphacryo4d.cli import main
 from alphacryo4d.io.mrc import write_volume
 from alphacryo4d.report.particles_view import coordinates
 from alphacryo4d.report.stage import write_report_page
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -59,9 +62,9 @@ def test_the_surface_is_drawn_and_the_level_changes_it(page):
         "const e = document.querySelector('#level'); e.value = e.max * 0.7;"
         "e.dispatchEvent(new Event('input'))"
     )
-    page.wait_for_timeout(500)
-    after = pixels(page, "#stage")
-    assert (np.abs(after - before).max(axis=-1) > 0.1).mean() > 0.005
+    wait_until(
+        lambda: (np.abs(pixels(page, "#stage") - before).max(axis=-1) > 0.1).mean() > 0.005, 1
+    )
 
 
 def test_two_maps_and_their_difference(page):
@@ -188,13 +191,11 @@ def test_the_keyboard_chooses_a_state_and_turns_the_map(page):
     page.keyboard.press("Enter")
     assert "chosen" in page.get_attribute(".card >> nth=1", "class")
     assert page.locator("tr.chosen td").first.inner_text() == "2"
-    page.wait_for_timeout(300)
-    before = pixels(page, "#stage")
+    before = settled(page, "#stage")
     page.focus("#stage")
     for _ in range(4):
         page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(300)
-    assert np.abs(pixels(page, "#stage") - before).max() > 0.1
+    wait_until(lambda: np.abs(pixels(page, "#stage") - before).max() > 0.1, 1)
 
 
 def test_the_table_sorts(page):
@@ -216,11 +217,10 @@ def test_a_click_on_a_volume_chooses_its_state(page, small):
         row,
     )
     page.mouse.move(*place)
-    page.wait_for_timeout(400)
-    assert "u234_b1_c001" in page.inner_text(".tip")
+    page.wait_for_selector(".tip >> text=u234_b1_c001")
     assert page.locator(".tip canvas").count() == 1
     page.mouse.click(*place)
-    page.wait_for_timeout(400)
+    page.wait_for_selector(f"tr.chosen td >> text=/^{state}$/")
     assert page.locator("tr.chosen td").first.inner_text() == str(state)
 
 
@@ -241,7 +241,8 @@ def test_a_path_is_chosen_by_clicks(page):
     box = page.locator("#map .nsewdrag").bounding_box()
     for share in (0.3, 0.5, 0.7):
         page.mouse.click(box["x"] + share * box["width"], box["y"] + 0.5 * box["height"])
-        page.wait_for_timeout(500)
+        page.wait_for_timeout(500)  # two clicks at once are a double click
+    page.wait_for_selector("#edits code >> text=/ --via /")
     command = page.locator("#edits code").first.inner_text()
     assert command.startswith("alphacryo4d landscape --i ")
     assert [command.count(flag) for flag in (" --start ", " --via ", " --end ")] == [1, 1, 1]

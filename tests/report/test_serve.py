@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -15,6 +14,7 @@ import pytest
 from asked import Asked
 from browser_page import Opened
 from small_project import write_project
+from waiting import net, wait_until
 
 from alphacryo4d.cli import root
 from alphacryo4d.core.errors import InputError
@@ -187,10 +187,7 @@ def test_the_commands_of_the_page_are_those_of_the_program(project):
 
 
 def wait(runner):
-    deadline = time.monotonic() + 120
-    while runner.busy:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not runner.busy, 10, pause=0.05)
     return runner.job.told()
 
 
@@ -231,7 +228,7 @@ def served(project):
     address = process.stdout.readline().strip()
     yield address, process
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=net(3))
 
 
 def test_the_served_page_saves_edits_runs_a_command_and_shows_what_changed(
@@ -247,7 +244,7 @@ def test_the_served_page_saves_edits_runs_a_command_and_shows_what_changed(
     saved = json.loads((project / "edits.json").read_text())
     assert saved["edits"] == [{"action": "merge", "states": [1, 2]}]
     page.evaluate("send('run', {name: 'report'})")
-    page.wait_for_selector("text=report: done", timeout=120_000)
+    page.wait_for_selector("text=report: done", timeout=1000 * net(10))
     assert (project / "report.html").is_file()
     os.utime(project / "vote" / "job.json")
     page.wait_for_selector("#reload", state="visible")

@@ -87,6 +87,7 @@ def test_fold_tables_hold_input_rows_byte_for_byte(done: Path, easy_data: Path) 
         assert set(rows) <= source
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_whatever_the_threads(
     done: Path, easy_data: Path, tmp_path: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_small_classes_are_dropped(done: Path, caplog: pytest.LogCaptureFixture)
             (done / name).write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_time_limit_stops_between_folds_and_continue_finishes(
     done: Path, easy_data: Path, tmp_path: Path
 ) -> None:

@@ -97,7 +97,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     programs = [shutil.which(name) or f"/usr/sbin/{name}" for name in ("slurmctld", "slurmd")]
     daemons = [subprocess.Popen([program, "-D"]) for program in programs]
     try:
-        for _ in range(60):
+        for _ in range(200):
             state = subprocess.run(
                 ["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, check=False
             )

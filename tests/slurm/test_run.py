@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from alphacryo4d.cluster.options import ClusterOptions
 from alphacryo4d.cluster.script import BatchJob
@@ -28,15 +29,6 @@ def states(ids: list[str]) -> dict[str, str]:
     return {job.job: job.state for job in queue(ids) or []}
 
 
-def wait_for(condition: object, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():  # type: ignore[operator]
-            return
-        time.sleep(0.3)
-    pytest.fail("waited too long")
-
-
 def record(folder: Path) -> dict[str, object]:
     path = folder / "job.json"
     return json.loads(path.read_text()) if path.is_file() else {}
@@ -54,9 +46,9 @@ def project(slurm: Path, easy_data: Path, tmp_path_factory: pytest.TempPathFacto
     ids = done.stdout.split()
     assert all(number.isdigit() for number in ids)
     first = f"{ids[0]}_0"
-    wait_for(lambda: (folder / "resample/batch1/u123/job.json").is_file(), 60)
+    wait_until((folder / "resample/batch1/u123/job.json").is_file, 10, pause=0.3)
     subprocess.run(["scancel", "--signal=KILL", "--full", first], check=True)
-    wait_for(lambda: record(folder).get("status") == "done" or _stuck(ids), 240)
+    wait_until(lambda: record(folder).get("status") == "done" or _stuck(ids), 50, pause=0.3)
     return folder
 
 
@@ -94,7 +86,7 @@ def test_status_tells_stages_folds_and_jobs(project: Path) -> None:
 
 def test_the_same_command_submits_nothing_new_to_classify(project: Path, easy_data: Path) -> None:
     # the record is closed by the last job itself, which may still be leaving the queue
-    for _ in range(60):
+    for _ in range(400):
         done = subprocess.run(
             command("run", "--i", str(easy_data / "particles.star"), "--o", str(project),
                     *OPTIONS, "--submit", "--json"),
@@ -127,7 +119,7 @@ def test_a_site_template_is_used(slurm: Path, tmp_path: Path) -> None:
     )
     number = submit(job, options)
     out = [tmp_path / f"cluster/try_{number}_{index}.out" for index in (1, 3)]
-    wait_for(lambda: all(path.is_file() and path.read_text() for path in out), 60)
+    wait_until(lambda: all(path.is_file() and path.read_text() for path in out), 5, pause=0.3)
     assert [path.read_text() for path in out] == ["element 1\n", "element 3\n"]
 
 
