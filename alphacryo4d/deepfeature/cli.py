@@ -70,6 +70,10 @@ def _train(values: dict[str, Any], *, extract: bool = True) -> None:
     from alphacryo4d.deepfeature.stage import run_deepfeature
 
     outputs = run_deepfeature(source, output, options=options, extract=extract, **values)
+    if extract:
+        from alphacryo4d.report.ending import say_ending
+
+        say_ending("deepfeature", output)
     _report(outputs, as_json)
 
 

@@ -195,6 +195,16 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval at all: a bootstrap was made."""
+        return bool(np.isfinite(self.low))
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the interval lies above zero; a height without one is not called resolved."""
+        return self.known and self.low > 0
+
 
 def corrected_interval(value: float, replicates: Array, *, deviations: float = 1.96) -> Interval:
     """Interval of a barrier: 2 value - mean of the bootstrap +- 1.96 deviations.

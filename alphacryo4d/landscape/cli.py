@@ -65,6 +65,14 @@ def _show(paths: list[Path], as_json: bool) -> None:
         click.echo(str(path))
 
 
+def _end(stage: str, folder: Path, outputs: list[Path], as_json: bool) -> None:
+    """Result paths on stdout, after the last lines of the stage."""
+    from alphacryo4d.report.ending import say_ending
+
+    say_ending(stage, folder)
+    _show(outputs, as_json)
+
+
 def _build(values: dict[str, Any]) -> LandscapeOptions:
     """Options of all steps; those that a command does not have keep their defaults."""
     return LandscapeOptions(
@@ -122,7 +130,7 @@ def run(values: dict[str, Any]) -> None:
         overwrite=overwrite,
         resume=resume,
     )
-    _show(outputs, as_json)
+    _end("landscape", output, outputs, as_json)
 
 
 @landscape.command(context_settings=CONTEXT)
@@ -218,7 +226,7 @@ def zoom(**values: Any) -> None:
     if dry_run:
         click.echo(f"would write {output}/particles.star", err=True)
         return
-    _show(run_zoom(project, output, **values), as_json)
+    _end("zoom", output, run_zoom(project, output, **values), as_json)
 
 
 def _step(function: Any, values: dict[str, Any], **fixed: Any) -> None:

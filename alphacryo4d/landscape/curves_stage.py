@@ -12,6 +12,7 @@ from alphacryo4d.landscape.barriers import Barrier, Interval, arc_lengths
 from alphacryo4d.landscape.plots import (
     COLOURS,
     PATH_COLOUR,
+    VOLUME_ENERGY,
     axes_height,
     decorate,
     figure_limits,
@@ -49,13 +50,13 @@ def draw_path(
                 lw=0,
                 label="Standard error",
             )
-        axes.plot(length, path.energies, color=COLOURS[0], lw=1.2, label="Energy")
+        axes.plot(length, path.energies, color=COLOURS[0], lw=1.2, label="Energy of the volumes")
         _draw_barriers(axes, length, path.energies, barriers)
         if states is not None:
             _draw_states(axes, path, length, states)
         axes.margins(x=0.01, y=0.12)
         axes.set_xlabel("Length along the path (units of the embedding)")
-        axes.set_ylabel(r"Energy ($k_\mathrm{B}T$)")
+        axes.set_ylabel(VOLUME_ENERGY)
         figure.legend(fontsize=6, frameon=False, ncols=4, loc="outside upper center")
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
@@ -65,33 +66,26 @@ def draw_path(
 def _draw_barriers(
     axes: Any, length: Array, energies: Array, barriers: Sequence[tuple[Barrier, Interval]]
 ) -> None:
-    label = "Barrier (95% interval, sampling)"
+    labels = set()
     for barrier, interval in barriers:
         foot = float(np.interp(barrier.start, length, energies))
         top = foot + barrier.forward
+        lost = interval.known and not interval.resolved
+        colour, marker = ("0.55", "x") if lost else (COLOURS[5], "^")
+        label = "Barrier not resolved (interval holds 0)" if lost else "Barrier (95% interval)"
         axes.plot(
-            barrier.top,
-            top,
-            "^",
-            ms=3.5,
-            mfc="white",
-            mec=COLOURS[5],
-            mew=0.8,
-            label=label,
-            zorder=4,
-        )
-        label = "_" + label
-        if np.isfinite(interval.low):
+            barrier.top, top, marker, ms=3.5, mfc="white", mec=colour, mew=0.8, zorder=4, ls="",
+            label=f"_{label}" if label in labels else label,
+        )  # fmt: skip
+        labels.add(label)
+        if interval.known:
             ends = [foot + interval.low, foot + interval.high]
-            axes.plot([barrier.top] * 2, ends, color=COLOURS[5], lw=0.8, zorder=3)
+            axes.plot([barrier.top] * 2, ends, color=colour, lw=0.8, zorder=3)
         axes.annotate(
-            f"{barrier.forward:.1f}",
-            (barrier.top, top),
-            textcoords="offset points",
-            xytext=(3, 3),
-            fontsize=6,
-            color=COLOURS[5],
-        )
+            f"< {interval.high:.1f}" if lost else f"{barrier.forward:.1f}",
+            (barrier.top, top), textcoords="offset points", xytext=(3, 3), fontsize=6,
+            color=colour,
+        )  # fmt: skip
 
 
 def _draw_states(axes: Any, path: EnergyPath, length: Array, states: States) -> None:
@@ -132,7 +126,7 @@ def draw_energies(
             )
             axes.set_title(title, fontsize=8)
             bar = figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02, aspect=15)
-            bar.set_label(r"Energy ($k_\mathrm{B}T$)", fontsize=7)
+            bar.set_label(VOLUME_ENERGY, fontsize=7)
             decorate(axes, limits, words="")
         axes = grid[2]
         axes.plot([low, high], [low, high], color="0.6", lw=0.8, zorder=1)

@@ -232,13 +232,37 @@ def _barriers(
                 corrected_interval(float(v), d) for v, d in zip(values, parts, strict=True)
             ]
     _write_barriers(job, found, dict(zip(surfaces, lowest, strict=True)), values, intervals)
-    logger.info(
-        "path: %d barriers, the highest %.2f kT; the lowest path there is climbs %.2f kT",
-        len(found),
-        max([b.forward for b in found], default=0.0),
-        lowest[0].forward,
-    )
+    logger.info("%s", barriers_said(found, intervals[: len(found)], intervals[2 * len(found)]))
     return error, tuple(zip(found, intervals[: len(found)], strict=True))
+
+
+def barriers_said(found: list[Barrier], intervals: list[Interval], lowest: Interval) -> str:
+    """Barriers of the path in a line: how many are resolved, the highest of them, the lowest path.
+
+    A height whose 95% interval holds zero is not resolved: only its upper end is said.
+    """
+    text = f"path: {len(found)} barriers"
+    known = [one for one in intervals if one.known]
+    if known:
+        resolved = [one for one in known if one.resolved]
+        text += f", {len(resolved)} resolved (95% interval above zero)"
+        if resolved:
+            top = max(resolved, key=lambda one: one.value)
+            text += f", the highest of them {_height(top)}"
+        if len(resolved) < len(known):
+            highest = max(one.high for one in known if not one.resolved)
+            text += f"; the others not resolved, below {highest:.1f} kT"
+    elif found:
+        text += f", the highest {max(b.forward for b in found):.2f} kT, without intervals"
+    return f"{text}; the lowest path there is climbs {_height(lowest)}"
+
+
+def _height(barrier: Interval) -> str:
+    if not barrier.known:
+        return f"{barrier.value:.2f} kT"
+    if not barrier.resolved:
+        return f"less than {barrier.high:.1f} kT (not resolved)"
+    return f"{barrier.value:.2f} kT ({barrier.low:.1f} to {barrier.high:.1f})"
 
 
 def _write_barriers(
@@ -263,5 +287,8 @@ def _write_barriers(
             "height_kt": values,
             "low_kt": np.array([i.low for i in intervals]),
             "high_kt": np.array([i.high for i in intervals]),
+            "resolved": np.array(
+                ["-" if not i.known else "yes" if i.resolved else "no" for i in intervals]
+            ),
         },
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,8 @@ _STYLE = {
     "figure.constrained_layout.use": True,
 }
 PATH_COLOUR = "#ff7f0e"
+VOLUME_ENERGY = r"Volume energy ($k_\mathrm{B}T$)"
+"""Label: of the surface, -ln of a volume's fraction of the particles; a state's is another."""
 MOST_IN_LEGEND = 8
 
 
@@ -119,7 +121,8 @@ def draw_landscape(
 ) -> list[Path]:
     """Energy landscape with contours, path, states and their boundaries.
 
-    ``energies`` (V,) in kT set the range of the colours.
+    ``energies`` (V,) in kT set the range of the colours; where the surface leaves it, the colour
+    bar ends in an arrow.
     """
     limits = figure_limits(embedding, extent)
     x, y, values = surface_grid(surface, limits)
@@ -128,7 +131,7 @@ def draw_landscape(
     levels = np.linspace(low, high, 25)
     with styled_figure(110, 14 + axes_height(78, limits)) as (figure, axes):
         shown = axes.contourf(
-            x, y, np.clip(values, low, high), levels=levels, cmap="viridis", zorder=1
+            x, y, values, levels=levels, cmap="viridis", zorder=1, extend=beyond(values, low, high)
         )
         shown.set_rasterized(True)
         axes.contour(
@@ -142,11 +145,20 @@ def draw_landscape(
             _draw_states(axes, states)
         decorate(axes, limits)
         bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.02)
-        bar.set_label(r"Energy ($k_\mathrm{B}T$)")
+        bar.set_label(VOLUME_ENERGY)
         bar.outline.set_linewidth(0.6)
         bar.locator = _ticker()
         bar.update_ticks()
         return save_figure(figure, paths)
+
+
+def beyond(values: Array, low: float, high: float) -> Literal["neither", "min", "max", "both"]:
+    """Ends at which values (NaN left out) leave a colour bar, in the words of matplotlib."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return "neither"
+    below, above = bool(known.min() < low), bool(known.max() > high)
+    return "both" if below and above else "min" if below else "max" if above else "neither"
 
 
 def _ticker() -> Any:

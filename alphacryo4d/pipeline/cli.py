@@ -165,7 +165,7 @@ def run(
         overwrite=overwrite,
         resume=resume,
     )
-    _answer(results, as_json)
+    _end(results, output_path, as_json)
 
 
 @click.command(cls=HelpCommand, context_settings=CONTEXT)
@@ -219,8 +219,7 @@ def demo(
 
     logger.info("\nvotes:\n%s\n", format_report(report))
     logger.info("after reclassification:\n%s\n", format_report(again))
-    for path in (*figures, page):
-        click.echo(path)
+    _end([*figures, page], output_path / "project", as_json)
 
 
 def _plan(table: Path, project: Path, options: PipelineOptions, seed: int) -> str:
@@ -236,6 +235,14 @@ def _plan(table: Path, project: Path, options: PipelineOptions, seed: int) -> st
         f"{options.classify.classes} classes, and write {project}/resample, deepfeature, "
         f"landscape{' and vote' if options.reclassify is None else ', vote and reclassify'}"
     )
+
+
+def _end(results: list[Path], project: Path, as_json: bool) -> None:
+    """Result paths on stdout, and the last lines of the run."""
+    from alphacryo4d.report.ending import RUN, say_ending
+
+    say_ending(RUN, project)
+    _answer(results, as_json)
 
 
 def _answer_jobs(jobs: dict[str, str], as_json: bool) -> None:

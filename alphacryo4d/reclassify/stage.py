@@ -14,9 +14,11 @@ from alphacryo4d.core.job import Deadline, Job, Step, Work, start_work
 from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.reclassify.convergence_stage import run_rounds
+from alphacryo4d.reclassify.figures_stage import FIGURE_INPUTS, draw_changes, figure_inputs
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import describe_changes
 from alphacryo4d.reclassify.options import ReclassifyOptions
+from alphacryo4d.reclassify.populations import changes_by_state, states_gone
 from alphacryo4d.reclassify.results_stage import Round, Setting, as_assignments, elect
 from alphacryo4d.reconstruction.stage import remove_scratch
 from alphacryo4d.voting.images import add_images
@@ -29,17 +31,25 @@ from alphacryo4d.voting.output_stage import (
     write_refined_poses,
 )
 from alphacryo4d.voting.recorded_stage import read_recorded
-from alphacryo4d.voting.report import add_heldout, add_support, make_report, write_report
+from alphacryo4d.voting.report import (
+    add_heldout,
+    add_support,
+    complete_report,
+    make_report,
+    write_report,
+)
 from alphacryo4d.voting.stage import main_outputs, write_vote_result
 
 logger = logging.getLogger(__name__)
 
 _AFTERWARDS = ("rounds", "reconstruct", "write_poses")
 """Options that the classification of a fold does not depend on."""
+_INPUTS = ("*", *(f"!{name}" for name in FIGURE_INPUTS))
 _STEPS = (
-    Step("round*", ("*", *(f"!reclassify.{name}" for name in _AFTERWARDS))),
-    Step("count", ("*", "!reclassify.reconstruct"), after=("round*",)),
+    Step("round*", ("*", *(f"!reclassify.{name}" for name in _AFTERWARDS)), _INPUTS),
+    Step("count", ("*", "!reclassify.reconstruct"), _INPUTS, after=("round*",)),
     Step("reconstruct", ("reclassify.reconstruct",), (), after=("count",)),
+    Step("figures", (), FIGURE_INPUTS, after=("count",)),
 )
 
 REFINED_STAR = "refined.star"
@@ -92,6 +102,9 @@ def run_reclassify(
 
                 made = reconstruct_states(job.folder, job.folder, threads=threads)
                 job.complete("reconstruct", made)
+            if not job.completed("figures"):
+                draw_changes(job, first, project / files.LANDSCAPE)
+            complete_report(job.folder)
     return main_outputs(output)
 
 
@@ -102,8 +115,9 @@ def reclassify_work(
     inputs = (table, resample / files.GROUPS_NPY, vote / files.PARTICLES_STAR)
     recorded = read_recorded(resample)
     wanted = {"reclassify": options, "resample": recorded}
+    shown = figure_inputs(vote, resample.parent / files.LANDSCAPE)
     masks = [path for path in (recorded.mask, recorded.classify.focus_mask) if path is not None]
-    return Work(files.RECLASSIFY, wanted, (*inputs, *masks), seed, _STEPS, (".scratch",))
+    return Work(files.RECLASSIFY, wanted, (*inputs, *shown, *masks), seed, _STEPS, (".scratch",))
 
 
 def _reclassify(
@@ -207,10 +221,12 @@ def _write(
         "resolution": number(setting.fit.resolution),
         "first_states": [int(k) for k in kept],
         "changes": describe_changes(renamed[before], election.states),
+        "changes_by_state": changes_by_state(renamed[before], election.states, count),
+        "states_gone": states_gone(before, kept),
         "log": log,
     }
     add_support(report, found.support)
     add_images(report, particle_images(setting.particles), election.states)
-    outputs += write_report(job.folder, report)
+    outputs += write_report(job.folder, report, show=not setting.options.reconstruct)
     job.note(voted=election.kept, states=count, changes=report["changes"])
     job.complete("count", outputs)

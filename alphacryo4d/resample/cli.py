@@ -89,6 +89,9 @@ def resample(
         deadline=_deadline(max_time),
         **run,
     )
+    from alphacryo4d.report.ending import say_ending
+
+    say_ending("resample", output_path)
     answer(results, as_json=as_json)
 
 

@@ -53,6 +53,14 @@ def show_results(paths: list[Path], as_json: bool, **more: Any) -> None:
             click.echo(path)
 
 
+def _end(stage: str, folder: Path, made: list[Path], as_json: bool) -> None:
+    """Result paths on stdout, after the last lines of the stage."""
+    from alphacryo4d.report.ending import say_ending
+
+    say_ending(stage, folder)
+    show_results(made, as_json)
+
+
 def _vote(
     input_path: Path, landscape: Path, output_path: Path, options: VoteOptions, **flags: Any
 ) -> None:
@@ -75,7 +83,7 @@ def _vote(
         make_landscape=landscape_like(landscape, threads=flags["threads"]),
         **flags,
     )
-    show_results(made, as_json)
+    _end(files.VOTE, output_path, made, as_json)
 
 
 def _places_of_edits(given: Path, landscape: Path | None, output: Path | None) -> tuple[Path, Path]:
@@ -169,7 +177,8 @@ def reconstruct(input_path: Path, output_path: Path, **values: Any) -> None:
         return
     from alphacryo4d.reconstruction.stage import run_reconstruct
 
-    show_results(run_reconstruct(input_path, output_path, options=options, **values), as_json)
+    made = run_reconstruct(input_path, output_path, options=options, **values)
+    _end("reconstruct", output_path, made, as_json)
 
 
 @vote.command(context_settings=CONTEXT)
@@ -197,7 +206,7 @@ def reclassify(input_path: Path, output_path: Path, **values: Any) -> None:
     made = run_reclassify(
         input_path, output_path, options=options, deadline=Deadline(max_time), **values
     )
-    show_results(made, as_json)
+    _end(files.RECLASSIFY, output_path, made, as_json)
 
 
 @vote.command(context_settings=CONTEXT)

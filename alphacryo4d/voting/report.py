@@ -11,8 +11,9 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.reclassify import evidence
-from alphacryo4d.voting.null_figures import _shown, null_table, number
-from alphacryo4d.voting.votes import VoteResult, outliers_named
+from alphacryo4d.voting.null_figures import number
+from alphacryo4d.voting.summary import add_maps, add_verdicts, summary
+from alphacryo4d.voting.votes import VoteResult
 
 if TYPE_CHECKING:
     from alphacryo4d.voting.support import Support
@@ -22,10 +23,6 @@ logger = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
 REPORT_JSON, REPORT_TXT = "report.json", "summary.txt"
-_BATCHES_SHOWN = 10
-"""Batches in the summary: those that differ most."""
-_BIASED, _BIASED_LEAST = 3.0, 0.05
-"""Cramer's V from which batches are called biased: so many times chance, and at least this."""
 
 
 def make_report(
@@ -95,32 +92,6 @@ def batch_figures(states: Array, batches: Array, state_count: int) -> dict[str, 
     }
 
 
-def batch_lines(batches: dict[str, Any]) -> list[str]:
-    """Lines on the bias of batches; none for one batch."""
-    shares = np.array(batches["shares"], np.float64)
-    if len(shares) < 2:
-        return []
-    cramer, chance = batches["cramer_v"], batches["cramer_v_by_chance"]
-    whole = np.average(shares, axis=0, weights=batches["particles"])
-    lines = [
-        f"populations of {len(shares)} batches: Cramer's V {cramer:.3f} "
-        f"(0 equal, 1 each batch a state of its own; {chance:.3f} by chance)"
-    ]
-    farthest = np.abs(shares - whole).argmax(axis=1)
-    for batch in np.argsort(-np.abs(shares - whole).max(axis=1), kind="stable")[:_BATCHES_SHOWN]:
-        k = int(farthest[batch])
-        name = "voted out" if k == 0 else f"in state {k}"
-        lines.append(
-            f"  batch {batch + 1}: differs most in the fraction {name}, "
-            f"{shares[batch, k]:.3f} (all batches {whole[k]:.3f})"
-        )
-    if cramer > max(_BIASED * chance, _BIASED_LEAST):
-        lines.append(
-            "  BIAS: batches differ far beyond chance; states may be an artefact of the batches"
-        )
-    return lines
-
-
 def add_heldout(
     report: dict[str, Any], heldout: Array, election: VoteResult, volume_states: Array, count: int
 ) -> None:
@@ -146,66 +117,27 @@ def _mean(values: Array) -> float:
     return float(finite.mean()) if finite.size else float("nan")
 
 
-def write_report(folder: Path, report: dict[str, Any]) -> list[Path]:
-    """Write ``report.json`` and the table of it that people read."""
+RECONSTRUCTION_JSON = "reconstruction.json"
+
+
+def complete_report(folder: Path) -> None:
+    """Put resolution and map of every state into the report of a folder, as its maps are now."""
+    report = json.loads((folder / REPORT_JSON).read_text(encoding="utf-8"))
+    path = folder / RECONSTRUCTION_JSON
+    made = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    before = json.dumps(report)
+    add_maps(report, made)
+    if json.dumps(report) != before:
+        write_report(folder, report)
+
+
+def write_report(folder: Path, report: dict[str, Any], *, show: bool = True) -> list[Path]:
+    """Write ``report.json`` and the table of it that people read; say the table."""
     as_json = files.write_text(folder / REPORT_JSON, json.dumps(report, indent=1) + "\n")
     text = summary(report)
-    logger.info("%s", text.rstrip())
+    if show:
+        logger.info("%s", text.rstrip())
     return [as_json, files.write_text(folder / REPORT_TXT, text)]
-
-
-def summary(report: dict[str, Any]) -> str:
-    """Table of the states as text, with what its columns mean."""
-    tested = "support" in report
-    voted = report["voted"] / max(report["particles"], 1)
-    lines = [
-        f"{report['particles']} particles = {report['voted']} voted ({100 * voted:.1f}%) + "
-        f"{outliers_named(report)}; {report['states']} states; {_rule(report)}",
-        "                                 voted   folds held-out     by"
-        + ("    loss if merged" if tested else ""),
-        "state particles energy volumes     out   agree    agree chance"
-        + ("  (nats)       with" if tested else ""),
-    ]
-    lines += [_state_line(entry) for entry in report["per_state"]]
-    lines += batch_lines(report["batches"])
-    if "null" in report:
-        lines += null_table(report["null"])
-    lines += [report[name] for name in ("copies", "verdict") if name in report]
-    return "\n".join([*lines, *_LEGEND, *(_LEGEND_TESTED if tested else ()), ""])
-
-
-_LEGEND = (
-    "energy (kT): -ln of the state's fraction of the voted particles. voted out: of the",
-    "particles with a vote for the state, the fraction voted out. folds agree: how often another",
-    "fold puts a particle of the state there too; folds share particles, so this is stability, not",
-    "evidence. held-out agree: how often the fold that has not seen the particle puts it there;",
-    "by chance: how often it puts any voted particle there. Particles of one conformation exceed",
-    "chance as well, since both folds see the same image: --null shows by how much.",
-)
-_LEGEND_TESTED = (
-    "loss if merged: held-out log likelihood (nats per particle) lost, with its",
-    "standard error, if the state and the one that it can best be merged with became their mean.",
-)
-
-
-def _rule(report: dict[str, Any]) -> str:
-    """How particles got their states, in words."""
-    if report.get("assign") == "nearest":
-        return "assigned to the nearest centre"
-    return f"{report['votes_needed']} of {report['folds'] - 1} votes needed"
-
-
-def _state_line(entry: dict[str, Any]) -> str:
-    names = ("share_voted_out", "fold_agreement", "heldout_agreement", "heldout_chance")
-    lost, folds, left, chance = (_shown(entry.get(name)) for name in names)
-    line = (
-        f"{entry['state']:5d} {entry['particles']:9d} {_shown(entry['energy_kt'], 2):>6s} "
-        f"{entry['volumes']:7d} {lost:>7s} {folds:>7s} {left:>8s} {chance:>6s}"
-    )
-    if entry.get("support_gain") is not None:
-        line += f"  {entry['support_gain']:.3f} +- {entry['support_error']:.3f}"
-        line += f" {entry['merges_with']:3d}" + ("" if entry["supported"] else "  not supported")
-    return f"{line}  {entry['name']}" if entry.get("name") else line
 
 
 def add_support(report: dict[str, Any], support: Support | None) -> None:
@@ -223,6 +155,7 @@ def add_support(report: dict[str, Any], support: Support | None) -> None:
     for entry, (gain, error, good, partner) in zip(report["per_state"], gains, strict=True):
         entry["support_gain"], entry["support_error"] = number(gain), number(error)
         entry["supported"], entry["merges_with"] = bool(good), int(partner) + 1
+    add_verdicts(report)
     report["verdict"] = verdict(support)
 
 

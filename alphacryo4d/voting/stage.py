@@ -36,7 +36,13 @@ from alphacryo4d.voting.output_stage import (
     write_particles,
 )
 from alphacryo4d.voting.recorded_stage import read_recorded
-from alphacryo4d.voting.report import REPORT_JSON, REPORT_TXT, add_support, write_report
+from alphacryo4d.voting.report import (
+    REPORT_JSON,
+    REPORT_TXT,
+    add_support,
+    complete_report,
+    write_report,
+)
 from alphacryo4d.voting.votes import VoteResult
 
 logger = logging.getLogger(__name__)
@@ -104,6 +110,8 @@ def run_vote(
                 threads=threads,
             )
             job.complete("reconstruct", made)
+        if not job.finished:
+            complete_report(job.folder)
     return main_outputs(output)
 
 
@@ -170,7 +178,7 @@ def _count(
             entry["name"] = name
     if options.test or options.null:
         written += _read_images(job, resample, states, options, make_landscape, threads, report)
-    written += write_report(job.folder, report)
+    written += write_report(job.folder, report, show=not options.reconstruct)
     job.note(**{name: report[name] for name in ("particles", "voted", "voted_out", "states")})
     job.complete("count", written)
 

@@ -231,12 +231,14 @@ def test_the_embedding_in_space_comes_with_a_page_that_names_no_network(project)
 
 def test_barriers_of_the_file_hold_their_heights(project):
     lines = (project / "landscape/barriers.csv").read_text().splitlines()
-    assert lines[0] == "barrier,top_rc1,top_rc2,height_kt,low_kt,high_kt"
-    rows = np.array([line.split(",")[3:] for line in lines[1:]], float)
+    assert lines[0] == "barrier,top_rc1,top_rc2,height_kt,low_kt,high_kt,resolved"
+    rows = np.array([line.split(",")[3:6] for line in lines[1:]], float)
     assert lines[-4].startswith("lowest path forward")
     assert lines[-2].startswith("lowest path through the volumes forward")
     assert (rows[:, 1] >= 0).all()
     assert (rows[:, 1] <= rows[:, 2]).all()
+    said = [line.split(",")[6] for line in lines[1:]]
+    assert said == ["yes" if low > 0 else "no" for low in rows[:, 1]]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import numpy as np
 
 from alphacryo4d.voting.null_figures import add_null
-from alphacryo4d.voting.report import add_support, batch_lines, make_report, summary
+from alphacryo4d.voting.report import add_support, make_report
+from alphacryo4d.voting.summary import EXPLAINED, add_maps, batch_lines, summary
 from alphacryo4d.voting.support import Support
 from alphacryo4d.voting.votes import count_votes
 
@@ -40,7 +41,7 @@ def test_the_summary_says_the_rule_and_what_the_columns_mean():
     report, _ = counted()
     text = summary(report)
     assert "3 of 3 votes needed" in text
-    assert "energy (kT)" in text
+    assert EXPLAINED in text
     assert "loss if merged" not in text
     nearest = summary(report | {"assign": "nearest"})
     assert "nearest centre" in nearest.splitlines()[0]
@@ -51,11 +52,33 @@ def test_a_state_that_is_not_needed_is_named_with_the_one_it_merges_with():
     add_support(report, support([0.3, 0.0]))
     text = summary(report)
     lines = {line.split()[0]: line for line in text.splitlines() if line.strip()[:1].isdigit()}
-    assert "0.300 +- 0.010   2" in lines["1"]
-    assert lines["2"].endswith("1  not supported")
-    assert "not supported" not in lines["1"]
+    assert "0.300 +- 0.010     2" in lines["1"]
+    assert lines["1"].endswith("keep")
+    assert lines["2"].endswith("merge with 1")
     assert "Not supported: state 2 (as one with 1)." in text
     assert "nats" in text
+
+
+def test_a_state_that_the_test_cannot_judge_has_too_few_particles():
+    report, _ = counted()
+    wide = Support(0.5, 0.01, np.array([0.3, 0.1]), np.array([0.01, 0.4]), np.array([1, 0]), 400)
+    add_support(report, wide)
+    assert [one["advice"] for one in report["per_state"]] == ["keep", "too few particles"]
+    none = Support(0.0, 0.01, np.array([0.3, 0.1]), np.array([0.01, 0.4]), np.array([1, 0]), 400)
+    add_support(report, none)
+    assert [one["advice"] for one in report["per_state"]] == ["merge with 2", "merge with 1"]
+
+
+def test_resolution_and_map_come_and_go_with_the_maps():
+    report, _ = counted()
+    assert "resolution" not in summary(report)
+    add_maps(report, {"states": [{"state": 1, "resolution_masked": 8.83}, {"state": 2}]})
+    lines = summary(report).splitlines()
+    assert lines[1].split()[-1] == "resolution"
+    assert lines[3].split()[-2:] == ["8.8", "class001.mrc"]
+    assert lines[4].split()[-2:] == ["-", "class002.mrc"]
+    add_maps(report, {})
+    assert "resolution" not in summary(report)
 
 
 def test_batches_that_differ_by_chance_are_not_called_biased():

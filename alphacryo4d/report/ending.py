@@ -1,0 +1,203 @@
+"""The last lines of a command: what it found, what to open first, and what to do next."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import AlphaCryo4DError
+from alphacryo4d.core.job import read_job
+from alphacryo4d.report.project_files import read_columns, read_json, read_table
+
+logger = logging.getLogger(__name__)
+
+RUN = "run"
+
+
+def say_ending(stage: str, folder: Path) -> None:
+    """Log the last lines of a stage; what cannot be read is left out.
+
+    Parameters
+    ----------
+    stage : str
+        ``run``, ``resample``, ``deepfeature``, ``landscape``, ``vote``, ``reclassify``,
+        ``reconstruct``, ``refine`` or ``zoom``.
+    folder : Path
+        Where its results lie.
+    """
+    for line in ending(stage, folder):
+        logger.info("%s", line)
+
+
+def ending(stage: str, folder: Path) -> list[str]:
+    """The last lines of a stage: result, file to open first, two commands."""
+    try:
+        result, opened, commands = _OF[stage](folder)
+    except (AlphaCryo4DError, OSError, KeyError, ValueError) as error:
+        logger.debug("no last lines: %s", error)
+        return []
+    lines = [f"result: {result}", f"open first: {opened}"]
+    words = [shlex.join(["alphacryo4d", *map(str, command)]) for command in commands]
+    return [*lines, *(f"{('next:', '  or:')[n > 0]} {text}" for n, text in enumerate(words))]
+
+
+def states_said(report: dict[str, Any]) -> str:
+    """States, how many are supported, particles and resolution of a report, in a line."""
+    states = [one for one in report["per_state"] if one["particles"]]
+    text = f"{len(states)} state{'s' * (len(states) != 1)}"
+    tested = [one for one in states if one.get("supported") is not None]
+    if tested:
+        good = sum(bool(one["supported"]) for one in tested)
+        text += f", {good} supported by held-out particles"
+    else:
+        text += ", not tested on held-out particles"
+    text += f"; {report['voted']:,} of {report['particles']:,} particles kept"
+    return text + _range([one["resolution"] for one in states if one.get("resolution")])
+
+
+def _range(values: list[float]) -> str:
+    """Resolution range, best first; nothing where none is known."""
+    known = [value for value in values if np.isfinite(value)]
+    if not known:
+        return ""
+    low, high = f"{min(known):.1f}", f"{max(known):.1f}"
+    return f"; resolution {low} A" if low == high else f"; resolution {low} to {high} A"
+
+
+Lines = tuple[str, Path, list[list[Any]]]
+
+
+def _of_run(project: Path) -> Lines:
+    again = project / files.RECLASSIFY
+    folder = again if (again / "report.json").is_file() else project / files.VOTE
+    result, _, commands = _of_states(folder)
+    page = next(one for one in commands if one[0] == "report")
+    page = page if "--serve" in page else [*page, "--serve"]
+    return result, project / "report.html", [one for one in commands if one[0] == "vote"] + [page]
+
+
+def _of_states(folder: Path) -> Lines:
+    report = read_json(folder / "report.json")
+    project = folder.parent
+    refine: list[Any] = ["vote", "refine", "--i", folder, "--o", f"{folder}-refine"]
+    commands = [refine]
+    in_project = (project / files.RESAMPLE / files.JOB_JSON).is_file()
+    if in_project:
+        unsure = any(one.get("supported") is False for one in report["per_state"])
+        page: list[Any] = ["report", "--i", project]
+        if unsure:
+            page += ["--serve", "--allow-edits"]
+        commands = [page, refine]
+        if folder.name == files.VOTE and not (project / files.RECLASSIFY).is_dir():
+            again = ["vote", "reclassify", "--i", project, "--o", project / files.RECLASSIFY]
+            commands = [again, page]
+    else:
+        commands.append(["vote", "reconstruct", "--i", folder, "--o", f"{folder}-maps"])
+    return states_said(report), folder / "summary.txt", commands
+
+
+def _of_resample(folder: Path) -> Lines:
+    table = read_table(folder / files.VOLUMES_STAR, "volumes")
+    noted = (read_job(folder) or {})["results"]
+    result = (
+        f"{len(table['ac4dVolumeName'])} volumes of {noted['batches'] * noted['folds']} folds; "
+        f"{noted['particles']:,} particles, each in {noted['folds'] - 1} of {noted['folds']} folds"
+    )
+    resolutions = [float(value) for value in table.get("rlnEstimatedResolution", [])]
+    home = folder.parent
+    features, landscape = home / files.DEEPFEATURE, home / files.LANDSCAPE
+    return (
+        result + _range(resolutions),
+        folder / files.VOLUMES_STAR,
+        [
+            ["train", "--i", folder, "--o", features],
+            ["landscape", "--i", folder, "--o", landscape],
+        ],
+    )
+
+
+def _of_deepfeature(folder: Path) -> Lines:
+    noted = (read_job(folder) or {})["results"]
+    result = f"features after {noted['epochs']} epochs"
+    if noted.get("mean_volume_error"):
+        ratio = noted["held_out_error"] / noted["mean_volume_error"]
+        result += f"; held-out error {ratio:.2f} of that of predicting the mean volume"
+    home = folder.parent
+    resample, landscape = home / files.RESAMPLE, home / files.LANDSCAPE
+    return (
+        result,
+        folder / "loss.png",
+        [
+            ["landscape", "--i", resample, "--features", folder, "--o", landscape],
+            ["status", "--i", home],
+        ],
+    )
+
+
+def _of_landscape(folder: Path) -> Lines:
+    states = read_table(folder / files.STATES_STAR, "states")
+    volumes = files.load_array(folder / "volume_states.npy", dtype=np.integer, ndim=1)
+    result = f"{len(states['ac4dState'])} states; {(volumes > 0).sum()} of {len(volumes)} volumes"
+    result += " in a state; `vote` tests them on held-out particles"
+    barriers = read_columns(folder / "barriers.csv")
+    if "resolved" in barriers:
+        along = [
+            str(said)
+            for name, said in zip(barriers["barrier"], barriers["resolved"], strict=True)
+            if str(name)[0].isdigit() and str(name).endswith("forward")
+        ]
+        result += f"; {along.count('yes')} of {len(along)} barriers of the path resolved"
+    home = folder.parent
+    return (
+        result,
+        folder / "landscape.png",
+        [
+            ["vote", "--i", home / files.RESAMPLE, "--landscape", folder, "--o", home / files.VOTE],
+            ["status", "--i", home],
+        ],
+    )
+
+
+def _of_reconstruct(folder: Path) -> Lines:
+    made = read_json(folder / "reconstruction.json")["states"]
+    found = [one.get("resolution_masked") or one.get("resolution_unmasked") for one in made]
+    source = folder.parent / files.VOTE
+    return (
+        f"maps of {len(made)} states{_range([value for value in found if value])}",
+        folder / f"class{made[0]['state']:03d}.mrc",
+        [
+            ["vote", "refine", "--i", source, "--o", f"{source}-refine"],
+            ["report", "--i", folder.parent],
+        ],
+    )
+
+
+def _of_zoom(folder: Path) -> Lines:
+    from alphacryo4d.particles.open import open_table
+
+    table = folder / files.PARTICLES_STAR
+    return (
+        f"{open_table(table).rows:,} particles of the sub-project",
+        table,
+        [
+            ["check", "--i", table],
+            ["run", "--i", table, "--o", folder / "project"],
+        ],
+    )
+
+
+_OF = {
+    RUN: _of_run,
+    files.RESAMPLE: _of_resample,
+    files.DEEPFEATURE: _of_deepfeature,
+    files.LANDSCAPE: _of_landscape,
+    files.VOTE: _of_states,
+    files.RECLASSIFY: _of_states,
+    "reconstruct": _of_reconstruct,
+    "zoom": _of_zoom,
+}

@@ -1,0 +1,50 @@
+"""What figures say: barriers that are not resolved, colour bars that end before the values."""
+
+import numpy as np
+import pytest
+
+from alphacryo4d.landscape.barriers import Barrier, Interval
+from alphacryo4d.landscape.curves_stage import draw_path
+from alphacryo4d.landscape.path_stage import barriers_said
+from alphacryo4d.landscape.plots import beyond
+from alphacryo4d.landscape.string_method import EnergyPath
+
+
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [([1, 2, 3], "neither"), ([1, 4], "max"), ([0, 3], "min"), ([0, 9, np.nan], "both")],
+)
+def test_a_colour_bar_says_where_values_leave_it(values, ends):
+    assert beyond(np.array(values, float), 1.0, 3.0) == ends
+
+
+def barrier(height):
+    return Barrier(0.0, 1.0, 2.0, height, height, np.zeros(2))
+
+
+def test_a_barrier_whose_interval_holds_zero_is_not_resolved():
+    sure, unsure, untested = Interval(3, 0.4, 6.2), Interval(1, 0, 4.5), Interval(2, np.nan, np.nan)
+    assert [one.resolved for one in (sure, unsure, untested)] == [True, False, False]
+    text = barriers_said([barrier(3), barrier(1)], [sure, unsure], Interval(3.2, 0.0, 3.6))
+    assert "2 barriers, 1 resolved" in text
+    assert "3.00 kT (0.4 to 6.2)" in text
+    assert "not resolved, below 4.5 kT" in text
+    assert text.endswith("climbs less than 3.6 kT (not resolved)")
+    assert "without intervals" in barriers_said([barrier(2)], [untested], untested)
+
+
+def test_the_figure_draws_resolved_and_unresolved_barriers_apart(tmp_path, monkeypatch):
+    x = np.linspace(0, 4, 41)
+    images, energies = np.stack([x, 0 * x], 1), 1 - np.cos(np.pi * x)
+    path = EnergyPath(images, energies, 1, 0.0, 0.0, True, 0)
+    shown = []
+    monkeypatch.setattr(
+        "alphacryo4d.landscape.curves_stage.save_figure", lambda figure, paths: shown.append(figure)
+    )
+    pairs = [(barrier(2), Interval(2, 0.5, 3)), (barrier(2), Interval(2, 0, 5.5))]
+    draw_path([], path, barriers=pairs)
+    axes = shown[0].axes[0]
+    labels = axes.get_legend_handles_labels()[1]
+    assert "Barrier (95% interval)" in labels
+    assert "Barrier not resolved (interval holds 0)" in labels
+    assert [text.get_text() for text in axes.texts] == ["2.0", "< 5.5"]

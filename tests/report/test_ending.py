@@ -1,0 +1,68 @@
+"""The last lines of a command: what is there, and commands that the program understands."""
+
+import contextlib
+import shlex
+
+import click
+import pytest
+from small_project import write_project
+
+from alphacryo4d.cli import root
+from alphacryo4d.report.ending import ending, states_said
+
+
+def parsed(words):
+    """Parameters of a command as the program understands them; nothing is run."""
+    with contextlib.ExitStack() as opened:
+        context = opened.enter_context(root.make_context("alphacryo4d", list(words[1:])))
+        while isinstance(context.command, click.Group):
+            rest = [*context._protected_args, *context.args]
+            if not rest:
+                break
+            name, command, rest = context.command.resolve_command(context, rest)
+            context = opened.enter_context(command.make_context(name, rest, parent=context))
+        return context.params
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return write_project(tmp_path_factory.mktemp("ending"), particles=300)
+
+
+@pytest.mark.parametrize(
+    ("stage", "opened"),
+    [
+        ("run", "report.html"),
+        ("landscape", "landscape/landscape.png"),
+        ("vote", "vote/summary.txt"),
+    ],
+)
+def test_the_last_lines_name_states_a_file_and_two_commands(project, stage, opened):
+    result, first, *commands = ending(stage, project if stage == "run" else project / stage)
+    assert result.startswith("result: ")
+    assert " states" in result
+    assert first == f"open first: {project / opened}"
+    assert [line[:6] for line in commands] == ["next: ", "  or: "]
+    for line in commands:
+        assert parsed(shlex.split(line[6:]))
+
+
+def test_states_support_and_resolution_are_said():
+    states = [
+        {"state": 1, "particles": 60, "supported": True, "resolution": 8.83},
+        {"state": 2, "particles": 40, "supported": False, "resolution": 10.2},
+        {"state": 3, "particles": 0, "supported": False},
+    ]
+    said = states_said({"per_state": states, "particles": 1200, "voted": 1000})
+    assert said == (
+        "2 states, 1 supported by held-out particles; 1,000 of 1,200 particles kept; resolution "
+        "8.8 to 10.2 A"
+    )
+    for one in states:
+        del one["supported"]
+    assert "not tested" in states_said({"per_state": states, "particles": 1200, "voted": 1000})
+
+
+def test_nothing_is_said_where_nothing_can_be_read(tmp_path):
+    assert ending("vote", tmp_path) == []
+    assert ending("resample", tmp_path) == []
