@@ -45,7 +45,7 @@ LONG_FUNCTIONS: dict[str, int] = {
     "ml3d.grid.solve_volumes": 72,
     "ml3d.prepare.prepare_images": 72,
     "particles.particle_set.read_particles": 77,
-    "pipeline.cli.run": 78,
+    "pipeline.cli.run": 66,
     "pipeline.stages._stages": 82,
     "pipeline.submit.submit_run": 81,
     "reclassify.pose_scatter.pose_moments": 67,

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from alphacryo4d.core import files
 from alphacryo4d.core.help import INPUT, HelpGroup, HelpOption
+from alphacryo4d.core.here import fill_from_project
 from alphacryo4d.core.options import (
     CONTEXT,
     PATH,
@@ -103,6 +105,12 @@ def landscape(ctx: click.Context, /, **values: Any) -> None:
     """
     if ctx.invoked_subcommand:
         return
+    fill_from_project(
+        values,
+        input_path=files.RESAMPLE,
+        features=files.DEEPFEATURE,
+        output_path=files.LANDSCAPE,
+    )
     require_options(i=values["input_path"], o=values["output_path"])
     run(values)
 
@@ -210,7 +218,7 @@ def states(**values: Any) -> None:
 
 
 @landscape.command(context_settings=CONTEXT)
-@input_option("Project folder, with resample and landscape.")
+@input_option("Project folder, with resample and landscape.", required=False)
 @output_option("Folder of the sub-project.")
 @click.option("--state", type=click.IntRange(min=1), default=None, help="State to zoom into.")
 @click.option(
@@ -222,6 +230,8 @@ def zoom(**values: Any) -> None:
     from alphacryo4d.landscape.zoom_stage import run_zoom
 
     dry_run, as_json = values.pop("dry_run"), values.pop("as_json")
+    fill_from_project(values, input_path=".")
+    require_options(i=values["input_path"])
     project, output = values.pop("input_path"), values.pop("output_path")
     if dry_run:
         click.echo(f"would write {output}/particles.star", err=True)

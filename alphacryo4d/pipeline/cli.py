@@ -11,6 +11,7 @@ import click
 
 from alphacryo4d.cluster.options import ClusterOptions
 from alphacryo4d.core.help import STATES, HelpCommand, HelpOption
+from alphacryo4d.core.here import is_project, table_of_project
 from alphacryo4d.core.job import Deadline
 from alphacryo4d.core.options import (
     CONTEXT,
@@ -22,6 +23,7 @@ from alphacryo4d.core.options import (
     max_time_option,
     optics_options,
     output_option,
+    require_options,
     settings_options,
     threads_option,
 )
@@ -52,8 +54,11 @@ NOT_REPEATED = frozenset(ClusterOptions.__dataclass_fields__) | {
 
 
 @click.command(cls=HelpCommand, context_settings=CONTEXT)
-@input_option("Particle table with consensus poses (RELION STAR).")
-@output_option("Project folder.")
+@input_option(
+    "Particle table with consensus poses (RELION STAR); that of the project by default.",
+    required=False,
+)
+@output_option("Project folder; the one that one works in by default.", required=False)
 @settings_options(ResampleOptions)
 @settings_options(ClassifyOptions, title="Classification")
 @settings_options(
@@ -90,8 +95,8 @@ NOT_REPEATED = frozenset(ClusterOptions.__dataclass_fields__) | {
 def run(
     context: click.Context,
     /,
-    input_path: Path,
-    output_path: Path,
+    input_path: Path | None,
+    output_path: Path | None,
     threads: int | None,
     gpu: str | None,
     max_time: float | None,
@@ -109,21 +114,9 @@ def run(
     Finer options of a stage: run the stages one by one, `alphacryo4d resample --help` and so on;
     they read and write the same project folder.
     """
+    input_path, output_path = _places(input_path, output_path)
     given = {name: values.pop(name) for name in OPTICS}
-    options = PipelineOptions(
-        resample=build_settings(ResampleOptions, values),
-        classify=build_settings(ClassifyOptions, values),
-        deepfeature=DeepFeatureOptions(train=build_settings(TrainOptions, values, prefix="train_")),
-        landscape=LandscapeOptions(
-            embed=build_settings(EmbedOptions, values, prefix="embed_"),
-            energy=EnergyOptions(),
-            path=PathOptions(),
-            states=build_settings(StatesOptions, values, prefix="states_"),
-        ),
-        vote=build_settings(VoteOptions, values, prefix="vote_"),
-        relion=build_settings(RelionOptions, values),
-        reclassify=ReclassifyOptions() if reclassify else None,
-    )
+    options = _options(values, reclassify=reclassify)
     cluster = build_settings(ClusterOptions, values)
     resources = Resources(threads, gpu, Deadline(max_time))
     if only is not None:
@@ -166,6 +159,24 @@ def run(
         resume=resume,
     )
     _end(results, output_path, as_json)
+
+
+def _options(values: dict[str, Any], *, reclassify: bool) -> PipelineOptions:
+    """Options of all stages, taken out of the values of `run`."""
+    return PipelineOptions(
+        resample=build_settings(ResampleOptions, values),
+        classify=build_settings(ClassifyOptions, values),
+        deepfeature=DeepFeatureOptions(train=build_settings(TrainOptions, values, prefix="train_")),
+        landscape=LandscapeOptions(
+            embed=build_settings(EmbedOptions, values, prefix="embed_"),
+            energy=EnergyOptions(),
+            path=PathOptions(),
+            states=build_settings(StatesOptions, values, prefix="states_"),
+        ),
+        vote=build_settings(VoteOptions, values, prefix="vote_"),
+        relion=build_settings(RelionOptions, values),
+        reclassify=ReclassifyOptions() if reclassify else None,
+    )
 
 
 @click.command(cls=HelpCommand, context_settings=CONTEXT)
@@ -235,6 +246,18 @@ def _plan(table: Path, project: Path, options: PipelineOptions, seed: int) -> st
         f"{options.classify.classes} classes, and write {project}/resample, deepfeature, "
         f"landscape{' and vote' if options.reclassify is None else ', vote and reclassify'}"
     )
+
+
+def _places(table: Path | None, project: Path | None) -> tuple[Path, Path]:
+    """Table and project folder; those of the project where they are not given."""
+    if project is None and is_project(Path()):
+        project = Path()
+    if table is None and project is not None:
+        table = table_of_project(project)
+    require_options(i=table, o=project)
+    assert table is not None
+    assert project is not None
+    return table, project
 
 
 def _end(results: list[Path], project: Path, as_json: bool) -> None:

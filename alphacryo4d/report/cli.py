@@ -12,7 +12,7 @@ from alphacryo4d.core.options import CONTEXT, PATH, answer, input_option, json_o
 
 
 @click.command(context_settings=CONTEXT)
-@input_option("Project folder.")
+@input_option("Project folder; the one that one works in by default.", required=False)
 @click.option(
     "--o",
     "--output",
@@ -35,7 +35,7 @@ from alphacryo4d.core.options import CONTEXT, PATH, answer, input_option, json_o
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="With --serve; 0: any.")
 @json_option
 def report(
-    input_path: Path,
+    input_path: Path | None,
     output_path: Path | None,
     serve: bool,
     allow_edits: bool,
@@ -46,6 +46,7 @@ def report(
 
     The page is one file that needs no network and opens in any browser.
     """
+    input_path = input_path or Path()
     if not serve:
         if allow_edits or port:
             raise UsageError("--allow-edits and --port go with --serve")

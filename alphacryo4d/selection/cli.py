@@ -19,7 +19,10 @@ from alphacryo4d.core.options import (
 
 
 @click.command(context_settings=CONTEXT)
-@input_option("Project folder, or a particle table (STAR or .cs).")
+@input_option(
+    "Project folder, or a particle table (STAR or .cs); the project that one works in by default.",
+    required=False,
+)
 @output_option("Folder for particles.star (particles.cs) and select.json.", required=False)
 @click.option(
     "--where",
@@ -39,7 +42,7 @@ from alphacryo4d.core.options import (
 @dry_run_option
 @json_option
 def select(
-    input_path: Path,
+    input_path: Path | None,
     output_path: Path | None,
     where: str,
     selection: str,
@@ -54,6 +57,7 @@ def select(
     from alphacryo4d.core.options import require_options
     from alphacryo4d.selection.stage import choose_particles, run_select
 
+    input_path = input_path or Path()
     if dry_run:
         chosen = choose_particles(input_path, where, selection)
         counts = {"particles": int(chosen.rows.sum()), "of": len(chosen.rows)}

@@ -1,8 +1,9 @@
-"""The state of a project: its stages, its folds, its jobs on the cluster."""
+"""The state of a project: stages that are done, stale or missing, states, folds, cluster jobs."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,12 @@ from typing import Any
 from alphacryo4d.cluster.slurm import queue, read_jobs
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.identity import content_digest, located
 from alphacryo4d.core.job import read_job
+from alphacryo4d.report.ending import ending
+from alphacryo4d.report.project_files import read_json, read_table, state_sets
 
+MISSING, STALE = "missing", "stale"
 STAGES = (files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE, files.VOTE)
 
 
@@ -28,17 +33,99 @@ def _process_lives(pid: int) -> bool:
 def job_state(folder: Path) -> dict[str, Any]:
     """Status, times and results of the work in one folder.
 
-    A job whose process is gone from this machine is ``killed``, whatever its record says.
+    A job whose process is gone from this machine is ``killed``, whatever its record says; one that
+    is done is ``stale`` where an input changed since, or is gone, and ``stale`` says which.
     """
     record = read_job(folder)
     if record is None:
-        return {"status": "not started"}
+        return {"status": MISSING}
     status = str(record.get("status", "unknown"))
     here = record.get("host") == socket.gethostname()
     if status == "running" and here and not _process_lives(int(record.get("pid", 0))):
         status = "killed"
     kept = ("started", "ended", "seconds", "host", "results")
-    return {"status": status, **{name: record[name] for name in kept if name in record}}
+    told = {"status": status, **{name: record[name] for name in kept if name in record}}
+    changed = stale_inputs(folder, record) if status == "done" else []
+    return told | ({"status": STALE, "stale": changed} if changed else {})
+
+
+def stale_inputs(folder: Path, record: dict[str, Any]) -> list[str]:
+    """Inputs of finished work that are not what they were, in words.
+
+    An input of the same size and time is taken to be the same; else its content decides.
+    """
+    found = []
+    for entry in record.get("inputs", []):
+        path = located(entry, folder, record.get("folder"))
+        if not path.exists():
+            found.append(f"{path} is gone")
+        elif path.is_file() and "sha256" in entry:
+            now = path.stat()
+            if (now.st_size, now.st_mtime) == (entry.get("size"), entry.get("mtime")):
+                continue
+            if content_digest(path) != entry["sha256"]:
+                found.append(f"{path} changed")
+    return found
+
+
+def selections(project: Path) -> list[Path]:
+    """Folders of states beside the votes: the reclassification, selections, in order."""
+    return [one.folder for one in state_sets(project) if one.folder.name not in STAGES]
+
+
+def mark_stale(stages: list[dict[str, Any]]) -> None:
+    """Call stages stale that rest on a stale one; a selection rests on the votes."""
+    for number, stage in enumerate(stages):
+        before = stages[: min(number, len(STAGES))]
+        first = next((one["stage"] for one in before if one["status"] == STALE), None)
+        if stage["status"] == "done" and first is not None:
+            stage |= {"status": STALE, "stale": [f"rests on {first}"]}
+
+
+def states_of(folder: Path) -> dict[str, int]:
+    """Number of states in a folder, and how many are supported where that was tested."""
+    report = read_json(folder / "report.json")
+    rows = [one for one in report.get("per_state", []) if one.get("particles")]
+    if rows:
+        tested = [one["supported"] for one in rows if one.get("supported") is not None]
+        return {"states": len(rows)} | ({"supported": sum(map(bool, tested))} if tested else {})
+    table = read_table(folder / files.STATES_STAR, "states")
+    return {"states": len(table["ac4dState"])} if "ac4dState" in table else {}
+
+
+def input_place(project: Path) -> str | None:
+    """Where the particle table of a project is, or that it is gone; None before it was read."""
+    record = read_job(project / files.RESAMPLE) or read_job(project)
+    if record is None or not record.get("inputs"):
+        return None
+    path = located(record["inputs"][0], project / files.RESAMPLE, record.get("folder"))
+    return str(path) if path.exists() else f"{path} (gone)"
+
+
+def next_step(project: Path, stages: list[dict[str, Any]]) -> str | None:
+    """The command that goes on from where a project stands."""
+    states = {stage["stage"]: stage["status"] for stage in stages}
+    if "running" in states.values():
+        return shlex.join(["alphacryo4d", "status", "--i", str(project)]) + " (work is running)"
+    whole = next((name for name in STAGES if states.get(name) != "done"), None)
+    if whole is None:
+        last = [name for name in states if states[name] == "done"][-1]
+        lines = ending(files.VOTE, project / last)
+        return next((line[6:] for line in lines if line.startswith("next: ")), None)
+    run = read_job(project)
+    if run is not None and run.get("command", "").startswith("alphacryo4d "):
+        return str(run["command"])
+    home, resample = str(project), str(project / files.RESAMPLE)
+    words = {
+        files.RESAMPLE: ["resample", "--i", input_place(project) or "particles.star", "--o",
+                         resample],
+        files.DEEPFEATURE: ["train", "--i", resample, "--o", f"{home}/{files.DEEPFEATURE}"],
+        files.LANDSCAPE: ["landscape", "--i", resample, "--features",
+                          f"{home}/{files.DEEPFEATURE}", "--o", f"{home}/{files.LANDSCAPE}"],
+        files.VOTE: ["vote", "--i", resample, "--landscape", f"{home}/{files.LANDSCAPE}", "--o",
+                     f"{home}/{files.VOTE}"],
+    }[whole]  # fmt: skip
+    return shlex.join(["alphacryo4d", *words])
 
 
 def fold_states(resample: Path) -> dict[str, Any]:
@@ -82,15 +169,20 @@ def project_status(project: Path) -> dict[str, Any]:
     """
     if not project.is_dir():
         raise InputError(f"{project}: no such folder")
-    extra = [files.RECLASSIFY] if (project / files.RECLASSIFY).is_dir() else []
+    extra = [found.name for found in selections(project)]
     stages = [{"stage": name, **job_state(project / name)} for name in (*STAGES, *extra)]
+    mark_stale(stages)
+    for stage in stages:
+        stage |= states_of(project / stage["stage"])
     jobs = cluster_states(project)
-    if not jobs and all(stage["status"] == "not started" for stage in stages):
+    if not jobs and all(stage["status"] == MISSING for stage in stages):
         raise InputError(
             f"{project}: no project folder (none of {', '.join(STAGES)} was started in it)"
         )
     return {
         "project": str(project),
+        "input": input_place(project),
+        "next": next_step(project, stages),
         "run": job_state(project),
         "stages": stages,
         "folds": fold_states(project / files.RESAMPLE),
@@ -100,9 +192,15 @@ def project_status(project: Path) -> dict[str, Any]:
 
 def format_status(told: dict[str, Any]) -> str:
     """Status as lines for a terminal."""
-    lines = []
+    lines = [f"input        {told['input']}"] if told["input"] else []
     for stage in told["stages"]:
         line = f"{stage['stage']:<12} {stage['status']}"
+        if stage.get("states"):
+            line += f", {stage['states']} states"
+            if stage.get("supported") is not None:
+                line += f", {stage['supported']} supported"
+        if stage.get("stale"):
+            line += f" ({', '.join(stage['stale'])})"
         if "seconds" in stage:
             line += f", {stage['seconds']:.0f} s"
         if stage["stage"] == files.RESAMPLE and told["folds"]["of"]:
@@ -113,4 +211,4 @@ def format_status(told: dict[str, Any]) -> str:
         states = ", ".join(f"{count} {state.lower()}" for state, count in job["states"].items())
         reasons = f" ({', '.join(job['reasons'])})" if job["reasons"] else ""
         lines.append(f"job {job['job']} {job['name']:<12} {states}{reasons}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *([f"next         {told['next']}"] if told["next"] else [])])

@@ -9,6 +9,7 @@ import click
 
 from alphacryo4d.core import files
 from alphacryo4d.core.help import INPUT, HelpGroup, HelpOption
+from alphacryo4d.core.here import fill_from_project, states_here
 from alphacryo4d.core.options import (
     CONTEXT,
     build_settings,
@@ -94,6 +95,15 @@ def _places_of_edits(given: Path, landscape: Path | None, output: Path | None) -
     return landscape or project / files.LANDSCAPE, output or next_selection(project)
 
 
+def _places(values: dict[str, Any], here: str, output: str | None = None) -> tuple[Path, Path]:
+    """``--i`` and ``--o`` of a command, from the project folder that one works in if not given."""
+    named = {} if output is None else {"output_path": output}
+    fill_from_project(values, input_path=here, **named)
+    input_path, output_path = values.pop("input_path"), values.pop("output_path")
+    require_options(i=input_path, o=output_path)
+    return input_path, output_path
+
+
 def common_options(command: Any) -> Any:
     """``--j --overwrite --continue --dry-run --json``; voting draws no random numbers."""
     for option in (json_option, dry_run_option, continue_option, overwrite_option, threads_option):
@@ -124,6 +134,10 @@ def vote(
     """
     if ctx.invoked_subcommand:
         return
+    given = {"input_path": input_path, "landscape": landscape, "output_path": output_path}
+    output = {} if values["edits"] is not None else {"output_path": files.VOTE}
+    fill_from_project(given, input_path=files.RESAMPLE, landscape=files.LANDSCAPE, **output)
+    input_path, landscape, output_path = given.values()
     if input_path is not None and values["edits"] is not None:
         landscape, output_path = _places_of_edits(input_path, landscape, output_path)
         resample = input_path / files.RESAMPLE
@@ -164,12 +178,13 @@ def nearest(input_path: Path, landscape: Path | None, output_path: Path, **value
 
 
 @vote.command(context_settings=CONTEXT)
-@input_option("Folder that `alphacryo4d vote` (or a subcommand) wrote.")
+@input_option("Folder that `alphacryo4d vote` (or a subcommand) wrote.", required=False)
 @output_option("Output folder.")
 @settings_options(ReconstructOptions)
 @common_options
-def reconstruct(input_path: Path, output_path: Path, **values: Any) -> None:
+def reconstruct(**values: Any) -> None:
     """Reconstruct every state with half maps and FSC."""
+    input_path, output_path = _places(values, states_here())
     options = build_settings(ReconstructOptions, values)
     as_json, dry_run = values.pop("as_json"), values.pop("dry_run")
     if dry_run:
@@ -182,14 +197,15 @@ def reconstruct(input_path: Path, output_path: Path, **values: Any) -> None:
 
 
 @vote.command(context_settings=CONTEXT)
-@input_option("Project folder with resample and vote.")
-@output_option("Output folder.")
+@input_option("Project folder with resample and vote.", required=False)
+@output_option("Output folder.", required=False)
 @settings_options(ReclassifyOptions)
 @seed_option
 @max_time_option
 @common_options
-def reclassify(input_path: Path, output_path: Path, **values: Any) -> None:
+def reclassify(**values: Any) -> None:
     """Classify every fold again from the voted states, and count the votes again."""
+    input_path, output_path = _places(values, ".", files.RECLASSIFY)
     options = build_settings(ReclassifyOptions, values)
     as_json, dry_run = values.pop("as_json"), values.pop("dry_run")
     max_time = values.pop("max_time")
@@ -210,14 +226,15 @@ def reclassify(input_path: Path, output_path: Path, **values: Any) -> None:
 
 
 @vote.command(context_settings=CONTEXT)
-@input_option("Folder that `alphacryo4d vote` (or `vote reclassify`) wrote.")
+@input_option("Folder that `alphacryo4d vote` (or `vote reclassify`) wrote.", required=False)
 @output_option("Output folder.")
 @settings_options(RefineOptions)
 @gpu_option
 @seed_option
 @common_options
-def refine(input_path: Path, output_path: Path, **values: Any) -> None:
+def refine(**values: Any) -> None:
     """Write RELION's refinement of every state; --engine relion runs it."""
+    input_path, output_path = _places(values, states_here())
     options = build_settings(RefineOptions, values)
     as_json, dry_run = values.pop("as_json"), values.pop("dry_run")
     if dry_run:

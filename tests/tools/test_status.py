@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.files import file_digest
 from alphacryo4d.tools.status import fold_states, format_status, job_state, project_status
 from alphacryo4d.tools.status_cli import status
 
@@ -34,13 +35,54 @@ def project(tmp_path: Path) -> Path:
 
 def test_stages_and_folds_are_told(project: Path) -> None:
     told = project_status(project)
-    assert [stage["status"] for stage in told["stages"]] == ["stopped", *["not started"] * 3]
+    assert [stage["status"] for stage in told["stages"]] == ["stopped", *["missing"] * 3]
     assert told["folds"] == {
         "done": 1, "of": 2, "unfinished": [{"fold": "batch1/u124", "status": "running"}],
     }  # fmt: skip
     text = format_status(told)
     assert "resample     stopped, 3 s, 1 of 2 folds classified" in text
     assert "batch1/u124: running" in text
+
+
+def test_a_stage_whose_input_changed_is_stale_and_so_is_what_rests_on_it(tmp_path: Path) -> None:
+    table = tmp_path / "particles.star"
+    table.write_text("data_\n")
+    entry = {"path": str(table), "size": 6, "mtime": table.stat().st_mtime,
+             "sha256": file_digest(table)}  # fmt: skip
+    write_record(tmp_path / "p/resample", status="done", inputs=[entry])
+    for stage in ("deepfeature", "landscape", "vote"):
+        write_record(tmp_path / "p" / stage, status="done", inputs=[])
+    told = project_status(tmp_path / "p")
+    assert {stage["status"] for stage in told["stages"]} == {"done"}
+    assert told["input"] == str(table)
+    os.utime(table, (1, 1))
+    assert {stage["status"] for stage in project_status(tmp_path / "p")["stages"]} == {"done"}
+    table.write_text("other\n")
+    told = project_status(tmp_path / "p")
+    assert {stage["status"] for stage in told["stages"]} == {"stale"}
+    assert told["stages"][0]["stale"] == [f"{table} changed"]
+    assert told["stages"][3]["stale"] == ["rests on resample"]
+    assert told["next"].startswith("alphacryo4d resample --i ")
+    text = format_status(told)
+    assert "resample     stale (" in text
+    assert text.splitlines()[0] == f"input        {table}"
+    table.unlink()
+    told = project_status(tmp_path / "p")
+    assert told["stages"][0]["stale"] == [f"{table} is gone"]
+    assert told["input"].endswith("(gone)")
+
+
+def test_the_next_step_is_that_of_the_first_stage_that_misses(tmp_path: Path) -> None:
+    write_record(tmp_path / "resample", status="done", inputs=[])
+    told = project_status(tmp_path)
+    assert [one["status"] for one in told["stages"]] == ["done", "missing", "missing", "missing"]
+    assert told["next"].startswith("alphacryo4d train --i ")
+    write_record(tmp_path, status="interrupted", command="alphacryo4d run --i a.star --o p")
+    assert project_status(tmp_path)["next"] == "alphacryo4d run --i a.star --o p"
+    write_record(
+        tmp_path / "deepfeature", status="running", host=socket.gethostname(), pid=os.getpid()
+    )
+    assert project_status(tmp_path)["next"].endswith("(work is running)")
 
 
 def test_work_whose_process_is_gone_is_killed(project: Path) -> None:
