@@ -63,7 +63,7 @@ def class_sums(view: View, inverse_noise: Array, posteriors: Array) -> ClassSums
     ends = np.concatenate([[0], np.cumsum(counts)])
     totals = np.sum(posteriors, axis=1, where=kept)
     factor = posteriors.sum(axis=1) / np.maximum(totals, np.float32(LEAST))
-    _, members = np.nonzero(kept.T)
+    members = np.ascontiguousarray(np.nonzero(kept.T)[1])
     shares = (posteriors * factor[:, None]).T[kept.T]
     right = np.zeros((classes, size, size, size // 2 + 1), np.complex64)
     weights = np.zeros((classes, size, size, size // 2 + 1), np.float32)

@@ -19,7 +19,7 @@ import scipy.fft
 from alphacryo4d.maths.linear_solvers import conjugate_gradients
 from alphacryo4d.maths.threads import in_ranges, in_tasks
 from alphacryo4d.ml3d.cells import voxel_inverses
-from alphacryo4d.ml3d.compiled.basic import lay_column, weigh
+from alphacryo4d.ml3d.compiled.basic import lay_column
 from alphacryo4d.ml3d.compiled.linear import (
     apply_voxel_matrices,
     apply_weights,
@@ -152,7 +152,8 @@ class Grid:
         spectrum of one class fits the cache, those of all would not.
         """
         spectrum = self._forward((cube * shape)[None], 1)
-        weigh(spectrum, weights)
+        parts = spectrum.view(np.float32).reshape(*spectrum.shape, 2)
+        parts *= weights[..., None]
         if right is not None:
             np.subtract(right, spectrum, out=spectrum)
         return np.asarray(self._back(spectrum, 1)[0] * shape)

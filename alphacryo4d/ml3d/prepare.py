@@ -23,8 +23,6 @@ from alphacryo4d.ml3d.background import Typical, circle, level, typical_of
 from alphacryo4d.ml3d.compiled.samples import (
     take_samples,
     transfer,
-    undo_multiplication,
-    undo_phases,
 )
 from alphacryo4d.ml3d.image_model import ImageModel
 from alphacryo4d.ml3d.images import (
@@ -33,7 +31,7 @@ from alphacryo4d.ml3d.images import (
     shell_of_resolution,
     viewing_order,
 )
-from alphacryo4d.ml3d.sampling import direct_samples, fitted, within_nyquist
+from alphacryo4d.ml3d.sampling import direct_samples, fitted, white_again, within_nyquist
 
 Array = np.ndarray[Any, Any]
 _BLOCK = 1024
@@ -203,13 +201,16 @@ class _Reader:
         )  # fmt: skip
         odd = model.phases(kx, ky, groups, odd=True)
         if odd.shape[1]:
-            in_ranges(undo_phases, len(rows), 8, self.workers, which, odd, data)
+            spectra = data.view(np.complex64)[..., 0]
+            for unit, phases in enumerate(odd):
+                spectra[which == unit] *= np.exp(-1j * phases).astype(np.complex64)
         held = model.aberrations
         if held is not None and held.premultiplied[group].any():
-            in_ranges(
-                undo_multiplication, len(rows), 8, self.workers, held.premultiplied[group],
-                kx, ky, self.step, bfactor, scale, data, ctf,
-            )  # fmt: skip
+            square = self.step**2 * (kx.astype(float) ** 2 + ky.astype(float) ** 2)
+            for row in np.flatnonzero(held.premultiplied[group]):
+                fall = np.clip(-0.25 * bfactor[row] * square, -60, 60)
+                factor, ctf[row] = white_again(ctf[row], abs(scale[row]) * np.exp(fall))
+                data[row] *= factor[:, None]
         if held is not None and held.phase_flipped[group].any():
             flipped = held.phase_flipped[group]
             ctf[flipped] = np.abs(ctf[flipped])

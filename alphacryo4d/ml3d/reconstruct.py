@@ -16,7 +16,6 @@ from alphacryo4d.maths.fourier import shell_numbers
 from alphacryo4d.maths.fsc import resolution_at, shell_correlation
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.compiled.classes import backproject_class, cell_weights, fold_class
-from alphacryo4d.ml3d.compiled.final import divide_by_weights
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid, aligned_zeros
 from alphacryo4d.ml3d.images import PreparedImages
@@ -177,15 +176,42 @@ def _to_map(images: PreparedImages, grid: Grid, sums: Array) -> Array:
     shape = (size, size, size // 2 + 1)
     right, weights = np.zeros(shape, np.complex64), np.zeros(shape, np.float32)
     fold_class(sums, size, 2 * grid.radius + 3, right, weights)
-    spectrum = np.zeros(shape, np.complex64)
-    mean = np.empty(grid.radius + 1)
-    divide_by_weights(right, weights, grid.radius, _SHARE, mean, spectrum)
+    spectrum, mean = _divide_by_weights(right, weights, grid.radius)
     flat = 1 / grid.kernel_transform
     cube = grid.cropped(spectrum, flat) / np.float32(8)
     cube += _least_squares_step(grid, grid.weighted(cube, flat, weights, right), weights, mean)
     start = (edge - images.box) // 2
     inside = slice(start, start + images.box)
     return without_corners(cube[inside, inside, inside] * np.float32(images.box))
+
+
+def _divide_by_weights(right: Array, weights: Array, radius: int) -> tuple[Array, Array]:
+    """Data over weight plus a share of the shell's mean weight, 0 beyond the radius.
+
+    ``right`` complex64 and ``weights`` float32 (N, N, N // 2 + 1), plane by plane so that the
+    shells of all voxels need not be kept. Gives the spectrum, and the mean weight of every shell,
+    (radius + 1,), in pixels of the unpadded transform.
+    """
+    size = len(right)
+    square = np.fft.fftfreq(size, 1 / size) ** 2
+    planar = square[:, None] + np.arange(size // 2 + 1) ** 2
+
+    def shells(z: int) -> Array:
+        radii = (0.5 * np.sqrt(planar + square[z]) + 0.5).astype(np.int32)
+        return np.asarray(np.minimum(radii, radius + 1))
+
+    sums, counts = np.zeros(radius + 2), np.zeros(radius + 2)
+    for z in range(size):
+        shell = shells(z).ravel()
+        sums += np.bincount(shell, weights[z].ravel(), radius + 2)
+        counts += np.bincount(shell, minlength=radius + 2)
+    mean = sums / counts
+    added = np.append(_SHARE * mean[:-1], np.inf).astype(np.float32)
+    spectrum = np.empty_like(right)
+    for z in range(size):
+        total = np.maximum(weights[z] + added[shells(z)], np.float32(1e-30))
+        np.divide(right[z], total, out=spectrum[z])
+    return spectrum, mean[:-1]
 
 
 def _least_squares_step(grid: Grid, residual: Array, weights: Array, mean: Array) -> Array:

@@ -186,3 +186,26 @@ def within_nyquist(sampling: Sampling, kx: Array, ky: Array) -> Array:
     frequency = sampling.triangle @ np.stack([kx, ky]).astype(np.float64)
     inside: Array = (np.abs(frequency) <= 0.5).all(axis=0)
     return inside
+
+
+_LEAST = 0.01
+"""Squared CTF, of the largest, below which premultiplied samples are not divided any further."""
+
+
+def white_again(ctf: Array, envelope: Array) -> tuple[Array, Array]:
+    """Factor of the samples of an image that was multiplied by its CTF, and the CTF after it.
+
+    Such an image is ``c (c F + n)`` with noise n. Times ``|s| / (s^2 + e) / E``, where ``c = s E``
+    and E is scale and envelope, it is that of the transfer ``E |s|^3 / (s^2 + e)`` with noise
+    ``n s^2 / (s^2 + e)``: white but where the CTF is near zero, and no sample grows.
+
+    Parameters
+    ----------
+    ctf, envelope : (S,) arrays
+        c and E; where E is 0 samples stay as they are, with a CTF of 0.
+    """
+    known = envelope > 1e-12
+    wave = np.divide(np.abs(ctf), envelope, out=np.zeros(len(ctf)), where=known)
+    weight = wave / (wave * wave + _LEAST)
+    factor = np.divide(weight, envelope, out=np.ones(len(ctf)), where=wave > 0)
+    return factor.astype(np.float32), (envelope * weight * wave * wave).astype(np.float32)

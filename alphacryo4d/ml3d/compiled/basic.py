@@ -161,11 +161,3 @@ def half_width(z, y, size, radius):  # type: ignore[no-untyped-def]
     z, y = min(z, size - z), min(y, size - y)
     square = radius * radius - z * z - y * y
     return min(size // 2 + 1, int(math.sqrt(square)) + 1) if square >= 0 else 0
-
-
-@kernel
-def weigh(spectrum, weights):  # type: ignore[no-untyped-def]
-    """Multiply complex64 numbers by float32 ones in place; numpy would make these complex first."""
-    numbers, factors = spectrum.ravel(), weights.ravel()
-    for v in range(len(numbers)):
-        numbers[v] = complex(numbers[v].real * factors[v], numbers[v].imag * factors[v])

@@ -105,7 +105,9 @@ def take_samples(begin, end, spectra, kx, ky, edge, shifts, data):  # type: igno
     Row by row the spectrum is turned by its phase factors: a loop that runs in vectors.
     """
     samples = len(kx)
-    limit = max(kx.max(), np.abs(ky).max())
+    limit = 0
+    for s in range(samples):
+        limit = max(limit, kx[s], abs(ky[s]))
     wide = limit + 1
     place = np.empty(samples, np.int64)
     for s in range(samples):
@@ -192,45 +194,3 @@ def transfer(  # type: ignore[no-untyped-def]
             for s in range(samples):
                 fall = -0.25 * bfactor[i] * step**2 * square[s]
                 line[s] *= scale[i] * math.exp(min(max(fall, -60.0), 60.0))
-
-
-@kernel(fast=False)
-def undo_phases(begin, end, group, odd, data):  # type: ignore[no-untyped-def]
-    """Take the odd aberration (u, S), radians, off the samples of every image, in place."""
-    for u in range(len(odd)):
-        cosine, minus = np.cos(odd[u]), -np.sin(odd[u])
-        for i in range(begin, end):
-            if group[i] == u:
-                for s in range(len(cosine)):
-                    re, im = data[i, s, 0], data[i, s, 1]
-                    data[i, s, 0] = re * cosine[s] - im * minus[s]
-                    data[i, s, 1] = re * minus[s] + im * cosine[s]
-
-
-_LEAST = 0.01
-"""Squared CTF, of the largest, below which premultiplied samples are not divided any further."""
-
-
-@kernel(fast=False)
-def undo_multiplication(  # type: ignore[no-untyped-def]
-    begin, end, some, kx, ky, step, bfactor, scale, data, ctf
-):
-    """Samples of images that were multiplied by their CTF, with white noise again, in place.
-
-    Such an image is ``c (c F + n)`` with noise n. Times ``|s| / (s^2 + e) / E``, where ``c = s E``
-    and E is scale and envelope, it is that of the transfer ``E |s|^3 / (s^2 + e)`` with noise
-    ``n s^2 / (s^2 + e)``: white but where the CTF is near zero, and no sample grows.
-    """
-    for i in range(begin, end):
-        if not some[i]:
-            continue
-        for s in range(len(kx)):
-            square = float(kx[s]) ** 2 + float(ky[s]) ** 2
-            fall = -0.25 * bfactor[i] * step**2 * square
-            envelope = abs(scale[i]) * math.exp(min(max(fall, -60.0), 60.0))
-            wave = abs(ctf[i, s]) / envelope if envelope > 1e-12 else 0.0
-            factor = wave / (wave * wave + _LEAST)
-            if wave > 0.0:
-                data[i, s, 0] *= factor / envelope
-                data[i, s, 1] *= factor / envelope
-            ctf[i, s] = envelope * factor * wave * wave
