@@ -38,7 +38,6 @@ LONG_FUNCTIONS: dict[str, int] = {
     "io.tables.kernels.scan_rows": 73,
     "io.tables.rows.read_columns": 75,
     "landscape.distances.squared_distances": 61,
-    "landscape.zoom_stage.run_zoom": 65,
     "ml3d.compiled.components.expect_components": 86,
     "ml3d.compiled.expect.expect_classes": 87,
     "ml3d.components.fit_components": 77,

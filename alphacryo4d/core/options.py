@@ -152,6 +152,19 @@ def optics_options(command: Command) -> Command:
     return command
 
 
+def selection_option(otherwise: str) -> Callable[[Command], Command]:
+    """``--selection``: which states of a project are meant."""
+    return click.option(
+        "--selection",
+        cls=HelpOption,
+        help_group=INPUT,
+        default=None,
+        metavar="FOLDER",
+        help="Folder of the project whose states are meant, such as vote, vote-2 or reclassify; "
+        f"{otherwise}.",
+    )
+
+
 def job_options(command: Command) -> Command:
     """``--seed --overwrite --continue --dry-run --json``: the options of every job."""
     decorators = (seed_option, overwrite_option, continue_option, dry_run_option, json_option)

@@ -19,9 +19,11 @@ from alphacryo4d.core.options import (
     job_options,
     output_option,
     require_options,
+    selection_option,
     settings_options,
     threads_option,
 )
+from alphacryo4d.landscape.edit_cli import edit_here, edit_options
 from alphacryo4d.landscape.options import (
     EmbedOptions,
     EnergyOptions,
@@ -202,7 +204,8 @@ def path(**values: Any) -> None:
 @counts_option
 @input_option("Folder of the resample stage: volumes, counts, folds.", required=False)
 @features_option
-@output_option("Folder for the states.")
+@output_option("Folder for the states.", required=False)
+@edit_options
 @settings_options(StatesOptions)
 @settings_options(PathOptions, title="Path")
 @via_option
@@ -211,7 +214,19 @@ def path(**values: Any) -> None:
 @threads_option
 @job_options
 def states(**values: Any) -> None:
-    """States of an embedding: centers, boundaries, members and energies."""
+    """States of an embedding: centers, boundaries, members and energies.
+
+    With --merge, --drop or --name states of a project are edited, as `alphacryo4d vote --edits`
+    does: each edit is judged by held-out particles first, and the result is vote-2, vote-3 ...
+    """
+    made = edit_here(values)
+    if made is not None:
+        if made:
+            _end(files.VOTE, made[0].parent, made, values["as_json"])
+        else:
+            _show(made, values["as_json"])
+        return
+    require_options(o=values["output_path"])
     from alphacryo4d.landscape.steps_stage import run_states
 
     _step(run_states, values)
@@ -220,7 +235,8 @@ def states(**values: Any) -> None:
 @landscape.command(context_settings=CONTEXT)
 @input_option("Project folder, with resample and landscape.", required=False)
 @output_option("Folder of the sub-project.")
-@click.option("--state", type=click.IntRange(min=1), default=None, help="State to zoom into.")
+@click.option("--state", default=None, metavar="NUMBER|NAME", help="State to zoom into.")
+@selection_option("those of the landscape by default")
 @click.option(
     "--polygon", type=PATH, default=None, help="Corners (RC1 RC2) to zoom into, .npy or text."
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import recorded_inputs, start_job
+from alphacryo4d.io.star import ParticleTable
 from alphacryo4d.landscape.find_stage import VOLUME_STATES_NPY
 from alphacryo4d.landscape.grouping.homogeneity import (
     Homogeneity,
@@ -19,17 +22,38 @@ from alphacryo4d.landscape.grouping.homogeneity import (
 )
 from alphacryo4d.landscape.inputs_stage import read_embedding
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.recorded import images_folder
+from alphacryo4d.selection.sets_stage import selection_folder, state_number
 
 Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What is zoomed into.
+
+    Attributes
+    ----------
+    inputs : list of Path
+        Files that decide it.
+    options : dict
+    particles : callable
+        Particles (P,) bool, and the volumes (V,) bool that hold them, by the assignments.
+    """
+
+    inputs: list[Path]
+    options: dict[str, Any]
+    particles: Callable[[Array], tuple[Array, Array]]
 
 
 def run_zoom(
     project: Path,
     output: Path,
     *,
-    state: int | None = None,
+    state: int | str | None = None,
     polygon: Path | None = None,
+    selection: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
     resume: bool = False,
@@ -37,7 +61,7 @@ def run_zoom(
     """Write the particles of one state, or of a polygon, as the input of a sub-project.
 
     A particle belongs to it with more than half of its votes in the volumes of the state (or
-    inside the polygon). Its rows are those of the input, byte for byte.
+    inside the polygon), or as the selection has it. Its rows are those of the input, byte for byte.
 
     Parameters
     ----------
@@ -45,51 +69,88 @@ def run_zoom(
         Project folder with ``resample`` and ``landscape``.
     output : Path
         Folder of the sub-project; ``particles.star`` is written there.
-    state : int, optional
-        State, from 1.
+    state : int or str, optional
+        State, from 1, or its name.
     polygon : Path, optional
         Corners (N, 2) in the embedding, ``.npy`` or text.
+    selection : str, optional
+        Folder of the project whose states are meant, such as ``vote-2`` or ``reclassify``; those of
+        the landscape without it.
 
     Returns
     -------
     list of Path
         ``particles.star``.
     """
-    if (state is None) == (polygon is None):
-        raise UsageError("give either --state or --polygon")
-    resample, landscape = project / files.RESAMPLE, project / files.LANDSCAPE
-    inputs = [resample / files.ASSIGNMENTS_NPY, landscape / files.EMBEDDING_NPY]
-    inputs += [landscape / VOLUME_STATES_NPY] if polygon is None else [polygon]
+    chosen = _chosen(project, state, polygon, selection)
     with start_job(
         output,
         stage="landscape zoom",
-        options={"state": state},
-        inputs=inputs,
+        options=chosen.options,
+        inputs=chosen.inputs,
         seed=seed,
         overwrite=overwrite,
         resume=resume,
     ) as job:
         if job.finished:
             return job.outputs
-        inside = _volumes_inside(landscape, state, polygon)
-        assignments = files.load_array(inputs[0], dtype=np.integer, ndim=2)
-        rows = particles_inside(assignments, inside)
+        assignments = files.load_array(chosen.inputs[0], dtype=np.integer, ndim=2)
+        rows, inside = chosen.particles(assignments)
         if not rows.any():
             raise InputError(f"{output}: no particle has most of its votes there; choose another")
-        table = open_table(_input_table(resample))
+        table = open_table(_input_table(project / files.RESAMPLE))
         written = table.write_rows(job.folder / files.PARTICLES_STAR, rows)
         job.complete("particles", [written])
-        logger.info(
-            "%d of %d particles; next: alphacryo4d run --i %s --o %s",
-            rows.sum(),
-            len(rows),
-            output / files.PARTICLES_STAR,
-            output / "project",
-        )
-        result = _stop_rule(project, assignments, inside, seed)
+        _say_next(project, table, output, rows)
+        mine = rows if selection is not None else np.ones(len(rows), bool)
+        result = _stop_rule(project, assignments, inside, mine, seed)
         if result is not None:
             job.note(particles=int(rows.sum()), homogeneity=result)
         return job.outputs
+
+
+def _chosen(
+    project: Path, state: int | str | None, polygon: Path | None, selection: str | None
+) -> _Chosen:
+    if (state is None) == (polygon is None):
+        raise UsageError("give either --state or --polygon")
+    if polygon is not None and selection is not None:
+        raise UsageError("--selection goes with --state; a polygon is of the embedding")
+    landscape = project / files.LANDSCAPE
+    inputs = [project / files.RESAMPLE / files.ASSIGNMENTS_NPY, landscape / files.EMBEDDING_NPY]
+    folder = None if selection is None else selection_folder(project, selection)
+    number = None if state is None else state_number(str(state), folder)
+    if folder is not None:
+        table = folder / files.PARTICLES_STAR
+
+        def of_selection(assignments: Array) -> tuple[Array, Array]:
+            states = open_table(table).read(["rlnClassNumber"])["rlnClassNumber"]
+            if number not in states:
+                raise InputError(f"{table}: no particle is in state {number}")
+            return states == number, np.ones(int(assignments.max()) + 1, bool)
+
+        wanted = {"state": number, "selection": selection}
+        return _Chosen([*inputs, table], wanted, of_selection)
+    inputs += [landscape / VOLUME_STATES_NPY] if polygon is None else [polygon]
+
+    def of_landscape(assignments: Array) -> tuple[Array, Array]:
+        inside = _volumes_inside(landscape, number, polygon)
+        return particles_inside(assignments, inside), inside
+
+    return _Chosen(inputs, {"state": number}, of_landscape)
+
+
+def _say_next(project: Path, table: ParticleTable, output: Path, rows: Array) -> None:
+    """Counts, and the command that goes on; with the folder of the images where it is needed."""
+    where = images_folder(project / files.RESAMPLE, table, output / files.PARTICLES_STAR)
+    logger.info(
+        "%d of %d particles; next: alphacryo4d run --i %s --o %s%s",
+        rows.sum(),
+        len(rows),
+        output / files.PARTICLES_STAR,
+        output / "project",
+        "" if where is None else f" --images-from {where}",
+    )
 
 
 def particles_inside(assignments: Array, inside: Array) -> Array:
@@ -132,8 +193,13 @@ def _input_table(resample: Path) -> Path:
     return path
 
 
-def _stop_rule(project: Path, assignments: Array, inside: Array, seed: int) -> Homogeneity | None:
-    """Say whether zooming in can find anything, by the fold that left each particle out."""
+def _stop_rule(
+    project: Path, assignments: Array, inside: Array, rows: Array, seed: int
+) -> Homogeneity | None:
+    """Say whether zooming in can find anything, by the fold that left each particle out.
+
+    Particles (P,) bool that are not among the rows do not count.
+    """
     path = project / files.RESAMPLE / files.HELDOUT_NPY
     if not path.is_file():
         logger.info("%s: not there, so that homogeneity cannot be told", path)
@@ -149,7 +215,7 @@ def _stop_rule(project: Path, assignments: Array, inside: Array, seed: int) -> H
         rng=rng,
     )
     result = assess_homogeneity(
-        assignments, heldout, inside.astype(int), 1, rng=rng, yardstick=yardstick
+        assignments[rows], heldout[rows], inside.astype(int), 1, rng=rng, yardstick=yardstick
     )
     logger.info(
         "%s: own and held-out classes share %.1f%% of their information (%.1f standard "

@@ -12,6 +12,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.identity import located, outside_original, same_content
 from alphacryo4d.core.record import read_job
 from alphacryo4d.core.settings import IMAGES_FROM
+from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable
 from alphacryo4d.particles.stacks import KnownStacks, resolve_stack, stack_file
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,31 @@ def recorded_stacks(resample: Path, table: Path) -> KnownStacks:
         return found
 
     return find
+
+
+def images_folder(resample: Path, table: ParticleTable, written: Path) -> Path | None:
+    """Folder for ``--images-from`` of a table that was written from a project's.
+
+    None where its images are found without it, or by no such folder.
+
+    Parameters
+    ----------
+    resample : Path
+        Folder with the record of the stacks.
+    table : ParticleTable
+        Table of the project.
+    written : Path
+        Where the other table is.
+    """
+    if IMAGE_COLUMN not in table.columns:
+        return None
+    names = table.read_parts([], images=True)[1][IMAGE_COLUMN][1]
+    if not names or resolve_stack(names[0], written) is not None:
+        return None
+    places = recorded_stacks(resample, table.path)(names)
+    first = str(places.get(names[0], Path()).absolute())
+    ending = f"/{stack_file(names[0])}"
+    return Path(first.removesuffix(ending)) if first.endswith(ending) else None
 
 
 def stack_entries(record: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.reclassify.populations import changes_by_state, states_gone
 from alphacryo4d.reclassify.results_stage import Round, Setting, as_assignments, elect
 from alphacryo4d.reconstruction.stage import remove_scratch
+from alphacryo4d.selection.sets_stage import state_names
 from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import read_groups
 from alphacryo4d.voting.null_figures import number
@@ -62,6 +63,7 @@ def run_reclassify(
     project: Path,
     output: Path,
     *,
+    selection: str = files.VOTE,
     options: ReclassifyOptions | None = None,
     seed: int = 0,
     threads: int | None = None,
@@ -77,6 +79,8 @@ def run_reclassify(
         Project folder with ``resample`` and ``vote``.
     output : Path
         Output folder.
+    selection : str
+        Folder of the project with the states to begin with: vote, vote-2, reclassify ...
     options : ReclassifyOptions, optional
     seed : int
         Random seed.
@@ -91,12 +95,12 @@ def run_reclassify(
         The tables and the report, as of the voting stage.
     """
     options = options or ReclassifyOptions()
-    resample, first = project / files.RESAMPLE, project / files.VOTE
+    resample, first = project / files.RESAMPLE, project / selection
     work = reclassify_work(input_table_path(resample), resample, first, options, seed)
     with start_work(output, work, overwrite=overwrite, resume=resume) as job:
         if not job.finished:
             if not job.completed("count"):
-                _reclassify(job, project, options, seed, threads, deadline)
+                _reclassify(job, resample, first, options, seed, threads, deadline)
             if options.reconstruct and not job.completed("reconstruct"):
                 from alphacryo4d.reconstruction.stage import reconstruct_states
 
@@ -122,13 +126,13 @@ def reclassify_work(
 
 def _reclassify(
     job: Job,
-    project: Path,
+    resample: Path,
+    first: Path,
     options: ReclassifyOptions,
     seed: int,
     threads: int | None,
     deadline: Deadline | None,
 ) -> None:
-    resample, first = project / files.RESAMPLE, project / files.VOTE
     particles = read_recorded(resample).on_grid(input_particles(resample))
     if options.write_poses and particles.table.path.suffix.lower() == ".cs":
         raise InputError(
@@ -166,7 +170,7 @@ def _reclassify(
     logger.info("reclassification of %d states at %.1f A", states.max(), finest)
     found, kept, log = run_rounds(job, setting, states)
     remove_scratch(job.folder / ".scratch")
-    _write(job, setting, found, kept, states, log)
+    _write(job, setting, found, kept, states, log, first)
 
 
 def read_first_states(folder: Path, particles: int) -> Array:
@@ -183,7 +187,13 @@ def read_first_states(folder: Path, particles: int) -> Array:
 
 
 def _write(
-    job: Job, setting: Setting, found: Round, kept: Array, before: Array, log: list[str]
+    job: Job,
+    setting: Setting,
+    found: Round,
+    kept: Array,
+    before: Array,
+    log: list[str],
+    first: Path,
 ) -> None:
     """Tables, votes and report of the last round, beside the figures of the first votes."""
     count = len(kept)
@@ -203,7 +213,9 @@ def _write(
         path = job.folder / REFINED_STAR
         table = open_table(write_refined_poses(setting.particles, rotations, shifts, path))
         outputs.append(path)
-    outputs += write_vote_result(job.folder, table, election, count)
+    called = state_names(first)
+    names = {k: called[old] for k, old in enumerate(kept.tolist(), 1) if old in called}
+    outputs += write_vote_result(job.folder, table, election, count, names)
     report = make_report(
         assignments,
         volume_states,
@@ -220,11 +232,14 @@ def _write(
         "voted_before_heldout": before_heldout.kept,
         "resolution": number(setting.fit.resolution),
         "first_states": [int(k) for k in kept],
+        "first_selection": first.name,
         "changes": describe_changes(renamed[before], election.states),
         "changes_by_state": changes_by_state(renamed[before], election.states, count),
         "states_gone": states_gone(before, kept),
         "log": log,
     }
+    for entry in report["per_state"]:
+        entry["name"] = names.get(entry["state"], "")
     add_support(report, found.support)
     add_images(report, particle_images(setting.particles), election.states)
     outputs += write_report(job.folder, report, show=not setting.options.reconstruct)

@@ -12,8 +12,8 @@ from alphacryo4d.core.errors import InputError, ProgramError
 from alphacryo4d.core.job import start_job
 from alphacryo4d.core.program import command_lines, run_program
 from alphacryo4d.io.mrc import read_volume
-from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.reconstruction.options import RefineOptions, chosen_states
+from alphacryo4d.reconstruction.stage import source_particles
 from alphacryo4d.relion.commands import Alignment, consensus_command
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.relion.preflight import check_particles, image_root, name_from
@@ -76,7 +76,7 @@ def run_refine(
         if job.finished:
             return job.outputs
         version = installed_version() if options.engine == "relion" else ASSUMED
-        root = image_root(read_particles(tables[0]))
+        root = image_root(source_particles(folder, tables[0]))
         commands = {
             state: state_command(folder, output, state, root, options, version, seed, threads, gpu)
             for state in states

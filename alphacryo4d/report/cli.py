@@ -8,7 +8,14 @@ from pathlib import Path
 import click
 
 from alphacryo4d.core.errors import MissingProgramError, UsageError
-from alphacryo4d.core.options import CONTEXT, PATH, answer, input_option, json_option
+from alphacryo4d.core.options import (
+    CONTEXT,
+    PATH,
+    answer,
+    input_option,
+    json_option,
+    selection_option,
+)
 
 
 @click.command(context_settings=CONTEXT)
@@ -33,6 +40,7 @@ from alphacryo4d.core.options import CONTEXT, PATH, answer, input_option, json_o
     help="With --serve: the page may save edits.json and run the commands that it proposes.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="With --serve; 0: any.")
+@selection_option("the last one by default")
 @json_option
 def report(
     input_path: Path | None,
@@ -40,6 +48,7 @@ def report(
     serve: bool,
     allow_edits: bool,
     port: int,
+    selection: str | None,
     as_json: bool,
 ) -> None:
     """One HTML page of a project: states, landscape, maps, particles, and what to do next.
@@ -52,10 +61,14 @@ def report(
             raise UsageError("--allow-edits and --port go with --serve")
         from alphacryo4d.report.stage import write_report_page
 
-        answer([write_report_page(input_path, output_path)], as_json=as_json)
+        if selection is not None:
+            from alphacryo4d.selection.sets_stage import selection_folder
+
+            selection_folder(input_path, selection)
+        answer([write_report_page(input_path, output_path, selection)], as_json=as_json)
         return
-    if output_path is not None:
-        raise UsageError("--serve writes no file; leave out --o")
+    if output_path is not None or selection is not None:
+        raise UsageError("--serve writes no file; leave out --o and --selection")
     for library in ("starlette", "uvicorn"):
         if importlib.util.find_spec(library) is None:
             raise MissingProgramError(f"{library} is missing: pip install 'alphacryo4d[report]'")

@@ -34,12 +34,17 @@ def states_by_set(
     found: dict[str, dict[str, Any]] = {}
     for one in sets:
         own = read_optional(one.folder / VOLUME_STATES_NPY, ndim=1)
-        first = one.report.get("first_states")
         if own is not None and (labels is None or len(own) == len(labels)):
             circles = circles_of(read_table(one.folder / files.STATES_STAR, "states"))
             found[one.key] = {"states": circles, "values": own}
-        elif first and labels is not None:
-            found[one.key] = renumbered(states, labels, [int(k) for k in first])
+    waiting = [one for one in sets if one.key not in found and one.report.get("first_states")]
+    keys = {one.key for one in waiting}
+    for one in sorted(waiting, key=lambda one: one.report.get("first_selection") in keys):
+        begun = found.get(one.report.get("first_selection", files.VOTE))
+        begun = begun or {"states": states, "values": labels}
+        if begun["values"] is not None:
+            first = [int(k) for k in one.report["first_states"]]
+            found[one.key] = renumbered(begun["states"], begun["values"], first)
     return found
 
 

@@ -29,7 +29,9 @@ _IMAGE = 72
 """Edge of slices and projections (pixels)."""
 
 
-def write_report_page(project: Path, output: Path | None = None) -> Path:
+def write_report_page(
+    project: Path, output: Path | None = None, selection: str | None = None
+) -> Path:
     """Write ``report.html`` of a project.
 
     Parameters
@@ -38,6 +40,8 @@ def write_report_page(project: Path, output: Path | None = None) -> Path:
         Project folder; stages that are missing are left out of the page.
     output : Path, optional
         File to write; ``report.html`` in the project by default.
+    selection : str, optional
+        Folder with the states that the page shows first; the last one by default.
 
     Returns
     -------
@@ -50,6 +54,7 @@ def write_report_page(project: Path, output: Path | None = None) -> Path:
         The folder is no project.
     """
     data, payload = project_data(project)
+    data["first"] = selection
     path = files.write_text(output or project / REPORT_HTML, page_text(data, payload))
     logger.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
     return path

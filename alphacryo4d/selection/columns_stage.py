@@ -11,10 +11,11 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
-from alphacryo4d.io.star import ParticleTable, read_tables
+from alphacryo4d.io.star import ParticleTable
 from alphacryo4d.io.tables.small import is_text_column
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.selection.expression import Columns, Texts
+from alphacryo4d.selection.sets_stage import state_names, word
 from alphacryo4d.voting.edits import inside_polygon
 from alphacryo4d.voting.inputs_stage import VOLUME_STATES_NPY, read_assignments
 from alphacryo4d.voting.votes import blocks
@@ -229,14 +230,9 @@ class ProjectColumns:
             np.column_stack([self._of_project("x"), self._of_project("y")]), corners
         )
 
-    def number_of(self, name: str, word: str) -> float | None:
+    def number_of(self, name: str, text: str) -> float | None:
         """State of a name; none of its own for another column."""
-        path = None if self.votes is None else self.votes / files.STATES_STAR
-        if name != "state" or path is None or not path.is_file():
+        if name != "state" or self.votes is None:
             return None
-        table = read_tables(path)["states"]
-        if "ac4dStateName" not in table:
-            return None
-        called = [str(text) for text in table["ac4dStateName"]]
-        wanted = "_".join(word.split())
-        return float(called.index(wanted) + 1) if wanted in called else None
+        called = {word(one): number for number, one in state_names(self.votes).items()}
+        return float(called[word(text)]) if word(text) in called else None

@@ -24,11 +24,13 @@ from alphacryo4d.core.options import (
     overwrite_option,
     require_options,
     seed_option,
+    selection_option,
     settings_options,
     threads_option,
 )
 from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.reconstruction.options import ReconstructOptions, RefineOptions
+from alphacryo4d.selection.sets_stage import selection_folder, states_folder
 from alphacryo4d.voting.options import VoteOptions
 
 _OF_IMAGES = ("reconstruct", "test", "null", "symmetry")
@@ -66,6 +68,10 @@ def _vote(
     input_path: Path, landscape: Path, output_path: Path, options: VoteOptions, **flags: Any
 ) -> None:
     if flags.pop("dry_run"):
+        if options.edits is not None:
+            from alphacryo4d.voting.edits_stage import edited_states
+
+            edited_states(options.edits, input_path, landscape, options)
         click.echo(
             f"would assign the particles of {input_path} to the states of {landscape} "
             f"by {options.assign} and write {output_path}",
@@ -87,12 +93,15 @@ def _vote(
     _end(files.VOTE, output_path, made, as_json)
 
 
-def _places_of_edits(given: Path, landscape: Path | None, output: Path | None) -> tuple[Path, Path]:
+def _places_of_edits(
+    given: Path, landscape: Path | None, output: Path | None, options: VoteOptions
+) -> tuple[Path, Path]:
     """Landscape and output of edited states, where ``--i`` names a project or its resample."""
-    from alphacryo4d.voting.edits_stage import next_selection
+    from alphacryo4d.pipeline.editing import selection_for
 
     project = given if (given / files.RESAMPLE).is_dir() else given.absolute().parent
-    return landscape or project / files.LANDSCAPE, output or next_selection(project)
+    place = landscape or project / files.LANDSCAPE
+    return place, output or selection_for(project, place, options)
 
 
 def _places(values: dict[str, Any], here: str, output: str | None = None) -> tuple[Path, Path]:
@@ -102,6 +111,12 @@ def _places(values: dict[str, Any], here: str, output: str | None = None) -> tup
     input_path, output_path = values.pop("input_path"), values.pop("output_path")
     require_options(i=input_path, o=output_path)
     return input_path, output_path
+
+
+def _places_of_states(values: dict[str, Any], selection: str | None) -> tuple[Path, Path]:
+    """Folder with the states that are meant, and output, of a command that works on states."""
+    input_path, output_path = _places(values, states_here() if selection is None else ".")
+    return states_folder(input_path, selection), output_path
 
 
 def common_options(command: Any) -> Any:
@@ -134,19 +149,20 @@ def vote(
     """
     if ctx.invoked_subcommand:
         return
+    options = build_settings(VoteOptions, values)
     given = {"input_path": input_path, "landscape": landscape, "output_path": output_path}
-    output = {} if values["edits"] is not None else {"output_path": files.VOTE}
+    output = {} if options.edits is not None else {"output_path": files.VOTE}
     fill_from_project(given, input_path=files.RESAMPLE, landscape=files.LANDSCAPE, **output)
     input_path, landscape, output_path = given.values()
-    if input_path is not None and values["edits"] is not None:
-        landscape, output_path = _places_of_edits(input_path, landscape, output_path)
+    if input_path is not None and options.edits is not None:
+        landscape, output_path = _places_of_edits(input_path, landscape, output_path, options)
         resample = input_path / files.RESAMPLE
         input_path = resample if resample.is_dir() else input_path
     require_options(i=input_path, landscape=landscape, o=output_path)
     assert input_path is not None
     assert landscape is not None
     assert output_path is not None
-    _vote(input_path, landscape, output_path, build_settings(VoteOptions, values), **values)
+    _vote(input_path, landscape, output_path, options, **values)
 
 
 @vote.command(context_settings=CONTEXT)
@@ -178,13 +194,16 @@ def nearest(input_path: Path, landscape: Path | None, output_path: Path, **value
 
 
 @vote.command(context_settings=CONTEXT)
-@input_option("Folder that `alphacryo4d vote` (or a subcommand) wrote.", required=False)
+@input_option(
+    "Folder that `alphacryo4d vote` (or a subcommand) wrote, or a project folder.", required=False
+)
+@selection_option("the reclassification by default, else the votes")
 @output_option("Output folder.")
 @settings_options(ReconstructOptions)
 @common_options
-def reconstruct(**values: Any) -> None:
+def reconstruct(selection: str | None, **values: Any) -> None:
     """Reconstruct every state with half maps and FSC."""
-    input_path, output_path = _places(values, states_here())
+    input_path, output_path = _places_of_states(values, selection)
     options = build_settings(ReconstructOptions, values)
     as_json, dry_run = values.pop("as_json"), values.pop("dry_run")
     if dry_run:
@@ -198,20 +217,26 @@ def reconstruct(**values: Any) -> None:
 
 @vote.command(context_settings=CONTEXT)
 @input_option("Project folder with resample and vote.", required=False)
+@selection_option("vote by default")
 @output_option("Output folder.", required=False)
 @settings_options(ReclassifyOptions)
 @seed_option
 @max_time_option
 @common_options
-def reclassify(**values: Any) -> None:
+def reclassify(selection: str | None, **values: Any) -> None:
     """Classify every fold again from the voted states, and count the votes again."""
-    input_path, output_path = _places(values, ".", files.RECLASSIFY)
+    selection, given = selection or files.VOTE, selection
+    usual = selection.replace(files.VOTE, files.RECLASSIFY, 1)
+    usual = f"{selection}-again" if usual == selection else usual
+    input_path, output_path = _places(values, ".", usual)
+    if given is not None:
+        selection_folder(input_path, given)
     options = build_settings(ReclassifyOptions, values)
     as_json, dry_run = values.pop("as_json"), values.pop("dry_run")
     max_time = values.pop("max_time")
     if dry_run:
         click.echo(
-            f"would classify the folds of {input_path} from its voted states, in at most "
+            f"would classify the folds of {input_path} from the states of {selection}, in at most "
             f"{options.rounds} rounds, and write {output_path}",
             err=True,
         )
@@ -220,21 +245,30 @@ def reclassify(**values: Any) -> None:
     from alphacryo4d.reclassify.stage import run_reclassify
 
     made = run_reclassify(
-        input_path, output_path, options=options, deadline=Deadline(max_time), **values
+        input_path,
+        output_path,
+        selection=selection,
+        options=options,
+        deadline=Deadline(max_time),
+        **values,
     )
     _end(files.RECLASSIFY, output_path, made, as_json)
 
 
 @vote.command(context_settings=CONTEXT)
-@input_option("Folder that `alphacryo4d vote` (or `vote reclassify`) wrote.", required=False)
+@input_option(
+    "Folder that `alphacryo4d vote` (or `vote reclassify`) wrote, or a project folder.",
+    required=False,
+)
+@selection_option("the reclassification by default, else the votes")
 @output_option("Output folder.")
 @settings_options(RefineOptions)
 @gpu_option
 @seed_option
 @common_options
-def refine(**values: Any) -> None:
+def refine(selection: str | None, **values: Any) -> None:
     """Write RELION's refinement of every state; --engine relion runs it."""
-    input_path, output_path = _places(values, states_here())
+    input_path, output_path = _places_of_states(values, selection)
     options = build_settings(RefineOptions, values)
     as_json, dry_run = values.pop("as_json"), values.pop("dry_run")
     if dry_run:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.landscape.states import centers_of_groups
 
 Array = np.ndarray[Any, Any]
@@ -193,6 +193,34 @@ def parse_edits(text: str, source: str) -> tuple[str, list[dict[str, Any]]]:
     if not edits:
         raise InputError(f"{source}: holds no edits")
     return base, edits
+
+
+def short_edits(merge: Sequence[str], drop: Sequence[str], name: Sequence[str]) -> list[Any]:
+    """Edits by their short forms: ``3+4`` to merge, ``7`` to drop, ``2=open`` for a name.
+
+    Merges come first, then what is dropped, then names; numbers are those before all edits.
+
+    Raises
+    ------
+    UsageError
+        One of them cannot be read.
+    """
+    edits: list[Any] = []
+    for text in merge:
+        parts = [part.strip() for part in text.split("+")]
+        if len(parts) < 2 or not all(part.isdigit() for part in parts):
+            raise UsageError(f"--merge {text}: give numbers of states such as 3+4")
+        edits.append({"action": "merge", "states": [int(part) for part in parts]})
+    for text in drop:
+        if not all(part.strip().isdigit() for part in text.split(",")):
+            raise UsageError(f"--drop {text}: give a number of a state such as 7, or 7,9")
+        edits += [{"action": "drop", "state": int(part)} for part in text.split(",")]
+    for text in name:
+        number, sign, called = text.partition("=")
+        if not sign or not number.strip().isdigit() or not called.strip():
+            raise UsageError(f"--name {text}: give a number and a name such as 2=open")
+        edits.append({"action": "rename", "state": int(number), "name": called.strip()})
+    return edits
 
 
 def _parsed(edit: Any, where: str) -> dict[str, Any]:

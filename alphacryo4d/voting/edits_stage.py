@@ -15,6 +15,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.landscape.states import centers_of_groups, fitted_radii
+from alphacryo4d.selection.sets_stage import STATE_NAME, state_names, word
 from alphacryo4d.voting.edits import EditedStates, parse_edits, words_of
 from alphacryo4d.voting.inputs_stage import (
     VOLUME_STATES_NPY,
@@ -61,41 +62,46 @@ def base_of(edits: Path, landscape: Path) -> tuple[Path, Path]:
     if not edits.is_file():
         raise InputError(f"{edits}: no such file")
     base, _ = parse_edits(edits.read_text(encoding="utf-8"), str(edits))
+    return base_folders(base, landscape, str(edits))
+
+
+def base_folders(base: str, landscape: Path, source: str) -> tuple[Path, Path]:
+    """The same by the name of the states that edits start from; the source is for messages."""
     if base in (files.VOTE, files.LANDSCAPE):
         return landscape, landscape.parent / files.VOTE
     folder = landscape.parent / base
     if not (folder / files.STATES_STAR).is_file():
         raise InputError(
-            f"{edits}: base {base}: {folder} has no {files.STATES_STAR}; edits start from vote or "
+            f"{source}: base {base}: {folder} has no {files.STATES_STAR}; edits start from vote or "
             "from another set of edited states, such as vote-2"
         )
     return folder, folder
 
 
-def next_selection(project: Path) -> Path:
-    """Folder of the next set of edited states: ``vote-2``, ``vote-3`` ..."""
-    number = 2
-    while (project / f"{files.VOTE}-{number}").exists():
-        number += 1
-    return project / f"{files.VOTE}-{number}"
-
-
 def edited_states(edits: Path, resample: Path, landscape: Path, options: VoteOptions) -> Edited:
-    """Apply edits and judge each before it is done."""
+    """Apply the edits of a file and judge each before it is done."""
     place, votes = base_of(edits, landscape)
     _, wanted = parse_edits(edits.read_text(encoding="utf-8"), str(edits))
-    before = read_states(place)
+    return apply_edits(wanted, place, votes, resample, options)
+
+
+def apply_edits(
+    wanted: list[dict[str, Any]], place: Path, votes: Path, resample: Path, options: VoteOptions
+) -> Edited:
+    """Apply edits and judge each before it is done.
+
+    Parameters
+    ----------
+    wanted : list of dict
+        As :func:`alphacryo4d.voting.edits.parse_edits` gives them.
+    place, votes : Path
+        Folder with the states that they start from, and that of the votes for these.
+    resample : Path
+    options : VoteOptions
+        How particles are assigned.
+    """
     assignments = read_assignments(resample)
-    counts = np.bincount(assignments[assignments >= 0], minlength=len(before.points))
-    called = dict(enumerate(names_of(place), 1))
-    now = EditedStates(
-        before.points,
-        counts.astype(np.float64),
-        volume_names(resample, len(before.points)),
-        before.volume_states.copy(),
-        {number: number for number in range(1, before.count + 1)},
-        {number: name for number, name in called.items() if name},
-    )
+    now = _before_edits(place, assignments, resample)
     heldout = read_heldout(resample, len(assignments))
     history, chosen = [], _chosen(now, assignments, options)
     for edit in wanted:
@@ -118,6 +124,27 @@ def edited_states(edits: Path, resample: Path, landscape: Path, options: VoteOpt
     radii = fitted_radii(now.points, centers, labels - 1)
     names = [now.called.get(number, "") for number in present]
     return Edited(place.name, States(centers, radii, now.points, labels), names, history)
+
+
+def _before_edits(place: Path, assignments: Array, resample: Path) -> EditedStates:
+    before = read_states(place)
+    counts = np.bincount(assignments[assignments >= 0], minlength=len(before.points))
+    return EditedStates(
+        before.points,
+        counts.astype(np.float64),
+        volume_names(resample, len(before.points)),
+        before.volume_states.copy(),
+        {number: number for number in range(1, before.count + 1)},
+        state_names(place),
+    )
+
+
+def require_possible(wanted: list[dict[str, Any]], place: Path, resample: Path) -> None:
+    """Raise ``InputError`` for edits that cannot be done; nothing is judged or written."""
+    now = _before_edits(place, read_assignments(resample), resample)
+    for edit in wanted:
+        now.apply(edit)
+    now.numbered()
 
 
 def _chosen(now: EditedStates, assignments: Array, options: VoteOptions) -> Array:
@@ -189,18 +216,6 @@ def volume_names(resample: Path, count: int) -> list[str]:
     return [str(name) for name in read_tables(path)["volumes"]["ac4dVolumeName"]]
 
 
-def names_of(folder: Path) -> list[str]:
-    """Names of the states of a folder, empty for those without one."""
-    table = read_tables(folder / files.STATES_STAR)["states"]
-    if "ac4dStateName" not in table:
-        return [""] * len(table)
-    return [_unquoted(name) for name in table["ac4dStateName"]]
-
-
-def _unquoted(name: Any) -> str:
-    return "" if str(name) == "none" else str(name).replace("_", " ")
-
-
 def write_edited(folder: Path, edited: Edited) -> list[Path]:
     """Write states, their names, and how they came about; the folder is then a landscape's."""
     states, names = edited.states, edited.names
@@ -211,7 +226,7 @@ def write_edited(folder: Path, edited: Edited) -> list[Path]:
         "ac4dCenterX": states.centers[:, 0],
         "ac4dCenterY": states.centers[:, 1],
         "ac4dRadius": states.radii,
-        "ac4dStateName": ["_".join(name.split()) or "none" for name in names],
+        STATE_NAME: [word(name) for name in names],
     }
     return [
         files.write_text(folder / EDITS_JSON, json.dumps(record, indent=1) + "\n"),

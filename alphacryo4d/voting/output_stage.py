@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from alphacryo4d.particles.particle_set import (
     read_particles,
 )
 from alphacryo4d.particles.recorded import recorded_stacks, say_outside
+from alphacryo4d.selection.sets_stage import STATE_NAME, word
 from alphacryo4d.voting.votes import VoteResult
 
 Array = np.ndarray[Any, Any]
@@ -86,9 +87,15 @@ def state_table(folder: Path, state: int, suffix: str = ".star") -> Path:
 
 
 def write_particles(
-    table: ParticleTable, folder: Path, election: VoteResult, state_count: int
+    table: ParticleTable,
+    folder: Path,
+    election: VoteResult,
+    state_count: int,
+    names: Mapping[int, str] | None = None,
 ) -> list[Path]:
     """Write ``particles.star`` and ``class001.star`` ... of an election.
+
+    Where states have names, ``particles.star`` has a column of them.
 
     Returns
     -------
@@ -102,6 +109,7 @@ def write_particles(
             "ac4dVotes": election.votes.astype(np.int32),
             "ac4dConfidence": np.round(election.confidence.astype(np.float64), 6),
             "ac4dEntropy": np.round(election.entropy.astype(np.float64), 6),
+            **_named(election.states, state_count, names),
         },
         rename={"rlnClassNumber": "ac4dInputClassNumber"}
         if "rlnClassNumber" in table.columns
@@ -111,6 +119,13 @@ def write_particles(
     if table.path.suffix.lower() == ".cs":
         written += write_cs_states(table.path, folder, election.states)
     return written
+
+
+def _named(states: Array, count: int, names: Mapping[int, str] | None) -> dict[str, Array]:
+    """Column with the name of every particle's state; nothing where no state has a name."""
+    if not names:
+        return {}
+    return {STATE_NAME: np.array([word(names.get(k, "")) for k in range(count + 1)])[states]}
 
 
 def write_refined_poses(

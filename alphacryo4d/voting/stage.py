@@ -168,7 +168,8 @@ def _count(
     with files.create_array(votes_path, (len(assignments), states.count), np.uint8) as votes:
         election = elect(assignments, states, options, votes)
     written = [votes_path]
-    written += write_vote_result(job.folder, table, election, states.count)
+    names = {} if edited is None else named_states(edited.names)
+    written += write_vote_result(job.folder, table, election, states.count, names)
     report = report_of(resample, states, options, election, votes)
     add_images(report, table_images(table), election.states)
     report["outliers"] = outlier_rows(resample)
@@ -221,11 +222,20 @@ def _read_images(
     return written
 
 
+def named_states(names: list[str]) -> dict[int, str]:
+    """Names of states by their numbers from 1; those without a name are left out."""
+    return {number: name for number, name in enumerate(names, 1) if name}
+
+
 def write_vote_result(
-    folder: Path, table: Any, election: VoteResult, state_count: int
+    folder: Path,
+    table: Any,
+    election: VoteResult,
+    state_count: int,
+    names: dict[int, str] | None = None,
 ) -> list[Path]:
     """Write the tables of an election and say the counts, which must add up."""
-    written = write_particles(table, folder, election, state_count)
+    written = write_particles(table, folder, election, state_count, names)
     voted, total = election.kept, len(election.states)
     members = np.bincount(election.states, minlength=state_count + 1)
     if members[1:].sum() + members[0] != total or total != table.rows:

@@ -2,63 +2,17 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_run import RUN, call, reconstruct, rerun, times
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "voting"))
-import simulated
-
-from alphacryo4d.cli import main
 from alphacryo4d.io.mrc import read_volume
-
-RUN = ["--classes", "3", "--iter", "2", "--epochs", "1", "--states", "2", "--j", "2"]
-RUN += ["--minimum-class-size", "5"]
-
-
-def call(*words: object) -> int:
-    """Exit code of a command."""
-    try:
-        main([str(word) for word in words])
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder ``home`` with data (stacks below images/), a finished project and maps of it."""
-    home = tmp_path_factory.mktemp("moves") / "home"
-    data = home / "data"
-    (data / "images").mkdir(parents=True)
-    rng = np.random.default_rng(5)
-    table, _ = simulated.simulate(data, np.repeat([0, 1], 160), 1.0, rng)
-    table.write_text(table.read_text().replace(f"@{data}/stack", "@images/stack"))
-    (data / "stack.mrcs").rename(data / "images" / "stack.mrcs")
-    assert call("run", "--i", table, "--o", home / "project", *RUN) == 0
-    assert reconstruct(home / "project", home / "maps") == 0
-    return home.rename(home.with_name("kept"))  # nothing is left where the records say
-
-
-@pytest.fixture
-def home(finished: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    shutil.copytree(finished, tmp_path / "copy")
-    return tmp_path / "copy"
-
-
-def reconstruct(project: Path, output: Path, *more: object) -> int:
-    return call("vote", "reconstruct", "--i", project / "vote", "--o", output, "--j", "2", *more)
 
 
 def maps(folder: Path) -> np.ndarray:
     return np.stack([read_volume(path)[0] for path in sorted(folder.glob("class???.mrc"))])
-
-
-def times(project: Path) -> dict[str, int]:
-    return {str(p.relative_to(project)): p.stat().st_mtime_ns for p in project.rglob("*.*")}
 
 
 def spoil(folder: Path) -> None:
@@ -67,11 +21,6 @@ def spoil(folder: Path) -> None:
         content = bytearray(path.read_bytes())
         content[2048:] = bytes(len(content) - 2048)
         path.write_bytes(content)
-
-
-def rerun(home: Path, *more: object) -> int:
-    table = home / "data" / "particles.star"
-    return call("run", "--i", table, "--o", home / "project", *RUN, *more)
 
 
 def test_a_copy_reads_its_own_files(

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.pipeline.editing import selection_for
 from alphacryo4d.voting.cli import vote
 from alphacryo4d.voting.edits import inside_polygon, parse_edits
-from alphacryo4d.voting.edits_stage import next_selection
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.stage import run_vote
 
@@ -113,7 +113,8 @@ def test_edited_states_can_be_edited_again(voted: Any) -> None:
     assert np.array_equal(volume_states(folder), np.array([0, 1, 1, 0])[by_rule(voted)])
     rows = json.loads((folder / "report.json").read_text())["per_state"]
     assert [row["name"] for row in rows] == ["both"]
-    assert next_selection(voted.root) == voted.root / "vote-4"
+    options = VoteOptions(edits=write(voted.root, {"drop": 1}), **PLAIN)
+    assert selection_for(voted.root, voted.landscape, options) == voted.root / "vote-4"
 
 
 def test_the_command_takes_a_project_and_numbers_the_selection(voted: Any) -> None:

@@ -3,8 +3,7 @@ async function build() {
   showBar();
   showSummary();
   showServer();
-  const last = data.sets.at(-1)?.key ?? null;
-  choose({set: last});
+  choose({set: data.first ?? data.sets.at(-1)?.key ?? null});
   // After the next frame, so that what is there can be seen
   const rest = () => new Promise(done => {
     if (document.visibilityState === "hidden") setTimeout(done, 0);

@@ -1,0 +1,96 @@
+"""Sets of states in a project: votes, edited votes, reclassifications; their folders and names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.io.star import read_tables
+
+STATE_NAME = "ac4dStateName"
+"""Column of names of states."""
+
+_NONE = "none"
+
+
+def known_selections(project: Path) -> list[str]:
+    """Folders of a project with particles and states, votes first."""
+    found = [path.parent.name for path in sorted(project.glob(f"*/{files.PARTICLES_STAR}"))]
+    others = (files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE)
+    return sorted((name for name in found if name not in others), key=lambda n: n != files.VOTE)
+
+
+def selection_folder(project: Path, name: str) -> Path:
+    """Folder of a set of states by its name.
+
+    Raises
+    ------
+    UsageError
+        There is none of that name; those that are there are told.
+    """
+    folder = project / name
+    if "/" in name or name.startswith(".") or not (folder / files.PARTICLES_STAR).is_file():
+        known = ", ".join(known_selections(project)) or "none"
+        raise UsageError(f"--selection {name}: no such set of states in {project}; there: {known}")
+    return folder
+
+
+def states_folder(given: Path, selection: str | None) -> Path:
+    """Folder with states, where a command takes one or a project.
+
+    Of a project it is the set that was asked for, else the reclassification, else the votes.
+    """
+    if not (given / files.RESAMPLE).is_dir():
+        if selection is not None:
+            raise UsageError(f"--selection {selection}: goes with a project folder as --i")
+        return given
+    if selection is None:
+        known = known_selections(given)
+        selection = files.RECLASSIFY if files.RECLASSIFY in known else files.VOTE
+    return selection_folder(given, selection)
+
+
+def state_names(folder: Path) -> dict[int, str]:
+    """Names of the states of a folder by their numbers; states without a name are left out."""
+    path = folder / files.STATES_STAR
+    if path.is_file():
+        table = read_tables(path)["states"]
+        if STATE_NAME not in table:
+            return {}
+        named = enumerate((unquoted(name) for name in table[STATE_NAME]), 1)
+        return {number: name for number, name in named if name}
+    path = folder / "report.json"
+    if not path.is_file():
+        return {}
+    rows = json.loads(path.read_text(encoding="utf-8")).get("per_state", [])
+    return {int(row["state"]): str(row["name"]) for row in rows if row.get("name")}
+
+
+def state_number(text: str, folder: Path | None) -> int:
+    """Number of a state that is given by number or by name.
+
+    Raises
+    ------
+    InputError
+        No state has that name.
+    """
+    if text.isdigit() and int(text) >= 1:
+        return int(text)
+    names = {} if folder is None else state_names(folder)
+    for number, name in names.items():
+        if word(name) == word(text):
+            return number
+    known = ", ".join(names.values()) or "none has a name"
+    raise InputError(f"--state {text}: no state of that number or name; names: {known}")
+
+
+def word(name: str) -> str:
+    """Name of a state as one word of a table; ``none`` for no name."""
+    return "_".join(name.split()) or _NONE
+
+
+def unquoted(name: object) -> str:
+    """Name of a state by its word in a table; empty for none."""
+    return "" if str(name) == _NONE else str(name).replace("_", " ")

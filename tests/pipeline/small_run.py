@@ -1,0 +1,34 @@
+"""A small finished project, and the commands that tests of the pipeline give."""
+
+from pathlib import Path
+
+from alphacryo4d.cli import main
+
+RUN = ["--classes", "3", "--iter", "2", "--epochs", "1", "--states", "2", "--j", "2"]
+RUN += ["--minimum-class-size", "5"]
+"""Options of the run that made the project."""
+
+
+def call(*words: object) -> int:
+    """Exit code of a command."""
+    try:
+        main([str(word) for word in words])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def reconstruct(project: Path, output: Path, *more: object) -> int:
+    """Exit code of the reconstruction of a project's votes, which reads all images."""
+    return call("vote", "reconstruct", "--i", project / "vote", "--o", output, "--j", "2", *more)
+
+
+def rerun(home: Path, *more: object) -> int:
+    """Exit code of the run that made the project, given again."""
+    table = home / "data" / "particles.star"
+    return call("run", "--i", table, "--o", home / "project", *RUN, *more)
+
+
+def times(project: Path) -> dict[str, int]:
+    """Time of change of every file of a folder."""
+    return {str(p.relative_to(project)): p.stat().st_mtime_ns for p in project.rglob("*.*")}
