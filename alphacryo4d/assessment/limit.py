@@ -98,6 +98,29 @@ def _trilinear(points: Array, radius: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((weights.ravel(), columns.ravel(), starts), shape=(rows, size**3))
 
 
+def _half_plane(box: int, limit: int) -> tuple[Array, FloatArray]:
+    """One sample of each Friedel pair up to a shell: which (box, box // 2 + 1), and where (S, 2).
+
+    Positions are x and y in pixels.
+    """
+    ky, kx = np.meshgrid(np.fft.fftfreq(box, 1 / box), np.arange(box // 2 + 1), indexing="ij")
+    used = (kx**2 + ky**2 <= limit**2) & ((kx > 0) | (ky > 0))
+    return used, np.stack([kx[used], ky[used]], axis=1)
+
+
+def _slices_grid(
+    conformers: Sequence[Conformer], box: int, pixel_size: float, radius: int, atom_sigma: float
+) -> Array:
+    """Fourier grids of all conformers side by side, (voxels, 2 K) float32."""
+    grids = [
+        fourier_grid(
+            one, box=box, pixel_size=pixel_size, radius=radius, atom_sigma=atom_sigma
+        ).ravel()
+        for one in conformers
+    ]
+    return np.ascontiguousarray(np.stack(grids, axis=1), dtype=np.complex64).view(np.float32)
+
+
 def reference_scores(
     conformers: Sequence[Conformer],
     read_images: Callable[[Array], Array],
@@ -142,25 +165,8 @@ def reference_scores(
         raise InputError(
             f"resolution {resolution} A is beyond the Nyquist limit of {2 * table.pixel_size} A"
         )
-    grids = np.stack(
-        [
-            fourier_grid(
-                conformer,
-                box=table.box,
-                pixel_size=table.pixel_size,
-                radius=radius,
-                atom_sigma=atom_sigma,
-            ).ravel()
-            for conformer in conformers
-        ],
-        axis=1,
-    ).astype(np.complex64)
-    columns = np.ascontiguousarray(grids).view(np.float32)
-    ky, kx = np.meshgrid(
-        np.fft.fftfreq(table.box, 1 / table.box), np.arange(table.box // 2 + 1), indexing="ij"
-    )
-    used = (kx**2 + ky**2 <= limit**2) & ((kx > 0) | (ky > 0))
-    plane = np.stack([kx[used], ky[used]], axis=1)
+    columns = _slices_grid(conformers, table.box, table.pixel_size, radius, atom_sigma)
+    used, plane = _half_plane(table.box, limit)
 
     def work(start: int) -> tuple[Array, Array, Array]:
         rows = np.arange(start, min(start + CHUNK, len(table.angles)))

@@ -135,10 +135,8 @@ def run_score(
 
     Parameters
     ----------
-    table : Path
-        Particles with ``rlnClassNumber``; 0: voted out.
-    truth_path : Path
-        State of every particle.
+    table, truth_path : Path
+        Particles with ``rlnClassNumber`` (0: voted out), and the state of every particle.
     order : Path, optional
         Table that the truth follows, see :func:`read_labels`.
     assignments : Path, optional
@@ -153,9 +151,7 @@ def run_score(
     options : ReferenceOptions, optional
         For the reference classifier.
     threads : int
-        Threads.
     progress : Progress
-        Callback.
 
     Returns
     -------
@@ -172,14 +168,15 @@ def run_score(
     if assignments is not None:
         report["volumes"] = _score_volumes(assignments, truth)
     if reference:
+        ordered = order or table
         known = reference_of(
-            reference, order or table, len(truth), options or ReferenceOptions(), threads, progress
+            reference, ordered, len(truth), options or ReferenceOptions(), threads, progress
         )
         if save_reference is not None:
             save_array(save_reference, known)
         report["reference"] = _compare(known, truth, score)
         if true_poses is not None and known.shape[1] > 2:
-            true = read_true_poses(true_poses, order or table, len(truth))
+            true = read_true_poses(true_poses, ordered, len(truth))
             report["reference"]["pose_errors"] = reference_pose_errors(known, true, truth)
     return score, report
 

@@ -158,6 +158,7 @@ def run_program(
         It ended with another exit code than 0; the message shows the end of its log.
     """
     words = [str(word) for word in command]
+    kept = {k: v for k, v in os.environ.items() if not (without and k.startswith(without))}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stream:
         # a program that was killed may have ended in mid-line
@@ -167,18 +168,9 @@ def run_program(
         begun = time.monotonic()
         try:
             process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env={
-                    name: value
-                    for name, value in os.environ.items()
-                    if not (without and name.startswith(without))
-                },
-                start_new_session=True,
-            )
+                words, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+                cwd=folder, env=kept, start_new_session=True,
+            )  # fmt: skip
         except (FileNotFoundError, PermissionError) as error:
             raise MissingProgramError(f"{words[0]}: cannot be run ({error.strerror})") from error
         try:

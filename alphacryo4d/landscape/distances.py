@@ -77,8 +77,7 @@ def squared_distances(
             _add_products(gram, scaled)
             done += columns.shape[1]
             progress(done, total)
-    squares = np.diag(gram)
-    distances: Array = squares[:, None] + squares[None, :] - 2 * gram
+    distances: Array = np.diag(gram)[:, None] + np.diag(gram) - 2 * gram
     np.fill_diagonal(distances, 0.0)
     return np.maximum(distances, 0.0)
 

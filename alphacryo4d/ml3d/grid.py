@@ -20,10 +20,7 @@ from alphacryo4d.maths.linear_solvers import conjugate_gradients
 from alphacryo4d.maths.threads import in_ranges, in_tasks
 from alphacryo4d.ml3d.cells import voxel_inverses
 from alphacryo4d.ml3d.compiled.basic import lay_column
-from alphacryo4d.ml3d.compiled.linear import (
-    apply_voxel_matrices,
-    apply_weights,
-)
+from alphacryo4d.ml3d.compiled.linear import apply_voxel_matrices, apply_weights
 from alphacryo4d.ml3d.compiled.vectors import FOUR, whole_vectors
 
 Array = np.ndarray[Any, Any]
@@ -226,6 +223,14 @@ class Solution:
     """(shells, q, q): mean posterior covariance of the Fourier components of a shell."""
 
 
+def _planes_of_pairs(count: int) -> Array:
+    """Place of every pair of columns in a packed upper triangle, (q, q)."""
+    planes = np.zeros((count, count), np.int64)
+    row, column = np.triu_indices(count)
+    planes[row, column] = planes[column, row] = np.arange(len(row))
+    return planes
+
+
 def solve_volumes(
     grid: Grid,
     right: Array,
@@ -244,10 +249,9 @@ def solve_volumes(
     Parameters
     ----------
     grid : Grid
-    right : (q, N, N, N // 2 + 1) complex64
-        Back-projected data on the padded grid (overwritten).
-    weights : (N * N * (N // 2 + 1), r) float32
-        Back-projected squared CTF: packed upper triangles of matrices.
+    right, weights : (q, N, N, N // 2 + 1) complex64, (N * N * (N // 2 + 1), r) float32
+        Back-projected data on the padded grid (overwritten), and squared CTF: packed upper
+        triangles of matrices.
     precision : (shells, q, q) float32
         Inverse prior covariance of the columns by shell.
     mask : (n, n, n) float32
@@ -255,24 +259,23 @@ def solve_volumes(
     start : (q, n, n, n) float32
         Fields to start from.
     steps : int
-        Conjugate gradient steps.
+        Of conjugate gradients.
     """
-    q = len(start)
-    voxels = len(grid.shell_map)
-    pairs = np.ascontiguousarray(weights.T)
-    planes = np.zeros((q, q), np.int64)
-    row, column = np.triu_indices(q)
-    planes[row, column] = planes[column, row] = np.arange(len(row))
+    q, voxels = len(start), len(grid.shell_map)
+    pairs, planes = np.ascontiguousarray(weights.T), _planes_of_pairs(q)
     inverse = voxel_inverses(precision, pairs, grid.cube, grid.shell_map, grid.workers)
     shape = (mask / grid.kernel_transform).astype(np.float32)
 
-    def precondition(residual: Array) -> Array:
-        spectra = grid.transform(residual)
+    def by_voxel(fields: Array, matrices: Array, by_shell: bool) -> Array:
+        spectra = grid.transform(fields)
         in_ranges(
-            apply_voxel_matrices, voxels, 16, grid.workers, inverse, grid.shell_map, False,
+            apply_voxel_matrices, voxels, 16, grid.workers, matrices, grid.shell_map, by_shell,
             spectra, spectra,
         )  # fmt: skip
         return grid.inverse(spectra)
+
+    def precondition(residual: Array) -> Array:
+        return by_voxel(residual, inverse, False)
 
     def product(fields: Array) -> tuple[Array, Array]:
         spectra = grid.pad_transform(fields * mask)
@@ -281,17 +284,11 @@ def solve_volumes(
             planes, spectra.reshape(q, -1),
         )  # fmt: skip
         result = grid.crop_inverse(spectra) * mask
-        prior = grid.transform(fields)
-        in_ranges(
-            apply_voxel_matrices, voxels, 16, grid.workers, precision, grid.shell_map, True,
-            prior, prior,
-        )  # fmt: skip
-        return fields, result + grid.inverse(prior)
+        return fields, result + by_voxel(fields, precision, True)
 
     fields = start.astype(np.float32)
     residual = grid.crop_inverse(right) * shape - product(fields)[1]
     conjugate_gradients(product, precondition, fields, residual, steps)
-    variance = np.stack(
-        [grid.shell_means(inverse[:, i, :].T.astype(np.float64)).T for i in range(q)], axis=1
-    )
+    rows = [grid.shell_means(inverse[:, i, :].T.astype(np.float64)).T for i in range(q)]
+    variance = np.stack(rows, axis=1)
     return Solution(fields=fields, cubes=fields * mask, variance=variance)

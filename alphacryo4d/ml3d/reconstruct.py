@@ -176,7 +176,7 @@ def _to_map(images: PreparedImages, grid: Grid, sums: Array) -> Array:
     shape = (size, size, size // 2 + 1)
     right, weights = np.zeros(shape, np.complex64), np.zeros(shape, np.float32)
     fold_class(sums, size, 2 * grid.radius + 3, right, weights)
-    spectrum, mean = _divide_by_weights(right, weights, grid.radius)
+    spectrum, mean = _divide_by_weights(grid, right, weights)
     flat = 1 / grid.kernel_transform
     cube = grid.cropped(spectrum, flat) / np.float32(8)
     cube += _least_squares_step(grid, grid.weighted(cube, flat, weights, right), weights, mean)
@@ -185,33 +185,26 @@ def _to_map(images: PreparedImages, grid: Grid, sums: Array) -> Array:
     return without_corners(cube[inside, inside, inside] * np.float32(images.box))
 
 
-def _divide_by_weights(right: Array, weights: Array, radius: int) -> tuple[Array, Array]:
+def _divide_by_weights(grid: Grid, right: Array, weights: Array) -> tuple[Array, Array]:
     """Data over weight plus a share of the shell's mean weight, 0 beyond the radius.
 
     ``right`` complex64 and ``weights`` float32 (N, N, N // 2 + 1), plane by plane so that the
     shells of all voxels need not be kept. Gives the spectrum, and the mean weight of every shell,
-    (radius + 1,), in pixels of the unpadded transform.
+    (radius + 1,), in pixels of the unpadded transform, over the voxels that this transform has.
     """
-    size = len(right)
-    square = np.fft.fftfreq(size, 1 / size) ** 2
-    planar = square[:, None] + np.arange(size // 2 + 1) ** 2
-
-    def shells(z: int) -> Array:
-        radii = (0.5 * np.sqrt(planar + square[z]) + 0.5).astype(np.int32)
-        return np.asarray(np.minimum(radii, radius + 1))
-
-    sums, counts = np.zeros(radius + 2), np.zeros(radius + 2)
-    for z in range(size):
-        shell = shells(z).ravel()
-        sums += np.bincount(shell, weights[z].ravel(), radius + 2)
-        counts += np.bincount(shell, minlength=radius + 2)
-    mean = sums / counts
-    added = np.append(_SHARE * mean[:-1], np.inf).astype(np.float32)
+    mean = grid.shell_means(weights[::2, ::2, ::2].reshape(1, -1))[0]
+    added = np.append(_SHARE * mean, np.inf).astype(np.float32)
+    square = np.fft.fftfreq(len(right), 1 / len(right)).astype(np.float32) ** 2
+    planar = square[:, None] + square[: right.shape[2]]
     spectrum = np.empty_like(right)
-    for z in range(size):
-        total = np.maximum(weights[z] + added[shells(z)], np.float32(1e-30))
-        np.divide(right[z], total, out=spectrum[z])
-    return spectrum, mean[:-1]
+    for z in range(len(right)):
+        shells = (np.float32(0.5) * np.sqrt(planar + square[z]) + np.float32(0.5)).astype(np.intp)
+        total = added.take(shells, mode="clip")
+        total += weights[z]
+        np.reciprocal(np.maximum(total, np.float32(1e-30)), out=total)
+        np.multiply(right[z].real, total, out=spectrum[z].real)
+        np.multiply(right[z].imag, total, out=spectrum[z].imag)
+    return spectrum, mean
 
 
 def _least_squares_step(grid: Grid, residual: Array, weights: Array, mean: Array) -> Array:

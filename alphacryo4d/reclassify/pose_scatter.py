@@ -196,6 +196,16 @@ def pose_variance(errors: tuple[float, float]) -> Array:
     return np.repeat([np.deg2rad(errors[0]) ** 2, errors[1] ** 2], 3)
 
 
+def _states_and_changes(images: PreparedImages, volumes: Array, weights: Array, edge: int) -> Array:
+    """States, their mean and its six derivatives by the pose on the grid, (K + 7, n, n, n)."""
+    share = np.asarray(weights, np.float64) / np.sum(weights)
+    density = (images.box / volumes.shape[1]) ** 3 / images.box
+    cubes = resize_cubes(volumes, edge) * np.float32(density)
+    mean = np.tensordot(share, cubes, 1)
+    changes = pose_derivatives(mean, images.box * images.pixel_size / edge)
+    return np.concatenate([cubes, mean[None].astype(np.float32), changes])
+
+
 def pose_moments(
     images: PreparedImages,
     rows: Array,
@@ -221,7 +231,6 @@ def pose_moments(
         Finest resolution used (A).
     noise : (G, shells) array
         Noise power.
-    threads : int, optional
 
     Returns
     -------
@@ -230,23 +239,16 @@ def pose_moments(
     """
     radius = min(shell_of_resolution(resolution, images.box, images.pixel_size), images.radius)
     grid = Grid(radius, thread_count(threads))
-    share = np.asarray(weights, np.float64) / np.sum(weights)
-    density = (images.box / volumes.shape[1]) ** 3 / images.box
-    cubes = resize_cubes(volumes, grid.cube) * np.float32(density)
-    mean = np.tensordot(share, cubes, 1)
-    changes = pose_derivatives(mean, images.box * images.pixel_size / grid.cube)
-    columns = np.concatenate([cubes, mean[None].astype(np.float32), changes])
+    columns = _states_and_changes(images, volumes, weights, grid.cube)
     references = grid.references(columns)
     inverse = 1 / noise[:, : radius + 1]
     ordered = images.sorted_rows(np.asarray(rows, np.int64))
     place = np.empty(len(images), np.int64)
     place[ordered] = np.arange(len(ordered))
-    count, states = len(ordered), len(cubes) + 1
+    count, states = len(ordered), len(volumes) + 1
     plain, slope = np.empty((count, states)), np.empty((count, 6, states))
-    curvature, apart = (
-        np.empty((count, 6, 6)),
-        np.empty((count, states - 1, states - 1), np.float32),
-    )
+    curvature = np.empty((count, 6, 6))
+    apart = np.empty((count, states - 1, states - 1), np.float32)
     for start in range(0, count, _BLOCK):
         part = slice(start, min(start + _BLOCK, count))
         view = View(images, ordered[part], grid)

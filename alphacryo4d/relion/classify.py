@@ -67,6 +67,14 @@ class Classified:
     outputs: tuple[Path, ...]
 
 
+def _refuse_small_classes(table: Path, particles: int, classes: int) -> None:
+    if particles < classes * SMALLEST_CLASS:
+        raise UsageError(
+            f"{table}: {particles} particles are too few for {classes} classes of "
+            f"at least {SMALLEST_CLASS}; ask for fewer classes"
+        )
+
+
 def classify_with_relion(
     table: Path,
     folder: Path,
@@ -84,10 +92,8 @@ def classify_with_relion(
 
     Parameters
     ----------
-    table : Path
-        Particle table with poses, any dialect that the installed RELION reads.
-    folder : Path
-        Output folder.
+    table, folder : Path
+        Particle table with poses, any dialect that the installed RELION reads; output folder.
     request, options : Request, RelionOptions
         What is asked for, and how RELION is to do it.
     rows : (n,) int array, optional
@@ -95,19 +101,12 @@ def classify_with_relion(
     threads : int, optional
         Workers; gives the MPI ranks where the options do not say.
     gpu : str, optional
-        Refused with the reason.
     resume : bool
         Keep the runs that are complete and continue one that was interrupted from its last whole
         iteration; otherwise all is done anew.
     deadline : Deadline, optional
-        Time to stop at.
     progress : callable
         Called with runs done and runs in all.
-
-    Returns
-    -------
-    Classified
-        Class of every particle, and the classes.
 
     Raises
     ------
@@ -127,22 +126,13 @@ def classify_with_relion(
     for path, what in ((options.reference, "reference"), (request.mask, "mask")):
         if path is not None:
             check_map(path, particles, what=what, is_mask=what == "mask")
-    if len(rows) < request.levels[0] * SMALLEST_CLASS:
-        raise UsageError(
-            f"{table}: {len(rows)} particles are too few for {request.levels[0]} classes of "
-            f"at least {SMALLEST_CLASS}; ask for fewer classes"
-        )
-    work = folder / "relion"
+    _refuse_small_classes(table, len(rows), request.levels[0])
     if not resume:
-        shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True, exist_ok=True)
-    runner = Runner(
-        options=options,
-        version=version,
-        ranks=default_ranks(options, threads),
-        root=root,
-        watch=deadline.check if deadline is not None else None,
-    )
+        shutil.rmtree(folder / "relion", ignore_errors=True)
+    (work := folder / "relion").mkdir(parents=True, exist_ok=True)
+    watch = deadline.check if deadline is not None else None
+    ranks = default_ranks(options, threads)
+    runner = Runner(options=options, version=version, ranks=ranks, root=root, watch=watch)
     name_from(root, folder)
     tree = _Tree(particles.table, work, request, runner, progress)
     return _publish(particles.table, rows, folder, request.iterations, tree.classify(rows))

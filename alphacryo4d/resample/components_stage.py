@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,12 @@ from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.relion.preflight import check_map
 from alphacryo4d.resample.native_stage import FoldCheckpoint, half_of_memory
+
+if TYPE_CHECKING:
+    from alphacryo4d.ml3d.components import Components
+    from alphacryo4d.ml3d.images import PreparedImages
+
+Array = np.ndarray[Any, Any]
 
 CHECKPOINT = "checkpoint.npz"
 MEAN = "mean.mrc"
@@ -50,21 +56,14 @@ def run_components(
 
     Parameters
     ----------
-    table : Path
-        Particle table with poses.
-    output : Path
-        Folder of the results.
-    classify : ClassifyOptions
-        Resolutions, number of components and iterations.
-    relion : RelionOptions
-        Its mask and symmetry are used.
+    table, output : Path
+        Particle table with poses; folder of the results.
+    classify, relion : ClassifyOptions, RelionOptions
+        Resolutions, number of components and iterations; mask and symmetry.
     seed, threads, memory, scratch, deadline, overwrite, resume
         As for the whole stage.
     """
     from alphacryo4d.maths.fourier import resize_cubes
-    from alphacryo4d.maths.threads import thread_count
-    from alphacryo4d.ml3d.components import fit_components
-    from alphacryo4d.ml3d.images import shell_of_resolution
 
     particles = read_particles(table).on_grid(*classify.grid)
     mask = None
@@ -82,33 +81,50 @@ def run_components(
         if overwrite:
             checkpoint.remove()
         finest = min(classify.initial_resolution, classify.final_resolution or np.inf)
-        rows = np.arange(len(particles))
         with show_progress("read images") as progress:
             images = prepare_rows(
-                particles, rows, finest, symmetry=relion.symmetry,
+                particles, np.arange(len(particles)), finest, symmetry=relion.symmetry,
                 noise_groups=classify.noise_groups, normalise=classify.normalise,
                 diameter=classify.mask_diameter, threads=threads, progress=progress,
                 memory=memory or half_of_memory(), scratch=scratch or output / "scratch",
             )  # fmt: skip
-        box, pixel_size = images.box, images.pixel_size
-        radii = [
-            shell_of_resolution(r, box, pixel_size) for r in (classify.initial_resolution, finest)
-        ]
-        saved = checkpoint.load()
-        with show_progress("components") as progress:
-            found = fit_components(
-                images, rows, min(classify.components, 7), classify.component_iterations, radii[0],
-                seed if saved is None else int(saved["seed"]),
-                finer=(classify.components, classify.final_component_iterations, radii[1]),
-                mask_diameter=classify.mask_diameter, solvent=mask,
-                workers=thread_count(threads), progress=progress,
-                check=deadline.check if deadline is not None else None,
-                saved=saved, checkpoint=checkpoint,
-            )  # fmt: skip
-        maps = resize_cubes(found.cubes, box) * np.float32(box)
-        job.add_outputs(_written(output, maps, found, pixel_size))
+        found = _fit(images, classify, finest, mask, checkpoint, seed, threads, deadline)
+        maps = resize_cubes(found.cubes, images.box) * np.float32(images.box)
+        job.add_outputs(_written(output, maps, found, images.pixel_size))
         checkpoint.remove()
         return job.outputs
+
+
+def _fit(
+    images: PreparedImages,
+    classify: ClassifyOptions,
+    finest: float,
+    mask: Array | None,
+    checkpoint: FoldCheckpoint,
+    seed: int,
+    threads: int | None,
+    deadline: Deadline | None,
+) -> Components:
+    """Few components at the first resolution, then all at the finest; from the checkpoint on."""
+    from alphacryo4d.maths.threads import thread_count
+    from alphacryo4d.ml3d.components import fit_components
+    from alphacryo4d.ml3d.images import shell_of_resolution
+
+    first, last = (
+        shell_of_resolution(resolution, images.box, images.pixel_size)
+        for resolution in (classify.initial_resolution, finest)
+    )
+    saved = checkpoint.load()
+    with show_progress("components") as progress:
+        return fit_components(
+            images, np.arange(len(images)), min(classify.components, 7),
+            classify.component_iterations, first, seed if saved is None else int(saved["seed"]),
+            finer=(classify.components, classify.final_component_iterations, last),
+            mask_diameter=classify.mask_diameter, solvent=mask,
+            workers=thread_count(threads), progress=progress,
+            check=deadline.check if deadline is not None else None,
+            saved=saved, checkpoint=checkpoint,
+        )  # fmt: skip
 
 
 _USED = (

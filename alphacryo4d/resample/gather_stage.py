@@ -54,19 +54,12 @@ def gather_folds(
         Folder of the stage.
     groups : (P, 2) int32 array
         Batch and group of every particle.
-    folds : int
-        Number of folds, M + 1.
-    iteration : int
-        Number in the file names of the classes.
+    folds, iteration : int
+        Number of folds, M + 1; number in the file names of the classes.
     minimum_class_size : int
         Classes with fewer particles are dropped.
     box : int
         Analysis box in pixels.
-
-    Returns
-    -------
-    list of Path
-        The five files.
     """
     assignments = np.full((len(groups), folds), LEFT_OUT, dtype=np.int32)
     heldout = np.full(len(groups), LEFT_OUT, dtype=np.int32)
@@ -78,11 +71,8 @@ def gather_folds(
             result = read_fold(folder, iteration, particles=len(rows))
             kept = [item for item in result.classes if item.particles >= minimum_class_size]
             _report_dropped(result.classes, kept, batch, left_out, folds, minimum_class_size)
-            row_of_class = np.full(
-                1 + max([result.labels.max(initial=0), *(item.number for item in kept)]),
-                DROPPED,
-                dtype=np.int32,
-            )
+            most = max([result.labels.max(initial=0), *(item.number for item in kept)])
+            row_of_class = np.full(1 + most, DROPPED, dtype=np.int32)
             for place, item in enumerate(result.classes):
                 if item.particles < minimum_class_size:
                     continue

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+Arrays = tuple[Array, Array, Array]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -60,6 +61,29 @@ def _weights(t: float, value: Array, slope: Array) -> None:
     slope[2] = -slope[0] - slope[1] - slope[3]
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def _spline(
+    coefficients: Array, corner: tuple[int, int, int], weights: Arrays, slopes: Arrays
+) -> tuple[float, float, float, float]:
+    """Value of the spline and its derivatives along x, y, z from 64 coefficients."""
+    ix, iy, iz = corner
+    wx, wy, wz = weights
+    dx, dy, dz = slopes
+    value, ax, ay, az = 0.0, 0.0, 0.0, 0.0
+    for c in range(4):
+        for b in range(4):
+            row = coefficients[iz + c, iy + b]
+            along = wx[0] * row[ix] + wx[1] * row[ix + 1] + wx[2] * row[ix + 2]
+            along += wx[3] * row[ix + 3]
+            slope = dx[0] * row[ix] + dx[1] * row[ix + 1] + dx[2] * row[ix + 2]
+            slope += dx[3] * row[ix + 3]
+            value += along * wy[b] * wz[c]
+            ax += slope * wy[b] * wz[c]
+            ay += along * dy[b] * wz[c]
+            az += along * wy[b] * dz[c]
+    return value, ax, ay, az
+
+
 @numba.njit(cache=True, nogil=True)
 def compare(
     coefficients: Array,
@@ -93,9 +117,7 @@ def compare(
     origin = n // 2
     wx, wy, wz = np.empty(4), np.empty(4), np.empty(4)
     dx, dy, dz = np.empty(4), np.empty(4), np.empty(4)
-    row_of = np.zeros(9)
-    sums = np.zeros((9, 9))
-    row_of[0] = 1.0
+    row_of, sums = np.ones(9), np.zeros((9, 9))
     for i in range(points.shape[0]):
         qx, qy, qz = points[i, 0], points[i, 1], points[i, 2]
         px, py, pz = qx - shift[0], qy - shift[1], qz - shift[2]
@@ -108,17 +130,7 @@ def compare(
             _weights(x - ix - 1, wx, dx)
             _weights(y - iy - 1, wy, dy)
             _weights(z - iz - 1, wz, dz)
-            for c in range(4):
-                for b in range(4):
-                    row = coefficients[iz + c, iy + b]
-                    along = wx[0] * row[ix] + wx[1] * row[ix + 1] + wx[2] * row[ix + 2]
-                    along += wx[3] * row[ix + 3]
-                    slope = dx[0] * row[ix] + dx[1] * row[ix + 1] + dx[2] * row[ix + 2]
-                    slope += dx[3] * row[ix + 3]
-                    value += along * wy[b] * wz[c]
-                    ax += slope * wy[b] * wz[c]
-                    ay += along * dy[b] * wz[c]
-                    az += along * wy[b] * dz[c]
+            value, ax, ay, az = _spline(coefficients, (ix, iy, iz), (wx, wy, wz), (dx, dy, dz))
         gx = rotation[0, 0] * ax + rotation[0, 1] * ay + rotation[0, 2] * az
         gy = rotation[1, 0] * ax + rotation[1, 1] * ay + rotation[1, 2] * az
         gz = rotation[2, 0] * ax + rotation[2, 1] * ay + rotation[2, 2] * az

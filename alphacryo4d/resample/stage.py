@@ -30,6 +30,15 @@ logger = logging.getLogger(__name__)
 IntArray = np.ndarray[Any, np.dtype[np.int32]]
 
 
+_RESULTS = (
+    files.VOLUMES_STAR,
+    files.VOLUMES_NPY,
+    files.ASSIGNMENTS_NPY,
+    files.HELDOUT_NPY,
+    files.GROUPS_NPY,
+)
+
+
 def run_resample(
     table: Path,
     output: Path,
@@ -50,16 +59,12 @@ def run_resample(
 
     Parameters
     ----------
-    table : Path
-        Particle table with consensus poses.
-    output : Path
-        Folder of the stage.
+    table, output : Path
+        Particle table with consensus poses; folder of the stage.
     options, classify, relion : dataclasses, optional
         Options of the shuffling, of the classification, and of RELION.
-    seed : int
-        Random seed; every fold derives its own from it.
-    threads : int, optional
-        Threads; all by default.
+    seed, threads : int
+        Random seed, from which every fold derives its own; all cores by default.
     gpu : str, optional
         Refused by classification without alignment, which runs on the CPU in both engines.
     memory : float, optional
@@ -82,30 +87,17 @@ def run_resample(
     particles = read_particles(table).on_grid(*plan.classify.grid)
     work = plan.work(table, particles)
     with start_work(output, work, overwrite=overwrite, resume=resume) as job:
-        results = [
-            output / name
-            for name in (
-                files.VOLUMES_STAR,
-                files.VOLUMES_NPY,
-                files.ASSIGNMENTS_NPY,
-                files.HELDOUT_NPY,
-                files.GROUPS_NPY,
-            )
-        ]
+        results = [output / name for name in _RESULTS]
         if job.finished:
             return results
         if overwrite:
             forget_folds(job.folder)
         groups = split(job, particles, plan)
+        scratch = scratch or job.folder / "scratch"
         engine = make_engine(
-            plan.resample.engine,
-            particles,
-            plan,
-            threads=threads,
-            gpu=gpu,
-            memory=memory,
-            scratch=scratch or job.folder / "scratch",
-        )
+            plan.resample.engine, particles, plan, threads=threads, gpu=gpu, memory=memory,
+            scratch=scratch,
+        )  # fmt: skip
         with closing(engine):
             classify_folds(job, groups, plan, engine, deadline=deadline)
         gather(job, particles, groups, plan)

@@ -15,6 +15,7 @@ from alphacryo4d.io.star import read_tables
 from alphacryo4d.voting.recorded_stage import BatchImages
 from alphacryo4d.voting.support import (
     NEVER,
+    HeldOut,
     Support,
     heldout_evidence,
     measure_support,
@@ -24,6 +25,29 @@ from alphacryo4d.voting.support import (
 logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
+
+
+def _volume_table(resample: Path, count: int) -> tuple[Array, Array, Array]:
+    """Batch, fold and particles of every volume."""
+    table = read_tables(resample / files.VOLUMES_STAR).get("volumes")
+    if table is None or len(table) != count:
+        raise InputError(
+            f"{resample / files.VOLUMES_STAR}: does not hold the {count} volumes of "
+            "the landscape; run the stages again"
+        )
+    batch, fold = (table[name].to_numpy(int) for name in ("ac4dBatch", "ac4dFold"))
+    return batch, fold, table["ac4dParticleCount"].to_numpy(float)
+
+
+def _evidence(
+    found: HeldOut, shares: Array, present: Array, count: int
+) -> tuple[Array, Array, Array, Array]:
+    """What a fold's left-out particles say, with columns for states that it lacks."""
+    posteriors = np.zeros((len(found.posteriors), count), np.float32)
+    posteriors[:, present] = found.posteriors
+    prior = np.zeros(count)
+    prior[present] = shares
+    return found.evidence, found.consensus, posteriors, np.broadcast_to(prior, posteriors.shape)
 
 
 def support_of_votes(
@@ -55,18 +79,11 @@ def support_of_votes(
     Support or None
         None where no fold has two states.
     """
-    table = read_tables(resample / files.VOLUMES_STAR).get("volumes")
-    if table is None or len(table) != len(volume_states):
-        raise InputError(
-            f"{resample / files.VOLUMES_STAR}: does not hold the {len(volume_states)} volumes of "
-            "the landscape; run the stages again"
-        )
+    batch, fold, counts = _volume_table(resample, len(volume_states))
     volumes = files.load_array(resample / files.VOLUMES_NPY, ndim=4, memory_map=True)
-    batch, fold = (table[name].to_numpy(int) for name in ("ac4dBatch", "ac4dFold"))
-    counts = table["ac4dParticleCount"].to_numpy(float)
-    tests: list[tuple[Array, ...]] = []
     losses = np.zeros((2, state_count, state_count))
     together = np.zeros((state_count, state_count), bool)
+    tests: list[tuple[Array, ...]] = []
     errors: list[tuple[float, float]] = []
     whole = [(b, f) for b in np.unique(batch).tolist() for f in np.unique(fold).tolist()]
     with show_progress("held-out particles") as progress:
@@ -79,25 +96,16 @@ def support_of_votes(
             means, shares, present = state_volumes(
                 volumes[members], volume_states[members], counts[members], state_count
             )
+            resolution = images.recorded.resolution
             found = heldout_evidence(
-                images.of(b),
-                rows,
-                means,
-                shares,
-                resolution=images.recorded.resolution,
-                threads=threads,
+                images.of(b), rows, means, shares, resolution=resolution, threads=threads
             )
             errors.append(found.errors)
             pairs = np.ix_(present, present)
             together[pairs] = True
             for total, more in zip(losses, found.losses, strict=True):
                 total[pairs] += more
-            posteriors = np.zeros((len(rows), state_count), np.float32)
-            posteriors[:, present] = found.posteriors
-            weights = np.zeros(state_count)
-            weights[present] = shares
-            shown = np.broadcast_to(weights, posteriors.shape)
-            tests.append((found.evidence, found.consensus, posteriors, shown))
+            tests.append(_evidence(found, shares, present, state_count))
         progress(1, 1)
     if not tests:
         return None

@@ -34,6 +34,7 @@ from alphacryo4d.ml3d.reconstruct import reconstruct
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.particles.samples import prepare_rows
+from alphacryo4d.relion.preflight import image_root
 
 
 def scores(labels: np.ndarray, states: np.ndarray) -> dict[str, float]:
@@ -142,11 +143,12 @@ def run_relion(data: Path, classes: int, iterations: int) -> tuple[dict[str, Any
     """RELION's command of the benchmark: classification at 15 A without alignment."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        table = "particles.star"
+        table = str((data / "particles.star").resolve())
+        root = image_root(read_particles(data / "particles.star"))
         subprocess.run(
             ["relion_reconstruct", "--i", table, "--ctf", "--maxres", "30",
              "--o", str(folder / "ref30.mrc")],
-            check=True, cwd=data, capture_output=True,
+            check=True, cwd=root, capture_output=True,
         )  # fmt: skip
         start = time.perf_counter()
         subprocess.run(
@@ -157,13 +159,13 @@ def run_relion(data: Path, classes: int, iterations: int) -> tuple[dict[str, Any
              "--skip_align", "--strict_highres_exp", "15", "--sym", "C1", "--norm", "--scale",
              "--particle_diameter", "160", "--j", "1", "--pool", "100", "--pad", "2",
              "--dont_combine_weights_via_disc"],
-            check=True, cwd=data, capture_output=True,
+            check=True, cwd=root, capture_output=True,
         )  # fmt: skip
         seconds = time.perf_counter() - start
         last = folder / f"run_it{iterations:03d}_data.star"
         labels = open_table(last).read(["rlnClassNumber", "rlnImageName"])
     # RELION sorts the rows it writes: back to the order of the input by the image names
-    names = open_table(data / table).read(["rlnImageName"])["rlnImageName"]
+    names = open_table(Path(table)).read(["rlnImageName"])["rlnImageName"]
     found = dict(
         zip(labels["rlnImageName"], np.asarray(labels["rlnClassNumber"], int), strict=True)
     )
