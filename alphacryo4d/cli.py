@@ -61,6 +61,11 @@ COMMANDS = {
         "status",
         "State of a project and its cluster jobs.",
     ),
+    "chimerax": (
+        "report.chimerax_cli",
+        "chimerax",
+        "A ChimeraX scene of the states: maps, morph, differences.",
+    ),
     "relocate": (
         "tools.relocate_cli",
         "relocate",

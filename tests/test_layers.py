@@ -42,7 +42,6 @@ LONG_FUNCTIONS: dict[str, int] = {
     "pipeline.stages._stages": 82,
     "pipeline.submit.submit_run": 81,
     "reclassify.convergence_stage.run_rounds": 62,
-    "reconstruction.refine_stage.run_refine": 68,
     "resample.stage.run_resample": 62,
     "voting.support_stage.support_of_votes": 65,
 }

@@ -78,6 +78,14 @@ class RefineOptions:
         metavar="GROUP",
         group=RESOLUTION,
     )
+    half_sets: str = setting(
+        "keep",
+        "keep: the half-sets of the consensus refinement (rlnRandomSubset), whose poses the search "
+        "starts from, or where there are none the fixed split of the states' half maps; fresh: a "
+        "new random split by --seed. Copies of an image stay in one.",
+        choices=("keep", "fresh"),
+        group=STATES,
+    )
     ranks: int = setting(3, "MPI ranks, an odd number: one leads, each half-set has the same.")
     mpi_launcher: str = setting("mpirun", "Program that starts MPI ranks, with its arguments.")
     relion_args: str = setting("", "Further arguments handed to relion_refine as they are.")
@@ -85,6 +93,9 @@ class RefineOptions:
     def __post_init__(self) -> None:
         """Refuse values that can never make sense."""
         require_setting(self.engine in ("none", "relion"), f"--engine {self.engine}: none, relion")
+        require_setting(
+            self.half_sets in ("keep", "fresh"), f"--half-sets {self.half_sets}: keep, fresh"
+        )
         require_setting(
             self.ranks >= 3 and self.ranks % 2 == 1, f"--ranks {self.ranks}: 3, 5, 7 ..."
         )

@@ -7,23 +7,31 @@ import logging
 import os
 from pathlib import Path
 
+import numpy as np
+
 from alphacryo4d.core import files
-from alphacryo4d.core.errors import InputError, ProgramError
-from alphacryo4d.core.job import start_job
+from alphacryo4d.core.errors import InputError, MissingProgramError, ProgramError
+from alphacryo4d.core.job import Job, start_job
 from alphacryo4d.core.program import command_lines, run_program
 from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.particles.copies import half_sets, image_count, particle_images
+from alphacryo4d.particles.origins import SUBSET
+from alphacryo4d.particles.particle_set import ParticleSet
+from alphacryo4d.particles.recorded import recorded_stacks
+from alphacryo4d.particles.stacks import KnownStacks
 from alphacryo4d.reconstruction.options import RefineOptions, chosen_states
+from alphacryo4d.reconstruction.refine_script import refine_script
 from alphacryo4d.reconstruction.stage import source_particles
 from alphacryo4d.relion.commands import Alignment, consensus_command
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.relion.preflight import check_particles, image_root, name_from
 from alphacryo4d.relion.version import Version, installed_version
 from alphacryo4d.voting.output_stage import state_table
-from alphacryo4d.voting.recorded_stage import symmetry_of
+from alphacryo4d.voting.recorded_stage import resample_of, symmetry_of
 
 logger = logging.getLogger(__name__)
 
-COMMANDS = "commands.txt"
+COMMANDS, REFINE_SH = "commands.txt", "refine.sh"
 ASSUMED = Version(3, 1, 3)
 
 
@@ -59,7 +67,7 @@ def run_refine(
     Returns
     -------
     list of Path
-        ``commands.txt``, and the refined maps.
+        Tables where half-sets were made, ``commands.txt``, ``refine.sh``, and the refined maps.
     """
     options = options or RefineOptions()
     options = dataclasses.replace(options, symmetry=symmetry_of(folder, options.symmetry))
@@ -75,27 +83,109 @@ def run_refine(
     ) as job:  # fmt: skip
         if job.finished:
             return job.outputs
-        version = installed_version() if options.engine == "relion" else ASSUMED
-        root = image_root(source_particles(folder, tables[0]))
-        commands = {
-            state: state_command(folder, output, state, root, options, version, seed, threads, gpu)
-            for state in states
-        }
-        outputs = [files.write_text(output / COMMANDS, command_lines(commands.values()))]
-        logger.info("RELION's commands are in %s; run them from %s", outputs[0], root)
-        job.complete("commands", outputs)
-        for state, command in commands.items():
-            step = f"class{state:03d}"
-            if options.engine != "relion" or job.completed(step):
-                continue
-            place = output / step
-            place.mkdir(exist_ok=True)
-            check_particles(state_table(folder, state), version=version)
-            logger.info("refinement of state %d", state)
-            run_program(command, log=(place / "run.log").absolute(), folder=root)
-            outputs.append(finished_map(place))
-            job.complete(step, outputs[-1:])
-    return outputs
+        wanted = _write_commands(job, folder, output, states, options, seed, threads, gpu)
+        if options.engine == "relion":
+            _run_states(job, output, wanted)
+        return job.outputs
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """Commands and tables by state, the folder that RELION starts from, and its version."""
+
+    commands: dict[int, list[str]]
+    tables: dict[int, Path]
+    root: Path
+    version: Version
+    known: KnownStacks | None
+
+
+def _run_states(job: Job, output: Path, wanted: _Wanted) -> None:
+    """Run RELION for every state that has no map yet."""
+    for state, table in wanted.tables.items():
+        step = f"class{state:03d}"
+        if job.completed(step):
+            continue
+        place = output / step
+        place.mkdir(exist_ok=True)
+        check_particles(table, version=wanted.version, stacks_of=wanted.known)
+        logger.info("refinement of state %d", state)
+        log = (place / "run.log").absolute()
+        run_program(wanted.commands[state], log=log, folder=wanted.root)
+        job.complete(step, [finished_map(place)])
+
+
+def _write_commands(
+    job: Job,
+    folder: Path,
+    output: Path,
+    states: list[int],
+    options: RefineOptions,
+    seed: int,
+    threads: int | None,
+    gpu: str | None,
+) -> _Wanted:
+    """Tables with their half-sets, ``commands.txt`` and ``refine.sh``."""
+    try:
+        version = installed_version()
+    except MissingProgramError:
+        if options.engine == "relion":
+            raise
+        version = ASSUMED
+    tables, policy, written = _tables(folder, output, states, options, seed)
+    root = image_root(source_particles(folder, state_table(folder, states[0])))
+    commands = {
+        state: state_command(folder, output, state, tables[state], root, options, version, seed,
+                             threads, gpu)
+        for state in states
+    }  # fmt: skip
+    script = refine_script(
+        commands,
+        {state: name_from(root, output / f"class{state:03d}") for state in states},
+        root=root,
+        output=output,
+        policy=policy,
+        seed=seed,
+        version=str(version),
+    )
+    written.append(files.write_text(output / COMMANDS, command_lines(commands.values())))
+    path = files.write_text(output / REFINE_SH, script)
+    path.chmod(path.stat().st_mode | 0o111)
+    written.append(path)
+    logger.info("run %s; it starts RELION from %s", path, root)
+    job.complete("commands", written)
+    resample = resample_of(folder)
+    known = None if resample is None else recorded_stacks(resample, tables[states[0]])
+    return _Wanted(commands, tables, root, version, known)
+
+
+def _tables(
+    folder: Path, output: Path, states: list[int], options: RefineOptions, seed: int
+) -> tuple[dict[int, Path], str, list[Path]]:
+    """Table of every state with its half-sets, the policy of these, and tables that were made."""
+    tables, policy, written = {}, "kept", []
+    for state in states:
+        particles = source_particles(folder, state_table(folder, state))
+        tables[state] = particles.path
+        if options.half_sets == "fresh" or particles.random_subset is None:
+            policy = "fresh" if options.half_sets == "fresh" else "own"
+            tables[state] = state_table(output, state)
+            written.append(_with_half_sets(particles, tables[state], policy, seed))
+        else:
+            half_sets(particles)  # refuses copies of an image in both halves
+    return tables, policy, written
+
+
+def _with_half_sets(particles: ParticleSet, path: Path, policy: str, seed: int) -> Path:
+    """Table of a state with half-sets of its own; those that it had are kept under another name."""
+    if policy == "fresh":
+        ids = particle_images(particles)
+        images = image_count(ids)
+        split = np.arange(images) % 2
+        halves = np.random.default_rng([seed, 1]).permutation(split)[ids]
+    else:
+        halves = half_sets(particles)
+    return particles.table.write_with_columns(path, {SUBSET: halves.astype(np.int32) + 1})
 
 
 def refinable_states(folder: Path, wanted: str) -> list[int]:
@@ -121,6 +211,7 @@ def state_command(
     folder: Path,
     output: Path,
     state: int,
+    table: Path,
     root: Path,
     options: RefineOptions,
     version: Version,
@@ -130,7 +221,7 @@ def state_command(
 ) -> list[str]:
     """``relion_refine_mpi`` with independent half-sets, local searches around the poses."""
     run = Alignment(
-        table=name_from(root, state_table(folder, state)),
+        table=name_from(root, table),
         root=name_from(root, output / f"class{state:03d}" / "run"),
         reference=name_from(root, state_table(folder, state, ".mrc")),
         ranks=options.ranks,

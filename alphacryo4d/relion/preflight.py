@@ -15,6 +15,7 @@ from alphacryo4d.core.settings import IMAGES_FROM
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.io.star import IMAGE_COLUMN
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles, stack_file
+from alphacryo4d.particles.stacks import KnownStacks
 from alphacryo4d.relion.version import Version
 
 Array = np.ndarray[Any, Any]
@@ -28,6 +29,7 @@ def check_particles(
     version: Version,
     rows: Array | None = None,
     need_poses: bool = True,
+    stacks_of: KnownStacks | None = None,
     progress: Progress = no_progress,
 ) -> ParticleSet:
     """Read a particle table and every image of it once; refuse what RELION would not notice.
@@ -42,6 +44,8 @@ def check_particles(
         Rows whose images are used; all by default.
     need_poses : bool
         Refuse a table without poses.
+    stacks_of : callable, optional
+        Tells where stacks are, as for ``read_particles``.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def check_particles(
         image beyond its stack, a name that RELION would mangle, a dialect that it cannot read.
     """
     refuse_unsafe_name(path.name, program="RELION")
-    particles = read_particles(path, need_poses=need_poses)
+    particles = read_particles(path, need_poses=need_poses, stacks_of=stacks_of)
     if particles.table.dialect == "3.1" and version < (3, 1):
         raise InputError(
             f"{path}: has optics groups, which RELION {version} cannot read; load RELION 3.1 or "

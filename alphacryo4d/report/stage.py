@@ -18,6 +18,8 @@ from alphacryo4d.report.particles_view import particles_view
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, state_sets
 from alphacryo4d.report.provenance import provenance
+from alphacryo4d.report.scene import STATE_COLOURS
+from alphacryo4d.report.scene_stage import scene_of
 from alphacryo4d.report.states import set_of_states
 from alphacryo4d.report.training_view import training_view
 from alphacryo4d.report.verdict import sentence, signs
@@ -85,6 +87,7 @@ def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
     shown = []
     for found in sets:
         one = set_of_states(found, payload, _errors_of(found, errors), image=_IMAGE, box=box)
+        one["scene"] = scene_of(project, found, sets)
         one["sentence"] = sentence(one)
         one["signs"] = signs(one, landscape, training, origin["missing_inputs"])
         one["commands"] = next_commands(project, one, landscape, [s.key for s in sets])
@@ -95,6 +98,7 @@ def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "version": __version__,
         "sets": shown,
+        "palette": STATE_COLOURS,
         "landscape": landscape,
         "particles": particles_view(project, sets, payload),
         "training": training,

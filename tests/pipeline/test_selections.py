@@ -13,7 +13,7 @@ from alphacryo4d.particles.open import open_table
 from alphacryo4d.report.stage import project_data
 
 QUICK = ["--final-resolution", "20", "--initial-resolution", "25", "--rounds", "1", "--j", "2"]
-QUICK += ["--no-reconstruct"]
+QUICK += ["--write-poses"]
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +153,24 @@ def test_refine_and_reconstruct_take_the_states_of_a_project(edited: Path, tmp_p
     assert call("vote", "reconstruct", *words, "--o", tmp_path / "maps", "--j", "2") == 0
     made = (tmp_path / "maps" / "class001.mrc").read_bytes()
     assert made == (project / "vote-2" / "class001.mrc").read_bytes()
+
+
+def test_refinement_starts_from_refined_poses(edited: Path, tmp_path: Path) -> None:
+    project = edited / "project"
+    words = ["vote", "refine", "--i", project, "--selection", "reclassify-2"]
+    assert call(*words, "--o", tmp_path / "refine") == 0
+    given = project / "reclassify-2" / "class001.star"
+    assert f"--i {given} " in (tmp_path / "refine" / "refine.sh").read_text()
+    names = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst")
+    rows = states_of(project / "reclassify-2") == 1
+    refined = open_table(project / "reclassify-2" / "refined.star").read(names)
+    before = open_table(edited / "data" / "particles.star").read(names)
+    found = open_table(given).read(names)
+    for name in names:
+        np.testing.assert_array_equal(found[name], refined[name][rows])
+    assert np.abs(found["rlnAnglePsi"] - before["rlnAnglePsi"][rows]).max() > 0
+    kept = open_table(given).read(["ac4dInputAnglePsi"])["ac4dInputAnglePsi"]
+    np.testing.assert_array_equal(kept, before["rlnAnglePsi"][rows])
 
 
 def test_the_page_shows_each_set_on_the_landscape(edited: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from browser_page import Opened, pixels, settled
+from chimerax_grammar import Scene
 from matplotlib.path import Path as Polygon
 from small_project import write_project
 from waiting import wait_until
@@ -165,16 +166,13 @@ def test_volumes_in_a_lasso_become_a_subset_or_a_centre(page, small):
 
 
 def test_the_scene_for_chimerax_opens_every_state(page, small):
-    lines = saved(page, "#save-cxc").read_text().splitlines()
-    opened = [line.removeprefix("open ") for line in lines if line.startswith("open ")]
-    assert len(opened) == 3
-    assert all((small / name).is_file() for name in opened)
-    levels = {line.split()[3] for line in lines if line.startswith("volume #")}
-    assert len(levels) == 1
-    assert float(levels.pop()) > 0
-    assert [line for line in lines if line.startswith("rename")] == [
-        f'rename #{number} "state {number}"' for number in (1, 2, 3)
+    scene = Scene(small).run(saved(page, "#save-cxc").read_text())
+    assert [path.name for path in scene.files.values()] == [f"class00{k}.mrc" for k in (1, 2, 3)]
+    assert [scene.names[k] for k in (1, 2, 3)] == [f"state {k}" for k in (1, 2, 3)]
+    assert [scene.colours[k] for k in (1, 2, 3)] == [
+        [page.evaluate(f"stateColour({k})")] for k in (1, 2, 3)
     ]
+    assert len({scene.levels[k][0] for k in (1, 2, 3)}) == 1
 
 
 def test_names_typed_by_people_stay_text(page, opened):

@@ -59,11 +59,7 @@ const theState = number => theSet()?.states.find(one => one.state === number);
 const nameOf = state => state.name ? `${state.state} ${state.name}` : `State ${state.state}`;
 
 // Colours that colour-blind people can tell apart (Okabe and Ito; Tol's muted), always with numbers
-const palette = [
-  "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#8C6BD1",
-  "#88CCEE", "#882255", "#117733", "#AA4499", "#DDCC77", "#44AA99", "#CC6677", "#6699CC",
-  "#997700", "#661100", "#AA4466", "#4477AA",
-];
+const palette = data.palette;
 const stateColour = k => k > 0 ? palette[(k - 1) % palette.length] : "#888888";
 const ramp = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369",
   "#e1cc55", "#fee838"];

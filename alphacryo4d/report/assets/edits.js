@@ -83,7 +83,7 @@ function showEdits() {
   when("ends", () => extras());
   const more = h("div", {"aria-live": "polite"});
   main.append(more, h("div", {class: "bar"}, h("button", {type: "button", id: "save-cxc", onclick: () =>
-    download("states.cxc", chimeraScene(), "text/plain")}, "ChimeraX scene (.cxc)")));
+    download("states.cxc", theSet()?.scene ?? "# no maps yet\n", "text/plain")}, "ChimeraX scene (.cxc)")));
   const extras = () => {
     more.replaceChildren();
     if (volumes?.rows.length) {
@@ -114,13 +114,4 @@ function addCentre(volumes) {
       values[2 * row + 1] - centre[1]))) * 1.01 || 1;
     addEdit({action: "add_center", center: centre.map(v => Number(v.toFixed(4))), radius: Number(radius.toFixed(4))});
   });
-}
-/** Script of ChimeraX that opens the maps of the states, to be kept in the project folder. */
-function chimeraScene() {
-  const found = theSet(), maps = found?.maps;
-  const lines = (maps?.states ?? []).flatMap((k, i) => [
-    `open ${found.key}/class${String(k).padStart(3, "0")}.mrc`,
-    `volume #${i + 1} level ${maps.level.toPrecision(4)} color ${stateColour(k)}`,
-    `rename #${i + 1} "state ${k}"`]);
-  return ["# Open from the project folder: chimerax states.cxc", ...lines, "tile", "view", ""].join("\n");
 }
