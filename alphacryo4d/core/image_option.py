@@ -10,9 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.core.files import RESAMPLE
 from alphacryo4d.core.help import INPUT, HelpOption
-from alphacryo4d.core.record import recorded_image_root
 from alphacryo4d.core.settings import IMAGES_FROM, PROJECT_IMAGES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -30,6 +28,9 @@ def _start_images_from(context: click.Context, _: click.Parameter, folder: Path 
 
 def _images_of_output(output: Any) -> str | None:
     """Where the record of the project in an output folder says that its images are."""
+    from alphacryo4d.core.files import RESAMPLE
+    from alphacryo4d.core.record import recorded_image_root
+
     for place in () if output is None else (output / RESAMPLE, output):
         found = recorded_image_root(place)
         if found is not None:
