@@ -79,45 +79,28 @@ def fit_components(
 
     Parameters
     ----------
-    images : PreparedImages
     rows : (n,) int array
-        Particles.
-    count : int
-        Components.
-    iterations : int
-        EM iterations.
-    radius : int
-        Last Fourier shell (pixels).
-    seed : int
-        Of the random start and of the choice of particles.
-    finer : (count, iterations, radius), optional
-        Go on with more components and more Fourier shells.
-    mask_diameter : float, optional
-        Spherical solvent mask (A).
-    solvent : (box, box, box) array, optional
-        Soft solvent mask in its place, which stays as it is.
-    workers : int
-        Threads.
-    progress : Progress
+    count, iterations, radius, seed : int
+        Components, EM iterations, last Fourier shell (pixels), seed of start and choices.
+    finer : optional
+        Count, iterations and radius to go on with after these.
+    mask_diameter, solvent : float, (box, box, box) array, optional
+        Spherical solvent mask (A); soft mask in its place, which stays as it is.
     check : callable, optional
         Called before every iteration; stops the work by raising.
-    saved : dict, optional
-        State to go on from, as a checkpoint was told it.
-    checkpoint : Checkpoint, optional
-        Told the state after every iteration.
+    saved, checkpoint : dict, Checkpoint, optional
+        State to go on from; told the state after every iteration.
     """
     total = iterations + (finer[1] if finer else 0)
+    ordered = images.sorted_rows(rows)
     if saved is None:
-        grid = Grid(radius, workers)
-        view = View(images, images.sorted_rows(rows), grid)
+        view, first = View(images, ordered, Grid(radius, workers)), 0
         rng = np.random.default_rng([seed, total])
         first_few = _number_used(share_of_particles(0, iterations, total), len(rows))
-        fit = _Fit(view, first_mask(grid, images, mask_diameter, solvent), first_few, rng)
+        fit = _Fit(view, first_mask(view.grid, images, mask_diameter, solvent), first_few, rng)
         fit.add_components(count, rng)
-        first = 0
     else:
-        fit = _Fit.restored(saved, images, images.sorted_rows(rows), workers)
-        first = int(saved["iteration"])
+        fit, first = _Fit.restored(saved, images, ordered, workers), int(saved["iteration"])
     for iteration in range(first, total):
         if check is not None:
             check()

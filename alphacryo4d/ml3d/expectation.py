@@ -287,8 +287,7 @@ def project_back(
                     block * count // blocks, (block + 1) * count // blocks, images.data,
                     images.ctf, matrices, view.rows, *positions, images.shell, last,
                     images.group, inverse, mean, second, grid.padded, dense,
-                    sums[block].reshape(-1),
-                    norms[block].reshape(-1),
+                    sums[block].reshape(-1), norms[block].reshape(-1),
                 )  # fmt: skip
 
     in_ranges(work, blocks, blocks, grid.workers)

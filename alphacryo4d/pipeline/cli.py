@@ -133,17 +133,10 @@ def run(
         input_path = completed_input(input_path, output_path, given)
     if cluster.submit:
         jobs = submit_run(
-            input_path,
-            output_path,
-            options,
-            cluster,
-            seed=seed,
+            input_path, output_path, options, cluster, seed=seed,
             words=["run", *repeat_words(context, leave_out=NOT_REPEATED)],
-            gpu=gpu,
-            overwrite=overwrite,
-            resume=resume,
-            dry_run=dry_run,
-        )
+            gpu=gpu, overwrite=overwrite, resume=resume, dry_run=dry_run,
+        )  # fmt: skip
         _answer_jobs(jobs, as_json)
         return
     if dry_run:

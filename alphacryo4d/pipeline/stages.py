@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from alphacryo4d.core import files
 from alphacryo4d.core.job import Deadline, Work, read_job, start_record
 from alphacryo4d.core.plan import NEW, UNCHANGED
+from alphacryo4d.pipeline.landscape import landscape_like
 from alphacryo4d.pipeline.options import DEMO, PipelineOptions
 from alphacryo4d.pipeline.plan import plan_run, plan_text
 
@@ -85,89 +87,49 @@ def run_pipeline(
         return results
 
 
+def _late(module: str, name: str, *arguments: Any, **options: Any) -> Callable[..., list[Path]]:
+    """Call of a function whose module, with its heavy imports, is loaded when it is called."""
+
+    def call(**flags: Any) -> list[Path]:
+        function = getattr(importlib.import_module(f"alphacryo4d.{module}"), name)
+        results: list[Path] = function(*arguments, **options, **flags)
+        return results
+
+    return call
+
+
 def _stages(
     table: Path, project: Path, options: PipelineOptions, seed: int, resources: Resources
 ) -> list[tuple[str, Callable[..., list[Path]]]]:
-    """Name and call of every stage; the heavy imports happen when a stage is called."""
+    """Name and call of every stage."""
     resample, features = project / files.RESAMPLE, project / files.DEEPFEATURE
     landscape, vote = project / files.LANDSCAPE, project / files.VOTE
-    threads = resources.threads
-
-    def resample_stage(**flags: Any) -> list[Path]:
-        from alphacryo4d.resample.stage import run_resample
-
-        return run_resample(
-            table,
-            resample,
-            options=options.resample,
-            classify=options.classify,
-            relion=options.relion,
-            seed=seed,
-            threads=threads,
-            deadline=resources.deadline,
-            **flags,
-        )
-
-    def deepfeature_stage(**flags: Any) -> list[Path]:
-        from alphacryo4d.deepfeature.stage import run_deepfeature
-
-        return run_deepfeature(
-            resample,
-            features,
-            options=options.deepfeature,
-            seed=seed,
-            threads=threads,
-            gpu=resources.gpu,
-            **flags,
-        )
-
-    def landscape_stage(**flags: Any) -> list[Path]:
-        from alphacryo4d.landscape.stage import run_landscape
-
-        return run_landscape(
-            resample,
-            features,
-            landscape,
-            options=options.landscape,
-            seed=seed,
-            threads=threads,
-            **flags,
-        )
-
-    def vote_stage(**flags: Any) -> list[Path]:
-        from alphacryo4d.pipeline.landscape import landscape_like
-        from alphacryo4d.voting.stage import run_vote
-
-        return run_vote(
-            resample,
-            landscape,
-            vote,
-            options=options.vote,
-            make_landscape=landscape_like(landscape, threads=threads),
-            threads=threads,
-            **flags,
-        )
-
-    def reclassify_stage(**flags: Any) -> list[Path]:
-        from alphacryo4d.reclassify.stage import run_reclassify
-
-        return run_reclassify(
-            project,
-            project / files.RECLASSIFY,
-            options=options.reclassify,
-            seed=seed,
-            threads=threads,
-            deadline=resources.deadline,
-            **flags,
-        )
-
-    stages: list[tuple[str, Callable[..., list[Path]]]] = [
-        (files.RESAMPLE, resample_stage),
-        (files.DEEPFEATURE, deepfeature_stage),
-        (files.LANDSCAPE, landscape_stage),
-        (files.VOTE, vote_stage),
-    ]
-    return stages if options.reclassify is None else [*stages, (files.RECLASSIFY, reclassify_stage)]
+    threads, deadline = resources.threads, resources.deadline
+    calls = {
+        files.RESAMPLE: _late(
+            "resample.stage", "run_resample", table, resample, options=options.resample,
+            classify=options.classify, relion=options.relion, seed=seed, threads=threads,
+            deadline=deadline,
+        ),
+        files.DEEPFEATURE: _late(
+            "deepfeature.stage", "run_deepfeature", resample, features,
+            options=options.deepfeature, seed=seed, threads=threads, gpu=resources.gpu,
+        ),
+        files.LANDSCAPE: _late(
+            "landscape.stage", "run_landscape", resample, features, landscape,
+            options=options.landscape, seed=seed, threads=threads,
+        ),
+        files.VOTE: _late(
+            "voting.stage", "run_vote", resample, landscape, vote, options=options.vote,
+            make_landscape=landscape_like(landscape, threads=threads), threads=threads,
+        ),
+    }  # fmt: skip
+    if options.reclassify is not None:
+        calls[files.RECLASSIFY] = _late(
+            "reclassify.stage", "run_reclassify", project, project / files.RECLASSIFY,
+            options=options.reclassify, seed=seed, threads=threads, deadline=deadline,
+        )  # fmt: skip
+    return list(calls.items())
 
 
 def run_part(

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,11 +148,9 @@ def submit_run(
     table, project : Path
         Particle table and project folder.
     options : PipelineOptions
-        Options of all stages.
     cluster : ClusterOptions
         Template, cores and so on.
     seed : int
-        Random seed.
     words : list of str
         Command line of the run without its paths and without what belongs to the cluster.
     gpu : str, optional
@@ -183,6 +181,17 @@ def submit_run(
         ]
         click.echo(script_texts([(jobs[0], ""), *shown], cluster))
         return {}
+    submitted, entries = _submit_all(jobs, cluster)
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    known = json.dumps({"submitted": stamp, "jobs": entries}, indent=1)
+    write_text(folder_of(project) / JOBS_JSON, known + "\n")
+    return submitted
+
+
+def _submit_all(
+    jobs: Sequence[BatchJob], cluster: ClusterOptions
+) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Submit jobs that wait for each other; ids by name, and what is kept of each."""
     submitted: dict[str, str] = {}
     entries: list[dict[str, Any]] = []
     wait = ""
@@ -201,12 +210,7 @@ def submit_run(
             submitted[attempt.name] = number
             entries.append({"name": attempt.name, "job": number, "array": list(attempt.array)})
         wait = "?".join(f"afterok:{number}" for number in alternatives)
-    write_text(
-        folder_of(project) / JOBS_JSON,
-        json.dumps({"submitted": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "jobs": entries}, indent=1)
-        + "\n",
-    )
-    return submitted
+    return submitted, entries
 
 
 def _folds(

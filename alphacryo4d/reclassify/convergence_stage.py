@@ -22,6 +22,9 @@ from alphacryo4d.reclassify.splitting import matched_sides
 Array = np.ndarray[Any, Any]
 
 
+_DRIFT = "more particles change their state than in the round before, and the states drift"
+
+
 def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array, list[str]]:
     """Run rounds until the states have converged.
 
@@ -54,15 +57,10 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
             f"{support.gain:.3f} +- {support.error:.3f} nats",
         )
         log += found.log
-        if support.gain <= floor:
-            log_line(log, f"round {turn}: held-out gain no larger; the round before stays")
-            break
-        if best is not None and changed > max(before, options.converged):
-            log_line(
-                log,
-                f"round {turn}: more particles change their state than in the round before; the "
-                "states drift, and the round before stays",
-            )
+        drift = best is not None and changed > max(before, options.converged)
+        if support.gain <= floor or drift:
+            why = _DRIFT if support.gain > floor else "held-out gain no larger"
+            log_line(log, f"round {turn}: {why}; the round before stays")
             break
         best, best_kept, before, floor = found, kept, changed, support.gain
         if not support.real:

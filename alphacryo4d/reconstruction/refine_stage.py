@@ -50,17 +50,12 @@ def run_refine(
 
     Parameters
     ----------
-    folder : Path
-        Voting folder with ``class001.star`` and ``class001.mrc`` ...
-    output : Path
-        Output folder; a state is refined in ``class001/``.
+    folder, output : Path
+        Voting folder with ``class001.star`` and ``class001.mrc`` ...; a state is refined in
+        ``class001/`` of the output folder.
     options : RefineOptions, optional
-    seed : int
-        Random seed of RELION.
-    threads : int, optional
-        Threads of each MPI rank.
-    gpu : str, optional
-        GPU ids for RELION.
+    seed, threads, gpu : int, int, str
+        Random seed of RELION, threads of each MPI rank, GPU ids.
     overwrite, resume : bool
         ``--overwrite`` and ``--continue``.
 
@@ -74,11 +69,7 @@ def run_refine(
     states = refinable_states(folder, options.states)
     tables = [state_table(folder, state) for state in states]
     with start_job(
-        output,
-        stage="refine",
-        options={"refine": options},
-        inputs=tables,
-        seed=seed,
+        output, stage="refine", options={"refine": options}, inputs=tables, seed=seed,
         overwrite=overwrite, resume=resume, in_place=True,
     ) as job:  # fmt: skip
         if job.finished:

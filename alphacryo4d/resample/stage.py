@@ -62,7 +62,6 @@ def run_resample(
     table, output : Path
         Particle table with consensus poses; folder of the stage.
     options, classify, relion : dataclasses, optional
-        Options of the shuffling, of the classification, and of RELION.
     seed, threads : int
         Random seed, from which every fold derives its own; all cores by default.
     gpu : str, optional
@@ -93,10 +92,9 @@ def run_resample(
         if overwrite:
             forget_folds(job.folder)
         groups = split(job, particles, plan)
-        scratch = scratch or job.folder / "scratch"
         engine = make_engine(
             plan.resample.engine, particles, plan, threads=threads, gpu=gpu, memory=memory,
-            scratch=scratch,
+            scratch=scratch or job.folder / "scratch",
         )  # fmt: skip
         with closing(engine):
             classify_folds(job, groups, plan, engine, deadline=deadline)

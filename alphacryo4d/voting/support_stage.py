@@ -69,10 +69,8 @@ def support_of_votes(
         Folder with ``volumes.star`` and ``volumes.npy``.
     images : BatchImages
         Of all particles, at the resolution of the classification.
-    volume_states : (V,) int array
+    volume_states, state_count : (V,) int array, int
         State of each volume from 1, 0 for none.
-    state_count : int
-    threads : int, optional
 
     Returns
     -------
@@ -93,26 +91,23 @@ def support_of_votes(
             rows = np.flatnonzero(images.left_out(b, f))
             if not (volume_states[members] > 0).any() or rows.size == 0:
                 continue
-            means, shares, present = state_volumes(
+            *known, present = state_volumes(
                 volumes[members], volume_states[members], counts[members], state_count
             )
-            resolution = images.recorded.resolution
             found = heldout_evidence(
-                images.of(b), rows, means, shares, resolution=resolution, threads=threads
+                images.of(b), rows, *known, resolution=images.recorded.resolution, threads=threads
             )
             errors.append(found.errors)
             pairs = np.ix_(present, present)
             together[pairs] = True
             for total, more in zip(losses, found.losses, strict=True):
                 total[pairs] += more
-            tests.append(_evidence(found, shares, present, state_count))
+            tests.append(_evidence(found, known[1], present, state_count))
         progress(1, 1)
     if not tests:
         return None
     turned, moved = np.mean(errors, axis=0)
     logger.info("pose sigma, estimated: %.2f degrees, %.2f A on each axis", turned, moved)
     losses[0][~together] = NEVER
-    return measure_support(
-        *(np.concatenate(parts) for parts in zip(*tests, strict=True)),
-        losses=(losses[0], losses[1]),
-    )
+    joined = (np.concatenate(parts) for parts in zip(*tests, strict=True))
+    return measure_support(*joined, losses=(losses[0], losses[1]))

@@ -85,6 +85,13 @@ class _Texts:
         return [text.decode("utf-8", "surrogateescape") for text in self.known]
 
 
+def _number(word: str, path: Path, name: str, row: int) -> float:
+    try:
+        return read_number(word)
+    except ValueError:
+        raise not_a_number(path, name, row, word).error() from None
+
+
 def read_columns(
     path: Path,
     data: Path,
@@ -147,12 +154,7 @@ def read_columns(
             )
             for slot, row, start, end in awkward[:count].tolist():
                 word = text[start:end].decode("utf-8", "surrogateescape")
-                try:
-                    found[slot, row] = read_number(word)
-                except ValueError:
-                    raise not_a_number(
-                        path, number_names[slot], first + row, word
-                    ).error() from None
+                found[slot, row] = _number(word, path, number_names[slot], first + row)
             for slot, name in enumerate(number_names):
                 values[name].add(found[slot], first)
             for slot, name in enumerate(text_names):
