@@ -19,20 +19,21 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def _start_images_from(context: click.Context, _: click.Parameter, folder: Path | None) -> None:
     """Hold for this command, and what it starts, where relative image paths start from."""
     if folder is None:
-        _hold(context, PROJECT_IMAGES, _images_of_output(context.params.get("output_path")))
+        places = (context.params.get(name) for name in ("input_path", "output_path"))
+        _hold(context, PROJECT_IMAGES, _images_of_output(*places))
         return
     if not folder.is_dir():
         raise InputError(f"--images-from {folder}: no such folder")
     _hold(context, IMAGES_FROM, str(folder.absolute()))
 
 
-def _images_of_output(output: Any) -> str | None:
-    """Where the record of the project in an output folder says that its images are."""
+def _images_of_output(table: Any, output: Any) -> str | None:
+    """Where the record of the project in an output folder says that the images of a table are."""
     from alphacryo4d.core.files import RESAMPLE
     from alphacryo4d.core.record import recorded_image_root
 
-    for place in () if output is None else (output / RESAMPLE, output):
-        found = recorded_image_root(place)
+    for place in () if table is None or output is None else (output / RESAMPLE, output):
+        found = recorded_image_root(place, table)
         if found is not None:
             return f"{found[1]}:{found[0]}"
     return None

@@ -15,7 +15,14 @@ from typing import Any
 from alphacryo4d import __version__
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import JOB_JSON
-from alphacryo4d.core.identity import absolute_path, describe_input, located, option_leaves, plain
+from alphacryo4d.core.identity import (
+    absolute_path,
+    describe_input,
+    located,
+    option_leaves,
+    plain,
+    same_content,
+)
 from alphacryo4d.core.renamed import with_present_names
 from alphacryo4d.core.settings import IMAGES_FROM
 from alphacryo4d.core.steps import Work
@@ -78,14 +85,18 @@ def recorded_inputs(folder: Path) -> list[Path]:
     return [located(one, folder, record.get("folder")) for one in record.get("inputs", [])]
 
 
-def recorded_image_root(folder: Path) -> tuple[Path, int] | None:
+def recorded_image_root(folder: Path, table: Path) -> tuple[Path, int] | None:
     """Folder that relative image paths start from by a record, and parts of each to leave out.
 
-    None where nothing is recorded, or the folder is gone. Of a project that was moved or copied
-    the folder that lies beside it comes before that of the original.
+    None where nothing is recorded, the record is of another table, or the folder is gone. Of a
+    project that was moved or copied the folder that lies beside it comes before that of the
+    original.
     """
     record = read_job(folder) or {}
-    if "image_root" not in record:
+    inputs = record.get("inputs", [])
+    if "image_root" not in record or not inputs or not table.is_file():
+        return None
+    if not same_content(inputs[0], table):
         return None
     entry = {"path": record["image_root"]}
     if "image_root_near" in record:

@@ -152,11 +152,12 @@ def _resolve_stacks(
         stacks.append(found or Path(stack_file(name)))
     if beside and table.parent != Path() and not os.environ.get(IMAGES_FROM):
         logger.info(
-            "%s: %d of %d stacks were found from the table's folder, not from the working directory"
-            " (RELION looks only there)",
+            "%s: %d of %d stacks were found from the table's folder%s, not from the working "
+            "directory (RELION looks only there)",
             table,
             beside,
             len(names),
+            " or where the project had them" if os.environ.get(PROJECT_IMAGES) else "",
         )
     if missing and required:
         raise InputError(

@@ -10,6 +10,8 @@ from small_run import RUN, call, reconstruct, rerun, times
 
 from alphacryo4d.io.mrc import read_volume
 
+pytestmark = pytest.mark.slow
+
 
 def maps(folder: Path) -> np.ndarray:
     return np.stack([read_volume(path)[0] for path in sorted(folder.glob("class???.mrc"))])

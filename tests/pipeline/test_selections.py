@@ -12,6 +12,8 @@ from alphacryo4d.io.star import read_tables
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.report.stage import project_data
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["--final-resolution", "20", "--initial-resolution", "25", "--rounds", "1", "--j", "2"]
 QUICK += ["--write-poses"]
 
