@@ -10,10 +10,8 @@ from typing import Any
 
 import click
 
-from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.help import HelpCommand, HelpGroup
-from alphacryo4d.core.here import fill_from_project
 from alphacryo4d.core.options import (
     CONTEXT,
     PATH,
@@ -57,6 +55,9 @@ def _report(outputs: Iterable[Path], as_json: bool) -> None:
 
 
 def _train(values: dict[str, Any], *, extract: bool = True) -> None:
+    from alphacryo4d.core import files
+    from alphacryo4d.core.here import fill_from_project
+
     fill_from_project(values, input_path=files.RESAMPLE, output_path=files.DEEPFEATURE)
     source, output = values.pop("input_path"), values.pop("output_path")
     require_options(i=source, o=output)
