@@ -58,7 +58,7 @@ class LatentParticles:
 
     Attributes
     ----------
-    shares : (K,) array or None
+    proportions : (K,) array or None
         Prior probabilities of the points; all the same where None.
     """
 
@@ -70,9 +70,9 @@ class LatentParticles:
         self.row, self.column = np.triu_indices(self.count)
         self.half = np.where(self.row == self.column, 0.5, 1.0)
         self.used = self.count + len(self.row)
-        # one feature more, which is 1, carries the log of the shares
+        # one feature more, which is 1, carries the log of the proportions
         self.features = np.ones((len(projected), self.used + 1), np.float32)
-        self.shares: Array | None = None
+        self.proportions: Array | None = None
         self.constant = 0.0
         self.set_scatter(np.eye(self.count))
 
@@ -146,7 +146,7 @@ class LatentParticles:
 
     def weights(self, count: int) -> Array:
         """Prior probabilities of some points."""
-        return np.full(count, 1 / count) if self.shares is None else self.shares
+        return np.full(count, 1 / count) if self.proportions is None else self.proportions
 
     def _sums(
         self,
@@ -206,12 +206,12 @@ class LatentParticles:
     def step(self, points: Array, temperature: float = 1.0) -> tuple[Array, float]:
         """One EM iteration: new points (K, q) and the mean log-likelihood of the old ones.
 
-        Where there are ``shares`` of the points, they are set anew as well.
+        Where there are ``proportions`` of the points, they are set anew as well.
         """
         sums, value = self._sums(points, self.weights(len(points)), temperature)
-        if self.shares is not None:
+        if self.proportions is not None:
             members = sums[:, self.used] + 1.0
-            self.shares = members / members.sum()
+            self.proportions = members / members.sum()
         return self._moved(sums), value + self.constant
 
     def step_of_some(self, points: Array, weights: Array, rest: Array) -> tuple[Array, float]:
@@ -283,7 +283,7 @@ def refine_mixture(
         for _ in range(steps):
             points, value = particles.step(points)
         before = np.linalg.inv(fewer.precision)
-        fewer.shares = particles.shares
+        fewer.proportions = particles.proportions
         fewer.set_scatter(_further(before, fewer.scatter_about(points)))
         if particles is not fewer:
             particles.set_scatter(np.linalg.inv(fewer.precision))

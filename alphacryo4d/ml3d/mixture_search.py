@@ -95,7 +95,7 @@ def split_and_merge(
     -------
     points : (K, q) array
     moves : list of Move
-        What stayed, in its order. The shares of the particles, where there are any, are those of
+        What stayed, in its order. The proportions, where there are any, are those of
         the points.
     """
     failed, tried, candidates = 0, 0, None
@@ -106,7 +106,7 @@ def split_and_merge(
             soft = particles.posteriors(points)
             size = np.linalg.norm(soft, axis=0) + 1e-12
             overlap = np.triu((soft / size).T @ (soft / size), 1)
-            excess, halves = _split_directions(particles, points, soft)
+            excess, offsets = _split_directions(particles, points, soft)
             pairs = np.argsort(-overlap, axis=None)[:6]
             splits = np.argsort(-excess)[:6]
             ranks = [(i + j, i, j) for i in range(len(pairs)) for j in range(len(splits))]
@@ -118,28 +118,30 @@ def split_and_merge(
             break
         tried += 1
         first, second, split = candidates.pop(0)
-        trial, shares = points.copy(), particles.shares
+        trial, proportions = points.copy(), particles.proportions
         trial[first] = 0.5 * (points[first] + points[second])
-        trial[second] = points[split] + halves[split]
-        trial[split] = points[split] - halves[split]
-        particles.shares = _moved_shares(shares, first, second, split)
+        trial[second] = points[split] + offsets[split]
+        trial[split] = points[split] - offsets[split]
+        particles.proportions = _moved_proportions(proportions, first, second, split)
         trial, better = _tried(particles, trial, [first, second, split], steps, value)
         if better > value + 1e-5:
             moves.append(Move(int(first), int(second), int(split), better - value))
             points, value, candidates, failed = trial, better, None, 0
         else:
-            particles.shares = shares
+            particles.proportions = proportions
             failed += 1
     return points, moves
 
 
-def _moved_shares(shares: Array | None, first: int, second: int, split: int) -> Array | None:
+def _moved_proportions(
+    proportions: Array | None, first: int, second: int, split: int
+) -> Array | None:
     """Shares after a merger of two points, and with half of a third in the place of the second."""
-    if shares is None:
+    if proportions is None:
         return None
-    moved = shares.copy()
-    moved[first] += shares[second]
-    moved[[second, split]] = 0.5 * shares[split]
+    moved = proportions.copy()
+    moved[first] += proportions[second]
+    moved[[second, split]] = 0.5 * proportions[split]
     return moved
 
 

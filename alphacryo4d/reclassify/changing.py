@@ -130,7 +130,7 @@ def apply_changes(
     states : (P,) int array
         From 1, 0 for voted out.
     kept : (K,) int array
-        Number of each state; halves that are new get numbers beyond the largest.
+        Number of each state; sides that are new get numbers beyond the largest.
     second_half : (P,) bool array
         Which particles leave their state if it is split.
 

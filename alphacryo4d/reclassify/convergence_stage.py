@@ -15,7 +15,7 @@ from alphacryo4d.reclassify.changing import (
     say_plan,
 )
 from alphacryo4d.reclassify.folds import changed_share
-from alphacryo4d.reclassify.results_stage import Round, Setting, elect
+from alphacryo4d.reclassify.results_stage import Round, RoundInputs, elect
 from alphacryo4d.reclassify.rounds_stage import Rounds
 from alphacryo4d.reclassify.splitting import matched_sides
 
@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 _DRIFT = "more particles change their state than in the round before, and the states drift"
 
 
-def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array, list[str]]:
+def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Array, list[str]]:
     """Run rounds until the states have converged.
 
     Returns
@@ -37,7 +37,7 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
     log : list of str
         What happened and why.
     """
-    rounds, options = Rounds(job, setting), setting.options
+    rounds, options = Rounds(job, inputs), inputs.options
     kept = np.unique(states[states > 0])
     states = renumbered(states, kept)
     log: list[str] = []
@@ -45,7 +45,7 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
     for turn in range(1, options.rounds + 1):
         found = rounds.run_round(turn, states, len(kept))
         votes = np.empty((len(states), len(kept)), np.uint8)
-        _, election = elect(setting, found, len(kept), votes)
+        _, election = elect(inputs, found, len(kept), votes)
         changed = changed_share(states, election.states)
         support, split = found.support, found.split
         assert support is not None
@@ -74,8 +74,8 @@ def run_rounds(job: Job, setting: Setting, states: Array) -> tuple[Round, Array,
             break
         if not plan.nothing:
             say_plan(log, turn, plan, kept, applied=turn < options.rounds)
-            halves = matched_sides(found.sides, found.labels, states - 1, setting.groups[:, 0])
-            states, kept = apply_changes(plan, states, kept, halves)
+            sides = matched_sides(found.sides, found.labels, states - 1, inputs.groups[:, 0])
+            states, kept = apply_changes(plan, states, kept, sides)
             before = 1.0
             if not plan.splitting.size:
                 floor -= plan.price

@@ -25,7 +25,7 @@ class FitOptions:
     errors : tuple of float, optional
         Errors of the poses (degrees, A); estimated by default.
     split_merge : bool
-        Whether two states may make room for the halves of a third one.
+        Whether two states may be merged and a third one split (split-merge EM).
     latent : bool
         Whether the outcome holds what the particles say of points.
     mask_diameter : float, optional

@@ -135,18 +135,18 @@ class JointMoments:
         information = self.information[:, :q, :q] - cross @ solved[:, :, :q]
         return base, projected, 0.5 * (information + information.transpose(0, 2, 1))
 
-    def of_states(self, points: Array, shares: Array) -> PoseMoments:
+    def of_states(self, points: Array, proportions: Array) -> PoseMoments:
         """Moments of states and of their weighted mean, the consensus.
 
         Parameters
         ----------
         points : (K, q) array
             States.
-        shares : (K,) array
-            Their shares; they add up to 1.
+        proportions : (K,) array
+            Their proportions; they add up to 1.
         """
         q = self.count
-        every = np.vstack([points, shares @ points])
+        every = np.vstack([points, proportions @ points])
         inner = self.information[:, :q, :q]
         plain = self.base[:, None] + self.projected[:, :q] @ every.T
         plain -= 0.5 * np.einsum("ki,nij,kj->nk", every, inner, every, optimize=True)

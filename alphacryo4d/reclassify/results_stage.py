@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass
-class Setting:
+class RoundInputs:
     """What all rounds share: the particles, their groups, the first states, the options."""
 
     particles: ParticleSet
@@ -54,7 +54,7 @@ class Round:
     weighted: Array
     """(P,) int32: the same where it counts how frequent the states are."""
     sides: Array
-    """(P, M+1) float32: log of the ratio of the halves of its state, NaN where left out."""
+    """(P, M+1) float32: log of the ratio of the two sides of its state, NaN where left out."""
     support: Support | None = None
     split: SplitGain | None = None
     log: list[str] = field(default_factory=list)
@@ -71,25 +71,25 @@ class Round:
         return rotations, shifts
 
 
-def as_assignments(setting: Setting, found: Round, count: int) -> tuple[Array, Array, Array]:
+def as_assignments(inputs: RoundInputs, found: Round, count: int) -> tuple[Array, Array, Array]:
     """Assignments (P, M+1), state of every volume (V,), held-out volume (P,)."""
-    folds = setting.folds
-    batch = setting.groups[:, 0].astype(np.int64) - 1
+    folds = inputs.folds
+    batch = inputs.groups[:, 0].astype(np.int64) - 1
     base = (batch[:, None] * folds + np.arange(folds)) * count
     assignments = fold_assignments(
-        found.labels, found.confidence, base, setting.options.minimum_posterior
+        found.labels, found.confidence, base, inputs.options.minimum_posterior
     )
-    own = base[np.arange(len(batch)), setting.groups[:, 1] - 1]
+    own = base[np.arange(len(batch)), inputs.groups[:, 1] - 1]
     volumes = (int(batch.max()) + 1) * folds
     volume_states = np.tile(np.arange(1, count + 1, dtype=np.int32), volumes)
     return assignments, volume_states, (own + found.heldout).astype(np.int32)
 
 
-def elect(setting: Setting, found: Round, count: int, votes: Array) -> tuple[VoteResult, ...]:
+def elect(inputs: RoundInputs, found: Round, count: int, votes: Array) -> tuple[VoteResult, ...]:
     """Votes (P, K) of one round, and the result before and after the held-out folds are asked."""
-    assignments, volume_states, _ = as_assignments(setting, found, count)
-    needed = votes_needed(setting.options.threshold, setting.folds - 1)
+    assignments, volume_states, _ = as_assignments(inputs, found, count)
+    needed = votes_needed(inputs.options.threshold, inputs.folds - 1)
     first = count_votes(assignments, volume_states, count, needed=needed, out=votes)
-    if not setting.options.require_heldout:
+    if not inputs.options.require_heldout:
         return first, first
     return first, require_heldout(first, found.heldout + 1)

@@ -18,7 +18,7 @@ from alphacryo4d.reclassify.changing import (
 from alphacryo4d.reclassify.folds import confidence_of, seed_labels
 from alphacryo4d.reclassify.matching import coarse, match_folds
 from alphacryo4d.reclassify.poses import MovingPoses
-from alphacryo4d.reclassify.results_stage import Round, Setting
+from alphacryo4d.reclassify.results_stage import Round, RoundInputs
 from alphacryo4d.reclassify.splitting import try_splits
 from alphacryo4d.reclassify.state_fit import fit_states
 from alphacryo4d.reclassify.state_model import judge_states
@@ -41,11 +41,11 @@ POSE_STEPS = 2
 class Rounds:
     """All rounds: images stay in memory between them, one batch at a time."""
 
-    def __init__(self, job: Job, setting: Setting) -> None:
-        self.job, self.setting = job, setting
+    def __init__(self, job: Job, inputs: RoundInputs) -> None:
+        self.job, self.inputs = job, inputs
         self._batch = 0
         self._images: PreparedImages | None = None
-        recorded, particles = setting.recorded, setting.particles
+        recorded, particles = inputs.recorded, inputs.particles
         focus = recorded.classify.focus_mask
         self._solvent = None if recorded.mask is None else read_mask(recorded.mask, particles)
         self._focus = None if focus is None else read_mask(focus, particles)
@@ -53,7 +53,7 @@ class Rounds:
 
     def batch_rows(self, batch: int) -> Array:
         """Particles of a batch, ascending."""
-        return np.flatnonzero(self.setting.groups[:, 0] == batch)
+        return np.flatnonzero(self.inputs.groups[:, 0] == batch)
 
     def images(self, batch: int) -> PreparedImages:
         """Fourier samples of a batch, read once as long as it is the only one."""
@@ -61,12 +61,12 @@ class Rounds:
             self._images = None
             with show_progress("read images") as progress:
                 self._images = prepare_recorded(
-                    self.setting.particles,
+                    self.inputs.particles,
                     self.batch_rows(batch),
-                    self.setting.recorded,
-                    self.setting.fit.resolution,
-                    threads=self.setting.threads,
-                    memory=self.setting.options.memory,
+                    self.inputs.recorded,
+                    self.inputs.fit.resolution,
+                    threads=self.inputs.threads,
+                    memory=self.inputs.options.memory,
                     scratch=self.job.folder / ".scratch",
                     progress=progress,
                 )
@@ -75,8 +75,8 @@ class Rounds:
 
     def run_round(self, number: int, states: Array, count: int) -> Round:
         """Classify all folds of all batches from the states (P,) of the votes."""
-        setting = self.setting
-        shape = setting.groups.shape[0], setting.folds
+        inputs = self.inputs
+        shape = inputs.groups.shape[0], inputs.folds
         found = Round(
             np.full(shape, LEFT_OUT, np.int32),
             np.zeros(shape, np.float32),
@@ -85,34 +85,34 @@ class Rounds:
             np.full(shape, np.nan, np.float32),
         )
         tests: list[tuple[Array, ...]] = []
-        losses, halves = np.zeros((2, count, count)), np.zeros((2, count))
+        losses, gains = np.zeros((2, count, count)), np.zeros((2, count))
         for (batch, fold), result in self._matched(number, states, count).items():
             tests.append(self._take(found, batch, fold, result))
             losses += np.stack([result["lost"], result["lost_squares"]])
-            halves += result["split_gains"]
+            gains += result["split_gains"]
         found.support = measure_support(
             *(np.concatenate(parts) for parts in zip(*tests, strict=True)),
             losses=(losses[0], losses[1]),
         )
-        found.split = SplitGain.of(halves, shape[0])
+        found.split = SplitGain.of(gains, shape[0])
         return found
 
     def _matched(
         self, number: int, states: Array, count: int
     ) -> dict[tuple[int, int], dict[str, Array]]:
         """Results of all folds of all batches, in which a state has the same number everywhere."""
-        folds, batches = self.setting.folds, int(self.setting.groups[:, 0].max())
+        folds, batches = self.inputs.folds, int(self.inputs.groups[:, 0].max())
         results: list[list[dict[str, Array]]] = []
         with show_progress(f"round {number}") as progress:
             for batch in range(1, batches + 1):
                 results.append([])
                 for fold in range(folds):
-                    if self.setting.deadline is not None:
-                        self.setting.deadline.check()
+                    if self.inputs.deadline is not None:
+                        self.inputs.deadline.check()
                     progress((batch - 1) * folds + fold, batches * folds)
                     results[-1].append(self._kept(number, batch, fold, states, count))
             progress(1, 1)
-        moved = self.setting.options.split  # halves of the round before are each batch's own
+        moved = self.inputs.options.split  # sides of the round before are each batch's own
         moved |= any(len(result["moves"]) for batch in results for result in batch)
         matched: dict[tuple[int, int], dict[str, Array]] = {}
         volumes = None
@@ -143,12 +143,12 @@ class Rounds:
 
     def _fold(self, batch: int, fold: int, states: Array, count: int) -> dict[str, Array]:
         """Fit the states to the fold, and judge the particles that it leaves out."""
-        setting = self.setting
+        inputs = self.inputs
         members = self.batch_rows(batch)
         rows, heldout = self._sides(members, fold)
-        workers = thread_count(setting.threads)
+        workers = thread_count(inputs.threads)
         poses = MovingPoses(self._focused(self.images(batch), rows, workers), workers)
-        fit = setting.fit
+        fit = inputs.fit
         if (batch, fold) in self._moves:
             # the poses of the round before are good enough to move on from at once
             rotations, shifts, of_images = self._moves[batch, fold]
@@ -160,7 +160,7 @@ class Rounds:
             seed_labels(states[members[rows]], count),
             fit,
             solvent=self._solvent if self._focus is None else self._focus,
-            check=setting.deadline.check if setting.deadline is not None else lambda: None,
+            check=inputs.deadline.check if inputs.deadline is not None else lambda: None,
         )
         judged = judge_states(poses, heldout, found.model, steps=POSE_STEPS if fit.move else 0)
         seen = judged.heldout
@@ -176,7 +176,7 @@ class Rounds:
             "evidence": seen.evidence,
             "consensus": seen.consensus,
             "posteriors": seen.posteriors,
-            "weights": found.model.shares,
+            "weights": found.model.proportions,
             "lost": seen.losses[0],
             "lost_squares": seen.losses[1],
             "errors": np.array(seen.errors),
@@ -197,7 +197,7 @@ class Rounds:
         from alphacryo4d.ml3d.focus import without_surroundings
         from alphacryo4d.ml3d.options import ClassifyOptions
 
-        fit = self.setting.fit
+        fit = self.inputs.fit
         options = ClassifyOptions(
             initial_resolution=fit.resolution, final_resolution=0, mask_diameter=fit.mask_diameter
         )
@@ -207,7 +207,7 @@ class Rounds:
 
     def _sides(self, members: Array, fold: int) -> tuple[Array, Array]:
         """Particles of a fold and those that it leaves out, as places in the batch."""
-        left = self.setting.groups[members, 1] == fold + 1
+        left = self.inputs.groups[members, 1] == fold + 1
         return np.flatnonzero(~left), np.flatnonzero(left)
 
     def _take(

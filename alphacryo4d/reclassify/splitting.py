@@ -2,7 +2,7 @@
 
 Every fold splits a state along the direction in which its particles differ most beyond what the
 data and the common scatter explain. Left-out particles then say whether two points explain them
-better than one. Each fold finds its own halves: their labels are matched by the particles that
+better than one. Each fold finds its own sides: their labels are matched by the particles that
 folds share.
 """
 
@@ -73,16 +73,16 @@ class Split:
     Attributes
     ----------
     points : (2, q) float64
-    shares : (2,) float64
+    proportions : (2,) float64
         Of the particles of the state; they add up to 1.
     """
 
     points: Array
-    shares: Array
+    proportions: Array
 
     def sides(self, latent: Latent) -> Array:
-        """Log of the ratio of the two halves for every particle, (n,)."""
-        values = latent.of(self.points) + np.log(self.shares)
+        """Log of the ratio of the two sides for every particle, (n,)."""
+        values = latent.of(self.points) + np.log(self.proportions)
         return np.asarray(values[:, 1] - values[:, 0])
 
     def gains(self, latent: Latent, point: Array, posteriors: Array) -> Array:
@@ -98,7 +98,9 @@ class Split:
             Its posterior.
         """
         before = latent.of(point[None])[:, 0]
-        ratio = np.exp(np.clip(latent.of(self.points) - before[:, None], -500, 500)) @ self.shares
+        ratio = (
+            np.exp(np.clip(latent.of(self.points) - before[:, None], -500, 500)) @ self.proportions
+        )
         return np.asarray(np.log(np.maximum(1 - posteriors + posteriors * ratio, 1e-12)))
 
 
@@ -122,13 +124,13 @@ def split_state(latent: Latent, point: Array, posteriors: Array) -> Split:
     excess, direction = stretched_direction(score, weight, known)
     deviation = np.sqrt(max(excess, 0.05) * weight.sum())
     points = point + np.outer([-1.0, 1.0], direction * deviation)
-    shares = np.full(2, 0.5)
+    proportions = np.full(2, 0.5)
     for _ in range(_STEPS):
-        soft = softmax(some.of(points) + np.log(shares), axis=1) * weight[:, None]
-        shares = (soft.sum(axis=0) + 1) / (soft.sum() + 2)
+        soft = softmax(some.of(points) + np.log(proportions), axis=1) * weight[:, None]
+        proportions = (soft.sum(axis=0) + 1) / (soft.sum() + 2)
         matrices = np.tensordot(soft.T, some.curvature, 1) + np.eye(q)
         points = np.linalg.solve(matrices, (soft.T @ some.slope)[:, :, None])[..., 0]
-    return Split(points, shares)
+    return Split(points, proportions)
 
 
 def try_splits(
@@ -168,9 +170,9 @@ def matched_sides(sides: Array, labels: Array, states: Array, batches: Array) ->
     Parameters
     ----------
     sides : (n, folds) array
-        Log of the ratio of the halves in each fold; NaN where the fold left the particle out.
+        Log of the ratio of the two sides in each fold; NaN where the fold left the particle out.
     labels : (n, folds) int array
-        State whose halves they are, from 0.
+        State whose sides they are, from 0.
     states : (n,) int array
         State of the particle, from 0; negative where there is none.
     batches : (n,) int array
@@ -179,7 +181,7 @@ def matched_sides(sides: Array, labels: Array, states: Array, batches: Array) ->
     Returns
     -------
     (n,) bool array
-        State by state, the halves of a fold are matched to those of the folds before it.
+        State by state, the sides of a fold are matched to those of the folds before it.
     """
     known = np.isfinite(sides) & (labels == states[:, None])
     signs = np.where(known, np.tanh(0.5 * np.where(known, sides, 0.0)), 0.0)

@@ -19,7 +19,7 @@ from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import describe_changes
 from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.reclassify.populations import changes_by_state, states_gone
-from alphacryo4d.reclassify.results_stage import Round, Setting, as_assignments, elect
+from alphacryo4d.reclassify.results_stage import Round, RoundInputs, as_assignments, elect
 from alphacryo4d.reconstruction.stage import remove_scratch
 from alphacryo4d.selection.sets_stage import state_names
 from alphacryo4d.voting.images import add_images
@@ -147,7 +147,7 @@ def _reclassify(
     if move and recorded.classify.focus_mask is not None:
         logger.info("the classification was focused: poses stay as they are")
         move = False
-    setting = Setting(
+    inputs = RoundInputs(
         particles,
         groups,
         options,
@@ -168,9 +168,9 @@ def _reclassify(
         deadline,
     )
     logger.info("reclassification of %d states at %.1f A", states.max(), finest)
-    found, kept, log = run_rounds(job, setting, states)
+    found, kept, log = run_rounds(job, inputs, states)
     remove_scratch(job.folder / ".scratch")
-    _write(job, setting, found, kept, states, log, first)
+    _write(job, inputs, found, kept, states, log, first)
 
 
 def read_first_states(folder: Path, particles: int) -> Array:
@@ -188,7 +188,7 @@ def read_first_states(folder: Path, particles: int) -> Array:
 
 def _write(
     job: Job,
-    setting: Setting,
+    inputs: RoundInputs,
     found: Round,
     kept: Array,
     before: Array,
@@ -197,21 +197,21 @@ def _write(
 ) -> None:
     """Tables, votes and report of the last round, beside the figures of the first votes."""
     count = len(kept)
-    assignments, volume_states, heldout = as_assignments(setting, found, count)
+    assignments, volume_states, heldout = as_assignments(inputs, found, count)
     outputs = [
         files.save_array(job.folder / files.ASSIGNMENTS_NPY, assignments),
         files.save_array(job.folder / files.HELDOUT_NPY, heldout),
     ]
-    needed = votes_needed(setting.options.threshold, setting.folds - 1)
+    needed = votes_needed(inputs.options.threshold, inputs.folds - 1)
     path = job.folder / files.VOTES_NPY
     with files.create_array(path, (len(before), count), np.uint8) as votes:
-        before_heldout, election = elect(setting, found, count, votes)
+        before_heldout, election = elect(inputs, found, count, votes)
     outputs.append(path)
-    table = setting.particles.table
-    if setting.options.write_poses:
-        rotations, shifts = found.heldout_moves(setting.groups)
+    table = inputs.particles.table
+    if inputs.options.write_poses:
+        rotations, shifts = found.heldout_moves(inputs.groups)
         path = job.folder / REFINED_STAR
-        table = open_table(write_refined_poses(setting.particles, rotations, shifts, path))
+        table = open_table(write_refined_poses(inputs.particles, rotations, shifts, path))
         outputs.append(path)
     called = state_names(first)
     names = {k: called[old] for k, old in enumerate(kept.tolist(), 1) if old in called}
@@ -222,7 +222,7 @@ def _write(
         count,
         election,
         votes,
-        batches=setting.groups[:, 0],
+        batches=inputs.groups[:, 0],
     )
     renamed = np.zeros(int(max(before.max(), kept.max())) + 1, np.int32)
     renamed[kept] = np.arange(1, count + 1)
@@ -230,7 +230,7 @@ def _write(
     report |= {
         "votes_needed": needed,
         "voted_before_heldout": before_heldout.kept,
-        "resolution": number(setting.fit.resolution),
+        "resolution": number(inputs.fit.resolution),
         "first_states": [int(k) for k in kept],
         "first_selection": first.name,
         "changes": describe_changes(renamed[before], election.states),
@@ -241,7 +241,7 @@ def _write(
     for entry in report["per_state"]:
         entry["name"] = names.get(entry["state"], "")
     add_support(report, found.support)
-    add_images(report, particle_images(setting.particles), election.states)
-    outputs += write_report(job.folder, report, show=not setting.options.reconstruct)
+    add_images(report, particle_images(inputs.particles), election.states)
+    outputs += write_report(job.folder, report, show=not inputs.options.reconstruct)
     job.note(voted=election.kept, states=count, changes=report["changes"])
     job.complete("count", outputs)

@@ -62,11 +62,11 @@ class StateFit:
     ----------
     model : StateModel
     posteriors : (n, K) float32
-        Of the rows given, with the shares of the states.
+        Of the rows given, with the proportions of the states.
     latent : Latent or None
         What the rows given say of points among the components, where it was asked for.
     moves : list of Move
-        States that made room for the halves of others.
+        States that were merged so that others could be split.
     """
 
     model: StateModel
@@ -359,10 +359,10 @@ class _Fit:
         mixture, moves = mixture_of_labels(
             particles, self.start, split_merge=self.options.split_merge, seed=self.options.seed
         )
-        soft, shares = particles.posteriors(mixture.points), particles.shares
-        assert shares is not None
+        soft, proportions = particles.posteriors(mixture.points), particles.proportions
+        assert proportions is not None
         model = StateModel(
-            self.grid, self.fields * self.mask, mixture.points, mixture.scatter, shares,
+            self.grid, self.fields * self.mask, mixture.points, mixture.scatter, proportions,
             self.noise, self.errors,
         )  # fmt: skip
         if self.from_images:

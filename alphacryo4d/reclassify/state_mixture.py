@@ -20,7 +20,7 @@ _ROUNDS, _STEPS, _LAST, _FEW = 7, 3, 5, 8_000
 def mixture_of_labels(
     particles: LatentParticles, start: Array, *, split_merge: bool, seed: int
 ) -> tuple[Mixture, list[Move]]:
-    """Points, scatter and shares from soft labels, then searched for better ones.
+    """Points, scatter and proportions from soft labels, then searched for better ones.
 
     Where labels put two states into one, or cut one in two, the mixture ends in a local maximum:
     two points then become one, and a third two, as long as particles get more likely by that.
@@ -28,7 +28,7 @@ def mixture_of_labels(
     Parameters
     ----------
     particles : LatentParticles
-        Their shares and scatter become those of the mixture.
+        Their proportions and scatter become those of the mixture.
     start : (n, K) array
         Soft labels; a row of zeros has no say.
     split_merge : bool
@@ -48,18 +48,18 @@ def mixture_of_labels(
     fewer, some = many.some(_FEW, rng), many.some(max(SOME, 600 * classes), rng)
     points = points_of_labels(many.information, many.projected, start[rows], FIRST_SCATTER)
     members = start.sum(axis=0, dtype=np.float64) + 1
-    many.shares = members / members.sum()
+    many.proportions = members / members.sum()
     for few in (many, fewer):
         few.set_scatter(FIRST_SCATTER * np.eye(particles.count))
     mixture, moves = refine_mixture(many, fewer, points, _ROUNDS, _STEPS), list[Move]()
     if split_merge:
-        some.shares = many.shares
+        some.proportions = many.proportions
         some.set_scatter(mixture.scatter)
         points, moves = split_and_merge(some, mixture.points)
         if moves:
-            many.shares = some.shares
+            many.proportions = some.proportions
             mixture = refine_mixture(many, fewer, points, _ROUNDS, _STEPS)
-    particles.shares = many.shares
+    particles.proportions = many.proportions
     particles.set_scatter(mixture.scatter)
     for _ in range(_LAST):
         mixture.points, mixture.value = particles.step(mixture.points)
@@ -74,7 +74,7 @@ def points_of_labels(information: Array, projected: Array, soft: Array, scatter:
     """
     q = projected.shape[1]
     latent = without_scatter(projected, information, scatter * np.eye(q))
-    shares = soft.T.astype(np.float64)
-    matrices = np.tensordot(shares, latent.curvature, 1) + np.eye(q)
-    points: Array = np.linalg.solve(matrices, (shares @ latent.slope)[:, :, None])[..., 0]
+    weights = soft.T.astype(np.float64)
+    matrices = np.tensordot(weights, latent.curvature, 1) + np.eye(q)
+    points: Array = np.linalg.solve(matrices, (weights @ latent.slope)[:, :, None])[..., 0]
     return points

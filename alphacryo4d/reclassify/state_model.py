@@ -32,7 +32,7 @@ class StateModel:
         States.
     scatter : (q, q) float64
         Covariance of the coordinates within a state.
-    shares : (K,) float64
+    proportions : (K,) float64
         Shares of the states; they add up to 1.
     noise : (G, shells) float64
         Noise power.
@@ -49,7 +49,7 @@ class StateModel:
     cubes: Array
     points: Array
     scatter: Array
-    shares: Array
+    proportions: Array
     noise: Array
     errors: tuple[float, float]
     sigma: tuple[float, float] | None = None
@@ -64,7 +64,7 @@ class StateModel:
         points = np.empty((count, self.points.shape[1]))
         for group in range(count):
             inside = self.groups == group
-            weight = np.maximum(self.shares[inside], 1e-9)
+            weight = np.maximum(self.proportions[inside], 1e-9)
             points[group] = weight @ self.points[inside] / weight.sum()
         cubes = flat[0] + points.astype(np.float32) @ flat[1:]
         return Centres(self.groups[labels], cubes.reshape(-1, *self.cubes.shape[1:]))
@@ -81,9 +81,9 @@ class StateModel:
         return without_scatter(projected, information, self.scatter)
 
 
-def weighted(soft: Array, shares: Array) -> Array:
-    """Posteriors (n, K) float32 with shares (K,) of the states, from those under equal ones."""
-    product = soft * np.maximum(shares, 1e-9).astype(np.float32)
+def weighted(soft: Array, proportions: Array) -> Array:
+    """Posteriors (n, K) float32 under proportions (K,) of the states, from those of equal ones."""
+    product = soft * np.maximum(proportions, 1e-9).astype(np.float32)
     total: Array = product / np.maximum(product.sum(axis=1, keepdims=True), np.float32(1e-30))
     return total
 
@@ -140,18 +140,18 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
         values = np.maximum(values, new)
     back = place[rows]
     found, so_far = found.rows(back), poses.so_far(rows)
-    shares = np.maximum(model.shares, 1e-9)
-    moments = found.of_states(model.points, shares)
+    proportions = np.maximum(model.proportions, 1e-9)
+    moments = found.of_states(model.points, proportions)
     likelihood, _ = moments.marginal(model.errors, so_far)
     latent = model.latent(found, so_far)
     soft = softmax(latent.of(model.points), axis=1).astype(np.float32)
     heldout = HeldOut(
-        evidence=logsumexp(likelihood[:, :-1], axis=1, b=shares),
+        evidence=logsumexp(likelihood[:, :-1], axis=1, b=proportions),
         consensus=likelihood[:, -1],
-        posteriors=weighted(soft, shares),
+        posteriors=weighted(soft, proportions),
         labels=soft.argmax(axis=1).astype(np.int32),
         errors=model.sigma or model.errors,
-        losses=moments.merging_losses(model.errors, so_far, shares),
+        losses=moments.merging_losses(model.errors, so_far, proportions),
     )
     return Judgement(heldout, gain[back], latent)
 
@@ -169,8 +169,8 @@ def _judged(
     """Moments of particles at their poses of now, and their log-likelihood under all states."""
     view = View(poses.images, order, model.grid)
     found, _ = joint_moments(view, model.cubes, model.noise, None, centres)
-    shares = np.maximum(model.shares, 1e-9)
-    moments = found.of_states(model.points, shares)
+    proportions = np.maximum(model.proportions, 1e-9)
+    moments = found.of_states(model.points, proportions)
     values, _ = moments.marginal(model.errors, poses.so_far(order))
-    evidence: Array = logsumexp(values[:, :-1], axis=1, b=shares)
+    evidence: Array = logsumexp(values[:, :-1], axis=1, b=proportions)
     return found, evidence

@@ -35,20 +35,20 @@ def test_likelihood_of_points_is_that_of_scattered_coordinates():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_step_is_that_of_em_in_float64(workers):
-    """Points, shares, posteriors and the likelihood, over several blocks of particles."""
+    """Points, proportions, posteriors and the likelihood, over several blocks of particles."""
     rng = np.random.default_rng(4)
     points, scatter = 2 * rng.standard_normal((6, 3)), np.diag([0.3, 0.5, 0.1])
     _, information, projected = latent_data(5000, points, scatter, 3.0)
     particles = LatentParticles(information, projected, workers)
     particles.set_scatter(scatter)
-    particles.shares = rng.dirichlet(np.ones(6))
+    particles.proportions = rng.dirichlet(np.ones(6))
     covariance = np.linalg.inv(information) + scatter
     best = np.linalg.solve(information, projected[..., None])[..., 0]
     away = best[:, None] - points
     square = np.einsum("nka,nab,nkb->nk", away, np.linalg.inv(covariance), away)
     # what does not depend on the point: relative to noise alone, as for coordinates of no particle
     free = 0.5 * np.einsum("na,na->n", projected, best) - 0.5 * np.linalg.slogdet(information)[1]
-    level = np.log(particles.shares) - 0.5 * square
+    level = np.log(particles.proportions) - 0.5 * square
     logs = logsumexp(level, axis=1)
     value = np.mean(free + logs - 0.5 * np.linalg.slogdet(covariance)[1])
     soft = np.exp(level - logs[:, None])
@@ -59,7 +59,7 @@ def test_a_step_is_that_of_em_in_float64(workers):
     assert np.allclose(moved, np.linalg.solve(curvature, slope[..., None])[..., 0], atol=1e-4)
     assert found == pytest.approx(value, abs=1e-4)
     members = soft.sum(axis=0) + 1
-    assert np.allclose(particles.shares, members / members.sum(), atol=1e-5)
+    assert np.allclose(particles.proportions, members / members.sum(), atol=1e-5)
 
 
 def test_scatter_is_recovered():
@@ -97,7 +97,7 @@ def test_children_of_one_parent_are_neighbours():
 
 
 def test_shares_of_rare_points_are_found():
-    """Two points, one of them of 3% of the particles; equal shares would draw others to it."""
+    """Two points, one of them of 3% of the particles; equal proportions would draw others to it."""
     rng = np.random.default_rng(8)
     rare = rng.random(8000) < 0.03
     z = np.where(rare[:, None], [1.5, 0.0], [-0.5, 0.0]) + 0.3 * rng.standard_normal((8000, 2))
@@ -109,9 +109,9 @@ def test_shares_of_rare_points_are_found():
     even = points
     for _ in range(60):
         even, _ = particles.step(even)
-    particles.shares = np.array([0.5, 0.5])
+    particles.proportions = np.array([0.5, 0.5])
     for _ in range(60):
         points, value = particles.step(points)
-    np.testing.assert_allclose(particles.shares, [rare.mean(), 1 - rare.mean()], atol=0.01)
+    np.testing.assert_allclose(particles.proportions, [rare.mean(), 1 - rare.mean()], atol=0.01)
     np.testing.assert_allclose(points, [[1.5, 0], [-0.5, 0]], atol=0.15)
     assert np.linalg.norm(even[0] - [1.5, 0]) > 0.3

@@ -81,15 +81,18 @@ def test_moments_of_states_are_those_of_their_volumes(tmp_path):
     order = images.sorted_rows(rows)
     cubes = rng.standard_normal((3, grid.cube, grid.cube, grid.cube)).astype(np.float32)
     cubes = grid.inverse(grid.transform(cubes) * (grid.shell_map >= 0)).astype(np.float32)
-    points, shares = np.array([[1.0, 0.2], [-0.5, 0.7], [0.1, -1.0]]), np.array([0.5, 0.3, 0.2])
-    points -= shares @ points  # the derivatives are those of the mean of the states
+    points, proportions = (
+        np.array([[1.0, 0.2], [-0.5, 0.7], [0.1, -1.0]]),
+        np.array([0.5, 0.3, 0.2]),
+    )
+    points -= proportions @ points  # the derivatives are those of the mean of the states
     noise = np.full((1, grid.radius + 1), 30.0)
     joint, _ = joint_moments(View(images, order, grid), cubes, noise)
-    found = joint.of_states(points, shares)
+    found = joint.of_states(points, proportions)
     volumes = cubes[0] + np.tensordot(points, cubes[1:], 1)
     # volumes at the box of the grid, in the scale of maps
     maps = volumes.astype(np.float32) * np.float32(images.box * (grid.cube / images.box) ** 3)
-    expected = pose_moments(images, order, maps, shares, resolution=12.0, noise=noise)
+    expected = pose_moments(images, order, maps, proportions, resolution=12.0, noise=noise)
     scale = abs(expected.plain).max()
     np.testing.assert_allclose(found.plain, expected.plain, atol=1e-4 * scale)
     np.testing.assert_allclose(found.slope, expected.slope, atol=1e-4 * abs(expected.slope).max())

@@ -116,12 +116,12 @@ def test_labels_that_join_two_states_do_not_bind_the_mixture():
 def test_shares_after_a_search_are_those_of_its_points():
     _, _, particles, start = overlapping(np.random.default_rng(4))
     members = start.sum(axis=0) + 1.0
-    particles.shares = members / members.sum()
+    particles.proportions = members / members.sum()
     particles.set_scatter(0.09 * np.eye(2))
     points, _ = split_and_merge(particles, np.array([[2.0, 0], [-1, 1], [-2, -2], [-2, -1]]))
-    assert np.isclose(particles.shares.sum(), 1)
+    assert np.isclose(particles.proportions.sum(), 1)
     np.testing.assert_allclose(
-        particles.shares, particles.posteriors(points).mean(axis=0), atol=0.01
+        particles.proportions, particles.posteriors(points).mean(axis=0), atol=0.01
     )
 
 

@@ -136,7 +136,7 @@ def test_states_are_asked_for_where_there_are_some(tmp_path, molecule, states):
     fit = fit_states(poses, np.flatnonzero(~left), start, FitOptions(FINEST, split_merge=False))
     assert fit.model.groups is not None
     seen = judge_states(poses, np.flatnonzero(left), fit.model, steps=2).heldout
-    weights = np.broadcast_to(fit.model.shares, seen.posteriors.shape)
+    weights = np.broadcast_to(fit.model.proportions, seen.posteriors.shape)
     support = measure_support(
         seen.evidence, seen.consensus, seen.posteriors, weights, losses=seen.losses
     )

@@ -21,7 +21,7 @@ from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import changed_share, describe_changes, seed_labels
 from alphacryo4d.reclassify.options import ReclassifyOptions
-from alphacryo4d.reclassify.results_stage import Setting
+from alphacryo4d.reclassify.results_stage import RoundInputs
 from alphacryo4d.reclassify.rounds_stage import Rounds
 from alphacryo4d.reclassify.stage import run_reclassify
 from alphacryo4d.reconstruction.options import ReconstructOptions
@@ -161,15 +161,15 @@ def test_particles_are_seen_as_the_resampling_saw_them(tmp_path):
     write_volume(focus, (z * z + y * y + x * x < 36).astype(np.float32), simulated.PIXEL)
     particles, groups = read_particles(table), np.tile([1, 1], (40, 1))
     recorded = Recorded(classify=ClassifyOptions(focus_mask=focus), symmetry="D2")
-    setting = Setting(
+    inputs = RoundInputs(
         particles, groups, ReclassifyOptions(), FitOptions(resolution=20.0), recorded, 1, None
     )
-    rounds = Rounds(SimpleNamespace(folder=tmp_path), setting)
+    rounds = Rounds(SimpleNamespace(folder=tmp_path), inputs)
     images = rounds.images(1)
     assert images.symmetry.shape == (4, 3, 3)
     focused = rounds._focused(images, np.arange(30), 1)
     assert abs(focused.data - images.data[:, : focused.data.shape[1]]).max() > 0
-    plain = Rounds(SimpleNamespace(folder=tmp_path), replace(setting, recorded=Recorded()))
+    plain = Rounds(SimpleNamespace(folder=tmp_path), replace(inputs, recorded=Recorded()))
     assert plain.images(1).symmetry.shape == (1, 3, 3)
     assert plain._focused(images, np.arange(30), 1) is images
 
