@@ -138,9 +138,13 @@ def relocate(project: Path, places: Places) -> list[Path]:
                 continue
             before = json.dumps(record)
             _settle(record, path.parent, places)
-            if json.dumps(record) != before:
+            remnants = list(path.parent.glob(f"{files.TEMPORARY}*"))
+            if remnants or json.dumps(record) != before:
                 stack.enter_context(locked(path.parent))
+            if json.dumps(record) != before:
                 changed.append((path, record))
+            for remnant in remnants:  # of a run that was killed, since nobody holds the lock
+                remnant.unlink(missing_ok=True)
         for path, record in changed:
             files.write_text(path, json.dumps(record, indent=2) + "\n")
     return [path for path, _ in changed]
