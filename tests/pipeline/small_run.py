@@ -1,6 +1,10 @@
 """A small finished project, and the commands that tests of the pipeline give."""
 
+import os
+import shutil
 from pathlib import Path
+
+import pytest
 
 from alphacryo4d.cli import main
 
@@ -32,3 +36,13 @@ def rerun(home: Path, *more: object) -> int:
 def times(project: Path) -> dict[str, int]:
     """Time of change of every file of a folder."""
     return {str(p.relative_to(project)): p.stat().st_mtime_ns for p in project.rglob("*.*")}
+
+
+def as_owner() -> list[str]:
+    """Words that start a program without the rights of root, which may write everywhere."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("runs as root, and there is no setpriv")
+    rights = "-dac_override,-dac_read_search"
+    return ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"]

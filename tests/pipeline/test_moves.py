@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_run import RUN, call, reconstruct, rerun, times
+from small_run import RUN, as_owner, call, reconstruct, rerun, times
 
 from alphacryo4d.io.mrc import read_volume
 
@@ -158,3 +161,54 @@ def test_a_copy_without_its_data_says_where_it_reads(
     assert call("relocate", "--i", project) == 0
     assert reconstruct(project, tmp_path / "again") == 0
     assert "still reads" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def closed(home: Path) -> Iterator[Path]:
+    """The copy, without the right to write in it."""
+    every = [home, *home.rglob("*")]
+    for path in every:
+        path.chmod(path.stat().st_mode & ~0o222)
+    yield home
+    for path in every:
+        path.chmod(path.stat().st_mode | 0o200)
+
+
+def test_a_project_that_cannot_be_written(closed: Path, tmp_path: Path) -> None:
+    home, project = closed, closed / "project"
+    tried = subprocess.run([*as_owner(), "test", "-w", project], check=False)
+    if tried.returncode == 0:
+        pytest.skip("the rights of root cannot be given up here")
+
+    def run(*words: object) -> tuple[int, str]:
+        command = [*as_owner(), sys.executable, "-m", "alphacryo4d", *(str(w) for w in words)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stderr
+
+    maps = ["vote", "reconstruct", "--i", project, "--o", tmp_path / "made", "--j", "2"]
+    assert run(*maps)[0] == 0
+    assert run("select", "--i", project, "--where", "state = 1", "--o", tmp_path / "some")[0] == 0
+    assert run("chimerax", "--i", project, "--o", tmp_path / "states.cxc")[0] == 0
+    again = ["run", "--i", home / "data" / "particles.star", "--o", project, *RUN]
+    assert run(*again)[0] == 0
+    code, said = run("landscape", "states", "--i", project, "--merge", "1+2")
+    assert code in (3, 6)
+    assert "Permission denied" in said.splitlines()[-1]
+    code, said = run("relocate", "--i", project)
+    assert code in (3, 6)
+    assert "Permission denied" in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["run", "resample", "resample classify", "resample components", "resample consensus", "vote",
+     "vote count", "vote nearest", "vote reconstruct", "vote reclassify", "vote refine", "score",
+     "check", "convert", "relocate"],
+)  # fmt: skip
+def test_every_command_that_reads_images_takes_their_folder(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(*words.split(), "--help")
+    shown = capsys.readouterr().out
+    assert "--images-from, --datadir FOLDER" in shown

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 import simulated
 
 from alphacryo4d.core.errors import InputError, UsageError
-from alphacryo4d.core.job import plain
-from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.core.job import Work, plain, start_work
+from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.io.star import write_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.open import open_table
@@ -165,3 +166,30 @@ def test_noise_groups_are_refused_for_relion(project):
     )
     with pytest.raises(UsageError, match=r"--noise-groups micrograph.*RELION makes"):
         make_engine("relion", particles, plan, threads=1, gpu=None)
+
+
+def test_a_copied_project_takes_the_mask_beside_it(tmp_path, monkeypatch):
+    """Masks are named from the folder that the resampling was started in, or absolutely."""
+    home = tmp_path / "home"
+    (home / "project").mkdir(parents=True)
+    box = np.ones((8, 8, 8), np.float32)
+    (home / "p.star").write_text("data_\n")
+    write_volume(home / "solvent.mrc", box, 3.0)
+    write_volume(home / "focus.mrc", box, 3.0)
+    monkeypatch.chdir(home)
+    plan = ResamplePlan(
+        ResampleOptions(),
+        ClassifyOptions(focus_mask=home / "focus.mrc"),
+        RelionOptions(mask=Path("solvent.mrc")),
+        seed=0,
+    )
+    work = Work("resample", plan.recorded(), (Path("p.star"), *plan.masks), 0)
+    with start_work(home / "project" / "resample", work):
+        pass
+    copied = tmp_path / "other" / "copied"
+    shutil.copytree(home, copied)
+    monkeypatch.chdir(tmp_path)
+    for place in (home, copied):
+        recorded = read_recorded(place / "project" / "resample")
+        assert recorded.mask == place / "solvent.mrc"
+        assert recorded.classify.focus_mask == place / "focus.mrc"
