@@ -28,11 +28,16 @@ def _start_images_from(context: click.Context, _: click.Parameter, folder: Path 
 
 
 def _images_of_output(table: Any, output: Any) -> str | None:
-    """Where the record of the project in an output folder says that the images of a table are."""
-    from alphacryo4d.core.files import RESAMPLE
-    from alphacryo4d.core.record import recorded_image_root
+    """Where the record of the project in an output folder says that the images of a table are.
 
-    for place in () if table is None or output is None else (output / RESAMPLE, output):
+    Without an output it is the project folder that one works in, without a table that on record.
+    """
+    from alphacryo4d.core.files import RESAMPLE
+    from alphacryo4d.core.record import recorded_image_root, recorded_inputs
+
+    output = output or Path()
+    table = table or next(iter(recorded_inputs(output / RESAMPLE)), None)
+    for place in () if table is None else (output / RESAMPLE, output):
         found = recorded_image_root(place, table)
         if found is not None:
             return f"{found[1]}:{found[0]}"

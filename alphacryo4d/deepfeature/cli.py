@@ -66,10 +66,17 @@ def _train(values: dict[str, Any], *, extract: bool = True) -> None:
     )
     as_json = values.pop("as_json")
     if values.pop("dry_run"):
+        from alphacryo4d.core.foresight import say_work
+        from alphacryo4d.deepfeature.devices import parse_gpus
+        from alphacryo4d.deepfeature.work_stage import deepfeature_work
+
         what = "train the autoencoder" + (" and extract features" if extract else "")
         logger.info("would %s: %s to %s, %s", what, source, output, options)
         if not source.exists():
             raise InputError(f"{source}: no such file or folder")
+        parse_gpus(values["gpu"])
+        if extract and source.is_dir():
+            say_work(output, deepfeature_work(source, options, values["seed"]))
         return
     from alphacryo4d.deepfeature.stage import run_deepfeature
 

@@ -128,7 +128,12 @@ def run(values: dict[str, Any]) -> None:
     resume = values.pop("resume")
     options = _build(values)
     if dry_run:
+        from alphacryo4d.core.foresight import say_work
+        from alphacryo4d.landscape.inputs_stage import input_paths
+        from alphacryo4d.landscape.stage import landscape_work
+
         click.echo(f"would embed the volumes of {resample} into {output}", err=True)
+        say_work(output, landscape_work(input_paths(resample, features), options, seed))
         return
     outputs = run_landscape(
         resample,

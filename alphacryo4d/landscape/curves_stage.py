@@ -57,7 +57,7 @@ def draw_path(
         axes.margins(x=0.01, y=0.12)
         axes.set_xlabel("Length along the path (units of the embedding)")
         axes.set_ylabel(VOLUME_ENERGY)
-        figure.legend(fontsize=6, frameon=False, ncols=4, loc="outside upper center")
+        figure.legend(fontsize=6, frameon=False, ncols=3, loc="outside upper center")
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         return save_figure(figure, paths)

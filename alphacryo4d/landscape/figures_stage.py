@@ -23,8 +23,8 @@ def colourings(
 ) -> list[tuple[str, Array, str]]:
     """What the embedding is coloured by: title, values, kind."""
     columns: list[tuple[str, Array, str]] = [
-        ("Energy (kT)", landscape.energies, "number"),
-        ("Error of the energy (kT)", landscape.errors, "number"),
+        ("Volume energy (kT)", landscape.energies, "number"),
+        ("Error of the volume energy (kT)", landscape.errors, "number"),
         ("Particles", landscape.counts, "number"),
     ]
     if found is not None:
@@ -99,5 +99,7 @@ def _embedding_table(
     numbers = np.arange(1, len(landscape.counts) + 1)
     data = {"volume": numbers if table is None else table.names}
     data |= {"rc1": landscape.embedding[:, 0], "rc2": landscape.embedding[:, 1]}
-    data |= {title.split(" (")[0].lower().replace(" ", "_"): v for title, v, _ in columns}
+    for title, values, _ in columns:
+        name = title.split(" (")[0].lower().replace("volume energy", "energy")
+        data[name.replace(" ", "_")] = values
     return data | {"energy_of_density": landscape.density}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -43,6 +43,9 @@ from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.voting.options import VoteOptions
+
+if TYPE_CHECKING:
+    from alphacryo4d.pipeline.outlook import Outlook
 
 logger = logging.getLogger(__name__)
 
@@ -125,12 +128,11 @@ def run(
         )
         _answer(results, as_json)
         return
-    from alphacryo4d.tools.check import require_sound
-    from alphacryo4d.tools.convert_fill import completed_input
-
-    require_sound(input_path, given=given)
-    if not dry_run:
-        input_path = completed_input(input_path, output_path, given)
+    outlook = _checked(
+        input_path, output_path, options, seed, gpu=gpu, given=given, overwrite=overwrite,
+        dry_run=dry_run,
+    )  # fmt: skip
+    input_path = outlook.table
     if cluster.submit:
         jobs = submit_run(
             input_path, output_path, options, cluster, seed=seed,
@@ -140,7 +142,7 @@ def run(
         _answer_jobs(jobs, as_json)
         return
     if dry_run:
-        logger.info("%s", _plan(input_path, output_path, options, seed))
+        outlook.say(threads)
         return
     results = run_pipeline(
         input_path,
@@ -226,19 +228,30 @@ def demo(
     _end([*figures, page], output_path / "project", as_json)
 
 
-def _plan(table: Path, project: Path, options: PipelineOptions, seed: int) -> str:
-    from alphacryo4d.core.plan import NEW
-    from alphacryo4d.pipeline.plan import plan_run, plan_text
+def _checked(
+    table: Path,
+    project: Path,
+    options: PipelineOptions,
+    seed: int,
+    *,
+    gpu: str | None,
+    given: dict[str, float | None],
+    overwrite: bool,
+    dry_run: bool,
+) -> Outlook:
+    """Check everything that a run needs; the table is completed where optics are given."""
+    from alphacryo4d.core.foresight import require_writable
+    from alphacryo4d.pipeline.outlook import Outlook
+    from alphacryo4d.tools.check import require_sound
+    from alphacryo4d.tools.convert_fill import completed_input
 
-    plans = plan_run(table, project, options, seed)
-    if any(plan.kind != NEW for _, plan in plans):
-        return plan_text(plans)
-    folds = options.resample.folds + 1
-    return (
-        f"would split {table} into {folds} folds, classify each into "
-        f"{options.classify.classes} classes, and write {project}/resample, deepfeature, "
-        f"landscape{' and vote' if options.reclassify is None else ', vote and reclassify'}"
-    )
+    require_sound(table, given=given)
+    require_writable(project)
+    if not dry_run:
+        table = completed_input(table, project, given)
+    outlook = Outlook(table, project, options, seed, overwrite=overwrite)
+    outlook.check(gpu, given if dry_run else {})
+    return outlook
 
 
 def _places(table: Path | None, project: Path | None) -> tuple[Path, Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import Deadline, Work, read_job, start_record
+from alphacryo4d.core.job import Deadline, Work, read_job, recorded_inputs, start_record
 from alphacryo4d.core.plan import NEW, UNCHANGED
 from alphacryo4d.pipeline.landscape import landscape_like
 from alphacryo4d.pipeline.options import DEMO, PipelineOptions
@@ -66,6 +66,8 @@ def run_pipeline(
     from alphacryo4d.report.stage import page_of_run
 
     resources = resources or Resources()
+    if not overwrite:
+        take_table(table, project)
     work = Work("run", asdict(options), (table,), seed)
     plans = [] if overwrite else plan_run(table, project, options, seed)
     if any(plan.kind != NEW for _, plan in plans):
@@ -96,6 +98,21 @@ def _late(module: str, name: str, *arguments: Any, **options: Any) -> Callable[.
         return results
 
     return call
+
+
+def take_table(table: Path, project: Path) -> None:
+    """Put on record where the table of a project is now, if the place on record is gone.
+
+    Nothing happens where the project has another table, or none yet.
+    """
+    from alphacryo4d.core.identity import same_content
+    from alphacryo4d.tools.relocate import find_places, relocate
+
+    resample = project / files.RESAMPLE
+    entries = (read_job(resample) or {}).get("inputs", [])
+    if entries and not recorded_inputs(resample)[0].is_file() and same_content(entries[0], table):
+        relocate(project, find_places(project, None, table))
+        logger.info("%s: the table is now %s", project, table)
 
 
 def _stages(

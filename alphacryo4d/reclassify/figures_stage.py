@@ -24,9 +24,12 @@ FIGURE_INPUTS = (LANDSCAPE_CSV, files.STATES_STAR)
 
 
 def figure_inputs(first: Path, landscape: Path) -> list[Path]:
-    """Surface and centres that the figures show, where they are there."""
-    own = first / files.STATES_STAR
-    centres = own if own.is_file() else landscape / files.STATES_STAR
+    """Surface and centres that the figures show, where they are there.
+
+    The votes' states are those of the landscape, a selection has a table of its own; states of a
+    reclassification have no place in the embedding.
+    """
+    centres = (landscape if first.name == files.VOTE else first) / files.STATES_STAR
     return [path for path in (landscape / LANDSCAPE_CSV, centres) if path.is_file()]
 
 

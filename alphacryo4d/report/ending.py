@@ -177,6 +177,20 @@ def _of_reconstruct(folder: Path) -> Lines:
     )
 
 
+def _of_refine(folder: Path) -> Lines:
+    record = read_job(folder) or {}
+    maps = [name for name in record["outputs"] if name.endswith(".mrc")]
+    states = len(record["inputs"])
+    result = f"{len(maps)} of {states} states refined" if maps else f"commands of {states} states"
+    source = (folder / record["inputs"][0]["path"]).resolve().parent
+    home = source.parent
+    return (
+        result,
+        folder / record["outputs"][0],
+        [["report", "--i", home], ["status", "--i", home]],
+    )
+
+
 def _of_zoom(folder: Path) -> Lines:
     from alphacryo4d.particles.open import open_table
 
@@ -199,5 +213,6 @@ _OF = {
     files.VOTE: _of_states,
     files.RECLASSIFY: _of_states,
     "reconstruct": _of_reconstruct,
+    "refine": _of_refine,
     "zoom": _of_zoom,
 }

@@ -92,8 +92,12 @@ def _columns(folder: Path, volumes: dict[str, Any], count: int) -> list[dict[str
     """What volumes can be coloured by."""
     sources = [
         ("State", "category", read_optional(folder / VOLUME_STATES_NPY, ndim=1)),
-        ("Energy (kT)", "number", read_optional(folder / files.ENERGY_NPY, ndim=1)),
-        ("Error of the energy (kT)", "number", read_optional(folder / files.ENERGY_ERROR_NPY)),
+        ("Volume energy (kT)", "number", read_optional(folder / files.ENERGY_NPY, ndim=1)),
+        (
+            "Error of the volume energy (kT)",
+            "number",
+            read_optional(folder / files.ENERGY_ERROR_NPY),
+        ),
         ("Particles", "number", volumes.get("particles")),
         ("Fold", "category", volumes.get("fold")),
         ("Batch", "category", volumes.get("batch")),

@@ -73,7 +73,10 @@ def resample(
     classify = build_settings(ClassifyOptions, values)
     relion = build_settings(RelionOptions, values)
     dry_run = run.pop("dry_run")
+    given = any(values[name] is not None for name in OPTICS)
     input_path = _sound_input(input_path, output_path, values, write=not dry_run)
+    if not (dry_run and given):
+        _require_possible(input_path, options, classify, relion, run["gpu"])
     if dry_run:
         _plan(input_path, output_path, options, classify, relion, run)
         return
@@ -95,13 +98,30 @@ def resample(
     answer(results, as_json=as_json)
 
 
+def _require_possible(
+    table: Path,
+    options: ResampleOptions,
+    classify: ClassifyOptions,
+    relion: RelionOptions,
+    gpu: str | None,
+) -> None:
+    """Refuse what the stage would refuse later."""
+    from alphacryo4d.particles.particle_set import read_particles
+    from alphacryo4d.pipeline.preflight import require_resample
+
+    particles = read_particles(table).on_grid(*classify.grid)
+    require_resample(particles, options, classify, relion, gpu=gpu)
+
+
 def _sound_input(table: Path, output: Path, values: dict[str, Any], *, write: bool) -> Path:
     """Checked input, with the optics that the user gave filled in."""
+    from alphacryo4d.core.foresight import require_writable
     from alphacryo4d.tools.check import require_sound
     from alphacryo4d.tools.convert_fill import completed_input
 
     given = {name: values.pop(name) for name in OPTICS}
     require_sound(table, given=given)
+    require_writable(output)
     return completed_input(table, output, given) if write else table
 
 

@@ -6,10 +6,30 @@ import logging
 from pathlib import Path
 
 from alphacryo4d.core.errors import UsageError
+from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.resample.engines import Engine, Plan
 
 logger = logging.getLogger(__name__)
+
+
+def refuse_native_options(classify: ClassifyOptions) -> None:
+    """Refuse options of the classification that RELION does not have.
+
+    Raises
+    ------
+    UsageError
+    """
+    if classify.focus_mask is not None:
+        raise UsageError("--focus-mask is for --engine native; RELION takes --mask")
+    if classify.noise_groups != "optics":
+        raise UsageError(
+            f"--noise-groups {classify.noise_groups} is for --engine native; RELION makes "
+            "its noise spectra and intensity scales itself, from rlnOpticsGroup, rlnGroupName "
+            "and rlnMicrographName of the table"
+        )
+    if classify.grid != (None, None):
+        raise UsageError("--output-box and --voxel-size are for --engine native")
 
 
 def make_engine(
@@ -40,16 +60,7 @@ def make_engine(
         from alphacryo4d.resample.relion_stage import RelionEngine
 
         refuse_gpu_without_alignment(gpu)
-        if plan.classify.focus_mask is not None:
-            raise UsageError("--focus-mask is for --engine native; RELION takes --mask")
-        if plan.classify.noise_groups != "optics":
-            raise UsageError(
-                f"--noise-groups {plan.classify.noise_groups} is for --engine native; RELION makes "
-                "its noise spectra and intensity scales itself, from rlnOpticsGroup, rlnGroupName "
-                "and rlnMicrographName of the table"
-            )
-        if plan.classify.grid != (None, None):
-            raise UsageError("--output-box and --voxel-size are for --engine native")
+        refuse_native_options(plan.classify)
         return RelionEngine(particles, plan, threads)
     if gpu:
         logger.info("classification without alignment runs on the CPU; --gpu serves the training")

@@ -77,6 +77,12 @@ def _vote(
             f"by {options.assign} and write {output_path}",
             err=True,
         )
+        from alphacryo4d.core.foresight import say_work
+        from alphacryo4d.voting.output_stage import input_table_path
+        from alphacryo4d.voting.stage import vote_work
+
+        table = input_table_path(input_path)
+        say_work(output_path, vote_work(table, input_path, landscape, options))
         return
     as_json = flags.pop("as_json")
     from alphacryo4d.pipeline.landscape import landscape_like
@@ -91,6 +97,19 @@ def _vote(
         **flags,
     )
     _end(files.VOTE, output_path, made, as_json)
+
+
+def _say_reclassify(
+    project: Path, first: Path, output: Path, options: ReclassifyOptions, seed: int
+) -> None:
+    """What a reclassification would do in its folder."""
+    from alphacryo4d.core.foresight import say_work
+    from alphacryo4d.reclassify.stage import reclassify_work
+    from alphacryo4d.voting.output_stage import input_table_path
+
+    resample = project / files.RESAMPLE
+    work = reclassify_work(input_table_path(resample), resample, first, options, seed)
+    say_work(output, work)
 
 
 def _places_of_edits(
@@ -240,6 +259,7 @@ def reclassify(selection: str | None, **values: Any) -> None:
             f"{options.rounds} rounds, and write {output_path}",
             err=True,
         )
+        _say_reclassify(input_path, input_path / selection, output_path, options, values["seed"])
         return
     from alphacryo4d.core.job import Deadline
     from alphacryo4d.reclassify.stage import run_reclassify
@@ -276,4 +296,5 @@ def refine(selection: str | None, **values: Any) -> None:
         return
     from alphacryo4d.reconstruction.refine_stage import run_refine
 
-    show_results(run_refine(input_path, output_path, options=options, **values), as_json)
+    made = run_refine(input_path, output_path, options=options, **values)
+    _end("refine", output_path, made, as_json)

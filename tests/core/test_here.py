@@ -63,11 +63,31 @@ def test_elsewhere_the_input_must_be_given(
     assert "--i" in capsys.readouterr().err  # type: ignore[attr-defined]
 
 
-def test_a_project_is_told_what_it_is_going_to_do_without_i(
+def test_a_dry_run_names_what_is_missing_without_i(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["vote", "reclassify", "--dry-run"])
-    main(["landscape", "--dry-run"])
-    said = capsys.readouterr().err
-    assert "reclassify" in said
-    assert "resample" in said
+    for words, missing in (
+        (["vote", "reclassify"], "resample/groups.npy"),
+        (["landscape"], "resample/volumes.star"),
+        (["train"], "resample/volumes.npy"),
+        (["vote"], "resample/assignments.npy"),
+    ):
+        with pytest.raises(SystemExit, match="3"):
+            main([*words, "--dry-run"])
+        assert f"{missing}: no such file" in capsys.readouterr().err
+    assert not (project / "reclassify").exists()
+
+
+def test_a_dry_run_says_what_is_new_and_what_stands(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("volumes.npy", "volumes.star"):
+        (project / "resample" / name).touch()
+    main(["train", "--dry-run"])
+    assert "deepfeature: new" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--dry-run", "--gpu", "x"])
+    (project / "deepfeature").touch()
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--dry-run"])
+    assert "is a file; give a folder" in capsys.readouterr().err

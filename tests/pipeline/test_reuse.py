@@ -189,3 +189,20 @@ def test_another_embedding_with_the_same_options_is_found_by_content(
     assert {plan.kind for _, plan in plan_run(table, project, OPTIONS, 0)} == {"unchanged"}
     options = replace(OPTIONS, landscape=replace(OPTIONS.landscape, embed=EmbedOptions(memory=2)))
     assert {plan.kind for _, plan in plan_run(table, project, options, 0)} == {"unchanged"}
+
+
+def test_a_table_at_another_place_is_taken_where_the_first_is_gone(
+    finished: Path, easy_data: Path, tmp_path: Path
+) -> None:
+    project, moved = tmp_path / "project", tmp_path / "moved.star"
+    shutil.copytree(finished, project)
+    shutil.copy(easy_data / "particles.star", moved)
+    for path in project.glob("*/job.json"):
+        text = path.read_text().replace("/particles.star", "/gone.star")
+        path.write_text(text.replace("vote/gone.star", "vote/particles.star"))
+    run_pipeline(moved, project, options=changed("vote", threshold="2"))
+    vote, resample = read_job(project / "vote"), read_job(project / "resample")
+    assert vote is not None
+    assert resample is not None
+    assert vote["options"]["vote"]["threshold"] == "2"
+    assert Path(resample["inputs"][0]["near"]).name == "moved.star"

@@ -196,6 +196,7 @@ def test_a_state_that_nobody_needs_is_seeded_from_one_that_holds_two(tmp_path):
     assert sorted(crossed.argmax(axis=1)) == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", [False, True])
 def test_states_that_moved_are_the_same_ones_in_every_batch(tmp_path, split):
     """Seeds say nothing of two of the states; volumes tell which is which in the other batch."""
@@ -220,6 +221,7 @@ def test_states_that_moved_are_the_same_ones_in_every_batch(tmp_path, split):
     assert sorted(numbers[0]) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_states_of_a_symmetric_particle_are_found_with_fewer_particles(tmp_path):
     """Two arms of a dimer move; its point group doubles what the data say of a volume."""
     rng = np.random.default_rng(26)
@@ -246,6 +248,7 @@ def test_states_of_a_symmetric_particle_are_found_with_fewer_particles(tmp_path)
     assert right["C2"] > max(0.75, right["C1"] + 0.02), right
 
 
+@pytest.mark.slow
 def test_a_state_that_holds_two_is_split_where_that_is_asked(tmp_path):
     rng = np.random.default_rng(22)
     truth = rng.integers(1, 4, COUNT)
@@ -354,6 +357,7 @@ def test_killed_and_continued_gives_the_same_files(project, tmp_path, monkeypatc
         assert again.read_bytes() == first.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_rare_composition_keeps_its_particles(tmp_path):
     """Four compositions, one of them with 3% of the particles."""
     rng = np.random.default_rng(9)

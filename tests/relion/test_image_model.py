@@ -13,7 +13,7 @@ from alphacryo4d.ml3d.reconstruct import reconstruct, shell_correlation
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.particles.samples import prepare_rows
 
-pytestmark = pytest.mark.relion
+pytestmark = [pytest.mark.relion, pytest.mark.slow]
 COUNT = 240
 PLAIN = Optics(box=36, pixel_size=3.0)
 CASES = {

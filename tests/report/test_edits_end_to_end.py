@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from browser_page import Opened
 from small_project import write_project
 
@@ -10,6 +11,8 @@ from alphacryo4d.cli import main
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.report.stage import project_data, write_report_page
 from alphacryo4d.voting.votes import count_votes
+
+pytestmark = pytest.mark.slow
 
 
 def states_of(folder):

@@ -1,6 +1,7 @@
 """The last lines of a command: what is there, and commands that the program understands."""
 
 import contextlib
+import json
 import shlex
 
 import click
@@ -45,6 +46,23 @@ def test_the_last_lines_name_states_a_file_and_two_commands(project, stage, open
     assert [line[:6] for line in commands] == ["next: ", "  or: "]
     for line in commands:
         assert parsed(shlex.split(line[6:]))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "result"),
+    [
+        (["commands.txt"], "result: commands of 2 states"),
+        (["commands.txt", "class001/run_class001.mrc"], "result: 1 of 2 states refined"),
+    ],
+)
+def test_the_end_of_a_refinement(project, tmp_path, outputs, result):
+    tables = [{"path": str(project / "vote" / f"class00{k}.star")} for k in (1, 2)]
+    record = {"inputs": tables, "outputs": outputs, "status": "done"}
+    (tmp_path / "job.json").write_text(json.dumps(record))
+    lines = ending("refine", tmp_path)
+    assert lines[:2] == [result, f"open first: {tmp_path / 'commands.txt'}"]
+    assert parsed(shlex.split(lines[2][6:]))["input_path"] == project
+    assert parsed(shlex.split(lines[3][6:]))["input_path"] == project
 
 
 def test_states_support_and_resolution_are_said():

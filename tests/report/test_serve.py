@@ -231,6 +231,7 @@ def served(project):
     process.communicate(timeout=net(3))
 
 
+@pytest.mark.slow
 def test_the_served_page_saves_edits_runs_a_command_and_shows_what_changed(
     browser, project, served
 ):

@@ -23,6 +23,7 @@ from alphacryo4d.voting.null import NullFold
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.stage import run_vote
 
+pytestmark = pytest.mark.slow
 STATES = 3
 
 

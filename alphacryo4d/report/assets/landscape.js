@@ -175,7 +175,7 @@ function alongPlot(told) {
   const shapes = view.marker ? [nearest(...view.marker)].map(i => ({type: "line", x0: x[i], x1: x[i],
     yref: "paper", y0: 0, y1: 1, line: {color: css("--quiet"), width: 1}})) : [];
   return [traces, {shapes, xaxis: {title: {text: "Length along the path (units of the embedding)"}},
-    yaxis: {title: {text: "Energy (kT)"}}}];
+    yaxis: {title: {text: "Volume energy (kT)"}}}];
 }
 
 /** Points in space, turned by dragging or with the arrow keys. */

@@ -68,7 +68,7 @@ async function drawCards(cards) {
 function stateCard(found, state) {
   const facts = [
     ["Particles", whole(state.particles)],
-    ["Energy (kT)", withError(state.energy_kt, state.energy_error)],
+    ["State energy (kT)", withError(state.energy_kt, state.energy_error)],
     ["Resolution (\u00c5)", state.resolution ? `${number(state.resolution, 1)}, optimistic` : "\u2013"],
     ["Held-out fold agrees", `${percent(state.heldout_agreement)} (${percent(state.heldout_chance)})`],
     [`Merging with ${state.merges_with ?? "\u2013"} (nats)`,
@@ -89,7 +89,7 @@ function stateCard(found, state) {
 
 const columns = [
   ["state", "State", 0], ["name", "Name", null], ["particles", "Particles", 0],
-  ["energy_kt", "Energy (kT)", 2], ["energy_error", "\u00b1", 2], ["resolution", "Resolution (\u00c5)", 1],
+  ["energy_kt", "State energy (kT)", 2], ["energy_error", "\u00b1", 2], ["resolution", "Resolution (\u00c5)", 1],
   ["volumes", "Volumes", 0], ["share_voted_out", "Votes lost", 3], ["fold_agreement", "Folds agree", 3],
   ["heldout_agreement", "Held-out fold", 3], ["heldout_chance", "By chance", 3],
   ["support_gain", "Loss if merged (nats)", 3], ["support_error", "\u00b1", 3], ["merges_with", "with", 0],

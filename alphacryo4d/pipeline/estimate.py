@@ -1,0 +1,277 @@
+"""How long a run takes, what memory and disk it needs, from rates that were measured.
+
+The rates are CPU seconds, memory and files of runs of simulated particles (2,000 to 80,000, boxes
+of 32 and 64 pixels, 5 to 40 classes a fold) on two cores; ``docs/choose.md`` has the table. An
+estimate is meant to be right within a factor of two; a training ends by itself, so that its time is
+that of the epochs that it may take.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import ResourceError
+from alphacryo4d.core.plan import UNCHANGED, Plan
+from alphacryo4d.core.progress import format_duration
+from alphacryo4d.maths.threads import thread_count
+from alphacryo4d.pipeline.options import PipelineOptions
+from alphacryo4d.resample.options import analysis_box
+
+if TYPE_CHECKING:
+    from alphacryo4d.particles.particle_set import ParticleSet
+
+GB = 1e9
+STATES = 12
+"""States where their number is to be found: for the time and the disk of their maps."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a stage needs.
+
+    Attributes
+    ----------
+    seconds : float
+        CPU seconds; those of one thread.
+    shared : float
+        Fraction of them that further threads share.
+    memory, disk : float
+        GB (1e9 bytes).
+    """
+
+    seconds: float
+    shared: float
+    memory: float
+    disk: float
+
+    def wall(self, threads: int) -> float:
+        """Seconds on so many threads (Amdahl's law)."""
+        return self.seconds * (1 - self.shared + self.shared / threads)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the needs depend on.
+
+    Attributes
+    ----------
+    particles, box, analysis : int
+        Particles; pixels of their box, and of the analysis box of the volumes.
+    batches, folds, classes : int
+        Batches, folds of one, classes of a fold.
+    states : int
+    samples : float
+        Fourier samples of an image to the final resolution of the classification.
+    epochs : int
+        Epochs that the training may take.
+    """
+
+    particles: int
+    box: int
+    analysis: int
+    batches: int
+    folds: int
+    classes: int
+    states: int
+    samples: float
+    epochs: int
+
+    @property
+    def volumes(self) -> int:
+        """Volumes of all folds."""
+        return self.batches * self.folds * self.classes
+
+    @property
+    def map_gb(self) -> float:
+        """GB of one map of the particles' box."""
+        return 4 * self.box**3 / GB
+
+
+def size_of(particles: ParticleSet, options: PipelineOptions) -> Size:
+    """Size of a run."""
+    classify = options.classify
+    side = particles.box * particles.pixel_size
+    finest = min(classify.initial_resolution, classify.final_resolution or math.inf)
+    radius = min(side / finest, particles.box / 2 - 1)
+    return Size(
+        particles=len(particles),
+        box=particles.box,
+        analysis=analysis_box(
+            options.resample.box, particles.box, particles.pixel_size, classify.initial_resolution
+        ),
+        batches=max(1, -(-len(particles) // options.resample.batch_size)),
+        folds=options.resample.folds + 1,
+        classes=math.prod(classify.levels),
+        states=options.landscape.states.number or STATES,
+        samples=0.5 * math.pi * radius**2,
+        epochs=options.deepfeature.train.epochs,
+    )
+
+
+def _of_resample(size: Size) -> Need:
+    """Reading, EM over components and classes of every fold, maps of every class."""
+    used = size.batches * size.folds * size.particles / size.batches
+    seconds = (
+        7.0
+        + 1e-7 * size.particles * size.box**2
+        + 1.5e-8 * used * size.samples * (size.classes + 12)
+        + 2e-6 * size.volumes * size.box**3
+    )
+    images = 12 * size.particles / size.batches * 0.5 * math.pi * (size.box / 2) ** 2 / GB
+    memory = 0.35 + min(images, _half_of_memory()) + (220 + 12 * size.classes) * size.map_gb
+    return Need(seconds, 0.9, memory, size.volumes * (3 * size.map_gb + _analysis_gb(size)))
+
+
+def _of_deepfeature(size: Size) -> Need:
+    """Start of TensorFlow, then a step for every volume and epoch."""
+    voxels = size.volumes * size.analysis**3
+    seconds = 18.0 + 3.5e-7 * voxels * size.epochs
+    return Need(seconds, 0.5, 1.1 + 3 * 4 * voxels / GB, 4 * voxels / 64 / GB)
+
+
+def _of_landscape(size: Size) -> Need:
+    """Distances between all volumes, embedding, path with its bootstrap, figures."""
+    seconds = 9.0 + 0.2 * size.volumes
+    return Need(seconds, 0.3, 0.5 + 2 * 4 * size.volumes * size.analysis**3 / GB, 0.002)
+
+
+def _of_vote(size: Size) -> Need:
+    """Votes, the held-out test on the images, maps of the states."""
+    seconds = 2.0 + 4e-7 * size.particles * size.box**2 + 1e-6 * size.states * size.box**3
+    images = min(16 * size.particles * size.samples / GB, _half_of_memory())
+    return Need(seconds, 0.7, 0.3 + images + 100 * size.map_gb, _states_gb(size))
+
+
+def _of_reclassify(size: Size) -> Need:
+    """Components and states of every fold in at most two rounds, poses, maps of the states."""
+    used = size.folds * size.particles
+    samples = min(0.5 * math.pi * (size.box / 2 - 1) ** 2, 1.7 * size.samples)
+    seconds = 10.0 + 5.5e-5 * size.batches * size.folds * size.box**3 + 7e-7 * used * samples
+    images = min(78 * size.particles * samples / GB, _half_of_memory())
+    return Need(seconds, 0.9, 0.35 + images + 300 * size.map_gb, _states_gb(size))
+
+
+OF_STAGE = {
+    files.RESAMPLE: _of_resample,
+    files.DEEPFEATURE: _of_deepfeature,
+    files.LANDSCAPE: _of_landscape,
+    files.VOTE: _of_vote,
+    files.RECLASSIFY: _of_reclassify,
+}
+
+
+def _analysis_gb(size: Size) -> float:
+    return 4 * size.analysis**3 / GB
+
+
+def _states_gb(size: Size) -> float:
+    """Three maps of every state, and the tables of the particles twice."""
+    return 3 * size.states * size.map_gb + 2 * 200 * size.particles / GB
+
+
+def machine_memory() -> float:
+    """Memory of this machine in GB (1e9 bytes)."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
+
+
+def _half_of_memory() -> float:
+    """What images may take by default; more goes to disk."""
+    return machine_memory() / 2
+
+
+def needs(
+    particles: ParticleSet, options: PipelineOptions, plans: list[tuple[str, Plan]]
+) -> dict[str, Need]:
+    """What every stage that is to be done needs, in order.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+    options : PipelineOptions
+    plans : list of (stage, Plan)
+        Stages that are unchanged need nothing.
+    """
+    size = size_of(particles, options)
+    return {
+        name: replace(need, seconds=need.seconds * _left(name, plan, size))
+        for name, plan in plans
+        if plan.kind != UNCHANGED
+        for need in [OF_STAGE[name](size)]
+    }
+
+
+def _left(name: str, plan: Plan, size: Size) -> float:
+    """Fraction of a stage's time that its standing steps leave."""
+    if name == files.RESAMPLE:
+        standing = sum(step.startswith("batch") for step in plan.standing)
+        return max(0.05, 1 - standing / (size.batches * size.folds))
+    if name == files.LANDSCAPE and "path" in plan.standing:
+        return 0.2
+    return 1.0
+
+
+def require_resources(found: dict[str, Need], project: Path) -> None:
+    """Refuse work that this machine has no memory or disk for.
+
+    Raises
+    ------
+    ResourceError
+    """
+    memory = max((need.memory for need in found.values()), default=0.0)
+    if memory > machine_memory():
+        raise ResourceError(
+            f"about {memory:.0f} GB of memory are needed, this machine has {machine_memory():.0f}; "
+            "give --box, fewer classes or a smaller --batch-size, or take a larger machine"
+        )
+    disk, free = sum(need.disk for need in found.values()), free_disk(project)
+    if disk > free:
+        raise ResourceError(
+            f"{project}: about {disk:.1f} GB of disk are needed, {free:.1f} GB are free; make "
+            "room, or take another folder"
+        )
+
+
+def free_disk(folder: Path) -> float:
+    """Free disk (GB) where a folder is or will be."""
+    place = folder.absolute()
+    while not place.is_dir():
+        place = place.parent
+    return shutil.disk_usage(place).free / GB
+
+
+def estimate_lines(
+    particles: ParticleSet,
+    options: PipelineOptions,
+    plans: list[tuple[str, Plan]],
+    project: Path,
+    threads: int | None,
+) -> list[str]:
+    """Size of the work, and time, memory and disk that it needs, for people."""
+    size, count = size_of(particles, options), thread_count(threads)
+    found = needs(particles, options, plans)
+    batches = f"{size.batches} batch{'es' * (size.batches > 1)}"
+    lines = [
+        f"{size.particles:,} particles of {size.box} px, {particles.pixel_size:.3g} A: {batches}, "
+        f"{size.folds} folds each, {size.classes} classes a fold; analysis box {size.analysis} px"
+    ]
+    if not found or options.resample.engine == "relion":
+        return lines
+    walls = {name: need.wall(count) for name, need in found.items()}
+    shown = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in walls.items())
+    lines.append(
+        f"about, on {count} thread{'s' * (count > 1)}: {shown}; together "
+        f"{format_duration(sum(walls.values()))}, within a factor of two"
+    )
+    memory = max(need.memory for need in found.values())
+    disk = sum(need.disk for need in found.values())
+    lines.append(
+        f"peak memory about {memory:.1f} GB of {machine_memory():.0f}; disk about {disk:.2f} GB of "
+        f"{free_disk(project):.0f} free"
+    )
+    return lines

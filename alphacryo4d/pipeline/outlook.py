@@ -1,0 +1,91 @@
+"""A run seen beforehand: its checks, its plan, what it takes. Nothing is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from alphacryo4d.core.plan import NEW, Plan
+from alphacryo4d.particles.particle_set import ParticleSet, read_particles
+from alphacryo4d.pipeline.estimate import estimate_lines, needs, require_resources
+from alphacryo4d.pipeline.options import PipelineOptions
+from alphacryo4d.pipeline.plan import plan_run, plan_text
+from alphacryo4d.pipeline.preflight import require_possible
+
+logger = logging.getLogger(__name__)
+
+
+class Outlook:
+    """What a run would do.
+
+    Parameters
+    ----------
+    table : Path
+        Particle table.
+    project : Path
+        Project folder.
+    options : PipelineOptions
+    seed : int
+    overwrite : bool
+        Everything is done again.
+    """
+
+    def __init__(
+        self,
+        table: Path,
+        project: Path,
+        options: PipelineOptions,
+        seed: int,
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        self.table = table
+        self.project = project
+        self.options = options
+        self.seed = seed
+        self.overwrite = overwrite
+        self.particles: ParticleSet | None = None
+
+    @cached_property
+    def plans(self) -> list[tuple[str, Plan]]:
+        """Name and plan of every stage."""
+        plans = plan_run(self.table, self.project, self.options, self.seed)
+        return [(name, Plan(NEW)) for name, _ in plans] if self.overwrite else plans
+
+    def check(self, gpu: str | None, given: Mapping[str, float | None]) -> None:
+        """Refuse what the run would refuse later, and what the machine has no room for.
+
+        Parameters
+        ----------
+        gpu : str or None
+            ``--gpu``.
+        given : mapping
+            Optics that the table lacks and only the real run fills in.
+        """
+        if any(value is not None for value in given.values()):
+            logger.info("the table lacks optics: pixel size and box are checked by the run itself")
+            return
+        self.particles = read_particles(self.table).on_grid(*self.options.classify.grid)
+        require_possible(self.particles, self.project, self.options, gpu=gpu)
+        if self.options.resample.engine == "native":
+            require_resources(needs(self.particles, self.options, self.plans), self.project)
+
+    def say(self, threads: int | None) -> None:
+        """Log the plan, what there is already, and time, memory and disk."""
+        logger.info("%s", self._plan())
+        if self.particles is None:
+            return
+        for line in estimate_lines(self.particles, self.options, self.plans, self.project, threads):
+            logger.info("%s", line)
+
+    def _plan(self) -> str:
+        if any(plan.kind != NEW for _, plan in self.plans):
+            return plan_text(self.plans)
+        last = "and vote" if self.options.reclassify is None else "vote and reclassify"
+        return (
+            f"would split {self.table} into {self.options.resample.folds + 1} folds, classify each "
+            f"into {self.options.classify.classes} classes, and write {self.project}/resample, "
+            f"deepfeature, landscape{' ' if last.startswith('and') else ', '}{last}"
+        )
