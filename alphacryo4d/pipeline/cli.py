@@ -130,7 +130,7 @@ def run(
         return
     outlook = _checked(
         input_path, output_path, options, seed, gpu=gpu, given=given, overwrite=overwrite,
-        dry_run=dry_run,
+        dry_run=dry_run, here=not cluster.submit,
     )  # fmt: skip
     input_path = outlook.table
     if cluster.submit:
@@ -238,6 +238,7 @@ def _checked(
     given: dict[str, float | None],
     overwrite: bool,
     dry_run: bool,
+    here: bool,
 ) -> Outlook:
     """Check everything that a run needs; the table is completed where optics are given."""
     from alphacryo4d.core.foresight import require_writable
@@ -250,7 +251,7 @@ def _checked(
     if not dry_run:
         table = completed_input(table, project, given)
     outlook = Outlook(table, project, options, seed, overwrite=overwrite)
-    outlook.check(gpu, given if dry_run else {})
+    outlook.check(gpu, given if dry_run else {}, here=here)
     return outlook
 
 

@@ -54,7 +54,9 @@ class Outlook:
         plans = plan_run(self.table, self.project, self.options, self.seed)
         return [(name, Plan(NEW)) for name, _ in plans] if self.overwrite else plans
 
-    def check(self, gpu: str | None, given: Mapping[str, float | None]) -> None:
+    def check(
+        self, gpu: str | None, given: Mapping[str, float | None], *, here: bool = True
+    ) -> None:
         """Refuse what the run would refuse later, and what the machine has no room for.
 
         Parameters
@@ -63,13 +65,15 @@ class Outlook:
             ``--gpu``.
         given : mapping
             Optics that the table lacks and only the real run fills in.
+        here : bool
+            The work is done on this machine, not submitted to a cluster.
         """
         if any(value is not None for value in given.values()):
             logger.info("the table lacks optics: pixel size and box are checked by the run itself")
             return
         self.particles = read_particles(self.table).on_grid(*self.options.classify.grid)
-        require_possible(self.particles, self.project, self.options, gpu=gpu)
-        if self.options.resample.engine == "native":
+        require_possible(self.particles, self.project, self.options, gpu=gpu, here=here)
+        if here and self.options.resample.engine == "native":
             require_resources(needs(self.particles, self.options, self.plans), self.project)
 
     def say(self, threads: int | None) -> None:

@@ -30,6 +30,7 @@ def require_possible(
     options: PipelineOptions,
     *,
     gpu: str | None = None,
+    here: bool = True,
 ) -> None:
     """Refuse what the run would refuse later, all faults at once.
 
@@ -41,7 +42,9 @@ def require_possible(
         Project folder.
     options : PipelineOptions
     gpu : str, optional
-        ``--gpu``.
+        ``--gpu``; of the training alone.
+    here : bool
+        The work is done on this machine, whose programs and GPUs count.
 
     Raises
     ------
@@ -51,9 +54,9 @@ def require_possible(
     resample, classify, relion = options.resample, options.classify, options.relion
     checks: list[Callable[[], object]] = [
         lambda: require_writable(output),
-        lambda: require_resample(particles, resample, classify, relion, gpu=gpu),
+        lambda: require_resample(particles, resample, classify, relion, here=here),
         lambda: _require_states(options),
-        lambda: _require_gpu(gpu),
+        lambda: _require_gpu(gpu, here),
     ]
     raise_all(checks)
 
@@ -65,9 +68,13 @@ def require_resample(
     relion: RelionOptions,
     *,
     gpu: str | None = None,
+    here: bool = True,
 ) -> None:
     """Refuse what the resample stage would refuse later, all faults at once."""
-    raise_all(list(_resample_checks(particles, resample, classify, relion, gpu)))
+    checks = list(_resample_checks(particles, resample, classify, relion))
+    if resample.engine == "relion":
+        checks.append(lambda: _require_relion(classify, gpu, here))
+    raise_all(checks)
 
 
 def _resample_checks(
@@ -75,7 +82,6 @@ def _resample_checks(
     resample: ResampleOptions,
     classify: ClassifyOptions,
     relion: RelionOptions,
-    gpu: str | None,
 ) -> Iterator[Callable[[], object]]:
     from alphacryo4d.maths.symmetry import symmetry_rotations
     from alphacryo4d.relion.preflight import check_map
@@ -93,8 +99,6 @@ def _resample_checks(
         if path is not None:
             yield partial(check_map, path, particles, what=what, is_mask=True)
     yield lambda: _require_diameter(particles, classify)
-    if resample.engine == "relion":
-        yield lambda: _require_relion(classify, gpu)
 
 
 def raise_all(checks: list[Callable[[], object]]) -> None:
@@ -136,14 +140,15 @@ def _require_diameter(particles: ParticleSet, classify: ClassifyOptions) -> None
         )
 
 
-def _require_relion(classify: ClassifyOptions, gpu: str | None) -> None:
+def _require_relion(classify: ClassifyOptions, gpu: str | None, here: bool) -> None:
     from alphacryo4d.relion.options import refuse_gpu_without_alignment
     from alphacryo4d.relion.version import installed_version
     from alphacryo4d.resample.engines_stage import refuse_native_options
 
     refuse_native_options(classify)
     refuse_gpu_without_alignment(gpu)
-    installed_version()
+    if here:
+        installed_version()
 
 
 def _require_states(options: PipelineOptions) -> None:
@@ -164,13 +169,13 @@ def _require_states(options: PipelineOptions) -> None:
     votes_needed(options.vote.threshold, options.resample.folds)
 
 
-def _require_gpu(gpu: str | None) -> None:
+def _require_gpu(gpu: str | None, on_this_machine: bool) -> None:
     """Refuse ids that are none; say where there is no such GPU."""
     from alphacryo4d.deepfeature.devices import parse_gpus
 
     wanted = parse_gpus(gpu)
     here = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    if wanted and max(wanted) >= here:
+    if on_this_machine and wanted and max(wanted) >= here:
         logger.info(
             "--gpu %s: this machine has %s; what is not there is done on the CPU",
             gpu,

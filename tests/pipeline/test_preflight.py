@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from alphacryo4d.cli import main
-from alphacryo4d.core.errors import InputError, ResourceError, UsageError
+from alphacryo4d.core.errors import InputError, MissingProgramError, ResourceError, UsageError
 from alphacryo4d.core.foresight import require_writable
 from alphacryo4d.io.mrc import write_volume
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.pipeline.options import DEMO
 from alphacryo4d.pipeline.preflight import require_possible
+from alphacryo4d.relion.version import installed_version
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,19 @@ def test_a_gpu_that_is_not_there_is_said(particles, tmp_path: Path, caplog) -> N
     assert "done on the CPU" in caplog.text
     with pytest.raises(UsageError, match="--gpu x"):
         require_possible(particles, tmp_path / "project", GOOD, gpu="x")
+
+
+def test_a_gpu_for_the_training_goes_with_relion_and_a_cluster_has_its_own(
+    particles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    caplog.set_level("INFO", "alphacryo4d")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    installed_version.cache_clear()
+    options = replace(GOOD, resample=replace(GOOD.resample, engine="relion"))
+    require_possible(particles, tmp_path / "project", options, gpu="0", here=False)
+    assert "on the CPU" not in caplog.text
+    with pytest.raises(MissingProgramError, match="relion_refine"):
+        require_possible(particles, tmp_path / "project", options, gpu="0")
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/project", "/proc/1/project"])
