@@ -226,8 +226,13 @@ def _folds(
     resample = options.resample
     if dry_run:
         from alphacryo4d.particles.open import open_table
+        from alphacryo4d.resample.subsets import require_classes
 
-        batches = -(-open_table(table).rows // resample.batch_size)
+        rows = open_table(table).rows
+        batches = -(-rows // resample.batch_size)
+        least = rows // batches
+        in_fold = least - -(-least // (resample.folds + 1))
+        require_classes(in_fold, options.classify.levels, resample.minimum_class_size)
         return list(range(batches * (resample.folds + 1)))
     from alphacryo4d.resample.elements_stage import prepare_folds
     from alphacryo4d.resample.plan_stage import ResamplePlan

@@ -21,6 +21,9 @@ from alphacryo4d.relion.version import Version
 Array = np.ndarray[Any, Any]
 
 _CHUNK = 512
+_NAMED = 10
+_BACKGROUND = 0.5
+"""Background of the middle image, in its standard deviations, from which it is not normalised."""
 
 
 def check_particles(
@@ -51,7 +54,8 @@ def check_particles(
     ------
     InputError
         A truncated stack, a pixel that is not finite, a blank line in the table, an odd box, an
-        image beyond its stack, a name that RELION would mangle, a dialect that it cannot read.
+        image beyond its stack, a name that RELION would mangle, a dialect that it cannot read,
+        images that are not normalised or unlike all others.
     """
     refuse_unsafe_name(path.name, program="RELION")
     particles = read_particles(path, need_poses=need_poses, stacks_of=stacks_of)
@@ -69,6 +73,7 @@ def check_particles(
     for stack in stack_names(particles):
         refuse_unsafe_name(stack_file(stack), program="RELION")
     used = np.arange(len(particles)) if rows is None else rows
+    found = np.zeros((len(used), 3))
     for first in range(0, len(used), _CHUNK):
         part = used[first : first + _CHUNK]
         boxes = particles.optics.box[particles.optics_group[part]]
@@ -80,9 +85,42 @@ def check_particles(
                     f"{stack}: images of {box} x {box} px; RELION needs an even box: crop or pad "
                     "them (relion_image_handler --new_box), or take --engine native"
                 )
-            particles.images(rows_of_box)
+            found[first:][: len(part)][boxes == box] = _levels(particles.images(rows_of_box))
         progress(first + len(part), len(used), "checking images")
+    _refuse_levels(particles, used, found)
     return particles
+
+
+def _levels(images: Array) -> Array:
+    """Mean and deviation of the background, and deviation, of images, (n, 3)."""
+    from alphacryo4d.ml3d.background import circle, level
+
+    return level(images, circle(images.shape[1]), "none")
+
+
+def _refuse_levels(particles: ParticleSet, rows: Array, found: Array) -> None:
+    """Refuse images that our own engine levels or leaves out, and of which RELION only warns."""
+    from alphacryo4d.ml3d.background import typical_of
+
+    filled = found[:, 1] > 0
+    offset = float(np.median(found[filled, 0] / found[filled, 1])) if filled.any() else 0.0
+    if abs(offset) > _BACKGROUND:
+        raise InputError(
+            f"{particles.path}: the images are not normalised: their background is {offset:.3g} "
+            "standard deviations, not 0; normalise the stacks (relion_preprocess --operate_on "
+            "STACK --operate_out OUT --norm --bg_radius PIXELS), or take --engine native, which "
+            "levels them when it reads them"
+        )
+    group = particles.optics_group[rows]
+    strange = typical_of(found, group, len(particles.optics)).outliers(found, group)
+    if strange.any():
+        named = ", ".join(str(row + 1) for row in rows[strange][:_NAMED].tolist())
+        more = f" and {int(strange.sum()) - _NAMED} more" if strange.sum() > _NAMED else ""
+        raise InputError(
+            f"{particles.path}: {int(strange.sum())} images are constant or of a contrast far from "
+            f"that of all others, which ruins RELION's classes: row {named}{more}; remove these "
+            "rows, or take --engine native, which gives them no weight"
+        )
 
 
 def stack_names(particles: ParticleSet) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.io.mrc import write_stack, write_volume
+from alphacryo4d.io.mrc import open_stack, write_stack, write_volume
 from alphacryo4d.relion.preflight import check_map, check_particles, image_root, name_from
 from alphacryo4d.relion.version import Version
 
@@ -99,6 +99,31 @@ def test_fault_is_refused_with_its_own_message(
     damage(noise_table)
     with pytest.raises(InputError, match=message):
         check_particles(noise_table, version=V31)
+
+
+def test_images_that_ruin_relions_classes_are_refused_with_the_way_out(noise_table: Path) -> None:
+    """RELION only warns of them, and goes on."""
+    stack = noise_table.parent / "stack.mrcs"
+    images = np.array(open_stack(stack))
+
+    def write(changed: np.ndarray) -> None:
+        stack.unlink()
+        with write_stack(stack, 4.0) as out:
+            out.append(changed.astype(np.float32))
+
+    write(images + 20)
+    with pytest.raises(InputError, match=r"background is 2\d.* deviations, not 0.*relion_prepro"):
+        check_particles(noise_table, version=V31)
+    strange = images.copy()
+    strange[3] *= 1000
+    strange[7] = 0.5
+    write(strange)
+    with pytest.raises(InputError, match=r"2 images are constant .*row 4, 8; .*--engine native"):
+        check_particles(noise_table, version=V31)
+    check_particles(noise_table, version=V31, rows=np.array([0, 1, 2, 4, 5, 6]))
+    contrast = np.exp(np.random.default_rng(1).uniform(-0.5, 0.5, (len(images), 1, 1)))
+    write(images * contrast)  # which RELION corrects
+    check_particles(noise_table, version=V31)
 
 
 def test_messages_are_all_different() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_tables import make_images, modern_table
 
+from alphacryo4d.cluster.options import ClusterOptions
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.pipeline.options import DEMO
+from alphacryo4d.pipeline.submit import submit_run
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.elements_stage import prepare_folds
 from alphacryo4d.resample.options import ResampleOptions, analysis_box
@@ -100,3 +104,10 @@ def test_folds_of_a_job_array_are_refused_before_any_is_submitted(tmp_path: Path
     with pytest.raises(InputError, match="60 particles.*cannot fill 4 classes.*at most 3 fit"):
         wanted(4)
     assert wanted(3) == [0, 1, 2, 3]
+    too_many = replace(DEMO, classify=ClassifyOptions(classes=4))
+    with pytest.raises(InputError, match="60 particles.*at most 3 fit"):
+        submit_run(
+            table, tmp_path / "project", too_many, ClusterOptions(), seed=0, words=["run"],
+            dry_run=True,
+        )  # fmt: skip
+    assert not (tmp_path / "project").exists()
