@@ -79,7 +79,33 @@ def stretched_direction(score: Array, weights: Array, information: Array) -> tup
     weighted = score * weights[:, None]
     beyond = weighted.T @ score - information
     ridge = _RIDGE * np.trace(information) / q * np.eye(q)
-    root = np.linalg.cholesky(information + ridge)
+    root = root_of_covariance(information + ridge)
     inner = np.linalg.solve(root, np.linalg.solve(root, beyond).T)
     values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))
     return float(values[-1]), np.linalg.solve(root.T, vectors[:, -1])
+
+
+def root_of_covariance(matrix: Array, least: float = 1e-12) -> Array:
+    """Cholesky factor of a covariance that rounding may have robbed of its positivity.
+
+    Sums of moments are positive by construction, but differences of nearly equal ones, as of images
+    without noise or without information, may round to zero or below. Eigenvalues under ``least``
+    times the largest are raised to it, so that no finite matrix fails; others are left as they are.
+
+    Parameters
+    ----------
+    matrix : (q, q) array
+        Symmetric and finite.
+    least : float
+        Smallest eigenvalue relative to the largest.
+
+    Returns
+    -------
+    (q, q) array
+        Lower triangle.
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    bottom = max(least * float(values[-1]), 1e-200)
+    if values[0] < bottom:
+        matrix = (vectors * np.maximum(values, bottom)) @ vectors.T
+    return np.asarray(np.linalg.cholesky(matrix))

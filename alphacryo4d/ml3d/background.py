@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.samples import level_images
 
@@ -22,6 +23,8 @@ FAR = 5.0
 """Times the median deviation from which an image is unlike the others, either way."""
 COMMON = 0.05
 """Part of the images beyond ``FAR`` from which contrasts just vary: then all are brought to one."""
+_EXTREME = 1e12
+"""Deviation of grey values, or its inverse, from which sums of squares may overflow."""
 _SHARE = 0.75
 _LARGEST = 0.98
 
@@ -40,6 +43,27 @@ class Typical:
 
     deviation: Array
     contrast: Array
+
+    def require_moderate(self) -> None:
+        """Refuse grey values, to be taken as they are, whose squares single precision cannot hold.
+
+        So all that follows is finite: pixels are (others are refused by row), images have a
+        deviation of 1 or within these bounds, outliers are brought to that of the others, and every
+        matrix that is inverted is a sum of positive ones and a prior, or goes through
+        :func:`alphacryo4d.maths.linear_solvers.root_of_covariance`.
+
+        Raises
+        ------
+        InputError
+            With the way out.
+        """
+        usual = self.deviation
+        extreme = usual[(usual < 1 / _EXTREME) | (usual > _EXTREME)]
+        if len(extreme):
+            raise InputError(
+                f"the grey values have a deviation of {extreme[0]:.3g}, with which single "
+                "precision cannot compute; take --normalise deviation"
+            )
 
     def outliers(self, found: Array, group: Array) -> Array:
         """Which images are unlike the others.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.maths.linear_solvers import root_of_covariance
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.latent import posterior_covariances
 from alphacryo4d.ml3d.compiled.vectors import whole_vectors
@@ -106,7 +107,7 @@ def whitened(fields: Array, means: Array, second: Array) -> tuple[Array, Array]:
     """
     centre = means[:, 1:].mean(axis=0, dtype=np.float64)
     spread = second[:, 1:, 1:].mean(axis=0, dtype=np.float64) - np.outer(centre, centre)
-    root = np.linalg.cholesky(spread)
+    root = root_of_covariance(spread)
     flat = fields[1:].reshape(len(centre), -1)
     mean = fields[0] + np.tensordot(centre, fields[1:], 1)
     _, vectors = np.linalg.eigh(root.T @ (flat @ flat.T) @ root)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.maths.linear_solvers import root_of_covariance
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.latent import posterior_covariances
 
@@ -200,7 +201,7 @@ class LatentParticles:
         packed = -sums[:, self.count : self.used] / self.half
         matrices[:, self.row, self.column] = packed
         matrices[:, self.column, self.row] = packed
-        matrices += np.eye(self.count)
+        matrices += np.eye(self.count)  # sums of positive matrices and the prior: never singular
         return np.asarray(np.linalg.solve(matrices, sums[:, : self.count, None])[..., 0])
 
     def step(self, points: Array, temperature: float = 1.0) -> tuple[Array, float]:
@@ -266,7 +267,7 @@ def _threadpools() -> Any:
 
 def _further(before: Array, after: Array, factor: float = 1.8) -> Array:
     """Covariance ``factor`` times as far (in its logarithm) from ``before`` as ``after`` is."""
-    root = np.linalg.cholesky(before)
+    root = root_of_covariance(before)
     inner = np.linalg.solve(root, np.linalg.solve(root, after).T)
     values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))
     half = root @ vectors * np.maximum(values, 1e-6) ** (0.5 * factor)

@@ -1,8 +1,13 @@
 """Conjugate gradients end at the solution; stretched scores are seen in their direction."""
 
 import numpy as np
+import pytest
 
-from alphacryo4d.maths.linear_solvers import conjugate_gradients, stretched_direction
+from alphacryo4d.maths.linear_solvers import (
+    conjugate_gradients,
+    root_of_covariance,
+    stretched_direction,
+)
 
 
 def test_conjugate_gradients_solve_in_as_many_steps_as_dimensions() -> None:
@@ -45,3 +50,18 @@ def test_scores_of_one_state_have_no_excess_and_those_of_two_have() -> None:
     assert excess > 1.5
     assert abs(direction[1]) > 10 * abs(direction[[0, 2]]).max()
     np.testing.assert_allclose(direction @ information @ direction * len(noise), 1, rtol=1e-3)
+
+
+def test_roots_of_covariances_that_rounding_left_without_positivity():
+    rng = np.random.default_rng(3)
+    some = rng.normal(size=(5, 3))
+    sound = some.T @ some
+    np.testing.assert_array_equal(root_of_covariance(sound), np.linalg.cholesky(sound))
+    flat = np.outer(some[0], some[0])  # of rank one, and a little less
+    flat[2, 2] -= 1e-9
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(flat)
+    root = root_of_covariance(flat)
+    np.testing.assert_allclose(root @ root.T, flat, atol=1e-8)
+    assert np.isfinite(np.linalg.inv(root)).all()
+    assert np.isfinite(root_of_covariance(np.zeros((3, 3)))).all()
