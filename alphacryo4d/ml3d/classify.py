@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.maths.threads import thread_count
@@ -31,9 +32,9 @@ class Classification:
     Attributes
     ----------
     labels : (n,) int32
-        Most likely class of each row, from 0, in the order of the rows given.
+        Most likely class of each row, from 0, in the order of the rows given; -1 of outliers.
     confidence : (n,) float32
-        Its posterior probability.
+        Its posterior probability; 0 of outliers.
     weights : (K,) float64
         Share of each class in the posteriors.
     parents : (K,) int32
@@ -72,7 +73,7 @@ def classify(
     check: Callable[[], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Classification:
-    """Classify some particles with fixed poses.
+    """Classify some particles with fixed poses; images unlike all others take no part.
 
     Parameters
     ----------
@@ -95,8 +96,14 @@ def classify(
         Called before every iteration; stops the work by raising (``Deadline.check``).
     checkpoint : Checkpoint, optional
         Told the state after every iteration; a saved state is gone on with.
+
+    Raises
+    ------
+    InputError
+        All images are outliers.
     """
-    rows = np.asarray(rows, dtype=np.int64)
+    every = np.asarray(rows, dtype=np.int64)
+    rows, start = _informative(images, every, start)
     workers = thread_count(threads)
     announce(progress, "expect")
     surroundings = None
@@ -107,31 +114,49 @@ def classify(
         solvent = focus
     run = Run(images, rows, options, rng, workers, progress, check or (lambda: None), solvent)
     run.reseeding = start is None
-    saved = None if checkpoint is None else checkpoint.load()
-    first = 0
-    if saved is not None and str(saved["stage"]) == "classes":
-        model, first = run.restored(saved)
-    elif start is None:
-        model = run.seeded(saved, checkpoint)
-    else:
-        model = run.started(np.asarray(start))
+    model, first = _first_model(run, start, checkpoint)
     model = run.iterate(model, first, checkpoint)
-    return _outcome(run, model, rows, surroundings)
+    return _outcome(run, model, every, surroundings)
+
+
+def _first_model(run: Run, start: Array | None, checkpoint: Checkpoint | None) -> tuple[Model, int]:
+    """Classes to begin or to go on with, and the iteration to go on from."""
+    saved = None if checkpoint is None else checkpoint.load()
+    if saved is not None and str(saved["stage"]) == "classes":
+        return run.restored(saved)
+    return (run.seeded(saved, checkpoint) if start is None else run.started(start)), 0
+
+
+def _informative(
+    images: PreparedImages, rows: Array, start: Array | None
+) -> tuple[Array, Array | None]:
+    """The rows that are no outliers, and the start of these."""
+    known = images.informative[rows]
+    if not known.any():
+        raise InputError(
+            f"none of {len(rows)} images can be classified: they are constant, or of a contrast "
+            "far from that of all others (alphacryo4d check --full says more)"
+        )
+    if start is not None:
+        start = np.asarray(start)
+        start = start[known] if start.ndim == 2 else start
+    return rows[known], start
 
 
 def _outcome(run: Run, model: Model, rows: Array, surroundings: Array | None) -> Classification:
     """Labels in the order of the rows given, and volumes at the full box."""
-    position = np.empty(len(run.images), np.int64)
-    position[run.rows] = np.arange(len(run.rows))
-    soft = model.posteriors[position[rows]]
+    soft = model.posteriors
     classes, box = soft.shape[1], run.images.box
+    labels = np.full(len(run.images), -1, np.int32)
+    confidence = np.zeros(len(run.images), soft.dtype)
+    labels[run.rows], confidence[run.rows] = soft.argmax(axis=1), soft.max(axis=1)
     children = run.options.levels[-1] if len(run.options.levels) > 1 else classes
     volumes = resize_cubes(model.fields * model.mask, box) * np.float32(box)
     if surroundings is not None:
         volumes += surroundings
     return Classification(
-        labels=soft.argmax(axis=1).astype(np.int32),
-        confidence=soft.max(axis=1),
+        labels=labels[rows],
+        confidence=confidence[rows],
         weights=model.posteriors.mean(axis=0, dtype=np.float64),
         parents=(np.arange(classes) // children).astype(np.int32),
         volumes=volumes,

@@ -96,8 +96,8 @@ class Expectation:
     """(n,) log of the mean likelihood ratio against noise alone."""
     noise: Array
     """(G, shells) power of data minus expected reference per sample."""
-    scale: Array
-    """(G,) intensity of the references that fits best."""
+    moments: Array
+    """(n, 2) inner product of data and expected reference, and norm of that, over the noise."""
 
 
 def mean_power(power: Array, view: View) -> Array:
@@ -174,14 +174,11 @@ def expect(
         )  # fmt: skip
 
     residual = sum_over_parts(work, n, (view.groups, grid.radius + 1), grid.workers)
-    group = images.group[view.rows]
-    inner = np.bincount(group, moments[:, 0], minlength=view.groups)
-    norm = np.bincount(group, moments[:, 1], minlength=view.groups)
     return Expectation(
         posteriors=posteriors[:, : len(weights)],
         evidence=evidence,
         noise=mean_power(residual, view),
-        scale=np.where(norm > 0, inner / np.maximum(norm, 1e-30), 1.0),
+        moments=moments,
     )
 
 

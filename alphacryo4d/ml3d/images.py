@@ -89,6 +89,11 @@ class PreparedImages:
         return int(self.data.shape[0])
 
     @property
+    def informative(self) -> Array:
+        """Which images something can be learnt from, (P,) bool: all but the outliers."""
+        return np.ones(len(self), bool) if self.outlier is None else ~self.outlier
+
+    @property
     def radius(self) -> int:
         """Last Fourier shell that is held (pixels)."""
         return int(np.sqrt(self.kx[-1] ** 2 + self.ky[-1] ** 2) + 1e-6)

@@ -98,7 +98,7 @@ class ClassifyOptions:
         choices=("optics", "micrograph"),
     )
     normalise: str = setting(
-        "none",
+        "deviation",
         "How images are levelled when they are read: deviation: background to mean 0 and "
         "deviation 1, as RELION does, and images unlike all others without weight; ramp: the same "
         "after a plane is taken off; mean: the mean alone; none: as they are (native engine).",

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
 _NAMED = 10
+_COARSE = 20.0
 
 
 def prepare_rows(
@@ -123,27 +124,49 @@ def name_outliers(particles: ParticleSet, rows: Array, images: PreparedImages) -
         )  # fmt: skip
 
 
-def match_groups(images: PreparedImages, resolution: float, *, threads: int | None = None) -> None:
-    """Bring the noise groups of some images to one scale of intensity, and say the scales.
+def match_intensities(
+    images: PreparedImages, resolution: float, normalise: str, *, threads: int | None = None
+) -> Array:
+    """Bring some images to one scale of intensity, and say the scales.
+
+    Noise groups, where there are several; and single images, where the deviation of their
+    background was brought to 1 and left unlike intensities.
 
     Parameters
     ----------
     images : PreparedImages
-        Changed in place; nothing is done where all are in one group.
+        The CTF is changed in place.
     resolution : float
-        Finest resolution that is compared (A).
+        Finest resolution that is compared (A); single images are compared to 20 A.
+    normalise : str
+        How the background was levelled.
     threads : int, optional
+
+    Returns
+    -------
+    (P,) float64 array
+        Factor of the CTF of every image.
     """
-    if images.group.max(initial=0) == 0:
-        return
-    from alphacryo4d.ml3d.groups import apply_group_scales
+    from alphacryo4d.ml3d.groups import apply_group_scales, apply_particle_scales
     from alphacryo4d.ml3d.images import shell_of_resolution
 
-    radius = shell_of_resolution(resolution, images.box, images.pixel_size)
-    scales = apply_group_scales(images, radius, threads=threads)
-    logger.info(
-        "%d noise groups, intensity scales %.3f to %.3f", len(scales), scales.min(), scales.max()
-    )
+    factors = np.ones(len(images))
+    if images.group.max(initial=0) > 0:
+        radius = shell_of_resolution(resolution, images.box, images.pixel_size)
+        scales = apply_group_scales(images, radius, threads=threads)
+        factors *= scales[images.group]
+        logger.info(
+            "%d noise groups, intensity scales %.3f to %.3f",
+            len(scales), scales.min(), scales.max(),
+        )  # fmt: skip
+    if normalise in ("deviation", "ramp"):
+        radius = shell_of_resolution(max(_COARSE, resolution), images.box, images.pixel_size)
+        found = apply_particle_scales(images, radius, threads=threads)
+        if (found != 1).any():
+            low, high = np.percentile(found, [5, 95])
+            logger.info("intensities of the images vary: 90%% are from %.2f to %.2f", low, high)
+        factors *= found
+    return factors
 
 
 def micrograph_groups(particles: ParticleSet, rows: Array) -> Array:

@@ -57,7 +57,8 @@ class FoldClasses:
     Attributes
     ----------
     labels : (n,) int32 array
-        Class number of every particle of the fold, from 1, in row order of the fold's table.
+        Class number of every particle of the fold, from 1, in row order of the fold's table; 0 of
+        images unlike all others.
     classes : list of FoldClass
         Classes with a volume, by number.
     """

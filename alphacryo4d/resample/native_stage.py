@@ -18,7 +18,7 @@ from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.fourier import fourier_resize
 from alphacryo4d.particles.copies import batch_halves
 from alphacryo4d.particles.particle_set import ParticleSet
-from alphacryo4d.particles.samples import match_groups, prepare_rows
+from alphacryo4d.particles.samples import match_intensities, prepare_rows
 from alphacryo4d.relion.preflight import check_map
 from alphacryo4d.resample.engines import IndexArray, Plan
 from alphacryo4d.resample.fold_stage import (
@@ -97,6 +97,7 @@ class NativeEngine:
         self._batch: IndexArray | None = None
         self._images: PreparedImages | None = None
         self._whole = True
+        self._intensity = np.ones(0)
         self._solvent = self._mask(plan.relion.mask, "mask")
         self._focus = self._mask(plan.classify.focus_mask, "focus mask")
 
@@ -121,7 +122,9 @@ class NativeEngine:
                     progress=progress,
                 )
             self._batch, self._whole = batch, whole
-            match_groups(self._images, finest, threads=self.threads)
+            self._intensity = match_intensities(
+                self._images, finest, options.normalise, threads=self.threads
+            )
         return self._images
 
     def _prepared(self, rows: IndexArray, resolution: float | None, **where: Any) -> PreparedImages:
@@ -206,7 +209,8 @@ class NativeEngine:
     ) -> list[Path]:
         """Class that each left-out particle fits best among those that are not dropped."""
         best = np.full(len(heldout), -1, dtype=np.int32)
-        sizes = np.bincount(result.labels, minlength=len(result.volumes))
+        labels = result.labels[result.labels >= 0]
+        sizes = np.bincount(labels, minlength=len(result.volumes))
         kept = np.flatnonzero(sizes >= self.plan.resample.minimum_class_size)
         if len(heldout) and len(kept):
             from alphacryo4d.ml3d.classify import expectation
@@ -243,7 +247,9 @@ class NativeEngine:
         if not self._whole:
 
             def again(rows: IndexArray) -> PreparedImages:
-                return self._prepared(batch[rows], None, threads=1)
+                found = self._prepared(batch[rows], None, threads=1)
+                found.ctf[:] *= self._intensity[rows, None].astype(np.float32)
+                return found
 
         for item in reconstruct(images, labels, halves=halves, source=again, threads=self.threads):
             number = item.label + 1

@@ -150,7 +150,7 @@ def classify_null(
     """
     rows, heldout = np.flatnonzero(~left), np.flatnonzero(left)
     found = classify(images, rows, options, rng, solvent=solvent, focus=focus, threads=threads)
-    counts = np.bincount(found.labels, minlength=len(found.volumes))
+    counts = np.bincount(found.labels[found.labels >= 0], minlength=len(found.volumes))
     kept = np.flatnonzero(counts >= minimum_class_size)
     best = np.full(len(heldout), -1, np.int32)
     if len(heldout) and len(kept):

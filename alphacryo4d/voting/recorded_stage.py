@@ -21,7 +21,7 @@ from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.particle_set import ParticleSet
-from alphacryo4d.particles.samples import match_groups, prepare_rows
+from alphacryo4d.particles.samples import match_intensities, prepare_rows
 from alphacryo4d.relion.preflight import check_map
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def prepare_recorded(
         scratch=scratch,
         progress=progress,
     )
-    match_groups(images, recorded.resolution, threads=threads)
+    match_intensities(images, recorded.resolution, recorded.classify.normalise, threads=threads)
     return images
 
 

@@ -33,7 +33,7 @@ from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.reconstruct import reconstruct
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
-from alphacryo4d.particles.samples import prepare_rows
+from alphacryo4d.particles.samples import match_intensities, prepare_rows
 from alphacryo4d.relion.preflight import image_root
 
 
@@ -41,7 +41,7 @@ def scores(labels: np.ndarray, states: np.ndarray) -> dict[str, float]:
     """Mean precision, recall and states found by the rules of the benchmark."""
     count = int(states.max())
     table = np.zeros((labels.max() + 1, count), int)
-    np.add.at(table, (labels, states - 1), 1)
+    np.add.at(table, (labels[labels >= 0], states[labels >= 0] - 1), 1)
     majority, totals = table.argmax(axis=1), table.sum(axis=1)
     precision, recall = np.zeros(count), np.zeros(count)
     for state in range(count):
@@ -97,9 +97,12 @@ def run_native(
     whole = choices.copies == 1
 
     def again(some: np.ndarray) -> PreparedImages:
-        return prepare_rows(particles, rows[some], None, threads=1)
+        return prepare_rows(particles, rows[some], None, normalise=options.normalise, threads=1)
 
-    images = prepare_rows(particles, rows, None if whole else finest, threads=threads)
+    images = prepare_rows(
+        particles, rows, None if whole else finest, normalise=options.normalise, threads=threads
+    )
+    match_intensities(images, finest, options.normalise, threads=threads)
     read = time.perf_counter()
     phases = Phases()
     classes.fit_mixture = phases.search
@@ -212,13 +215,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--final-resolution", type=float, default=ClassifyOptions.final_resolution)
+    parser.add_argument("--normalise", default=ClassifyOptions.normalise)
     parser.add_argument("--copies", type=int, default=1, help="repeat the particles")
     parser.add_argument("--relion", action="store_true", help="run RELION too (minutes to hours)")
     parser.add_argument("--relion-iterations", type=int, default=25)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     choices = parser.parse_args()
-    options = ClassifyOptions(classes=choices.classes, final_resolution=choices.final_resolution)
+    options = ClassifyOptions(
+        classes=choices.classes,
+        final_resolution=choices.final_resolution,
+        normalise=choices.normalise,
+    )
     truth = np.load(choices.dataset / "truth.npy")
     table = choices.dataset / "particles.star"
     if choices.child:

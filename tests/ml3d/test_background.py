@@ -85,6 +85,60 @@ def test_classes_do_not_depend_on_level_and_contrast(
         assert right_share(particles, truth, other) > plain - 0.02, name
 
 
+def test_five_bright_images_change_nothing_but_themselves(
+    hinge: tuple[ParticleSet, np.ndarray, np.ndarray],
+) -> None:
+    """Classes, volumes and noise are those of the other images alone, to the last bit."""
+    particles, images, _ = hinge
+    rng = np.random.default_rng(5)
+    bad = np.sort(rng.choice(COUNT, 5, replace=False))
+    bright = images.copy()
+    bright[bad] *= 10
+    options = ClassifyOptions(
+        classes=str(STATES), components=3, iterations=2, initial_resolution=20.0, final_resolution=0
+    )
+    found = []
+    for stack, rows in ((bright, np.arange(COUNT)), (images, np.setdiff1d(range(COUNT), bad))):
+        changed = dataclasses.replace(particles)
+        object.__setattr__(changed, "images", lambda some, stack=stack: stack[some])
+        prepared = prepare_rows(changed, np.arange(COUNT), 12.0, normalise="deviation", threads=1)
+        found.append(classify(prepared, rows, options, np.random.default_rng(1), threads=1))
+    ours, wanted = found
+    assert np.flatnonzero(ours.labels < 0).tolist() == bad.tolist()
+    assert (ours.confidence[bad] == 0).all()
+    np.testing.assert_array_equal(np.delete(ours.labels, bad), wanted.labels)
+    np.testing.assert_array_equal(ours.volumes, wanted.volumes)
+    np.testing.assert_array_equal(ours.noise, wanted.noise)
+
+
+@pytest.mark.parametrize("factor", [1e30, 1e-30])
+def test_grey_values_beyond_single_precision(
+    hinge: tuple[ParticleSet, np.ndarray, np.ndarray], factor: float
+) -> None:
+    """Their squares overflow or vanish: levelled they give the same samples, as they are none."""
+    particles, images, _ = hinge
+    changed = dataclasses.replace(particles)
+    object.__setattr__(changed, "images", lambda rows: images[rows] * np.float32(factor))
+    with pytest.raises(InputError, match=r"take --normalise deviation"):
+        prepare_rows(changed, np.arange(COUNT), 12.0, normalise="none", threads=1)
+    found = prepare_rows(changed, np.arange(COUNT), 12.0, normalise="deviation", threads=1)
+    wanted = prepare_rows(particles, np.arange(COUNT), 12.0, normalise="deviation", threads=1)
+    assert not found.outlier.any()
+    assert np.abs(found.data - wanted.data).max() < 1e-4 * np.abs(wanted.data).max()
+
+
+def test_images_that_all_are_constant_are_refused(
+    hinge: tuple[ParticleSet, np.ndarray, np.ndarray],
+) -> None:
+    particles, images, _ = hinge
+    changed = dataclasses.replace(particles)
+    object.__setattr__(changed, "images", lambda rows: 0 * images[rows])
+    prepared = prepare_rows(changed, np.arange(COUNT), 12.0, normalise="deviation", threads=1)
+    rng = np.random.default_rng(1)
+    with pytest.raises(InputError, match="none of 240 images can be classified"):
+        classify(prepared, np.arange(COUNT), ClassifyOptions(classes="4"), rng, threads=1)
+
+
 def test_images_unlike_all_others_get_no_weight_and_are_named(
     hinge: tuple[ParticleSet, np.ndarray, np.ndarray], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -168,7 +222,7 @@ def test_the_case_of_huge_contrast(shared_data: Path) -> None:
 def test_images_unlike_all_others_have_no_vote_and_keep_their_row(
     hinge: tuple[ParticleSet, np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
-    """From the images to the table of the vote and its report."""
+    """From the images, as default options read them, to the table of the vote and its report."""
     _, images, _ = hinge
     strange = images.copy()
     strange[[17, 90]] *= 1000
@@ -182,7 +236,7 @@ def test_images_unlike_all_others_have_no_vote_and_keep_their_row(
     resample, landscape, vote = (tmp_path / name for name in ("resample", "landscape", "vote"))
     options = ClassifyOptions(
         classes="2", components=2, component_iterations=2, iterations=2, initial_resolution=20.0,
-        final_resolution=0, normalise="deviation",
+        final_resolution=0,
     )  # fmt: skip
     run_resample(
         tmp_path / "particles.star", resample, options=ResampleOptions(minimum_class_size=5),

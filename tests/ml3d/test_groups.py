@@ -8,7 +8,7 @@ from blobs import make_blobs, random_states
 
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid
-from alphacryo4d.ml3d.groups import apply_group_scales
+from alphacryo4d.ml3d.groups import apply_group_scales, apply_particle_scales
 from alphacryo4d.ml3d.mean import data_power
 
 
@@ -43,3 +43,29 @@ def test_a_small_group_leans_on_the_noise_of_all(grouped):
 
 def power_of_all(images):
     return data_power(View(replace(images, group=images.group * 0), np.arange(400), Grid(9)))[0]
+
+
+def test_intensities_of_single_particles_are_recovered_where_they_vary():
+    rng = np.random.default_rng(4)
+    blobs = make_blobs(random_states(1), 300, noise=0.05)
+    wanted = np.exp(rng.normal(0, 0.3, 300)).clip(0.4, 2.5)
+    blobs.images *= wanted[:, None, None].astype(np.float32)
+    images = blobs.prepared()
+    before = images.ctf.copy()
+    scales = apply_particle_scales(images, 9)
+    error = np.log(scales / np.median(scales)) - np.log(wanted / np.median(wanted))
+    assert np.abs(error).mean() < 0.08 < 0.2 < np.abs(np.log(wanted)).mean()
+    assert np.allclose(images.ctf, before * scales[:, None], rtol=1e-4)
+
+
+@pytest.mark.parametrize("noise", [0.05, 5.0, 1e4])
+def test_intensities_that_do_not_vary_are_left_alone(noise):
+    """However much noise there is: images that hold nothing else as well."""
+    images = make_blobs(random_states(2), 300, noise=noise).prepared()
+    assert (apply_particle_scales(images, 9) == 1).all()
+
+
+def test_images_without_information_have_no_intensity():
+    images = make_blobs(random_states(1), 50, noise=0.1).prepared()
+    images = replace(images, outlier=np.ones(50, bool))
+    assert (apply_particle_scales(images, 9) == 1).all()
