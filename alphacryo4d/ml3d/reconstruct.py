@@ -12,7 +12,7 @@ import numpy as np
 import scipy.fft
 
 from alphacryo4d.core.progress import Progress, no_progress
-from alphacryo4d.maths.fourier import shell_numbers
+from alphacryo4d.maths.fourier import resize_cubes, shell_numbers
 from alphacryo4d.maths.fsc import resolution_at, shell_correlation
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.compiled.classes import backproject_class, cell_weights, fold_class
@@ -180,9 +180,9 @@ def _to_map(images: PreparedImages, grid: Grid, sums: Array) -> Array:
     flat = 1 / grid.kernel_transform
     cube = grid.cropped(spectrum, flat) / np.float32(8)
     cube += _least_squares_step(grid, grid.weighted(cube, flat, weights, right), weights, mean)
-    start = (edge - images.box) // 2
-    inside = slice(start, start + images.box)
-    return without_corners(cube[inside, inside, inside] * np.float32(images.box))
+    if edge != images.box:  # the same width in more voxels, where those of the box transform slowly
+        cube = resize_cubes(cube[None], images.box)[0]
+    return without_corners(cube * np.float32(images.box))
 
 
 def _divide_by_weights(grid: Grid, right: Array, weights: Array) -> tuple[Array, Array]:
