@@ -117,9 +117,9 @@ def _refuse_levels(particles: ParticleSet, rows: Array, found: Array) -> None:
         named = ", ".join(str(row + 1) for row in rows[strange][:_NAMED].tolist())
         more = f" and {int(strange.sum()) - _NAMED} more" if strange.sum() > _NAMED else ""
         raise InputError(
-            f"{particles.path}: {int(strange.sum())} images are constant or of a contrast far from "
-            f"that of all others, which ruins RELION's classes: row {named}{more}; remove these "
-            "rows, or take --engine native, which gives them no weight"
+            f"{particles.path}: {int(strange.sum())} of {len(rows)} images are constant or of a "
+            f"contrast far from that of all others, which ruins RELION's classes: row {named}{more}"
+            "; remove these rows, or take --engine native, which gives them no weight"
         )
 
 

@@ -82,7 +82,10 @@ def image_faults(
             f"times, or less than 1/{FAR:g} of, that of the others, the first {ratio:.3g} times: "
             f"{_named(stacks, pixels, far)}"
         )
-        way_out = "look at them, and remove what is no particle (gold, ice, edges)"
+        way_out = (
+            "look at them, and remove what is no particle (gold, ice, edges); --engine native "
+            "gives them no weight and no state"
+        )
         faults.append(Fault(table, "", what, way_out, "contrast-outliers", "warning"))
     noisy = filled & (pixels.noise > 0)
     if noisy.any():
@@ -92,7 +95,10 @@ def image_faults(
                 f"the images are not normalised: their background is {offset:.3g} standard "
                 "deviations, not 0"
             )
-            way_out = "extract or preprocess them with normalisation (relion_preprocess --norm)"
+            way_out = (
+                "--engine native levels them when it reads them (--normalise); for RELION, "
+                "normalise the stacks (relion_preprocess --norm)"
+            )
             faults.append(Fault(table, "", what, way_out, "not-normalised", "warning"))
         faults += _contrast(table, pixels, noisy, signs)
     return faults
