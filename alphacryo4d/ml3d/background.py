@@ -44,7 +44,7 @@ class Typical:
     deviation: Array
     contrast: Array
 
-    def require_moderate(self) -> None:
+    def require_moderate(self, normalise: str) -> None:
         """Refuse grey values, to be taken as they are, whose squares single precision cannot hold.
 
         So all that follows is finite: pixels are (others are refused by row), images have a
@@ -59,7 +59,7 @@ class Typical:
         """
         usual = self.deviation
         extreme = usual[(usual < 1 / _EXTREME) | (usual > _EXTREME)]
-        if len(extreme):
+        if len(extreme) and normalise in ("mean", "none"):
             raise InputError(
                 f"the grey values have a deviation of {extreme[0]:.3g}, with which single "
                 "precision cannot compute; take --normalise deviation"

@@ -103,8 +103,7 @@ class _Reader:
         self.cs = model.of_group("spherical_aberration") * 1e7
         self.amplitude = model.of_group("amplitude_contrast")
         self.typical = levelling.typical or self.measured()
-        if self.normalise in ("mean", "none"):
-            self.typical.require_moderate()
+        self.typical.require_moderate(self.normalise)
 
     def parts(self, rows: Array) -> list[Array]:
         """Rows by the grid of their images."""

@@ -73,9 +73,17 @@ def check_particles(
     for stack in stack_names(particles):
         refuse_unsafe_name(stack_file(stack), program="RELION")
     used = np.arange(len(particles)) if rows is None else rows
-    found = np.zeros((len(used), 3))
-    for first in range(0, len(used), _CHUNK):
-        part = used[first : first + _CHUNK]
+    _refuse_levels(particles, used, _levels(particles, used, progress))
+    return particles
+
+
+def _levels(particles: ParticleSet, rows: Array, progress: Progress) -> Array:
+    """Read all images; mean and deviation of their background, and deviation, (n, 3)."""
+    from alphacryo4d.ml3d.background import circle, level
+
+    found = np.zeros((len(rows), 3))
+    for first in range(0, len(rows), _CHUNK):
+        part = rows[first : first + _CHUNK]
         boxes = particles.optics.box[particles.optics_group[part]]
         for box in np.unique(boxes):
             rows_of_box = part[boxes == box]
@@ -85,17 +93,10 @@ def check_particles(
                     f"{stack}: images of {box} x {box} px; RELION needs an even box: crop or pad "
                     "them (relion_image_handler --new_box), or take --engine native"
                 )
-            found[first:][: len(part)][boxes == box] = _levels(particles.images(rows_of_box))
-        progress(first + len(part), len(used), "checking images")
-    _refuse_levels(particles, used, found)
-    return particles
-
-
-def _levels(images: Array) -> Array:
-    """Mean and deviation of the background, and deviation, of images, (n, 3)."""
-    from alphacryo4d.ml3d.background import circle, level
-
-    return level(images, circle(images.shape[1]), "none")
+            images = particles.images(rows_of_box)
+            found[first:][: len(part)][boxes == box] = level(images, circle(box), "none")
+        progress(first + len(part), len(rows), "checking images")
+    return found
 
 
 def _refuse_levels(particles: ParticleSet, rows: Array, found: Array) -> None:
