@@ -48,6 +48,9 @@ def solvent_mask(
 ) -> Array:
     """Soft mask around what the mean or the components fill; at most the sphere.
 
+    A molecule as large as its box leaves no solvent to tell it from: then it is the sphere, so that
+    the mask is never empty.
+
     Parameters
     ----------
     cubes : (q + 1, m, m, m) array
@@ -66,6 +69,8 @@ def solvent_mask(
     spread = 1.4826 * np.median(np.abs(inside - floor))
     top = np.quantile(inside, 0.99)
     threshold = max(floor + 3 * spread, floor + 0.1 * (top - floor))
+    if threshold > top:
+        return sphere
     distance = distance_transform_edt(smooth < threshold) * voxel
     ramp = np.clip((dilation + edge - distance) / edge, 0, 1)
     mask: Array = (sphere * (0.5 - 0.5 * np.cos(np.pi * ramp))).astype(np.float32)
