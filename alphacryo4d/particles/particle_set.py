@@ -270,8 +270,8 @@ def read_particles(
         refuse_implausible(table.path, optics, group)
         optics = with_boxes(table, optics, group, places[0], places[1])
     shifts = read_shifts(table, numbers, optics.pixel_size[group])
-    rest = {n: v for n, v in numbers.items() if n not in (*ORIGINS, *OLD_ORIGINS)}
-    single = single_columns(table, rest, optics.row[group])
+    numbers = {n: v for n, v in numbers.items() if n not in (*ORIGINS, *OLD_ORIGINS)}
+    single = single_columns(table, numbers, optics.row[group])
     particles = ParticleSet(
         table=table,
         angles=columns_of(table, numbers, ANGLES),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,19 @@ def _read_bytes(stream: io.BufferedReader, block: Block, first: int, after: int)
     return text
 
 
+def _own_memory(rows: int) -> Array:
+    """Room for a column that goes back to the system with the column; that of the heap stays."""
+    if rows == 0:
+        return np.empty(0, np.float64)
+    room = mmap.mmap(-1, 8 * rows, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(room, np.float64)
+
+
 class _Numbers:
     """One column of numbers; where it may be ``shared``, one value for as long as all are equal."""
 
     def __init__(self, rows: int, *, shared: bool) -> None:
-        self.column = np.empty(rows, np.float64)  # takes memory where it is written to
+        self.column = _own_memory(rows)  # takes memory where it is written to
         self.shared = shared and rows > 0
 
     def add(self, found: Array, first: int) -> None:
