@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import atomic_path
-from alphacryo4d.deepfeature.training import Plateau, TrainingState
+from alphacryo4d.deepfeature.state import TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +50,8 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def save_state(folder: Path, state: TrainingState) -> None:
     """Write the state of the training beside the generation before."""
-    plateau = state.plateau
     arrays: dict[str, NDArray[Any]] = {
-        "plateau": np.array(
-            [plateau.rate, plateau.best, plateau.waited, plateau.lowered, plateau.stop], float
-        ),
+        "stopped": np.array(state.stopped),
         "history": np.array(state.history, float),
         "best_error": np.array(state.best_error),
     }
@@ -68,6 +65,19 @@ def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
+def _state_of(arrays: dict[str, NDArray[Any]]) -> TrainingState:
+    if "stopped" not in arrays:
+        raise InputError("of an earlier version; the training starts again")
+    return TrainingState(
+        history=[tuple(row) for row in arrays["history"].tolist()],
+        stopped=bool(arrays["stopped"]),
+        best_error=float(arrays["best_error"]),
+        weights=_part(arrays, "weights:"),
+        best_weights=_part(arrays, "best:"),
+        optimizer=list(_part(arrays, "optimizer:").values()),
+    )
+
+
 def load_state(folder: Path) -> TrainingState | None:
     """Newest state that can be read, or None."""
     states = []
@@ -75,21 +85,9 @@ def load_state(folder: Path) -> TrainingState | None:
         if not (folder / name).is_file():
             continue
         try:
-            arrays = load_arrays(folder / name)
-            rate, best, waited, lowered, stop = arrays["plateau"].tolist()
+            states.append(_state_of(load_arrays(folder / name)))
         except (InputError, KeyError, ValueError) as error:
             logger.warning("checkpoint left out: %s", error)
-            continue
-        states.append(
-            TrainingState(
-                plateau=Plateau(rate, best, int(waited), int(lowered), bool(stop)),
-                history=[tuple(row) for row in arrays["history"].tolist()],
-                best_error=float(arrays["best_error"]),
-                weights=_part(arrays, "weights:"),
-                best_weights=_part(arrays, "best:"),
-                optimizer=list(_part(arrays, "optimizer:").values()),
-            )
-        )
     return max(states, key=lambda state: state.epochs, default=None)
 
 

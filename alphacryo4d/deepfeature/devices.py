@@ -1,16 +1,20 @@
-"""Devices and threads of TensorFlow: deterministic, whatever ``--j``."""
+"""Keras's backend, its devices and threads: deterministic, whatever ``--j``.
+
+TensorFlow is the default; ``KERAS_BACKEND=jax`` takes JAX, where it is installed.
+"""
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.errors import MissingProgramError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +73,31 @@ def _quiet_stderr() -> Iterator[None]:
             os.close(kept)
 
 
+def start_keras() -> str:
+    """Import Keras's backend and give its name, ``tensorflow`` or ``jax`` (``KERAS_BACKEND``)."""
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if backend == "tensorflow":
+        start_tensorflow()
+    elif backend == "jax":
+        try:
+            import jax  # noqa: F401
+        except ImportError:
+            raise MissingProgramError(
+                "KERAS_BACKEND=jax: JAX is not installed; `pip install 'alphacryo4d[jax]'`, or "
+                "unset the variable"
+            ) from None
+    else:
+        raise UsageError(f"KERAS_BACKEND={backend}: take tensorflow (the default) or jax")
+    return backend
+
+
 def start_tensorflow() -> Any:
     """Import TensorFlow with deterministic operations and a fixed number of threads."""
     if not logger.isEnabledFor(logging.DEBUG):
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # Without it convolutions are eight times slower; TensorFlow leaves it off on older CPUs
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with _quiet_stderr():
         import tensorflow as tf
 
@@ -92,36 +116,89 @@ def start_tensorflow() -> Any:
     return tf
 
 
+def _gpus_and_cpus(backend: str) -> tuple[list[str], list[str]]:
+    """Devices by the names that the backend gives them."""
+    if backend == "jax":
+        import jax
+
+        devices = [f"{one.platform}:{one.id}" for one in jax.local_devices()]
+        return (
+            [name for name in devices if not name.startswith("cpu")],
+            [name for name in devices if name.startswith("cpu")],
+        )
+    import tensorflow as tf
+
+    count = len(tf.config.list_logical_devices("GPU"))
+    return [f"/GPU:{number}" for number in range(count)], ["/CPU:0"]
+
+
 def choose_devices(gpu: str | None) -> list[str]:
-    """TensorFlow devices for ``--gpu``; the CPU, and a word about it, where there is no GPU."""
-    tf = start_tensorflow()
+    """Devices for ``--gpu``; the CPU, and a word about it, where there is no GPU.
+
+    JAX shows several devices of one CPU if ``XLA_FLAGS`` asks for them; then all are taken.
+    """
+    backend = start_keras()
     wanted = parse_gpus(gpu)
     with _quiet_stderr():
-        present = [device.name for device in tf.config.list_logical_devices("GPU")]
+        present, cpus = _gpus_and_cpus(backend)
     if not present:
+        named = {"tensorflow": "TensorFlow", "jax": "JAX"}[backend]
         logger.info(
-            "%susing the CPU", "no GPU that TensorFlow can use: " if wanted else "no --gpu given: "
+            "%susing the CPU", f"no GPU that {named} can use: " if wanted else "no --gpu given: "
         )
-        return ["/CPU:0"]
+        return cpus
     missing = [number for number in wanted if number >= len(present)]
     if missing:
         raise UsageError(f"--gpu {gpu}: there is no GPU {missing[0]}; there are {len(present)}")
-    chosen = [f"/GPU:{number}" for number in wanted] or ["/GPU:0"]
+    chosen = [present[number] for number in wanted] or present[:1]
     logger.info("training on %s", ", ".join(chosen))
     return chosen
 
 
-def make_strategy(devices: list[str], batch_size: int) -> Any:
-    """``MirroredStrategy`` over the devices, or the plain strategy for one."""
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> Any:
+    """One ``MirroredStrategy`` a process.
+
+    Each new one would number its all-reduce operations from the start again, and TensorFlow keeps
+    them by number: those of two strategies mix.
+    """
     import tensorflow as tf
 
-    if batch_size % len(devices):
+    return tf.distribute.MirroredStrategy(list(devices))
+
+
+def _data_parallel(devices: list[str]) -> AbstractContextManager[Any]:
+    import keras
+
+    scope: AbstractContextManager[Any] = keras.distribution.DataParallel(devices=devices).scope()
+    return scope  # noqa: RET504
+
+
+def spread_over(devices: Sequence[str], batch_size: int) -> AbstractContextManager[Any]:
+    """Context in which a network is built and trained on devices that share every batch.
+
+    ``MirroredStrategy`` on TensorFlow, ``keras.distribution.DataParallel`` on JAX; nothing for the
+    first device alone.
+
+    Raises
+    ------
+    UsageError
+        The batch does not divide over the devices.
+    """
+    if devices and batch_size % len(devices):
         raise UsageError(
             f"--batch-size {batch_size} does not divide over {len(devices)} devices; "
             f"take {len(devices) * max(1, round(batch_size / len(devices)))}"
         )
-    if devices in (["/CPU:0"], ["/GPU:0"]):
-        return tf.distribute.get_strategy()
-    if len(devices) == 1:
-        return tf.distribute.OneDeviceStrategy(devices[0])
-    return tf.distribute.MirroredStrategy(devices)
+    if not devices or list(devices) in (["/CPU:0"], ["/GPU:0"], ["cpu:0"], ["gpu:0"]):
+        return nullcontext()
+    import keras
+
+    if keras.backend.backend() == "jax":
+        return _data_parallel(list(devices))
+    import tensorflow as tf
+
+    one = len(devices) == 1
+    strategy = tf.distribute.OneDeviceStrategy(devices[0]) if one else _mirrored(tuple(devices))
+    scope: AbstractContextManager[Any] = strategy.scope()
+    return scope  # noqa: RET504

@@ -10,8 +10,8 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.deepfeature.checkpoint_stage import load_arrays
-from alphacryo4d.deepfeature.devices import start_tensorflow
-from alphacryo4d.deepfeature.network import build_network, set_weights
+from alphacryo4d.deepfeature.devices import start_keras
+from alphacryo4d.deepfeature.features import reconstruct_volumes
 from alphacryo4d.deepfeature.options import NetworkOptions
 from alphacryo4d.deepfeature.volumes_stage import Volumes
 
@@ -47,9 +47,9 @@ def write_reconstructions(volumes: Volumes, folder: Path, model: Path) -> Path:
     """
     box, network = read_network(model / files.NETWORK_TOML)
     source = model / files.WEIGHTS_NPZ
-    start_tensorflow()
-    autoencoder, _ = build_network(box, network)
-    set_weights(autoencoder, load_arrays(source), source=str(source))
+    start_keras()
     some = volumes.read(np.array(example_rows(volumes.count)))
-    made = np.asarray(autoencoder(some[..., None], training=False), np.float32)[..., 0]
+    if some.shape[1] != box:
+        raise InputError(f"{source}: trained on boxes of {box} voxels")
+    made = reconstruct_volumes(some, load_arrays(source), network=network, source=str(source))
     return files.save_array(folder / files.RECONSTRUCTIONS_NPY, made)

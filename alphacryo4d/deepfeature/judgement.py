@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from alphacryo4d.deepfeature.training import Training
+from alphacryo4d.deepfeature.state import Training
 
 logger = logging.getLogger(__name__)
 

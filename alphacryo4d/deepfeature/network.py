@@ -1,15 +1,13 @@
-"""The 3D deep residual autoencoder (section 4.2, Table 1), built from its options."""
+"""The 3D deep residual autoencoder (section 4.2), layer by layer as in Table 1."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alphacryo4d.core.errors import InputError
-from alphacryo4d.deepfeature.layers import layer_classes
+from alphacryo4d.deepfeature.layers import reference_layer, transposed_glorot
 from alphacryo4d.deepfeature.options import NetworkOptions
 
 Floats = NDArray[np.float32]
@@ -17,42 +15,59 @@ REDUCTION = 4
 """Box size of a volume over that of its feature map."""
 
 
-class _Builder:
-    """Puts the layers together; every layer has a name that its weights are stored under."""
+class _Layers:
+    """Layers of Table 1 with what they share; those named ``transconv`` are transposed."""
 
     def __init__(self, options: NetworkOptions, l2: float) -> None:
         self.options, self.l2 = options, l2
-        self.layers = layer_classes()
 
-    def convolve(self, x: Any, filters: int, size: int, kind: str, name: str) -> Any:
-        make = self.layers["convolution"]
-        return make(filters, size, kind, self.l2, name=f"{name}_conv")(x)
-
-    def normalize(self, x: Any, filters: int, name: str) -> Any:
-        make = self.layers["normalization"]
-        phases = x.shape[-1] // filters
-        return make(phases, self.options.momentum, name=f"{name}_norm")(x)
-
-    def step(self, x: Any, filters: int, kind: str, name: str, size: int = 3) -> Any:
-        """C(x) of eq. 3: convolution, batch normalisation, ReLU."""
+    def convolve(self, x: Any, filters: int, size: int, name: str, stride: int = 1) -> Any:
         import keras
 
-        x = self.normalize(self.convolve(x, filters, size, kind, name), filters, name)
-        return keras.layers.ReLU(name=f"{name}_relu")(x)
+        transposed = name.startswith("transconv")
+        kind = keras.layers.Conv3DTranspose if transposed else keras.layers.Conv3D
+        return kind(
+            filters,
+            size,
+            strides=stride,
+            padding="same",
+            use_bias=False,  # the batch normalisation behind it has one
+            kernel_initializer=transposed_glorot(stride) if transposed else "glorot_uniform",
+            kernel_regularizer=keras.regularizers.L2(self.l2) if self.l2 else None,
+            name=name,
+        )(x)
 
-    def block(self, x: Any, filters: int, name: str, kind: str) -> Any:
-        """Residual block C(C(x)) + x (eq. 3), projecting x where shapes differ.
+    def normalize(self, x: Any, name: str) -> Any:
+        """Batch normalisation by the moments of the whole batch, over all devices.
 
-        ``same`` and ``down`` take phases, ``same`` and ``up`` give phases.
+        On TensorFlow replicas pool their moments on request; JAX computes one batch that is spread
+        over the devices, so that its moments are those of the whole batch anyway.
         """
         import keras
 
-        inner = self.step(x, filters, kind, f"{name}_1")
-        second = {"down": "plain", "up": "same"}.get(kind, kind)
-        inner = self.step(inner, filters, second, f"{name}_2")
-        if kind in ("down", "up"):
-            x = self.convolve(x, filters, 1, kind, f"{name}_shortcut")
-            x = self.normalize(x, filters, f"{name}_shortcut")
+        return keras.layers.BatchNormalization(
+            momentum=self.options.momentum,
+            epsilon=1e-5,
+            synchronized=keras.backend.backend() == "tensorflow",
+            name=f"{name}_bn",
+        )(x)
+
+    def step(self, x: Any, filters: int, size: int, name: str, stride: int = 1) -> Any:
+        """C(x) of eq. 3: convolution, batch normalisation, ReLU."""
+        import keras
+
+        x = self.normalize(self.convolve(x, filters, size, name, stride), name)
+        return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+    def block(self, x: Any, filters: int, name: str, stride: int = 1) -> Any:
+        """Residual block C(C(x)) + x (eq. 3), with a 1x1x1 projection of x where shapes differ."""
+        import keras
+
+        inner = self.step(x, filters, 3, f"{name}_1", stride)
+        inner = self.step(inner, filters, 3, f"{name}_2")
+        if stride > 1:
+            shortcut = f"{name}_shortcut"
+            x = self.normalize(self.convolve(x, filters, 1, shortcut, stride), shortcut)
         return keras.layers.Add(name=f"{name}_add")([inner, x])
 
 
@@ -78,25 +93,23 @@ def build_network(box: int, options: NetworkOptions, *, l2: float = 0.0) -> tupl
     import keras
 
     wide, narrow = options.wide_filters, options.narrow_filters
-    build = _Builder(options, l2)
-    volume = keras.Input((box, box, box, 1), name="volume")
-    x = volume
+    layers = _Layers(options, l2)
+    x = volume = keras.Input((box, box, box, 1), name="volume")
     if options.centred:
-        x = build.layers["reference"]("encode", name="centre")(x)
-    phases, grid = build.layers["to_phases"], build.layers["from_phases"]
-    x = build.step(phases(name="phases_full")(x), wide, "same", "conv1", size=5)
-    x = build.block(x, wide, "block2", "down")
-    x = build.block(phases(name="phases_half")(x), wide, "block3", "same")
-    x = build.block(x, narrow, "block4", "down")
-    x = build.block(x, narrow, "block5", "plain")
-    x = features = build.block(x, narrow, "block6", "plain")
-    x = build.block(x, narrow, "block7", "up")
-    x = build.block(x, narrow, "block8", "same")
-    x = build.block(grid(name="grid_half")(x), wide, "block9", "up")
-    x = build.block(x, wide, "block10", "same")
-    x = grid(name="grid_full")(build.convolve(x, 1, 5, "same", "conv11"))
+        x = reference_layer()("encode", name="centre")(x)
+    x = layers.step(x, wide, 5, "conv1")
+    x = layers.block(x, wide, "conv2", stride=2)
+    x = layers.block(x, wide, "conv3")
+    x = layers.block(x, narrow, "conv4", stride=2)
+    x = layers.block(x, narrow, "conv5")
+    x = features = layers.block(x, narrow, "conv6")
+    x = layers.block(x, narrow, "transconv7", stride=2)
+    x = layers.block(x, narrow, "transconv8")
+    x = layers.block(x, wide, "transconv9", stride=2)
+    x = layers.block(x, wide, "transconv10")
+    x = layers.convolve(x, 1, 5, "transconv11")
     if options.centred:
-        x = build.layers["reference"]("decode", name="offset")(x)
+        x = reference_layer()("decode", name="offset")(x)
     x = keras.layers.Activation("sigmoid", name="sigmoid")(x)
     return keras.Model(volume, x, name="autoencoder"), keras.Model(volume, features, name="encoder")
 
@@ -131,38 +144,3 @@ def set_reference(autoencoder: Any, mean: Floats, deviation: float) -> None:
         layer = autoencoder.get_layer(name)
         layer.volume.assign(reference)
         layer.scale.assign(scale)
-
-
-def read_weights(model: Any) -> dict[str, Floats]:
-    """Weights of a network as plain arrays, by layer and name."""
-    return {weight.path.replace("/", "."): np.asarray(weight) for weight in model.weights}
-
-
-def set_weights(model: Any, arrays: Mapping[str, Floats], *, source: str = "weights") -> None:
-    """Set every weight of a network, and check that each was set.
-
-    Raises
-    ------
-    InputError
-        A weight is missing, unknown, of another shape or not finite.
-    """
-    named = {weight.path.replace("/", "."): weight for weight in model.weights}
-    missing, unknown = sorted(named.keys() - arrays.keys()), sorted(arrays.keys() - named.keys())
-    if missing or unknown:
-        raise InputError(
-            f"{source}: weights of another network (missing: {', '.join(missing[:3]) or 'none'}; "
-            f"unknown: {', '.join(unknown[:3]) or 'none'}); train again"
-        )
-    for name, weight in named.items():
-        array = arrays[name]
-        if tuple(array.shape) != tuple(weight.shape):
-            raise InputError(
-                f"{source}: {name} has shape {tuple(array.shape)}, the network has "
-                f"{tuple(weight.shape)}; train again with these volumes"
-            )
-        if not np.isfinite(array).all():
-            raise InputError(f"{source}: {name} holds values that are not finite; train again")
-        weight.assign(array)
-    for name, weight in named.items():
-        if not np.array_equal(np.asarray(weight), np.asarray(arrays[name], np.float32)):
-            raise InputError(f"{source}: {name} could not be set")

@@ -10,8 +10,9 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.deepfeature.features_stage import write_features
 from alphacryo4d.deepfeature.options import DeepFeatureOptions, NetworkOptions, TrainOptions
-from alphacryo4d.deepfeature.stage import run_deepfeature, write_features
+from alphacryo4d.deepfeature.stage import run_deepfeature
 from alphacryo4d.deepfeature.volumes_stage import Volumes
 
 logger = logging.getLogger(__name__)

@@ -11,11 +11,12 @@ from alphacryo4d.core.errors import InputError, TimeLimitReached
 from alphacryo4d.core.job import Deadline
 from alphacryo4d.deepfeature import stage
 from alphacryo4d.deepfeature.devices import start_tensorflow
-from alphacryo4d.deepfeature.network import build_network, read_weights
+from alphacryo4d.deepfeature.features import extract_features
+from alphacryo4d.deepfeature.network import build_network
 from alphacryo4d.deepfeature.options import DeepFeatureOptions, NetworkOptions, TrainOptions
 from alphacryo4d.deepfeature.stage import run_deepfeature, run_extract
-from alphacryo4d.deepfeature.training import extract_features
 from alphacryo4d.deepfeature.volumes_stage import Volumes, prepare_volumes
+from alphacryo4d.deepfeature.weights import read_weights
 
 TRAIN = TrainOptions(epochs=14, batch_size=4)
 OPTIONS = DeepFeatureOptions(NetworkOptions(), TRAIN)

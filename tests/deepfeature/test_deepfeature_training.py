@@ -1,19 +1,42 @@
 """The rules of the training, without a network."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from alphacryo4d.core.errors import UsageError
+from alphacryo4d.deepfeature.callbacks import plateau_callbacks
+from alphacryo4d.deepfeature.devices import start_keras
+from alphacryo4d.deepfeature.feed import (
+    batch_count,
+    batch_rows,
+    feed_class,
+    mean_volume,
+    split_volumes,
+)
 from alphacryo4d.deepfeature.options import NetworkOptions, TrainOptions
-from alphacryo4d.deepfeature.training import Plateau, batches, mean_volume, split_volumes
+from alphacryo4d.deepfeature.training import squared_error
 
 
 def run_rule(errors, **options):
-    plateau, rates = Plateau(0.01), []
-    for error in errors:
-        plateau = plateau.after(error, TrainOptions(**options))
-        rates.append(plateau.rate)
-    return plateau, rates
+    """Rates after each epoch, and the number of epochs after which the training stopped."""
+    start_keras()
+    import keras
+
+    model = SimpleNamespace(optimizer=keras.optimizers.Adam(0.01), stop_training=False)
+    callbacks, rates = plateau_callbacks(TrainOptions(**options)), []
+    for callback in callbacks:
+        callback.set_model(model)
+        callback.on_train_begin()
+    for epoch, error in enumerate(errors):
+        logs = {"val_error": error}
+        for callback in callbacks:
+            callback.on_epoch_end(epoch, logs)
+        rates.append(float(model.optimizer.learning_rate))
+        if model.stop_training:
+            break
+    return len(rates) if model.stop_training else None, rates
 
 
 def test_rate_falls_to_a_tenth_after_three_epochs_without_gain():
@@ -26,17 +49,25 @@ def test_a_gain_starts_the_count_again():
     np.testing.assert_allclose(rates, [0.01] * 6)
 
 
+def test_less_than_a_thousandth_is_no_gain():
+    assert run_rule([0.5, 0.4997, 0.4997, 0.4996])[1][-1] == pytest.approx(0.001)
+    assert run_rule([0.5, 0.4994, 0.4997, 0.4996])[1][-1] == pytest.approx(0.01)
+
+
 def test_training_stops_when_two_lower_rates_brought_nothing():
-    plateau, rates = run_rule([1.0] + [1.0] * 8)
-    assert not plateau.stop
-    plateau, rates = run_rule([1.0] + [1.0] * 9)
-    assert plateau.stop
-    assert rates[-1] == pytest.approx(1e-4)
+    stopped, rates = run_rule([1.0] * 30, minimum_epochs=10)
+    assert stopped == 10
+    assert rates[5] == pytest.approx(0.001)
+    assert rates[8] == pytest.approx(1e-4)
+
+
+def test_training_does_not_stop_before_the_least_number_of_epochs():
+    assert run_rule([1.0] * 30, minimum_epochs=15)[0] == 15
+    assert run_rule([1.0] * 30, early_stop=False)[0] is None
 
 
 def test_a_gain_at_a_lower_rate_keeps_the_training_going():
-    plateau, _ = run_rule([1.0] + [1.0] * 6 + [0.5] + [0.5] * 6)
-    assert not plateau.stop
+    assert run_rule([1.0] + [1.0] * 6 + [0.5] + [0.5] * 6, minimum_epochs=10)[0] is None
 
 
 def test_held_out_volumes_are_never_trained_on():
@@ -56,10 +87,36 @@ def test_one_volume_cannot_be_trained_on():
 
 
 def test_an_epoch_shows_every_volume_in_batches_of_one_size():
-    parts = list(batches(np.arange(10), 4))
-    assert [len(part) for part in parts] == [4, 4, 4]
-    assert set(np.concatenate(parts)) == set(range(10))
-    assert [len(part) for part in batches(np.arange(3), 8)] == [3]
+    rows = np.arange(10)
+    parts = [batch_rows(rows, index, 4) for index in range(batch_count(rows, 4))]
+    assert [len(part) for part, _ in parts] == [4, 4, 4]
+    np.testing.assert_array_equal(np.concatenate([part[:count] for part, count in parts]), rows)
+    np.testing.assert_array_equal(parts[-1][0], [8, 9, 0, 1])
+    np.testing.assert_array_equal(batch_rows(np.arange(3), 0, 8)[0], [0, 1, 2, 0, 1, 2, 0, 1])
+
+
+def test_input_and_target_are_copies_of_their_own():
+    start_keras()
+    volumes = np.random.default_rng(0).uniform(size=(8, 4, 4, 4)).astype("f4")
+    before = volumes.copy()
+    feed = feed_class()(lambda rows: volumes[: len(rows)], np.arange(8), 8, fillers=1.0)
+    given, target, _ = feed[0]
+    given[:] = 7
+    np.testing.assert_array_equal(target[..., 0], before)
+    np.testing.assert_array_equal(volumes, before)
+
+
+def test_fillers_of_the_last_batch_weigh_nothing_where_errors_are_measured():
+    start_keras()
+    import keras
+
+    rng = np.random.default_rng(0)
+    volumes = rng.uniform(size=(5, 4, 4, 4)).astype("f4")
+    feed = feed_class()(lambda rows: volumes[rows], np.arange(5), 4, fillers=0.0)
+    metric = keras.metrics.MeanMetricWrapper(squared_error, name="error")
+    for given, _, weights in feed:
+        metric.update_state(given, np.zeros_like(given), sample_weight=weights)
+    assert float(metric.result()) == pytest.approx(np.mean(volumes**2), rel=1e-6)
 
 
 def test_the_error_of_the_mean_is_that_of_a_plain_computation():
