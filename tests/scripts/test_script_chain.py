@@ -11,7 +11,8 @@ from prototype_files import SCRIPTS, particle_numbers
 
 from alphacryo4d.landscape.distances import squared_distances
 
-CENTERS, RADIUS = 4, 20.0
+CENTERS, RADIUS = 2, 20.0
+"""The two ends of the path; more centers would lie on a flat middle, where rounding decides."""
 
 
 def _call(words) -> None:
