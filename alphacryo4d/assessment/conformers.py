@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from alphacryo4d.assessment.imaging import Array, FloatArray
+from alphacryo4d.assessment.imaging import FloatArray
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from alphacryo4d.assessment.imaging import Array
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid

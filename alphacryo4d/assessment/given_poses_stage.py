@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from alphacryo4d.assessment.consensus import RESOLUTIONS, START_ERRORS, refine_consensus
-from alphacryo4d.assessment.imaging import Array, perturb_rotations
+from alphacryo4d.assessment.imaging import perturb_rotations
 from alphacryo4d.assessment.simulate import SimulatedTable
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import load_array
 from alphacryo4d.core.progress import Progress

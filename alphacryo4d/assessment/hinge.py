@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from alphacryo4d.assessment.conformers import Atoms, center_together
-from alphacryo4d.assessment.imaging import Array, FloatArray
+from alphacryo4d.assessment.imaging import FloatArray
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.maths.rotations import rotation_matrices
 

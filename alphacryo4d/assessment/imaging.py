@@ -5,14 +5,12 @@ Written independently of the classification engine, so that the two can be compa
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.rotations import euler_angles, euler_matrices, rotation_matrices
 
-Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
 
 

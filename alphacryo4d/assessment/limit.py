@@ -17,11 +17,8 @@ from scipy import fft, sparse
 from scipy.special import softmax
 
 from alphacryo4d.assessment.conformers import Atoms, Conformer
-from alphacryo4d.assessment.imaging import (
-    Array,
-    FloatArray,
-    contrast_transfer,
-)
+from alphacryo4d.assessment.imaging import FloatArray, contrast_transfer
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.rotations import euler_matrices

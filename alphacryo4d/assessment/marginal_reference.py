@@ -16,8 +16,8 @@ import scipy.fft
 
 from alphacryo4d.assessment.conformers import Conformer
 from alphacryo4d.assessment.consensus import bounded
-from alphacryo4d.assessment.imaging import Array
 from alphacryo4d.assessment.limit import fourier_grid
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.ml3d.expectation import View, component_products
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages

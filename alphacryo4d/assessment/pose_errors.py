@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from alphacryo4d.assessment.imaging import Array
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.rotations import euler_matrices
 
 

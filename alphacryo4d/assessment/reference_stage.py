@@ -10,7 +10,6 @@ import numpy as np
 
 from alphacryo4d.assessment.conformers import Conformer
 from alphacryo4d.assessment.conformers_stage import load_conformers
-from alphacryo4d.assessment.imaging import Array
 from alphacryo4d.assessment.limit import ImagingTable, classify_by_reference, reference_scores
 from alphacryo4d.assessment.marginal_reference import (
     conformer_cubes,
@@ -19,6 +18,7 @@ from alphacryo4d.assessment.marginal_reference import (
 )
 from alphacryo4d.assessment.options import ReferenceOptions
 from alphacryo4d.assessment.pose_errors import pose_errors
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import load_array
 from alphacryo4d.core.progress import Progress, no_progress

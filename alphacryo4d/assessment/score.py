@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alphacryo4d.assessment.imaging import Array, FloatArray
+from alphacryo4d.assessment.imaging import FloatArray
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 
 FOUND_SHARE = 0.1

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.assessment.imaging import Array
 from alphacryo4d.assessment.options import ReferenceOptions
 from alphacryo4d.assessment.pose_errors import format_pose_errors, pose_errors
 from alphacryo4d.assessment.reference_stage import reference_of, reference_pose_errors
@@ -20,6 +19,7 @@ from alphacryo4d.assessment.score import (
     score_classes,
     volume_labels,
 )
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import load_array, save_array
 from alphacryo4d.core.progress import Progress, no_progress

@@ -16,7 +16,6 @@ from scipy import fft
 
 from alphacryo4d.assessment.conformers import Atoms, Conformer, DensityMap
 from alphacryo4d.assessment.imaging import (
-    Array,
     FloatArray,
     contrast_transfer,
     frequencies,
@@ -24,6 +23,7 @@ from alphacryo4d.assessment.imaging import (
     random_rotations,
 )
 from alphacryo4d.assessment.options import SimulateOptions
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.maths.rotations import euler_matrices
 

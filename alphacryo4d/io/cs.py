@@ -21,14 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import PARTICLES_CS, atomic_path, require_file
 from alphacryo4d.io.cs_star import write_star_of_cs
 from alphacryo4d.io.star import ParticleTable
 from alphacryo4d.io.tables.choice import choose_particles
 from alphacryo4d.io.tables.scan import scan
-
-Array = np.ndarray[Any, Any]
 
 logger = logging.getLogger(__name__)
 

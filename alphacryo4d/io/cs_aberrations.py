@@ -11,13 +11,10 @@ these are those of its users (teamtomo pull requests 111 and 112; asarnow/pyem).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.aberrations import electron_wavelength
-
-Array = np.ndarray[Any, Any]
 
 ABERRATIONS = {"ctf/tilt_A": 2, "ctf/trefoil_A": 2, "ctf/tetra_A": 4, "ctf/anisomag": 4}
 

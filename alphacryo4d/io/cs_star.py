@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import atomic_path
 from alphacryo4d.io.cs_aberrations import (
@@ -19,7 +19,6 @@ from alphacryo4d.io.star import SIGN_COLUMN, UID_COLUMN
 from alphacryo4d.io.tables.small import quote
 from alphacryo4d.maths.rotations import cryosparc_angles
 
-Array = np.ndarray[Any, Any]
 _NEEDED = ("uid", "blob/path", "blob/idx", "blob/psize_A", "blob/shape")
 _CTF = ("accel_kv", "cs_mm", "amp_contrast", "df1_A", "df2_A", "df_angle_rad", "phase_shift_rad")
 _ROWS_AT_ONCE = 100_000

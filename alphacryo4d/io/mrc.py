@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import mrcfile
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import atomic_path
 from alphacryo4d.io.mrc_header import HEADER_BYTES, MrcHeader, header_type, read_header
@@ -34,7 +35,6 @@ __all__ = [
     "write_volume",
 ]
 
-Array = np.ndarray[Any, Any]
 _LABEL = b"AlphaCryo4D"
 
 

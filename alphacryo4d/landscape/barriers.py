@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.landscape.surface import Surface
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

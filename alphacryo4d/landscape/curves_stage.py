@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.landscape.barriers import Barrier, Interval, arc_lengths
 from alphacryo4d.landscape.plots import (
     COLOURS,
@@ -22,8 +23,6 @@ from alphacryo4d.landscape.plots import (
 from alphacryo4d.landscape.stability import Variant
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
-
-Array = np.ndarray[Any, Any]
 
 
 def draw_path(

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
 
-Array = np.ndarray[Any, Any]
 Reader = Callable[[int, int, int, int], Array]
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, MissingProgramError
 from alphacryo4d.landscape.options import EmbedOptions
 
-Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
-
-Array = np.ndarray[Any, Any]
 
 
 def free_energy(particle_counts: Array) -> Array:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
 from alphacryo4d.landscape import curves_stage, plots
 from alphacryo4d.landscape.find_stage import Landscape
@@ -14,8 +13,6 @@ from alphacryo4d.landscape.options import PathOptions
 from alphacryo4d.landscape.path_stage import FoundPath
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.tables_stage import write_csv
-
-Array = np.ndarray[Any, Any]
 
 
 def colourings(

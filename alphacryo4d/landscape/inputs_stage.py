@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import (
     ASSIGNMENTS_NPY,
@@ -19,7 +19,6 @@ from alphacryo4d.core.files import (
 )
 from alphacryo4d.io.star import read_tables
 
-Array = np.ndarray[Any, Any]
 _NEEDED = ("ac4dVolumeName", "ac4dBatch", "ac4dFold", "ac4dParticleCount", "rlnPixelSize")
 
 

@@ -8,15 +8,13 @@ the classes rises with them, but does not fall where volumes crowd in the embedd
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.landscape.energy import neighbourhood_scale, population_density
 from alphacryo4d.landscape.surface import TriangulatedSurface, triangulated_surface
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

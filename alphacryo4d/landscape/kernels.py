@@ -13,7 +13,8 @@ from typing import Any
 import numba  # noqa: TID253 (this module is itself imported late)
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
+
 INSIDE = -1e-12
 
 

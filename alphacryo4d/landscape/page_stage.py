@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.files import write_text
 from alphacryo4d.landscape.plots import COLOURS
-
-Array = np.ndarray[Any, Any]
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Embedding in space</title>

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
@@ -30,7 +30,6 @@ from alphacryo4d.landscape.string_method import EnergyPath, minimum_energy_path
 from alphacryo4d.landscape.surface import Surface, triangulated_surface
 from alphacryo4d.landscape.tables_stage import write_csv
 
-Array = np.ndarray[Any, Any]
 PATH_NPZ = "path.npz"
 SurfaceMaker = Callable[[Array, Array], Surface]
 logger = logging.getLogger(__name__)

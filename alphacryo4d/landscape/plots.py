@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.files import atomic_path
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
 from alphacryo4d.landscape.surface import Surface
 
-Array = np.ndarray[Any, Any]
 _STYLE = {
     "font.size": 8,
     "axes.linewidth": 0.6,

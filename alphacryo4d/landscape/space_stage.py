@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
 from alphacryo4d.landscape.embedding import embed
 from alphacryo4d.landscape.options import EmbedOptions
@@ -16,7 +16,6 @@ from alphacryo4d.landscape.page_stage import write_page
 from alphacryo4d.landscape.plots import save_figure, scatter_column, styled_figure
 from alphacryo4d.landscape.tables_stage import write_csv
 
-Array = np.ndarray[Any, Any]
 EMBEDDING3D = "embedding3d"
 
 

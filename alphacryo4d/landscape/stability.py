@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.landscape.embedding import embed, usable_perplexity
 from alphacryo4d.landscape.options import EmbedOptions
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

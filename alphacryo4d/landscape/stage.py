@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.landscape import curves_stage
@@ -39,7 +39,6 @@ from alphacryo4d.landscape.space_stage import space_step
 from alphacryo4d.landscape.stability import stability
 from alphacryo4d.landscape.tables_stage import write_csv
 
-Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
 
 DISTANCES_NPY = "distances.npy"

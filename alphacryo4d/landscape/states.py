@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.landscape.energy import jackknife_error
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

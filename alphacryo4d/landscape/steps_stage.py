@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import Job, start_job
 from alphacryo4d.landscape import stage
@@ -26,8 +27,6 @@ from alphacryo4d.landscape.inputs_stage import (
 )
 from alphacryo4d.landscape.options import LandscapeOptions
 from alphacryo4d.landscape.space_stage import space_step
-
-Array = np.ndarray[Any, Any]
 
 
 def _start(

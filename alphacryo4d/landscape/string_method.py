@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.landscape.options import PathOptions
 from alphacryo4d.landscape.surface import Surface, TriangulatedSurface
 
-Array = np.ndarray[Any, Any]
 _CHUNK = 2000
 _PATIENCE = 12
 PAPER_STEP = 0.1

@@ -8,15 +8,14 @@ must stay on the surface is brought back to the nearest point of the hull.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from scipy.interpolate import CloughTocher2DInterpolator
 from scipy.spatial import Delaunay, QhullError
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
-
-Array = np.ndarray[Any, Any]
 
 
 class Surface(Protocol):

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.files import write_text
-
-Array = np.ndarray[Any, Any]
 
 
 def write_csv(path: Path, columns: Mapping[str, Array]) -> Path:

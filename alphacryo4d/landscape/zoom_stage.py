@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import recorded_inputs, start_job
 from alphacryo4d.io.star import ParticleTable
@@ -25,7 +26,6 @@ from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.recorded import images_folder
 from alphacryo4d.selection.sets_stage import selection_folder, state_number
 
-Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
 
 
 def electron_wavelength(voltage: Array) -> Array:

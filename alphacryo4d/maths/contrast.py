@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
 
 SKEW = -1.0
 """Skewness of the voxels below which a map is taken for inverted; noise has 0, molecules 2 to 8."""

@@ -5,12 +5,10 @@ A half transform is the layout of ``rfftn``: (..., n, n, n // 2 + 1).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.fft
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
 
 _CUBE = (-3, -2, -1)
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.fft
 import scipy.ndimage
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.maths.fourier import filter_map, shell_numbers
-
-Array = np.ndarray[Any, Any]
 
 FSC_LIMIT = 0.143
 """Correlation of half maps at the resolution limit (Rosenthal & Henderson 2003)."""

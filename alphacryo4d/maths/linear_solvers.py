@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
 
 _RIDGE = 1e-6
 """Part of the mean information that is added to every direction."""

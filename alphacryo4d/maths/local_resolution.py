@@ -8,16 +8,14 @@ other, and products of what is left are averaged over the window around every po
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import scipy.fft
 import scipy.ndimage
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.fourier import resize_spectra
-
-Array = np.ndarray[Any, Any]
 
 LOCAL_LIMIT = 0.5
 """Correlation in a window at the resolution limit: few samples are in it, 0.143 would be noise."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
 
 
 def euler_matrices(angles: Array) -> Array:

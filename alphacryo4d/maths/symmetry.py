@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import UsageError
-
-Array = np.ndarray[Any, Any]
 
 _GOLDEN = (1 + 5**0.5) / 2
 _ICOSAHEDRAL = [(2, (0, 0, 1)), (5, (1, 0, _GOLDEN)), (3, (0, 1, _GOLDEN**2))]

@@ -8,15 +8,13 @@ background is not 0 with deviation 1; here they are brought to it when they are 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.samples import level_images
-
-Array = np.ndarray[Any, Any]
 
 NORMALISATIONS = ("deviation", "ramp", "mean", "none")
 FAR = 5.0

@@ -7,15 +7,12 @@ costs K steps (Sherman-Morrison). Functions of a range work on the voxels ``begi
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.threads import in_ranges, in_tasks
 from alphacryo4d.ml3d.compiled.classes import cell_weights
 from alphacryo4d.ml3d.compiled.latent import posterior_covariances
-
-Array = np.ndarray[Any, Any]
 
 
 def voxel_inverses(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.linear_solvers import conjugate_gradients
 from alphacryo4d.maths.threads import in_ranges, in_tasks
 from alphacryo4d.ml3d.cells import apply_prior, cell_variances, inner_product, solve_cells
@@ -24,8 +25,6 @@ from alphacryo4d.ml3d.compiled.classes import (
 )
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid, aligned_zeros
-
-Array = np.ndarray[Any, Any]
 
 LEAST = 2e-3
 """Posterior below which a particle does not add to a class."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.ml3d.checkpoint import Checkpoint
@@ -27,8 +27,6 @@ from alphacryo4d.ml3d.mixture import LatentParticles
 from alphacryo4d.ml3d.mixture_search import fit_mixture
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.ml3d.points import grouped_points
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass

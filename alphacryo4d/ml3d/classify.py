@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.fourier import resize_cubes
@@ -21,8 +21,6 @@ from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.ml3d.options import ClassifyOptions
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass

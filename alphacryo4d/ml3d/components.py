@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.ml3d.checkpoint import Checkpoint
@@ -22,8 +22,6 @@ from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.latent import latent_moments, packed, random_fields, whitened
 from alphacryo4d.ml3d.masks import first_mask, resize_mask, solvent_mask
 from alphacryo4d.ml3d.mean import data_power, solve_mean
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.components import (
     backproject,
@@ -20,7 +20,6 @@ from alphacryo4d.ml3d.compiled.vectors import FOUR, whole_vectors
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages
 
-Array = np.ndarray[Any, Any]
 _CLOSED = -1e30
 _BUFFER = 512 << 20
 _DENSE = 8

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.classes import subtract_reference
@@ -16,8 +16,6 @@ from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.masks import first_mask, resize_mask
 from alphacryo4d.ml3d.mean import data_power, solve_mean
 from alphacryo4d.ml3d.options import ClassifyOptions
-
-Array = np.ndarray[Any, Any]
 
 
 def without_surroundings(

@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.linear_solvers import conjugate_gradients
 from alphacryo4d.maths.threads import in_ranges, in_tasks
 from alphacryo4d.ml3d.cells import voxel_inverses
 from alphacryo4d.ml3d.compiled.basic import lay_column
 from alphacryo4d.ml3d.compiled.linear import apply_voxel_matrices, apply_weights
 from alphacryo4d.ml3d.compiled.vectors import FOUR, whole_vectors
-
-Array = np.ndarray[Any, Any]
 
 
 def aligned_zeros(shape: tuple[int, ...]) -> Array:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.expectation import View, expect
 from alphacryo4d.ml3d.grid import Grid
@@ -13,7 +12,6 @@ from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.masks import first_mask
 from alphacryo4d.ml3d.mean import data_power, solve_mean
 
-Array = np.ndarray[Any, Any]
 _MORE = 10.0
 """Particles of intensity one that every group is given, so that small ones stay near one."""
 _VARY = 0.1

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.aberrations import zernike_sum
 from alphacryo4d.maths.rotations import euler_matrices
 from alphacryo4d.ml3d.sampling import Sampling, sampling_of
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

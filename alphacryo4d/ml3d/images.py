@@ -8,11 +8,10 @@ prefix. Poses follow RELION (rot, tilt, psi in degrees; shifts in Angstrom that 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
 
 
 def half_plane(box: int, radius: int) -> tuple[Array, Array, Array]:

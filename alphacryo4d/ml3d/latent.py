@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.linear_solvers import root_of_covariance
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.latent import posterior_covariances
 from alphacryo4d.ml3d.compiled.vectors import whole_vectors
 from alphacryo4d.ml3d.expectation import View, component_products
 from alphacryo4d.ml3d.grid import Grid
-
-Array = np.ndarray[Any, Any]
 
 
 def random_fields(grid: Grid, count: int, power: Array, rng: np.random.Generator) -> Array:

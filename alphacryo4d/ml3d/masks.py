@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages
-
-Array = np.ndarray[Any, Any]
 
 
 def resize_mask(mask: Array, size: int) -> Array:

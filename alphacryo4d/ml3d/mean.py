@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.ml3d.expectation import View, expect, mean_power, project_back
 from alphacryo4d.ml3d.grid import solve_volumes
-
-Array = np.ndarray[Any, Any]
 
 
 def data_power(view: View) -> Array:

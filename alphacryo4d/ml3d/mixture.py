@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.linear_solvers import root_of_covariance
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.latent import posterior_covariances
 
-Array = np.ndarray[Any, Any]
 _BLOCK = 2048
 """Particles of one product of matrices: few enough that the posteriors stay in the cache."""
 _LOWEST = np.float32(-80.0)

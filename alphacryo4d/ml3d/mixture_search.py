@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.linear_solvers import stretched_direction
 from alphacryo4d.ml3d.mixture import LatentParticles, Mixture, refine_mixture
 from alphacryo4d.ml3d.points import spread_points
 
-Array = np.ndarray[Any, Any]
 FEW, SOME, MANY = 8_000, 12_000, 20_000
 LONGER, PATIENCE, AROUND = 3, 7.0, 5
 """How long a trial of a split and a merger may take, see :func:`_relaxed` and :func:`_tried`."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.fft
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, ResourceError
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.aberrations import electron_wavelength
@@ -33,7 +33,6 @@ from alphacryo4d.ml3d.images import (
 )
 from alphacryo4d.ml3d.sampling import direct_samples, fitted, white_again, within_nyquist
 
-Array = np.ndarray[Any, Any]
 _BLOCK = 1024
 
 

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.fft
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.fourier import resize_cubes, shell_numbers
 from alphacryo4d.maths.fsc import resolution_at, shell_correlation
@@ -19,8 +19,6 @@ from alphacryo4d.ml3d.compiled.classes import backproject_class, cell_weights, f
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid, aligned_zeros
 from alphacryo4d.ml3d.images import PreparedImages
-
-Array = np.ndarray[Any, Any]
 
 _SHARE = 1e-3
 """Share of a shell's mean weight that is added to the weight of every voxel."""

@@ -11,13 +11,11 @@ along x does not depend on that along y: no interpolation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
-
-Array = np.ndarray[Any, Any]
 
 _ALIKE = 2e-4
 """Relative difference of two grids below which they are one: 0.02 pixels at shell 100."""

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import Fault, ParticleTable
 from alphacryo4d.maths.aberrations import with_beam_tilt
-
-Array = np.ndarray[Any, Any]
 
 LENS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 BEAM_TILT = ("rlnBeamTiltX", "rlnBeamTiltY")

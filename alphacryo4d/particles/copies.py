@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.particles.stacks import resolve_stack, stack_file
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Array = np.ndarray[Any, Any]
 
 _SAME_TURN, _SAME_SHIFT = 1e-3, 0.01
 """Poses are the same within so much (of a rotation matrix; Angstrom): what rounding makes."""

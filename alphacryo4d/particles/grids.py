@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.particles.optics import Optics
 
 logger = logging.getLogger(__name__)
-
-Array = np.ndarray[Any, Any]
 
 
 def output_grid(

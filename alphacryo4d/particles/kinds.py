@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.cs import read_cs
 from alphacryo4d.io.foreign import foreign_format
 from alphacryo4d.io.mrc_header import read_header
 from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable
 from alphacryo4d.io.tables.structure import Structure
-
-Array = np.ndarray[Any, Any]
 
 _TOMO = "tomography is not supported, give single-particle images"
 _FOURIER_OF_3D = ("rlnCtfImage", "rlnCoordinateZ", "rlnOriginZ", "rlnOriginZAngst")

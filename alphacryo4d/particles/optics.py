@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import Fault, ParticleTable, whole_numbers
 from alphacryo4d.particles.aberrations import Aberrations, read_aberrations, split_groups
 
 logger = logging.getLogger(__name__)
 
-Array = np.ndarray[Any, Any]
 
 # value: (column of the optics table, column of a table of RELION 3.0, option)
 COLUMNS = {

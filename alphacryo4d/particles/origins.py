@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import SIGN_COLUMN, ParticleTable, whole_numbers
 from alphacryo4d.io.tables.faults import Fault
@@ -15,7 +15,6 @@ from alphacryo4d.particles.kinds import way_to_poses
 
 logger = logging.getLogger(__name__)
 
-Array = np.ndarray[Any, Any]
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")

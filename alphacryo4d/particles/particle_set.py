@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.mrc import open_stack, release_pages
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
@@ -53,7 +54,6 @@ __all__ = [
     "stack_file",
 ]
 
-Array = np.ndarray[Any, Any]
 
 DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
 _OPEN_STACKS = 256

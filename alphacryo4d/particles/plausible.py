@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.io.tables.faults import Fault
 
 if TYPE_CHECKING:
     from alphacryo4d.particles.optics import Optics
 
-Array = np.ndarray[Any, Any]
 
 VOLTAGE = (40.0, 1500.0)
 """kV: from low-voltage to high-voltage microscopes."""

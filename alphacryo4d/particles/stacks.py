@@ -8,10 +8,10 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.settings import IMAGES_FROM, PROJECT_IMAGES
 from alphacryo4d.io.mrc import read_header
@@ -22,7 +22,6 @@ from alphacryo4d.particles.optics import Optics
 
 logger = logging.getLogger(__name__)
 
-Array = np.ndarray[Any, Any]
 
 KnownStacks = Callable[[list[str]], dict[str, Path]]
 """Files of stacks by their names in the table, where they are known, for all names of a table."""

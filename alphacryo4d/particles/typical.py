@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from alphacryo4d.particles.particle_set import ParticleSet
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.background import Typical
 
-Array = np.ndarray[Any, Any]
 
 _LOOKED_AT = 1000
 _BLOCK = 256

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 
 if TYPE_CHECKING:
     from alphacryo4d.particles.particle_set import ParticleSet
-
-Array = np.ndarray[Any, Any]
 
 
 def _array(path: Path, made_by: str) -> Array:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
 from alphacryo4d.reclassify.changing import (
     apply_changes,
@@ -18,9 +17,6 @@ from alphacryo4d.reclassify.folds import changed_share
 from alphacryo4d.reclassify.results_stage import Round, RoundInputs, elect
 from alphacryo4d.reclassify.rounds_stage import Rounds
 from alphacryo4d.reclassify.splitting import matched_sides
-
-Array = np.ndarray[Any, Any]
-
 
 _DRIFT = "more particles change their state than in the round before, and the states drift"
 

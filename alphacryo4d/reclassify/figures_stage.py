@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
 from alphacryo4d.io.tables.small import read_tables
 from alphacryo4d.reclassify.plots import draw_populations, draw_states
 from alphacryo4d.reclassify.populations import state_energies
-
-Array = np.ndarray[Any, Any]
 
 LANDSCAPE_CSV = "landscape.csv"
 POPULATIONS_CSV = "populations.csv"

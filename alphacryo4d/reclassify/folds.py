@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.voting.votes import DROPPED, LEFT_OUT
-
-Array = np.ndarray[Any, Any]
 
 
 def seed_labels(states: Array, state_count: int) -> Array:

@@ -10,16 +10,14 @@ States are points in the space of the components.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.expectation import View, component_products
 from alphacryo4d.reclassify.pose_centres import Centres
 from alphacryo4d.reclassify.pose_scatter import PoseMoments, pose_derivatives, pose_variance
-
-Array = np.ndarray[Any, Any]
 
 POSE = 6
 """Changes of a pose: three rotations (radians) and three shifts (A) of the volume."""

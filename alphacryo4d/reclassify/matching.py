@@ -6,12 +6,10 @@ then numbers them its own way. Votes can only be counted once the numbers mean t
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
 
 COARSE = 12
 """Fourier radius (voxels) of the volumes by which states of batches are compared."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.landscape.plots import (
     COLOURS,
     axes_height,
@@ -16,8 +17,6 @@ from alphacryo4d.landscape.plots import (
     save_figure,
     styled_figure,
 )
-
-Array = np.ndarray[Any, Any]
 
 STATE_ENERGY = r"State energy ($k_\mathrm{B}T$)"
 """Label: -ln of a state's fraction of the voted particles; that of a volume is another."""

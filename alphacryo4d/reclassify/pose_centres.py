@@ -7,11 +7,10 @@ those of the wrong volume there. States that are alike share one volume.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
 
 _MOST_GROUPS = 8
 

@@ -8,10 +8,10 @@ search starts. The score of the pose tells the two apart.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import no_progress
 from alphacryo4d.ml3d.classes import Run
 from alphacryo4d.ml3d.expectation import View
@@ -22,8 +22,6 @@ from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.reclassify.joint_moments import POSE, JointMoments, joint_moments
 from alphacryo4d.reclassify.pose_scatter import errors_of, pose_variance
-
-Array = np.ndarray[Any, Any]
 
 FIRST_ERRORS = (1.0, 0.5)
 """Errors of the poses (degrees, A) that the estimate starts from."""

@@ -9,19 +9,17 @@ then have to explain more than wrong poses can, and the most likely correction c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.fft
 from scipy.special import logsumexp, softmax
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.expectation import View, component_products
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
-
-Array = np.ndarray[Any, Any]
 
 _BLOCK = 4096
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.rotations import rotation_matrices, rotation_vectors
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.images import PreparedImages
-
-Array = np.ndarray[Any, Any]
 
 
 def _turned(matrices: Array, rotations: Array) -> Array:

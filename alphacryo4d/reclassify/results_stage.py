@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Deadline
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.reclassify.changing import (
@@ -19,8 +19,6 @@ from alphacryo4d.voting.options import votes_needed
 from alphacryo4d.voting.recorded_stage import Recorded
 from alphacryo4d.voting.support import Support
 from alphacryo4d.voting.votes import VoteResult, count_votes, require_heldout
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.maths.threads import thread_count
@@ -28,8 +29,6 @@ from alphacryo4d.voting.votes import LEFT_OUT
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.images import PreparedImages
-
-Array = np.ndarray[Any, Any]
 
 
 FOLDS = "folds"

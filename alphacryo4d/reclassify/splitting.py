@@ -9,14 +9,12 @@ folds share.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.linear_solvers import stretched_direction
-
-Array = np.ndarray[Any, Any]
 
 _STEPS = 15
 _MEMBER = 0.05

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Deadline, Job, Step, Work, start_work
 from alphacryo4d.particles.copies import particle_images
@@ -55,8 +55,6 @@ _STEPS = (
 
 REFINED_STAR = "refined.star"
 """The input with refined poses, where they are asked for."""
-
-Array = np.ndarray[Any, Any]
 
 
 def run_reclassify(

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import no_progress
 from alphacryo4d.ml3d.classes import Run
 from alphacryo4d.ml3d.expectation import View, expect, project_back
@@ -41,8 +41,6 @@ from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.splitting import Latent, without_scatter
 from alphacryo4d.reclassify.state_mixture import mixture_of_labels
 from alphacryo4d.reclassify.state_model import StateModel
-
-Array = np.ndarray[Any, Any]
 
 MORE_COMPONENTS = 2
 """Components beyond those that the states span."""

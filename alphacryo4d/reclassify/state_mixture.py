@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.ml3d.mixture import LatentParticles, Mixture, refine_mixture
 from alphacryo4d.ml3d.mixture_search import MANY, SOME, Move, split_and_merge
 from alphacryo4d.reclassify.splitting import without_scatter
-
-Array = np.ndarray[Any, Any]
 
 FIRST_SCATTER = 0.1
 """Variance of the coordinates within a state that the mixture starts from."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp, softmax
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.reclassify.joint_moments import JointMoments, joint_moments
@@ -15,8 +15,6 @@ from alphacryo4d.reclassify.pose_centres import Centres
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.splitting import Latent, without_scatter
 from alphacryo4d.voting.support import HeldOut
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import recorded_inputs, start_job
 from alphacryo4d.core.progress import Progress, no_progress, show_progress
@@ -34,7 +35,6 @@ from alphacryo4d.voting.recorded_stage import (
 
 logger = logging.getLogger(__name__)
 
-Array = np.ndarray[Any, Any]
 
 RECONSTRUCTION_JSON = "reconstruction.json"
 OPTIMISTIC = (

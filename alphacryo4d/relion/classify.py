@@ -13,11 +13,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.job import Deadline
 from alphacryo4d.core.progress import Progress, no_progress
@@ -30,8 +30,6 @@ from alphacryo4d.relion.running import Runner
 from alphacryo4d.relion.version import installed_version
 
 logger = logging.getLogger(__name__)
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import AlphaCryo4DError, InputError, ProgramError
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.io.star import read_tables
@@ -16,8 +16,6 @@ from alphacryo4d.particles.open import open_table
 
 ROW_COLUMN = "ac4dRow"
 """Column by which rows are known again: RELION sorts its tables by micrograph."""
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.program import refuse_unsafe_name
 from alphacryo4d.core.progress import Progress, no_progress
@@ -17,8 +17,6 @@ from alphacryo4d.io.star import IMAGE_COLUMN
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles, stack_file
 from alphacryo4d.particles.stacks import KnownStacks
 from alphacryo4d.relion.version import Version
-
-Array = np.ndarray[Any, Any]
 
 _CHUNK = 512
 _NAMED = 10

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
-from alphacryo4d.report.project_files import Array, StateSet, read_optional, read_table
+from alphacryo4d.core.arrays import Array
+from alphacryo4d.report.project_files import StateSet, read_optional, read_table
 
 VOLUME_STATES_NPY = "volume_states.npy"
 

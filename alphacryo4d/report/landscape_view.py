@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.io.mrc import release_pages
 from alphacryo4d.report.landscape_sets import VOLUME_STATES_NPY, states_by_set
 from alphacryo4d.report.maps import along_path, bytes_of, grey_window, level_of, resized
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, read_columns, read_optional, read_table
 from alphacryo4d.report.states import quiet
-
-Array = np.ndarray[Any, Any]
 
 THUMBNAIL = 40
 FRAMES = 21

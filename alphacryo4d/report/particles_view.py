@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import AlphaCryo4DError
 from alphacryo4d.report.advice import select_command
 from alphacryo4d.report.maps import bytes_of
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, logger, read_optional
-
-Array = np.ndarray[Any, Any]
 
 MOST = 400_000
 """Particles that travel with the page; of more, an even sample does."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
 
 KINDS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
 """Kinds that JavaScript has typed arrays for."""

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import AlphaCryo4DError, InputError
 from alphacryo4d.core.job import read_job
 
-Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
 
 NOT_SETS = frozenset((files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from alphacryo4d.voting.output_stage import state_table
 
 logger = logging.getLogger(__name__)
 
-Array = np.ndarray[Any, Any]
 
 SCENE_CXC = "states.cxc"
 _FINE = 100

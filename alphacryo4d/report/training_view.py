@@ -13,8 +13,6 @@ from alphacryo4d.report.maps import bytes_of, grey_window
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import read_columns, read_optional, record_of
 
-Array = np.ndarray[Any, Any]
-
 
 def training_view(project: Path, payload: Payload) -> dict[str, Any] | None:
     """Everything about the network; None where it was not trained."""

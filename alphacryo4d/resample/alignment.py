@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import fft, ndimage
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.maths.fourier import fourier_resize
 from alphacryo4d.maths.rotations import rotation_matrices
@@ -26,8 +27,6 @@ from alphacryo4d.resample.motion import (
     mirror,
     rotations,
 )
-
-Array = np.ndarray[Any, Any]
 
 _SMALLEST_BOX = 20
 _TIE = 0.01

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Deadline, start_job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.io.mrc import read_volume, write_volume
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from alphacryo4d.ml3d.components import Components
     from alphacryo4d.ml3d.images import PreparedImages
 
-Array = np.ndarray[Any, Any]
 
 CHECKPOINT = "checkpoint.npz"
 MEAN = "mean.mrc"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
+
 Arrays = tuple[Array, Array, Array]
 
 

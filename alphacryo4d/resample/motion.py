@@ -6,12 +6,11 @@ Positions are x, y, z in voxels from the origin at N//2; volumes are indexed z, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.io.star import ParticleTable
 from alphacryo4d.io.tables.small import is_text_column
@@ -19,8 +19,6 @@ from alphacryo4d.selection.sets_stage import state_names, word
 from alphacryo4d.voting.edits import inside_polygon
 from alphacryo4d.voting.inputs_stage import VOLUME_STATES_NPY, read_assignments
 from alphacryo4d.voting.votes import blocks
-
-Array = np.ndarray[Any, Any]
 
 OF_VOTES = {
     "state": "rlnClassNumber",

@@ -12,13 +12,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import UsageError
-
-Array = np.ndarray[Any, Any]
 
 _TOKEN = re.compile(r"""\s*(?:(<=|>=|==|!=|[()<>=~,])|"([^"]*)"|'([^']*)'|([^\s()<>=!~,"']+))""")
 _WORDS = {"and", "or", "not", "in", "inside", "rows"}

@@ -6,12 +6,10 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from alphacryo4d import __version__
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import start_job
 from alphacryo4d.io.cs import write_cs_rows
@@ -23,8 +21,6 @@ from alphacryo4d.voting.output_stage import input_table_path
 logger = logging.getLogger(__name__)
 
 SELECT_JSON = "select.json"
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

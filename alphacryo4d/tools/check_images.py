@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.particles.copies import image_count, image_ids, same_poses, split_copies
 from alphacryo4d.particles.stacks import rival_fault
 from alphacryo4d.tools.check_pixels import StackReport, pixel_faults
-
-Array = np.ndarray[Any, Any]
 
 MOST_OF_A_KIND = 10
 _PIXEL_SIZE_TOLERANCE = 0.005

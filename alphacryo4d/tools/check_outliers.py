@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.io.tables.faults import Fault
-
-Array = np.ndarray[Any, Any]
 
 FAR = 5.0
 """An image is unlike the others where its deviation is so many times theirs, or so much less."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress
 from alphacryo4d.io.mrc import MrcHeader, open_stack, read_header
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.particles.stacks import resolve_stack
 from alphacryo4d.tools.check_outliers import Pixels, image_faults, unsigned_fault
-
-Array = np.ndarray[Any, Any]
 
 SAMPLED_IMAGES = 1000
 _CHUNK_BYTES = 8 << 20

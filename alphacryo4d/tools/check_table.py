@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
 from alphacryo4d.io.tables.faults import Fault
@@ -32,8 +33,6 @@ from alphacryo4d.particles.plausible import (
     pose_faults,
     shift_faults,
 )
-
-Array = np.ndarray[Any, Any]
 
 
 def as_fault(path: Path, error: InputError) -> Fault:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.io.cs import add_passthrough, match_uids, read_cs, write_cs
 from alphacryo4d.io.cs_star import write_star_of_cs
@@ -21,8 +22,6 @@ from alphacryo4d.tools.convert_aberrations import fill_aberrations
 from alphacryo4d.tools.convert_fill import fill_optics
 from alphacryo4d.tools.convert_layout import _START_VALUES, _complete_optics, _layout, _split
 from alphacryo4d.tools.convert_uids import new_uids
-
-Array = np.ndarray[Any, Any]
 
 logger = logging.getLogger(__name__)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.maths.aberrations import electron_wavelength
 from alphacryo4d.particles.aberrations import PHASE_FLIPPED, PREMULTIPLIED
 from alphacryo4d.particles.particle_set import ParticleSet
-
-Array = np.ndarray[Any, Any]
 
 
 def fill_aberrations(result: Array, particles: ParticleSet) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.mrc import read_header
 from alphacryo4d.particles.copies import half_sets, image_count, particle_images
 from alphacryo4d.particles.origins import SUBSET
 from alphacryo4d.particles.particle_set import ParticleSet
 
-Array = np.ndarray[Any, Any]
 _START_VALUES = {
     "error": 0, "error_min": 0, "resid_pow": 0, "slice_pow": 0, "image_pow": 0, "cross_cor": 0,
     "alpha": 1, "weight": 0, "pose_ess": 0, "shift_ess": 0, "class_posterior": 1, "class_ess": 1,

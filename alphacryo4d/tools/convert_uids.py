@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
-
-Array = np.ndarray[Any, Any]
 
 
 def new_uids(names: Sequence[str], codes: Array, slices: Array) -> Array:

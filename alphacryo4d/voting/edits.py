@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.landscape.states import centers_of_groups
-
-Array = np.ndarray[Any, Any]
 
 ACTIONS: dict[str, tuple[str, ...]] = {
     "merge": ("states",),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.landscape.states import centers_of_groups, fitted_radii
@@ -30,7 +31,6 @@ from alphacryo4d.voting.report import REPORT_JSON
 
 logger = logging.getLogger(__name__)
 
-Array = np.ndarray[Any, Any]
 
 EDITS_JSON = "edits.json"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
 
 
 def add_images(report: dict[str, Any], ids: Array, states: Array) -> None:

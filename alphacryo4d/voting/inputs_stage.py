@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.voting.nearest import assign_nearest
 from alphacryo4d.voting.options import VoteOptions, votes_needed
 from alphacryo4d.voting.report import make_report
 from alphacryo4d.voting.votes import VoteResult, count_votes, states_of_volumes
-
-Array = np.ndarray[Any, Any]
 
 VOLUME_STATES_NPY = "volume_states.npy"
 MakeLandscape = Callable[[Path, Path, int], object]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.voting.votes import (
     VoteResult,
     blocks,
@@ -15,8 +14,6 @@ from alphacryo4d.voting.votes import (
     elect_block,
     volume_lookup,
 )
-
-Array = np.ndarray[Any, Any]
 
 
 def assign_nearest(

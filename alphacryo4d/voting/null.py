@@ -9,10 +9,10 @@ they do in the data, which a permutation of labels would not.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.classify import classify, expectation
@@ -22,8 +22,6 @@ from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.masks import first_mask
 from alphacryo4d.ml3d.mean import data_power, solve_mean
 from alphacryo4d.ml3d.options import ClassifyOptions
-
-Array = np.ndarray[Any, Any]
 
 
 def projections(volume: Array, images: PreparedImages) -> Array:

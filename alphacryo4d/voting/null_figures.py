@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
-
 
 def number(value: float) -> float | None:
     """Figure for a report: six decimals, None where there is none."""

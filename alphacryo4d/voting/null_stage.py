@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job, read_job
 from alphacryo4d.core.progress import show_progress
@@ -38,7 +39,6 @@ from alphacryo4d.voting.votes import DROPPED, LEFT_OUT
 
 logger = logging.getLogger(__name__)
 
-Array = np.ndarray[Any, Any]
 
 NULL = "null"
 """Folder of the null model in a voting folder."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.cs import write_cs_states
 from alphacryo4d.io.star import ParticleTable
@@ -24,8 +25,6 @@ from alphacryo4d.particles.particle_set import (
 from alphacryo4d.particles.recorded import recorded_stacks, say_outside
 from alphacryo4d.selection.sets_stage import STATE_NAME, word
 from alphacryo4d.voting.votes import VoteResult
-
-Array = np.ndarray[Any, Any]
 
 _PIECE_BYTES = 16 << 20
 

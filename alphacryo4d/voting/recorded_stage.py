@@ -10,11 +10,12 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import read_job, recorded_inputs
 from alphacryo4d.core.progress import Progress, no_progress
@@ -26,8 +27,6 @@ from alphacryo4d.relion.preflight import check_map
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.images import PreparedImages
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

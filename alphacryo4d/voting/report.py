@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.reclassify import evidence
 from alphacryo4d.voting.null_figures import number
 from alphacryo4d.voting.summary import add_maps, add_verdicts, summary
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Array = np.ndarray[Any, Any]
 
 REPORT_JSON, REPORT_TXT = "report.json", "summary.txt"
 

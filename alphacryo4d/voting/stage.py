@@ -47,7 +47,6 @@ from alphacryo4d.voting.votes import VoteResult
 
 logger = logging.getLogger(__name__)
 
-Array = np.ndarray[Any, Any]
 
 _STEPS = (
     Step("count", ("*", "!vote.reconstruct")),

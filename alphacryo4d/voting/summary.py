@@ -11,8 +11,6 @@ from alphacryo4d.voting.null_figures import _shown, null_table
 from alphacryo4d.voting.support import LEAST_TOTAL, SIGNIFICANT
 from alphacryo4d.voting.votes import outliers_named
 
-Array = np.ndarray[Any, Any]
-
 KEEP, TOO_FEW = "keep", "too few particles"
 _BATCHES_SHOWN = 10
 """Batches in the summary: those that differ most."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp, softmax
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.expectation import View, expect
@@ -20,8 +21,6 @@ from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.reclassify.pose_scatter import pose_moments
-
-Array = np.ndarray[Any, Any]
 
 SIGNIFICANT = 2.0
 """Standard errors by which a gain must exceed zero."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.io.star import read_tables
@@ -23,8 +23,6 @@ from alphacryo4d.voting.support import (
 )
 
 logger = logging.getLogger(__name__)
-
-Array = np.ndarray[Any, Any]
 
 
 def _volume_table(resample: Path, count: int) -> tuple[Array, Array, Array]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 
 LEFT_OUT, DROPPED = -1, -2
@@ -15,8 +16,6 @@ LEFT_OUT, DROPPED = -1, -2
 
 BLOCK = 1 << 16
 """Particles that are counted at a time."""
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

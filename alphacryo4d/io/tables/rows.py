@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import atomic_path
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.io.tables.scan import BLOCK_BYTES
 from alphacryo4d.io.tables.small import read_number, token
 from alphacryo4d.io.tables.structure import Block
-
-Array = np.ndarray[Any, Any]
 
 
 def pieces(block: Block, size: int = BLOCK_BYTES) -> Iterator[tuple[int, int]]:

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.landscape.embedding import classical_scaling
 from alphacryo4d.landscape.grouping.latent_classes import LabelTable
@@ -34,7 +34,6 @@ from alphacryo4d.landscape.grouping.metastable import (
 from alphacryo4d.landscape.grouping.number_of_states import _number_of_states
 from alphacryo4d.landscape.grouping.starts import DIMENSIONS, _kmeans
 
-Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
 DRAWN = (0.0, 0.4, 0.7)
 

@@ -14,11 +14,11 @@ yardstick is what two neighbouring states of the landscape give when they are ta
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
+
 SMALLEST_SHARE = 0.02
 SMALLEST_Z = 3.0
 YARDSTICK_SHARE = 0.8

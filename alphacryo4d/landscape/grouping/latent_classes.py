@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.landscape.grouping.metastable import batches_of_volumes
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

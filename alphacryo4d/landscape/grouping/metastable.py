@@ -11,11 +11,10 @@ particles: there half of a large state outweighs a rare one.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from alphacryo4d.core.arrays import Array
+
 LEAST_STAYING = 0.8
 SHARPEST_SMOOTH = 2.0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.landscape.grouping.latent_classes import LabelTable, LatentClasses, best_of_starts
 from alphacryo4d.landscape.grouping.metastable import (
@@ -16,7 +17,6 @@ from alphacryo4d.landscape.grouping.metastable import (
 )
 from alphacryo4d.landscape.grouping.starts import starts
 
-Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
+from alphacryo4d.core.arrays import Array
 
-Array = np.ndarray[Any, Any]
 DIMENSIONS = (6, 10, 15)
 
 

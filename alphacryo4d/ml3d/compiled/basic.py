@@ -10,14 +10,12 @@ the threads, so that results do not depend on their number.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numba
 import numpy as np
 
 from alphacryo4d.ml3d.compiled.cache import kernel
 
-Array = np.ndarray[Any, Any]
 _ZERO, _ONE = np.int32(0), np.int32(1)
 
 
