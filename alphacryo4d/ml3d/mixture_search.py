@@ -11,8 +11,8 @@ from alphacryo4d.maths.linear_solvers import stretched_direction
 from alphacryo4d.ml3d.mixture import LatentParticles, Mixture, refine_mixture
 from alphacryo4d.ml3d.points import spread_points
 
-FEW, SOME, MANY = 8_000, 12_000, 20_000
-LONGER, PATIENCE, AROUND = 3, 7.0, 5
+FEW, SOME, MANY = 12_000, 20_000, 20_000
+LONGER, PATIENCE, AROUND = 3, 15.0, 5
 """How long a trial of a split and a merger may take, see :func:`_relaxed` and :func:`_tried`."""
 
 
@@ -213,7 +213,7 @@ def fit_mixture(
     count: int,
     rng: np.random.Generator,
     *,
-    starts: int = 4,
+    starts: int = 6,
     trials: int = 20,
     last: int = 5,
     steps: int = 20,

@@ -12,7 +12,7 @@ import click
 from alphacryo4d.cluster.options import ClusterOptions
 from alphacryo4d.core.help import STATES, HelpCommand, HelpOption
 from alphacryo4d.core.here import is_project, table_of_project
-from alphacryo4d.core.job import Deadline
+from alphacryo4d.core.job import Deadline, read_job
 from alphacryo4d.core.options import (
     CONTEXT,
     OPTICS,
@@ -247,7 +247,8 @@ def _checked(
     from alphacryo4d.tools.convert_fill import completed_input
 
     require_sound(table, given=given)
-    require_writable(project)
+    if (read_job(project) or {}).get("status") != "done":  # a finished one may only be looked at
+        require_writable(project)
     if not dry_run:
         table = completed_input(table, project, given)
     outlook = Outlook(table, project, options, seed, overwrite=overwrite)

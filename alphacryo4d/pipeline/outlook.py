@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from alphacryo4d.core.plan import NEW, Plan
+from alphacryo4d.core.plan import NEW, UNCHANGED, Plan
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.pipeline.estimate import estimate_lines, needs, require_resources
 from alphacryo4d.pipeline.options import PipelineOptions
@@ -72,6 +72,8 @@ class Outlook:
             logger.info("the table lacks optics: pixel size and box are checked by the run itself")
             return
         self.particles = read_particles(self.table).on_grid(*self.options.classify.grid)
+        if self.plans and all(plan.kind == UNCHANGED for _, plan in self.plans):
+            return
         require_possible(self.particles, self.project, self.options, gpu=gpu, here=here)
         if here and self.options.resample.engine == "native":
             require_resources(needs(self.particles, self.options, self.plans), self.project)
