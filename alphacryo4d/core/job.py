@@ -245,9 +245,9 @@ def _successor(folder: Path, work: Work, new: dict[str, Any], plan: Plan) -> Job
 
 def _run(job: Job, work: Work) -> Iterator[Job]:
     begun = time.monotonic()
-    job.save()
     status = "failed"
     try:
+        job.save()  # in here, so that a signal meanwhile is put on record too
         yield job
         status = "done"
     except (KeyboardInterrupt, InterruptedRun):
