@@ -17,6 +17,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import JOB_JSON
 from alphacryo4d.core.identity import (
     absolute_path,
+    content_digest,
     describe_input,
     located,
     option_leaves,
@@ -103,3 +104,22 @@ def recorded_image_root(folder: Path, table: Path) -> tuple[Path, int] | None:
         entry["near"] = record["image_root_near"]
     root = located(entry, folder, record.get("folder"))
     return (root, int(record.get("image_parts_left_out", 0))) if root.is_dir() else None
+
+
+def stale_inputs(folder: Path, record: dict[str, Any]) -> list[str]:
+    """Inputs of finished work that are not what they were, in words.
+
+    An input of the same size and time is taken to be the same; else its content decides.
+    """
+    found = []
+    for entry in record.get("inputs", []):
+        path = located(entry, folder, record.get("folder"))
+        if not path.exists():
+            found.append(f"{path} is gone")
+        elif path.is_file() and "sha256" in entry:
+            now = path.stat()
+            if (now.st_size, now.st_mtime) == (entry.get("size"), entry.get("mtime")):
+                continue
+            if content_digest(path) != entry["sha256"]:
+                found.append(f"{path} changed")
+    return found

@@ -12,6 +12,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import AlphaCryo4DError
 from alphacryo4d.core.job import read_job
+from alphacryo4d.core.record import stale_inputs
 from alphacryo4d.report.project_files import read_columns, read_json, read_table
 
 logger = logging.getLogger(__name__)
@@ -74,8 +75,8 @@ Lines = tuple[str, Path, list[list[Any]]]
 
 def _of_run(project: Path) -> Lines:
     again = project / files.RECLASSIFY
-    folder = again if (again / "report.json").is_file() else project / files.VOTE
-    result, _, commands = _of_states(folder)
+    standing = (again / "report.json").is_file() and not stale_inputs(again, read_job(again) or {})
+    result, _, commands = _of_states(again if standing else project / files.VOTE)
     page = next(one for one in commands if one[0] == "report")
     page = page if "--serve" in page else [*page, "--serve"]
     return result, project / "report.html", [one for one in commands if one[0] == "vote"] + [page]

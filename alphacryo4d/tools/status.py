@@ -11,8 +11,9 @@ from typing import Any
 from alphacryo4d.cluster.slurm import queue, read_jobs
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.core.identity import content_digest, located
+from alphacryo4d.core.identity import located
 from alphacryo4d.core.job import read_job
+from alphacryo4d.core.record import stale_inputs
 from alphacryo4d.report.ending import ending
 from alphacryo4d.report.project_files import read_json, read_table, state_sets
 
@@ -47,25 +48,6 @@ def job_state(folder: Path) -> dict[str, Any]:
     told = {"status": status, **{name: record[name] for name in kept if name in record}}
     changed = stale_inputs(folder, record) if status == "done" else []
     return told | ({"status": STALE, "stale": changed} if changed else {})
-
-
-def stale_inputs(folder: Path, record: dict[str, Any]) -> list[str]:
-    """Inputs of finished work that are not what they were, in words.
-
-    An input of the same size and time is taken to be the same; else its content decides.
-    """
-    found = []
-    for entry in record.get("inputs", []):
-        path = located(entry, folder, record.get("folder"))
-        if not path.exists():
-            found.append(f"{path} is gone")
-        elif path.is_file() and "sha256" in entry:
-            now = path.stat()
-            if (now.st_size, now.st_mtime) == (entry.get("size"), entry.get("mtime")):
-                continue
-            if content_digest(path) != entry["sha256"]:
-                found.append(f"{path} changed")
-    return found
 
 
 def selections(project: Path) -> list[Path]:

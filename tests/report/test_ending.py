@@ -9,6 +9,7 @@ import pytest
 from small_project import write_project
 
 from alphacryo4d.cli import root
+from alphacryo4d.core.identity import describe_input
 from alphacryo4d.report.ending import ending, states_said
 
 
@@ -84,3 +85,20 @@ def test_states_support_and_resolution_are_said():
 def test_nothing_is_said_where_nothing_can_be_read(tmp_path):
     assert ending("vote", tmp_path) == []
     assert ending("resample", tmp_path) == []
+
+
+def test_a_reclassification_of_earlier_votes_is_not_the_result(tmp_path):
+    project = write_project(tmp_path, particles=300)
+    before = ending("run", project)[0]
+    again = project / "reclassify"
+    again.mkdir(exist_ok=True)
+    report = json.loads((project / "vote" / "report.json").read_text())
+    table = project / "vote" / "particles.star"
+    for one in report["per_state"][1:]:
+        one["particles"] = 0
+    (again / "report.json").write_text(json.dumps(report))
+    record = {"status": "done", "inputs": [describe_input(table, again, {})], "outputs": []}
+    (again / "job.json").write_text(json.dumps(record))
+    assert ending("run", project)[0].startswith("result: 1 state,")
+    table.write_text(table.read_text() + "\n")
+    assert ending("run", project)[0] == before
