@@ -124,7 +124,9 @@ def draw_energies(
                 *embedding.T, s=6, c=values, cmap="viridis", linewidths=0, vmin=low, vmax=high
             )
             axes.set_title(title, fontsize=8)
-            bar = figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02, aspect=15)
+            bar = figure.colorbar(
+                dots, ax=axes, shrink=0.8, pad=0.02, aspect=15, use_gridspec=False
+            )
             bar.set_label(VOLUME_ENERGY, fontsize=7)
             decorate(axes, limits, words="")
         axes = grid[2]

@@ -34,6 +34,17 @@ def colourings(
     return columns
 
 
+def draw_energies(job: Job, landscape: Landscape) -> None:
+    """Figure of the two energies of the volumes, which knows nothing of states."""
+    drawn = curves_stage.draw_energies(
+        [job.folder / "energies.png", job.folder / "energies.pdf"],
+        landscape.embedding,
+        landscape.energies,
+        landscape.density,
+    )
+    job.complete("energies", drawn)
+
+
 def draw(
     job: Job,
     landscape: Landscape,
@@ -60,12 +71,6 @@ def draw(
         landscape.embedding,
         columns,
         extent=extent,
-    )
-    drawn += curves_stage.draw_energies(
-        [folder / "energies.png", folder / "energies.pdf"],
-        landscape.embedding,
-        landscape.energies,
-        landscape.density,
     )
     if found_path is not None:
         drawn += curves_stage.draw_path(

@@ -26,7 +26,6 @@ _STYLE = {
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
     "savefig.dpi": 300,
-    "figure.constrained_layout.use": True,
 }
 PATH_COLOUR = "#ff7f0e"
 VOLUME_ENERGY = r"Volume energy ($k_\mathrm{B}T$)"
@@ -48,7 +47,13 @@ def styled_figure(width: float, height: float, **keywords: Any) -> Iterator[tupl
 
 
 def save_figure(figure: Any, paths: Sequence[Path]) -> list[Path]:
-    """Write a figure as PNG and PDF by the endings of the paths, without dates."""
+    """Write a figure as PNG and PDF by the endings of the paths, without dates.
+
+    Its parts are laid out once, here; an engine of the figure would draw it two times a format.
+    """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    ConstrainedLayoutEngine().execute(figure)
     for path in paths:
         with atomic_path(path) as temporary:
             metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
@@ -144,7 +149,7 @@ def draw_landscape(
         if states is not None:
             _draw_states(axes, states)
         decorate(axes, limits)
-        bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.02)
+        bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.02, use_gridspec=False)
         bar.set_label(VOLUME_ENERGY)
         bar.outline.set_linewidth(0.6)
         bar.locator = _ticker()
@@ -230,7 +235,7 @@ def scatter_column(axes: Any, points: Array, values: Array, kind: str, *, key: b
         return
     dots = axes.scatter(*points.T, s=6, c=values, cmap="viridis", linewidths=0)
     if key:
-        axes.figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02, aspect=15)
+        axes.figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02, aspect=15, use_gridspec=False)
 
 
 def _scatter_categories(axes: Any, embedding: Array, values: Array, key: bool) -> None:

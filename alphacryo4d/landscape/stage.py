@@ -15,7 +15,7 @@ from alphacryo4d.core.progress import show_progress
 from alphacryo4d.landscape import curves_stage
 from alphacryo4d.landscape.distances import low_pass_coefficients, squared_distances
 from alphacryo4d.landscape.embedding import embed
-from alphacryo4d.landscape.figures_stage import colourings, draw
+from alphacryo4d.landscape.figures_stage import colourings, draw, draw_energies
 from alphacryo4d.landscape.find_stage import (
     Evidence,
     Landscape,
@@ -46,6 +46,7 @@ _STEPS = (
     Step("embed", ("embed.*", "!embed.stability", "!embed.dimensions", "seed")),
     Step("stability", ("embed.stability",), (), after=("embed",)),
     Step("energy", ("energy.*",), (), after=("embed",)),
+    Step("energies", (), (), after=("energy",)),
     Step("path", ("path.*", "!path.range", "seed"), (), after=("energy",)),
     Step("states", ("states.*", "seed"), ("*",), after=("path",)),
     Step("figures", ("path.range",), (), after=("states",)),
@@ -212,6 +213,8 @@ def finish(
     found = find_states(landscape, options.states, path, evidence, seed)
     if not job.completed("states"):
         write_states(job, found)
+    if not job.completed("energies"):
+        draw_energies(job, landscape)
     if not job.completed("figures"):
         draw(job, landscape, options.path, table, found_path, found)
     if options.embed.dimensions == 3 and evidence.distances is not None:

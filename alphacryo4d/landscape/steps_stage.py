@@ -16,7 +16,7 @@ from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import Job, start_job
 from alphacryo4d.landscape import stage
 from alphacryo4d.landscape.energy import free_energy
-from alphacryo4d.landscape.figures_stage import draw
+from alphacryo4d.landscape.figures_stage import draw, draw_energies
 from alphacryo4d.landscape.find_stage import Evidence, landscape_of
 from alphacryo4d.landscape.inputs_stage import (
     VolumeTable,
@@ -127,6 +127,7 @@ def run_energy(
         if not job.finished:
             landscape = landscape_of(points.embedding, points.counts, points.folds, options.energy)
             job.complete("energy", stage.write_energies(job, landscape))
+            draw_energies(job, landscape)
             draw(job, landscape, options.path, points.table, None, None)
         return job.outputs
 

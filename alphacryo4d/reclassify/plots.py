@@ -96,7 +96,9 @@ def draw_states(
                 path_effects=[withStroke(linewidth=1.4, foreground="black")],
             )  # fmt: skip
         decorate(axes, limits)
-        bar = figure.colorbar(ScalarMappable(scale, "viridis"), ax=axes, shrink=0.9, pad=0.02)
+        bar = figure.colorbar(
+            ScalarMappable(scale, "viridis"), ax=axes, shrink=0.9, pad=0.02, use_gridspec=False
+        )
         bar.set_label(STATE_ENERGY)
         bar.outline.set_linewidth(0.6)
         axes.set_title("States after reclassification; lines: energy of the volumes", fontsize=8)

@@ -20,7 +20,7 @@ from alphacryo4d.reclassify.folds import describe_changes
 from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.reclassify.populations import changes_by_state, states_gone
 from alphacryo4d.reclassify.results_stage import Round, RoundInputs, as_assignments, elect
-from alphacryo4d.reconstruction.stage import remove_scratch
+from alphacryo4d.reconstruction.map_stage import remove_scratch
 from alphacryo4d.selection.sets_stage import state_names
 from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import read_groups

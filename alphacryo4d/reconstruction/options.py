@@ -35,7 +35,9 @@ class ReconstructOptions:
         metavar="GROUP",
         group=RESOLUTION,
     )
-    memory: float = setting(4.0, "Memory in GB for the images of one state; more goes to disk.")
+    memory: float = setting(
+        4.0, "Memory in GB for the images of two states, of which one is read; more goes to disk."
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that can never make sense."""

@@ -193,7 +193,7 @@ def _read_images(
     report: dict[str, Any],
 ) -> list[Path]:
     """Add to a report what only the images tell: the held-out test, and the null model."""
-    from alphacryo4d.reconstruction.stage import remove_scratch
+    from alphacryo4d.reconstruction.map_stage import remove_scratch
     from alphacryo4d.voting.recorded_stage import BatchImages
     from alphacryo4d.voting.support_stage import support_of_votes
 
