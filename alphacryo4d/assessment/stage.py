@@ -26,6 +26,7 @@ from alphacryo4d.assessment.simulate import (
     add_noise,
     draw_table,
     noise_variance,
+    population_fractions,
     simulate_rows,
 )
 from alphacryo4d.assessment.table_stage import write_table
@@ -107,6 +108,8 @@ def run_simulate(
     built = is_molecule(inputs)
     paths = [] if built else find_conformers([Path(name) for name in inputs])
     results = [output / PARTICLES_STAR, output / TRUTH_NPY]
+    conformers = load_conformers(inputs, box=options.box, pixel_size=options.pixel_size)
+    population_fractions(options.populations, len(conformers))  # wrong ones never claim the folder
     with start_job(
         output,
         stage="simulate",
@@ -117,7 +120,6 @@ def run_simulate(
     ) as job:  # fmt: skip
         if job.finished:
             return results
-        conformers = load_conformers(inputs, box=options.box, pixel_size=options.pixel_size)
         notes = write_simulation(
             conformers, output, options=options, seed=seed, threads=threads, progress=progress
         )

@@ -149,7 +149,7 @@ def run(values: dict[str, Any]) -> None:
 
 
 @landscape.command(context_settings=CONTEXT)
-@input_option("Folder of the resample stage.")
+@input_option("Folder of the resample stage.", required=False)
 @features_option
 @output_option("Folder for the embedding.")
 @settings_options(EmbedOptions, title="Embedding")
@@ -159,6 +159,8 @@ def embed(**values: Any) -> None:
     """Distances between the volumes, and their embedding."""
     from alphacryo4d.landscape.steps_stage import run_embed
 
+    fill_from_project(values, input_path=files.RESAMPLE, features=files.DEEPFEATURE)
+    require_options(i=values["input_path"])
     _step(run_embed, values)
 
 
@@ -173,6 +175,7 @@ def energy(**values: Any) -> None:
     """Energy of every volume (eq. 6), its error, and the landscape."""
     from alphacryo4d.landscape.steps_stage import run_energy
 
+    _fill_points(values)
     _step(run_energy, values)
 
 
@@ -200,6 +203,7 @@ def path(**values: Any) -> None:
     """Minimum-energy path by the string method, and centers along it."""
     from alphacryo4d.landscape.steps_stage import run_path
 
+    _fill_points(values)
     values["states"] = str(values.pop("number"))
     _step(run_path, values, centers="path")
 
@@ -232,6 +236,7 @@ def states(**values: Any) -> None:
             _show(made, values["as_json"])
         return
     require_options(o=values["output_path"])
+    _fill_points(values, features=files.DEEPFEATURE)
     from alphacryo4d.landscape.steps_stage import run_states
 
     _step(run_states, values)
@@ -258,6 +263,13 @@ def zoom(**values: Any) -> None:
         click.echo(f"would write {output}/particles.star", err=True)
         return
     _end("zoom", output, run_zoom(project, output, **values), as_json)
+
+
+def _fill_points(values: dict[str, Any], **places: str) -> None:
+    """The embedding and the counts of the project that one works in, unless others are given."""
+    if values["embedding"] is None and values["counts"] is None:
+        embedding = f"{files.LANDSCAPE}/{files.EMBEDDING_NPY}"
+        fill_from_project(values, embedding=embedding, input_path=files.RESAMPLE, **places)
 
 
 def _step(function: Any, values: dict[str, Any], **fixed: Any) -> None:

@@ -195,6 +195,13 @@ def _from_volumes(
             seed=seed,
             progress=progress,
         )
+    count = len(np.unique(grouping.labels))
+    if options.number is not None and count < options.number:
+        logger.warning(
+            "states: %d volumes make %d groups that the folds agree on, fewer than the %d asked; "
+            "take fewer --states, or resample with more --classes",
+            len(grouping.labels), count, options.number,
+        )  # fmt: skip
     return grouping.labels
 
 

@@ -14,7 +14,6 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import recorded_inputs, start_job
-from alphacryo4d.io.star import ParticleTable
 from alphacryo4d.landscape.find_stage import VOLUME_STATES_NPY
 from alphacryo4d.landscape.grouping.homogeneity import (
     Homogeneity,
@@ -80,7 +79,6 @@ def run_zoom(
     Returns
     -------
     list of Path
-        ``particles.star``.
     """
     chosen = _chosen(project, state, polygon, selection)
     with start_job(
@@ -101,7 +99,9 @@ def run_zoom(
         table = open_table(_input_table(project / files.RESAMPLE))
         written = table.write_rows(job.folder / files.PARTICLES_STAR, rows)
         job.complete("particles", [written])
-        _say_next(project, table, output, rows)
+        logger.info("%d of %d particles", rows.sum(), len(rows))
+        where = images_folder(project / files.RESAMPLE, table, output / files.PARTICLES_STAR)
+        job.note(images_from=where and str(where))
         mine = rows if selection is not None else np.ones(len(rows), bool)
         result = _stop_rule(project, assignments, inside, mine, seed)
         if result is not None:
@@ -138,19 +138,6 @@ def _chosen(
         return particles_inside(assignments, inside), inside
 
     return _Chosen(inputs, {"state": number}, of_landscape)
-
-
-def _say_next(project: Path, table: ParticleTable, output: Path, rows: Array) -> None:
-    """Counts, and the command that goes on; with the folder of the images where it is needed."""
-    where = images_folder(project / files.RESAMPLE, table, output / files.PARTICLES_STAR)
-    logger.info(
-        "%d of %d particles; next: alphacryo4d run --i %s --o %s%s",
-        rows.sum(),
-        len(rows),
-        output / files.PARTICLES_STAR,
-        output / "project",
-        "" if where is None else f" --images-from {where}",
-    )
 
 
 def particles_inside(assignments: Array, inside: Array) -> Array:

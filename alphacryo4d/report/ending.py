@@ -196,12 +196,14 @@ def _of_zoom(folder: Path) -> Lines:
     from alphacryo4d.particles.open import open_table
 
     table = folder / files.PARTICLES_STAR
+    where = (read_job(folder) or {}).get("results", {}).get("images_from")
+    images = [] if where is None else ["--images-from", where]
     return (
         f"{open_table(table).rows:,} particles of the sub-project",
         table,
         [
-            ["check", "--i", table],
-            ["run", "--i", table, "--o", folder / "project"],
+            ["check", "--i", table, *images],
+            ["run", "--i", table, "--o", folder / "project", *images],
         ],
     )
 

@@ -116,6 +116,13 @@ def test_a_finished_simulation_is_not_done_again(data, pdb_folder, caplog):
     assert (data / "particles.mrcs").stat().st_mtime_ns == before
 
 
+def test_wrong_populations_do_not_claim_the_folder(pdb_folder, tmp_path):
+    wrong = SimulateOptions(particles_per_state=3, box=16, pixel_size=6.0, populations="1,2,3,4,5")
+    with pytest.raises(UsageError, match="5 numbers for"):
+        run_simulate([str(pdb_folder)], tmp_path / "made", options=wrong)
+    assert not (tmp_path / "made").exists()
+
+
 def test_a_killed_simulation_goes_on_to_the_same_files(pdb_folder, tmp_path):
     arguments = ["simulate", "--i", str(pdb_folder), "--o", str(tmp_path / "killed")]
     arguments += ["--box", "32", "--pixel-size", "3", "--particles-per-state", "1500"]

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from alphacryo4d.cli import main
@@ -91,3 +92,22 @@ def test_a_dry_run_says_what_is_new_and_what_stands(
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--dry-run"])
     assert "is a file; give a folder" in capsys.readouterr().err
+
+
+def test_single_steps_take_the_embedding_of_the_project(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(project / "landscape" / "embedding.npy", np.random.default_rng(0).normal(size=(6, 2)))
+    for words, missing in (
+        (["landscape", "energy"], "resample/volumes.star"),
+        (["landscape", "path"], "resample/volumes.star"),
+        (["landscape", "embed"], "resample/volumes"),
+    ):
+        with pytest.raises(SystemExit, match="3"):
+            main([*words, "--o", str(tmp_path / "out")])
+        assert missing in capsys.readouterr().err
+    counts = tmp_path / "counts.txt"
+    counts.write_text("\n".join("5" for _ in range(6)))
+    with pytest.raises(SystemExit, match="2"):  # counts of one's own: not with this embedding
+        main(["landscape", "energy", "--o", str(tmp_path / "out"), "--counts", str(counts)])
+    assert "--embedding must be given" in capsys.readouterr().err

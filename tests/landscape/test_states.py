@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from alphacryo4d.landscape.basins import all_minima_along, basins, minima_along
+from alphacryo4d.landscape.find_stage import Evidence, find_states, landscape_of
+from alphacryo4d.landscape.options import EnergyOptions, StatesOptions
 from alphacryo4d.landscape.states import (
     assign_volumes,
     centers_of_groups,
@@ -87,3 +89,17 @@ def test_every_deep_minimum_along_a_path_is_found():
     energies = 1 - np.cos(np.linspace(0, 4 * np.pi, 201))
     assert all_minima_along(energies).tolist() == [0, 100, 200]
     assert len(all_minima_along(energies * 0.01)) == 1
+
+
+def test_fewer_groups_than_asked_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    points = np.repeat([[0.0, 0.0], [9.0, 0.0]], 4, axis=0) + rng.normal(0, 0.01, (8, 2))
+    distances = ((points[:, None] - points[None]) ** 2).sum(-1)
+    folds = np.tile([0, 1, 2, 3], 2)
+    state = rng.integers(0, 2, 400)
+    assignments = np.stack([state * 4 + fold for fold in range(4)], axis=1)
+    landscape = landscape_of(points, np.full(8, 200.0), folds, EnergyOptions())
+    options = StatesOptions(states="9")
+    found = find_states(landscape, options, None, Evidence(distances, assignments), 0)
+    assert len(found.centers) < 9
+    assert f"8 volumes make {len(found.centers)} groups" in caplog.text
