@@ -16,7 +16,7 @@ LAYERS = (
     ("io",),
     ("particles", "ml3d"),
     ("relion", "cluster"),
-    (*STAGES, "reclassify", "reconstruction", "selection"),
+    (*STAGES, "reclassify", "reconstruction", "selection", "particle_landscape"),
 )
 STAGE_FILES, COMMANDS_OF_STAGES, ABOVE, CLI, ROOT = 20, 21, 22, 30, 40
 ABOVE_STAGES = ("pipeline", "assessment", "prototype", "tools", "report")

@@ -16,7 +16,7 @@ from alphacryo4d.core.errors import InputError, ResourceError
 
 # Files of a project folder (the contract); every stage takes the names from here.
 RESAMPLE, DEEPFEATURE, LANDSCAPE, VOTE = "resample", "deepfeature", "landscape", "vote"
-RECLASSIFY = "reclassify"
+RECLASSIFY, PARTICLE_LANDSCAPE = "reclassify", "particle_landscape"
 VOLUMES_STAR, VOLUMES_NPY = "volumes.star", "volumes.npy"
 GROUPS_NPY, ASSIGNMENTS_NPY, HELDOUT_NPY = "groups.npy", "assignments.npy", "heldout.npy"
 OUTLIERS_NPY = "outliers.npy"

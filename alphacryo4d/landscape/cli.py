@@ -31,6 +31,7 @@ from alphacryo4d.landscape.options import (
     PathOptions,
     StatesOptions,
 )
+from alphacryo4d.particle_landscape.cli import particles_command
 
 features_option = click.option(
     "--features",
@@ -115,6 +116,9 @@ def landscape(ctx: click.Context, /, **values: Any) -> None:
     )
     require_options(i=values["input_path"], o=values["output_path"])
     run(values)
+
+
+landscape.add_command(particles_command)
 
 
 def run(values: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""The particle landscape: where every particle lies, and how many lie where."""

@@ -1,0 +1,184 @@
+"""Folds of the particle landscape: components and likelihoods of every fold, kept in files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.job import Deadline, Job
+from alphacryo4d.core.progress import show_progress
+from alphacryo4d.maths.threads import thread_count
+from alphacryo4d.ml3d.latent import packed
+from alphacryo4d.particle_landscape.coordinates import fold_coordinates
+from alphacryo4d.particle_landscape.frame import posterior
+from alphacryo4d.particle_landscape.options import CoordinateOptions
+from alphacryo4d.particles.particle_set import ParticleSet
+from alphacryo4d.reclassify.fit_options import FitOptions
+from alphacryo4d.reclassify.folds import seed_labels
+from alphacryo4d.reclassify.poses import MovingPoses
+from alphacryo4d.voting.recorded_stage import Recorded, prepare_recorded, read_mask
+
+if TYPE_CHECKING:
+    from alphacryo4d.ml3d.images import PreparedImages
+
+FOLDS = "folds"
+"""Folder of the results of single folds, so that work can go on after an interruption."""
+SCRATCH = ".scratch"
+
+
+@dataclass(frozen=True)
+class FoldInputs:
+    """What all folds share: the particles, their groups, the states to start from, the options."""
+
+    particles: ParticleSet
+    groups: Array
+    states: Array
+    options: CoordinateOptions
+    fit: FitOptions
+    recorded: Recorded
+    threads: int | None
+    deadline: Deadline | None
+
+    @property
+    def folds(self) -> int:
+        """Number of folds of a batch, M + 1."""
+        return int(self.groups[:, 1].max())
+
+    @property
+    def batches(self) -> int:
+        """Number of batches."""
+        return int(self.groups[:, 0].max())
+
+    def members(self, batch: int) -> Array:
+        """Particles of a batch, ascending."""
+        return np.flatnonzero(self.groups[:, 0] == batch)
+
+    def sides(self, batch: int, fold: int) -> tuple[Array, Array]:
+        """Particles of a fold (from 1) and those that it leaves out, as places in the batch."""
+        left = self.groups[self.members(batch), 1] == fold
+        return np.flatnonzero(~left), np.flatnonzero(left)
+
+    def check(self) -> None:
+        """Stop where the time is over."""
+        if self.deadline is not None:
+            self.deadline.check()
+
+
+def fit_options(
+    options: CoordinateOptions, recorded: Recorded, pixel_size: float, seed: int
+) -> FitOptions:
+    """Options of the fit of a fold."""
+    finest = max(min(options.final_resolution, recorded.resolution), 2.2 * pixel_size)
+    return FitOptions(
+        resolution=finest,
+        components=16,
+        initial_resolution=max(options.initial_resolution, finest),
+        iterations=options.iterations,
+        move=options.refine_poses and recorded.classify.focus_mask is None,
+        errors=options.pose_sigma,
+        split_merge=False,
+        mask_diameter=options.mask_diameter or recorded.classify.mask_diameter,
+        seed=seed,
+    )
+
+
+def fold_file(folder: Path, batch: int, fold: int) -> Path:
+    """Results of a fold (from 1)."""
+    return folder / FOLDS / f"b{batch}_f{fold}.npz"
+
+
+def run_folds(job: Job, inputs: FoldInputs) -> None:
+    """Fit all folds of all batches; those that are there already are left as they are."""
+    solvent = inputs.recorded.mask
+    mask = None if solvent is None else read_mask(solvent, inputs.particles)
+    done = 0
+    with show_progress("components of the folds") as progress:
+        for batch in range(1, inputs.batches + 1):
+            images: PreparedImages | None = None
+            for fold in range(1, inputs.folds + 1):
+                inputs.check()
+                progress(done, inputs.batches * inputs.folds)
+                name = f"fold_b{batch}_f{fold}"
+                if not job.completed(name):
+                    if images is None:
+                        images = _images(job, inputs, batch)
+                    path = fold_file(job.folder, batch, fold)
+                    _write(path, _fold(images, inputs, batch, fold, mask))
+                    job.complete(name, [path])
+                done += 1
+        progress(1, 1)
+
+
+def _images(job: Job, inputs: FoldInputs, batch: int) -> PreparedImages:
+    return prepare_recorded(
+        inputs.particles,
+        inputs.members(batch),
+        inputs.recorded,
+        inputs.fit.resolution,
+        threads=inputs.threads,
+        memory=inputs.options.memory,
+        scratch=job.folder / SCRATCH,
+    )
+
+
+def _fold(
+    images: PreparedImages, inputs: FoldInputs, batch: int, fold: int, mask: Array | None
+) -> dict[str, Array]:
+    """What is kept of a fold: everything of the particles it left out, coordinates of the others.
+
+    The likelihoods of the particles that it left out are kept whole, as they are evidence that is
+    independent of the components.
+    """
+    members, workers = inputs.members(batch), thread_count(inputs.threads)
+    seen, left = inputs.sides(batch, fold)
+    solvent = mask
+    if inputs.recorded.classify.focus_mask is not None:
+        focus = read_mask(inputs.recorded.classify.focus_mask, inputs.particles)
+        images, solvent = _focused(images, inputs, seen, mask, focus), focus
+    poses = MovingPoses(images, workers)
+    start = seed_labels(inputs.states[members[seen]], int(inputs.states.max()))
+    found = fold_coordinates(
+        poses, seen, left, start, inputs.fit, solvent=solvent, check=inputs.check
+    )
+    mean, _ = posterior(found.projected[seen], found.information[seen])
+    return {
+        "cubes": found.cubes,
+        "projected": found.projected[left],
+        "information": packed(found.information[left]),
+        "seen": mean.astype(np.float32),
+        "states": found.states[left],
+        "errors": np.array(found.errors),
+    }
+
+
+def _focused(
+    images: PreparedImages, inputs: FoldInputs, rows: Array, solvent: Array | None, focus: Array
+) -> PreparedImages:
+    """The images without what the fold's consensus holds outside the focus mask."""
+    from alphacryo4d.ml3d.focus import without_surroundings
+    from alphacryo4d.ml3d.options import ClassifyOptions
+
+    options = ClassifyOptions(
+        initial_resolution=inputs.fit.resolution,
+        final_resolution=0,
+        mask_diameter=inputs.fit.mask_diameter,
+    )
+    return without_surroundings(
+        images, rows, options, solvent=solvent, focus=focus, workers=thread_count(inputs.threads)
+    )[0]
+
+
+def _write(path: Path, result: dict[str, Array]) -> None:
+    with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **result)  # type: ignore[arg-type]
+
+
+def read_fold(folder: Path, batch: int, fold: int) -> dict[str, Array]:
+    """Results of a fold (from 1)."""
+    with np.load(fold_file(folder, batch, fold), allow_pickle=False) as stored:
+        return dict(stored)

@@ -1,0 +1,223 @@
+"""Coordinates of all particles in one frame, and how many components held-out particles ask for."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.job import Job
+from alphacryo4d.landscape.energy import jackknife_error
+from alphacryo4d.landscape.tables_stage import write_csv
+from alphacryo4d.ml3d.latent import packed
+from alphacryo4d.particle_landscape.fold_stage import FoldInputs, read_fold
+from alphacryo4d.particle_landscape.frame import (
+    Frame,
+    common_frame,
+    evidence_by_count,
+    in_frame,
+    packed_size,
+    posterior,
+    unpacked,
+)
+from alphacryo4d.particle_landscape.orientation import explained_by_imaging
+from alphacryo4d.particle_landscape.populations import state_populations, voted_populations
+
+COORDINATES, COVARIANCES, SEEN = "coordinates.npy", "covariances.npy", "coordinates_seen.npy"
+COMPONENTS_CSV, POPULATIONS_CSV = "components.csv", "populations.csv"
+BEYOND_CHANCE = 2.0
+"""Standard errors by which held-out particles must be more likely: else no structure."""
+_BLOCK = 8192
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Evidence:
+    """Sums over the held-out particles of every group.
+
+    Attributes
+    ----------
+    gains, squares : (M + 1, q + 1) float64
+        Log-likelihood by the first k components above that of the mean, and its square.
+    counts : (M + 1,) float64
+    """
+
+    gains: Array
+    squares: Array
+    counts: Array
+
+    def per_particle(self) -> tuple[Array, Array]:
+        """Mean gain (q + 1,) of a particle in nats, and its standard error."""
+        groups, total = len(self.counts), self.counts.sum()
+        mean = self.gains.sum(axis=0) / total
+        counting = np.sqrt(np.maximum(self.squares.sum(axis=0) / total - mean**2, 0) / total)
+        left = (self.gains.sum(axis=0) - self.gains) / (total - self.counts)[:, None]
+        jackknife = jackknife_error(left) if groups > 1 else np.zeros_like(mean)
+        return mean, np.maximum(counting, jackknife)
+
+
+def components_kept(mean: Array, error: Array) -> int:
+    """Number of components at which held-out particles are most likely; 0 for no structure.
+
+    Parameters
+    ----------
+    mean, error : (q + 1,) arrays
+        Gain of a held-out particle by the first k components, and its standard error.
+    """
+    best = int(np.argmax(mean))
+    return best if mean[best] > BEYOND_CHANCE * error[best] else 0
+
+
+def write_coordinates(job: Job, inputs: FoldInputs) -> int:
+    """Write the coordinates and what they rest on; gives the number of components kept."""
+    first = [read_fold(job.folder, 1, fold)["cubes"] for fold in range(1, inputs.folds + 1)]
+    frame = common_frame(first, inputs.options.components)
+    total, q = len(inputs.groups), len(frame.components)
+    scratch = {name: job.folder / f".{name}" for name in (COORDINATES, COVARIANCES, SEEN)}
+    shapes = {COORDINATES: (total, q), COVARIANCES: (total, packed_size(q)), SEEN: (total, q)}
+    arrays: dict[str, Array] = {
+        name: np.lib.format.open_memmap(path, "w+", np.float32, shapes[name])
+        for name, path in scratch.items()
+    }
+    states = np.zeros((total, int(inputs.states.max())), np.float32)
+    sums = np.zeros((2, inputs.folds, q + 1))
+    evidence = Evidence(sums[0], sums[1], np.zeros(inputs.folds))
+    arrays[SEEN][:] = 0
+    sigma = []
+    for batch in range(1, inputs.batches + 1):
+        for fold in range(1, inputs.folds + 1):
+            sigma.append(_take(job.folder, inputs, (batch, fold), frame, arrays, states, evidence))
+    mean, error = evidence.per_particle()
+    count = components_kept(mean, error)
+    kept = max(1, count)
+    outputs = _keep(job.folder, arrays, q, kept)
+    for path in scratch.values():
+        path.unlink()
+    outputs.append(_write_components(job.folder, inputs, frame, evidence, count))
+    outputs.append(_write_populations(job.folder, inputs, states))
+    turned, moved = np.mean(sigma, axis=0)
+    job.note(components=count, gain_per_particle=float(mean[count]), pose_sigma=[turned, moved])
+    job.complete("coordinates", outputs)
+    _say(count, mean, error)
+    return count
+
+
+def _take(
+    folder: Path,
+    inputs: FoldInputs,
+    which: tuple[int, int],
+    frame: Frame,
+    arrays: dict[str, Array],
+    states: Array,
+    evidence: Evidence,
+) -> Array:
+    """Bring a fold into the frame; gives its pose sigma."""
+    batch, fold = which
+    members = inputs.members(batch)
+    seen, left = inputs.sides(batch, fold)
+    found = read_fold(folder, batch, fold)
+    offset, turn = frame.from_fold(found["cubes"])
+    count = found["projected"].shape[1]
+    for begin in range(0, len(left), _BLOCK):
+        part = slice(begin, begin + _BLOCK)
+        rows = members[left[part]]
+        information = unpacked(found["information"][part].astype(np.float64), count)
+        projected, information = in_frame(found["projected"][part], information, offset, turn)
+        mean, covariance = posterior(projected, information)
+        arrays[COORDINATES][rows], arrays[COVARIANCES][rows] = mean, packed(covariance)
+        gain = evidence_by_count(projected, information)
+        evidence.gains[fold - 1] += gain.sum(axis=0)
+        evidence.squares[fold - 1] += np.square(gain).sum(axis=0)
+        evidence.counts[fold - 1] += len(gain)
+    back = np.linalg.pinv(turn)
+    arrays[SEEN][members[seen]] += (found["seen"] - offset) @ back.T / (inputs.folds - 1)
+    states[members[left]] = found["states"]
+    return found["errors"]
+
+
+def _keep(folder: Path, arrays: dict[str, Array], count: int, kept: int) -> list[Path]:
+    """Write the components kept; the others stay integrated out."""
+    place = np.zeros((count, count), np.int64)
+    row, column = np.triu_indices(count)
+    place[row, column] = np.arange(len(row))
+    chosen = place[:kept, :kept][np.triu_indices(kept)]
+    outputs = []
+    for name, columns in ((COORDINATES, slice(kept)), (COVARIANCES, chosen), (SEEN, slice(kept))):
+        source = arrays[name]
+        width = packed_size(kept) if name == COVARIANCES else kept
+        with files.create_array(folder / name, (len(source), width), np.float32) as target:
+            for begin in range(0, len(source), _BLOCK):
+                target[begin : begin + _BLOCK] = source[begin : begin + _BLOCK][:, columns]
+        outputs.append(folder / name)
+    return outputs
+
+
+def _write_components(
+    folder: Path, inputs: FoldInputs, frame: Frame, evidence: Evidence, count: int
+) -> Path:
+    """Every component: its power, what held-out particles gain, and what it may only encode."""
+    mean, error = evidence.per_particle()
+    power = np.square(frame.components).sum(axis=1)
+    q = len(power)
+    columns = {
+        "components": np.arange(q + 1),
+        "variance_share": np.concatenate([[0.0], power / power.sum()]),
+        "heldout_gain_nats": mean,
+        "heldout_gain_error": error,
+        "kept": (np.arange(q + 1) <= count).astype(int),
+    }
+    for name in ("agreement", "view_share", "defocus_share"):
+        columns[name] = np.full(q + 1, np.nan)
+    own = np.load(folder / COORDINATES, mmap_mode="r")
+    other = np.load(folder / SEEN, mmap_mode="r")
+    for k in range(own.shape[1]):
+        one = np.asarray(own[:, k], np.float64)
+        columns["agreement"][k + 1] = correlation(one, np.asarray(other[:, k], np.float64))
+        view, defocus = explained_by_imaging(one, inputs.particles)
+        columns["view_share"][k + 1], columns["defocus_share"][k + 1] = view, defocus
+        if view > 0.2 and k < count:
+            logger.warning(
+                "component %d follows the viewing direction (%.0f%% of its variance): it may "
+                "encode the pose, not a structure", k + 1, 100 * view,
+            )  # fmt: skip
+    return write_csv(folder / COMPONENTS_CSV, columns)
+
+
+def correlation(one: Array, other: Array) -> float:
+    """Correlation of two columns; 0 where one of them does not vary."""
+    spread = float(one.std() * other.std())
+    return float(np.mean((one - one.mean()) * (other - other.mean())) / spread) if spread else 0.0
+
+
+def _write_populations(folder: Path, inputs: FoldInputs, states: Array) -> Path:
+    """Populations of the states as the likelihoods of held-out particles have them, and votes."""
+    found, error = state_populations(states, inputs.groups[:, 1])
+    count = states.shape[1]
+    safe = np.maximum(found, 1e-12)
+    columns = {
+        "state": np.arange(1, count + 1),
+        "population": found,
+        "population_error": error,
+        "energy_kt": -np.log(safe),
+        "energy_error_kt": np.minimum(error / safe, 99.0),
+        "share_of_votes": voted_populations(inputs.states, count),
+    }
+    return write_csv(folder / POPULATIONS_CSV, columns)
+
+
+def _say(count: int, mean: Array, error: Array) -> None:
+    if count:
+        logger.info(
+            "%d components: held-out log-likelihood gain per particle %.3f +- %.3f nats",
+            count, mean[count], error[count],
+        )  # fmt: skip
+    else:
+        logger.warning(
+            "no structure: no number of components makes held-out particles more likely than "
+            "their mean does (beyond %.0f standard errors)", BEYOND_CHANCE,
+        )  # fmt: skip

@@ -1,0 +1,74 @@
+"""Options of the particle landscape; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alphacryo4d.core.help import RESOLUTION, STATES
+from alphacryo4d.core.settings import require_setting, setting
+
+
+@dataclass(frozen=True)
+class CoordinateOptions:
+    """Components of every fold, and the coordinates of all particles among them."""
+
+    components: int = setting(
+        8,
+        "Most components; as many are kept as make held-out particles more likely.",
+        group=STATES,
+    )
+    iterations: int = setting(
+        3, "EM iterations of components and noise at the final resolution.",
+        flags=("--iterations", "--iter"),
+    )  # fmt: skip
+    final_resolution: float = setting(
+        8.0,
+        "Resolution limit of the components (A); that of the first classification where that is "
+        "finer.",
+        group=RESOLUTION,
+    )
+    initial_resolution: float = setting(
+        12.0, "Resolution limit of the first pass over a fold (A).", group=RESOLUTION
+    )
+    refine_poses: bool = setting(
+        True, "Refine poses locally, conformation marginalised.", group=STATES
+    )
+    angle_sigma: float | None = setting(
+        None,
+        "Standard deviation of the error of each pose angle (degrees); with --shift-sigma. Both "
+        "are estimated by default.",
+        type=float,
+    )
+    shift_sigma: float | None = setting(
+        None, "Standard deviation of the error of each shift (A).", type=float
+    )
+    mask_diameter: float | None = setting(
+        None,
+        "Diameter of the spherical solvent mask (A); that of the resampling by default.",
+        type=float,
+        group=RESOLUTION,
+    )
+    memory: float = setting(8.0, "Memory in GB for the images; more goes to disk.")
+
+    def __post_init__(self) -> None:
+        """Refuse values that can never make sense."""
+        require_setting(1 <= self.components <= 16, "--components must be from 1 to 16")
+        require_setting(self.iterations >= 1, "--iterations must be at least 1")
+        require_setting(self.final_resolution > 0, "--final-resolution must be positive")
+        require_setting(self.initial_resolution > 0, "--initial-resolution must be positive")
+        require_setting(
+            (self.angle_sigma is None) == (self.shift_sigma is None),
+            "--angle-sigma and --shift-sigma: give both, or none",
+        )
+        require_setting(
+            self.pose_sigma is None or min(self.pose_sigma) > 0,
+            "--angle-sigma and --shift-sigma must be positive",
+        )
+        require_setting(self.memory > 0, "--memory must be positive")
+
+    @property
+    def pose_sigma(self) -> tuple[float, float] | None:
+        """Standard deviations of the poses' errors (degrees, A), None to estimate them."""
+        if self.angle_sigma is None or self.shift_sigma is None:
+            return None
+        return self.angle_sigma, self.shift_sigma

@@ -1,0 +1,130 @@
+"""`landscape particles` on simulated particles whose conformation is known."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import simulated
+
+from alphacryo4d.cli import main
+from alphacryo4d.core.errors import UsageError
+from alphacryo4d.particle_landscape.frame import packed_size, unpacked
+from alphacryo4d.particle_landscape.frame_stage import components_kept
+from alphacryo4d.particle_landscape.options import CoordinateOptions
+from alphacryo4d.particle_landscape.stage import run_particles
+
+COUNT = 1200
+QUICK = CoordinateOptions(
+    components=4, iterations=1, final_resolution=15.0, initial_resolution=20.0, mask_diameter=100.0
+)
+
+
+def columns_of(path):
+    with path.open() as stream:
+        rows = list(csv.DictReader(stream))
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+def results(folder):
+    return json.loads((folder / "job.json").read_text())["results"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Three states of unequal populations; the first votes are a third wrong."""
+    folder = tmp_path_factory.mktemp("project")
+    rng = np.random.default_rng(11)
+    truth = rng.choice([1, 2, 3], COUNT, p=[0.5, 0.3, 0.2])
+    table, _ = simulated.simulate(folder, truth % 3, 0.2, rng)
+    wrong = rng.random(COUNT) < 0.33
+    votes = np.where(wrong, rng.integers(0, 4, COUNT), truth)
+    simulated.write_project(folder, table, votes, rng)
+    made = run_particles(folder, folder / "particle_landscape", options=QUICK)
+    return folder, truth, made
+
+
+def test_files_have_one_row_for_every_particle(project):
+    folder, _, made = project
+    place = folder / "particle_landscape"
+    coordinates = np.load(place / "coordinates.npy")
+    covariances = np.load(place / "covariances.npy")
+    kept = coordinates.shape[1]
+    assert coordinates.dtype == covariances.dtype == np.float32
+    assert covariances.shape == (COUNT, packed_size(kept))
+    assert np.load(place / "coordinates_seen.npy").shape == (COUNT, kept)
+    values = np.linalg.eigvalsh(unpacked(covariances.astype(float), kept))
+    assert values.min() > 0
+    assert values.max() < 1 + 1e-5
+    assert all(path.is_file() for path in made)
+    assert not any(path.name.startswith(".coord") for path in place.iterdir())
+
+
+def test_coordinates_tell_conformations_apart(project):
+    folder, truth, _ = project
+    coordinates = np.load(folder / "particle_landscape" / "coordinates.npy").astype(float)
+    centres = np.array([coordinates[truth == k].mean(axis=0) for k in (1, 2, 3)])
+    nearest = ((coordinates[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1) + 1
+    assert (nearest == truth).mean() > 0.85
+    assert results(folder / "particle_landscape")["components"] >= 2
+
+
+def test_covariances_are_the_spread_of_coordinates(project):
+    """Within a conformation coordinates scatter as posteriors say: C - C C for a point."""
+    folder, truth, _ = project
+    place = folder / "particle_landscape"
+    coordinates = np.load(place / "coordinates.npy").astype(float)
+    q = coordinates.shape[1]
+    covariance = unpacked(np.load(place / "covariances.npy").astype(float), q)
+    said = (covariance - covariance @ covariance)[:, 0, 0].mean()
+    found = np.mean([coordinates[truth == k, 0].var() for k in (1, 2, 3)])
+    assert 0.5 < found / said < 2.0
+
+
+def test_the_fold_that_saw_a_particle_and_the_one_that_did_not_agree(project):
+    table = columns_of(project[0] / "particle_landscape" / "components.csv")
+    assert table["agreement"][1] > 0.8
+    assert table["view_share"][1] < 0.2
+    assert table["heldout_gain_nats"][2] > 0.1
+    assert table["kept"][0] == 1
+
+
+def test_populations_are_those_of_the_conformations_not_of_the_wrong_votes(project):
+    folder, truth, _ = project
+    table = columns_of(folder / "particle_landscape" / "populations.csv")
+    wanted = np.bincount(truth, minlength=4)[1:] / COUNT
+    away = np.abs(table["population"] - wanted)
+    assert away.max() < np.abs(table["share_of_votes"] - wanted).max()
+    assert (away < 4 * np.maximum(table["population_error"], 0.01)).all()
+    np.testing.assert_allclose(table["energy_kt"], -np.log(table["population"]), rtol=1e-6)
+
+
+def test_the_same_command_does_nothing_more_and_a_dry_run_says_so(project, capsys):
+    folder, _, made = project
+    times = [path.stat().st_mtime_ns for path in made]
+    assert run_particles(folder, folder / "particle_landscape", options=QUICK) == made
+    assert [path.stat().st_mtime_ns for path in made] == times
+    main(["landscape", "particles", "--i", str(folder), "--dry-run"])
+    assert "redoing fold_b1_f1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("snr", "angle_error"), [(1e-8, 0.0), (0.3, 5.0)])
+def test_noise_and_wrong_poses_are_no_structure(tmp_path, snr, angle_error):
+    rng = np.random.default_rng(6)
+    table, _ = simulated.simulate(tmp_path, np.ones(COUNT, int), snr, rng, angle_error=angle_error)
+    simulated.write_project(tmp_path, table, rng.integers(1, 4, COUNT), rng)
+    run_particles(tmp_path, tmp_path / "out", options=QUICK)
+    assert results(tmp_path / "out")["components"] == 0
+    assert columns_of(tmp_path / "out" / "components.csv")["kept"].sum() == 1
+
+
+def test_a_gain_within_its_errors_is_no_structure():
+    assert components_kept(np.array([0, 0.1, 0.3, 0.2]), np.array([0, 0.01, 0.02, 0.02])) == 2
+    assert components_kept(np.array([0, -0.1, -0.3]), np.array([0, 0.01, 0.02])) == 0
+    assert components_kept(np.array([0, 0.01, 0.03]), np.array([0, 0.01, 0.02])) == 0
+
+
+def test_options_that_make_no_sense_are_refused():
+    for wrong in ({"components": 0}, {"angle_sigma": 1.0}, {"final_resolution": 0.0}):
+        with pytest.raises(UsageError):
+            CoordinateOptions(**wrong)
