@@ -46,6 +46,18 @@ class SimulateOptions:
         "table or .npy file (P, 5) that holds them.",
         metavar="random|consensus|FILE",
     )
+    junk: float = setting(
+        0.0,
+        "Share of the particles that are none: a third each noise alone, another molecule, and "
+        "images with a random rotation in the table; 0 in truth.npy.",
+    )
+    noise: str = setting(
+        "white",
+        "Noise: white; or coloured as in micrographs: amplitude 0.6 + 1.2 exp(-25 A * frequency), "
+        "signal and noise of other strength in every micrograph of 100 particles (log-normal, "
+        "0.15), and a ramp of 0.3 deviations in every image.",
+        choices=("white", "coloured"),
+    )
     shift: float = setting(4.2, "Shifts are uniform within this many Angstrom on each axis.")
     atom_sigma: float = setting(
         1.0, "Standard deviation of the Gaussian that an atom is, in Angstrom."
@@ -71,6 +83,7 @@ class SimulateOptions:
         )
         require_setting(self.snr >= 0, "--snr must not be negative")
         require_setting(self.snr_box > 0, "--snr-box must be positive")
+        require_setting(0 <= self.junk < 1, "--junk must be in [0, 1)")
         for name in ("rotation_error", "shift_error", "shift", "atom_sigma", "astigmatism"):
             value = getattr(self, name)
             require_setting(
@@ -88,6 +101,11 @@ class SimulateOptions:
     def pose_files(self) -> list[Path]:
         """The file that ``poses`` names, if it names one."""
         return [] if self.poses in ("random", "consensus") else [Path(self.poses)]
+
+    @property
+    def particles_per_micrograph(self) -> int:
+        """Particles that the table puts into one micrograph."""
+        return 100 if self.noise == "coloured" else 200
 
     @property
     def noise_factor(self) -> float:

@@ -163,4 +163,5 @@ def reference_of(
 
 def reference_pose_errors(known: Array, true: Array, truth: Array) -> dict[str, Any]:
     """Errors of the poses that the reference finds; see :func:`pose_errors`."""
+    known, true, truth = (values[truth > 0] for values in (known, true, truth))
     return pose_errors(known[:, 2:5], known[:, 5:], true[:, :3], true[:, 3:], truth)

@@ -22,7 +22,8 @@ class Score:
 
     ``states`` are the numbers in the truth, ``particles`` how many each has, ``classes`` the
     class of each state (0: none is labelled with it). ``precision`` and ``recall`` are 0 for a
-    state that is not found. ``kept`` is the share of all particles that are in a class.
+    state that is not found. ``kept`` is the share of the particles with a state that are in a
+    class, ``junk_kept`` that of the others; None where there are none.
     """
 
     states: npt.NDArray[np.int64]
@@ -32,6 +33,7 @@ class Score:
     recall: FloatArray
     found: npt.NDArray[np.bool_]
     kept: float
+    junk_kept: float | None = None
 
     @property
     def mean_precision(self) -> float:
@@ -49,14 +51,15 @@ class Score:
         return int(self.found.sum())
 
     def summary(self) -> dict[str, Any]:
-        """The four figures that are always reported together."""
-        return {
+        """The four figures that are always reported together, and the junk kept."""
+        figures: dict[str, Any] = {
             "precision": self.mean_precision,
             "recall": self.mean_recall,
             "states_found": self.states_found,
             "states": len(self.states),
             "kept": self.kept,
         }
+        return figures if self.junk_kept is None else figures | {"junk_kept": self.junk_kept}
 
 
 def confusion(labels: Array, truth: Array) -> tuple[Array, Array, npt.NDArray[np.int64]]:
@@ -67,7 +70,7 @@ def confusion(labels: Array, truth: Array) -> tuple[Array, Array, npt.NDArray[np
     labels : (P,) int array
         Class of every particle; 0 and below: in no class.
     truth : (P,) int array
-        State of every particle, from 1.
+        State of every particle, from 1; 0: junk.
 
     Returns
     -------
@@ -91,14 +94,15 @@ def score_classes(labels: Array, truth: Array) -> Score:
     A class is labelled with its majority state. The class of a state is the one, among those
     labelled with it, that holds most of its particles. Precision is the share of the state in
     its class, recall the share of its particles that are there; both are 0 where that is less
-    than a tenth of the state.
+    than a tenth of the state. Junk has no state, and counts as wrong in its class; a class of which
+    it is the majority is no state's.
 
     Parameters
     ----------
     labels : (P,) int array
         Class of every particle; 0: voted out.
     truth : (P,) int array
-        State of every particle, from 1.
+        State of every particle, from 1; 0: junk.
 
     Raises
     ------
@@ -114,6 +118,16 @@ def score_classes(labels: Array, truth: Array) -> Score:
     classes, states, counts = confusion(labels, truth)
     particles = np.bincount(np.searchsorted(states, truth), minlength=len(states))
     majority = counts.argmax(axis=1) if len(classes) else np.empty(0, np.int64)
+    all_of_class = counts.sum(axis=1)
+    junk = int(states[0] == 0)
+    states, particles, counts, majority = (
+        states[junk:],
+        particles[junk:],
+        counts[:, junk:],
+        majority - junk,
+    )
+    if not len(states):
+        raise InputError("the truth has no particle with a state")
     chosen = np.zeros(len(states), np.int64)
     precision, recall = np.zeros(len(states)), np.zeros(len(states))
     for state in range(len(states)):
@@ -122,7 +136,7 @@ def score_classes(labels: Array, truth: Array) -> Score:
             continue
         row = rows[counts[rows, state].argmax()]
         chosen[state] = classes[row]
-        precision[state] = counts[row, state] / counts[row].sum()
+        precision[state] = counts[row, state] / all_of_class[row]
         recall[state] = counts[row, state] / particles[state]
     found = recall >= FOUND_SHARE
     return Score(
@@ -132,7 +146,8 @@ def score_classes(labels: Array, truth: Array) -> Score:
         precision=np.where(found, precision, 0.0),
         recall=np.where(found, recall, 0.0),
         found=found,
-        kept=float((labels > 0).mean()),
+        kept=float((labels > 0)[truth > 0].mean()),
+        junk_kept=float((labels > 0)[truth == 0].mean()) if junk else None,
     )
 
 

@@ -73,10 +73,10 @@ def matched_rows(path: Path, order: Path, particles: int) -> Array:
 
 
 def read_truth(path: Path) -> Array:
-    """States (P,) from 1."""
+    """States (P,) from 1; 0 of junk."""
     truth = load_array(path, dtype=np.integer, ndim=1).astype(np.int64)
-    if not len(truth) or truth.min() < 1:
-        raise InputError(f"{path}: states must be numbered from 1")
+    if not len(truth) or truth.min() < 0 or truth.max() < 1:
+        raise InputError(f"{path}: states must be numbered from 1 (0: junk)")
     return truth
 
 
@@ -104,8 +104,9 @@ def read_pose_errors(
             read_true_poses(true, order, len(truth)),
             matched_rows(table, order, len(truth)),
         )
-    right = poses[rows]
-    return pose_errors(particles.angles, particles.shifts, right[:, :3], right[:, 3:], truth[rows])
+    known = truth[rows] > 0
+    right, found = poses[rows][known], (particles.angles[known], particles.shifts[known])
+    return pose_errors(*found, right[:, :3], right[:, 3:], truth[rows][known])
 
 
 def read_true_poses(true: Path, table: Path, particles: int) -> Array:
@@ -205,6 +206,7 @@ def _score_volumes(path: Path, truth: Array) -> dict[str, Any]:
 
 
 def _compare(known: Array, truth: Array, score: Score) -> dict[str, Any]:
+    known, truth = known[truth > 0], truth[truth > 0]
     labels = known[:, 0].astype(np.int64)
     kept = score_classes(keep_most_certain(labels, known[:, 1], score.kept), truth)
     return {
@@ -228,6 +230,8 @@ def format_report(report: dict[str, Any]) -> str:
     lines.append(f"\nmean precision {report['precision']:.3f}, mean recall {report['recall']:.3f}")
     lines.append(f"states found {report['states_found']} of {report['states']}")
     lines.append(f"share of particles kept {report['kept']:.3f}")
+    if "junk_kept" in report:
+        lines.append(f"share of the junk kept {report['junk_kept']:.3f}")
     if "pose_errors" in report:
         lines += format_pose_errors(report["pose_errors"])
     if "volumes" in report:

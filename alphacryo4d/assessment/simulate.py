@@ -34,9 +34,10 @@ ACCURACY = 1e-6
 class SimulatedTable:
     """What is known of simulated particles, in the order of their rows.
 
-    ``truth`` (P,) state from 1; ``true_angles`` (P, 3) and ``true_shifts`` (P, 2) made the
-    images; ``angles`` and ``shifts`` are what the table says; ``defocus`` (P, 3) U, V in
-    Angstrom and angle in degrees; ``random_subset`` (P,) is 1 or 2.
+    ``truth`` (P,) state from 1, 0 for junk; ``true_angles`` (P, 3) and ``true_shifts`` (P, 2)
+    made the images; ``angles`` and ``shifts`` are what the table says; ``defocus`` (P, 3) U, V in
+    Angstrom and angle in degrees; ``random_subset`` (P,) is 1 or 2. ``shown`` (P,), where it
+    differs from the truth, is the conformer that made the image: 0 none, -1 another molecule.
     """
 
     truth: npt.NDArray[np.int32]
@@ -46,6 +47,7 @@ class SimulatedTable:
     shifts: FloatArray
     defocus: FloatArray
     random_subset: npt.NDArray[np.int8]
+    shown: npt.NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.truth)

@@ -20,6 +20,7 @@ from alphacryo4d.assessment.conformers_stage import (
     is_molecule,
     load_conformers,
 )
+from alphacryo4d.assessment.junk import coloured_noise, other_molecule, with_junk
 from alphacryo4d.assessment.options import DEMO_OPTIONS, SimulateOptions
 from alphacryo4d.assessment.simulate import (
     SimulatedTable,
@@ -167,6 +168,8 @@ def write_simulation(
         Particles per state and the variances of signal and noise.
     """
     table = draw_table(len(conformers), options, np.random.default_rng([seed, 0]))
+    if options.junk:
+        table = with_junk(table, options.junk, np.random.default_rng([seed, 3]))
     for path in options.pose_files:
         from alphacryo4d.assessment.given_poses_stage import with_poses_of
 
@@ -237,23 +240,26 @@ def _write_signal(
     total = len(table)
     if options.snr == 0:
         return 0.0
-    blocks: list[tuple[int, Any]] = []
-    for state in range(len(conformers)):
-        rows = np.flatnonzero(table.truth == state + 1)
-        blocks += [(state, rows[i : i + BLOCK]) for i in range(0, len(rows), BLOCK)]
+    shown = table.truth if table.shown is None else table.shown
+    molecules: list[Conformer] = [*conformers, other_molecule(conformers, options)]
+    blocks: list[tuple[Conformer, Any]] = []
+    for state, molecule in zip([*range(1, len(conformers) + 1), -1], molecules, strict=True):
+        rows = np.flatnonzero(shown == state)
+        blocks += [(molecule, rows[i : i + BLOCK]) for i in range(0, len(rows), BLOCK)]
 
-    def work(block: tuple[int, Any]) -> tuple[int, float, float]:
-        state, rows = block
-        images = simulate_rows(conformers[state], table, rows, options)
+    def work(block: tuple[Conformer, Any]) -> tuple[int, float, float]:
+        molecule, rows = block
+        images = simulate_rows(molecule, table, rows, options)
         signal[rows] = images
+        images = images[table.truth[rows] > 0]
         wide = images.astype(np.float64)
-        return len(rows), float(wide.sum()), float((wide**2).sum())
+        return len(images), float(wide.sum()), float((wide**2).sum())
 
     done, first, second = 0, 0.0, 0.0
     for count, once, squared in pool.map(work, blocks):
         done, first, second = done + count, first + once, second + squared
         progress(done, total)
-    pixels = total * options.box**2
+    pixels = done * options.box**2
     return second / pixels - (first / pixels) ** 2
 
 
@@ -267,9 +273,13 @@ def _write_stack(
 ) -> None:
     """Add noise block by block and append to the stack, in order, with bounded memory."""
     deviation = float(np.sqrt(noise))
+    coloured = options.noise == "coloured"
+    found = coloured_noise(len(signal), deviation, options, seed) if coloured else None
 
     def work(start: int) -> np.ndarray[Any, Any]:
         images = signal[start : start + BLOCK]
+        if found is not None:
+            return found.images(np.asarray(images), start)
         if deviation == 0:
             return np.asarray(images)
         return add_noise(images, deviation, (seed, 1, start // BLOCK))

@@ -13,7 +13,6 @@ from alphacryo4d.assessment.simulate import SimulatedTable
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.files import atomic_path
 
-PARTICLES_PER_MICROGRAPH = 200
 _OPTICS = (
     ("rlnOpticsGroupName", "rlnOpticsGroup", "rlnVoltage", "rlnSphericalAberration")
     + ("rlnAmplitudeContrast", "rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality")
@@ -52,7 +51,7 @@ def write_table(
             zip(numbers, table.random_subset.tolist(), strict=True)
         ):
             u, v, angle, rot, tilt, psi, x, y = values
-            micrograph = row // PARTICLES_PER_MICROGRAPH + 1
+            micrograph = row // options.particles_per_micrograph + 1
             out.write(
                 f"{row + 1:06d}@{stack} simulated/micrograph{micrograph:05d}.mrc 1 "
                 f"{u:.2f} {v:.2f} {angle:.2f} {rot:.6f} {tilt:.6f} {psi:.6f} "
