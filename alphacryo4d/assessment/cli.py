@@ -21,6 +21,7 @@ from alphacryo4d.core.options import (
     json_option,
     output_option,
     settings_options,
+    take_flags,
     threads_option,
 )
 
@@ -44,10 +45,7 @@ def simulate(
     inputs: tuple[str, ...],
     more: tuple[str, ...],
     output_path: Path,
-    threads: int | None,
     seed: int,
-    overwrite: bool,
-    resume: bool,
     dry_run: bool,
     as_json: bool,
     **values: Any,
@@ -62,8 +60,9 @@ def simulate(
     paths = [*inputs, *more]
     if not paths:
         raise UsageError("--i must be given: conformers as PDB, mmCIF or MRC files")
-    threads = threads or os.cpu_count() or 1
+    flags = take_flags(values)
     if dry_run:
+        threads = flags.threads or os.cpu_count() or 1
         _say_plan(paths, output_path, options, threads=threads, as_json=as_json)
         return
     from alphacryo4d.assessment.stage import run_simulate
@@ -71,14 +70,7 @@ def simulate(
 
     with show_progress("simulate") as progress:
         results = run_simulate(
-            paths,
-            output_path,
-            options=options,
-            seed=seed,
-            threads=threads,
-            overwrite=overwrite,
-            resume=resume,
-            progress=progress,
+            paths, output_path, options=options, seed=seed, flags=flags, progress=progress
         )
     if as_json:
         click.echo(json.dumps({"particles": str(results[0]), "truth": str(results[1])}))

@@ -35,7 +35,9 @@ from alphacryo4d.core.errors import ResourceError
 from alphacryo4d.core.files import PARTICLES_STAR, save_array
 from alphacryo4d.core.job import start_job
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import write_stack
+from alphacryo4d.maths.threads import thread_count
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +78,7 @@ def run_simulate(
     *,
     options: SimulateOptions,
     seed: int = 0,
-    threads: int = 1,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
     progress: Progress = no_progress,
 ) -> list[Path]:
     """Simulate particles of conformers into a folder.
@@ -94,10 +94,7 @@ def run_simulate(
         The protocol.
     seed : int
         The same seed gives the same files, whatever the threads.
-    threads : int
-        Threads.
-    overwrite, resume : bool
-        As in :func:`alphacryo4d.core.job.start_job`.
+    flags : RunFlags, optional
     progress : Progress
         Callback.
 
@@ -117,13 +114,14 @@ def run_simulate(
         options={"simulate": options, "molecule": inputs[0] if built else None},
         inputs=paths + options.pose_files,
         seed=seed,
-        overwrite=overwrite, resume=resume, in_place=True,
+        flags=flags, in_place=True,
     ) as job:  # fmt: skip
         if job.finished:
             return results
         notes = write_simulation(
-            conformers, output, options=options, seed=seed, threads=threads, progress=progress
-        )
+            conformers, output, options=options, seed=seed,
+            threads=thread_count(flags.threads), progress=progress,
+        )  # fmt: skip
         job.note(**notes)
         job.add_outputs([output / STACK, *results, output / TRUE_POSES_NPY])
     return results
@@ -133,9 +131,7 @@ def simulate_demo(
     folder: Path,
     *,
     seed: int = 0,
-    threads: int = 1,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
     progress: Progress = no_progress,
 ) -> list[Path]:
     """Simulate the hinge protein at 8 angles: small and easy; for ``alphacryo4d demo``."""
@@ -144,9 +140,7 @@ def simulate_demo(
         folder,
         options=DEMO_OPTIONS,
         seed=seed,
-        threads=threads,
-        overwrite=overwrite,
-        resume=resume,
+        flags=flags,
         progress=progress,
     )
 

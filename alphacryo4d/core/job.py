@@ -18,7 +18,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.errors import InterruptedRun, TimeLimitReached
 from alphacryo4d.core.files import JOB_JSON, make_folder, write_text
 from alphacryo4d.core.identity import plain
@@ -33,10 +32,10 @@ from alphacryo4d.core.replacing import (
     remove_remnants,
     take_over,
 )
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.core.steps import Step, Work, changes_between, standing_steps
 
 __all__ = [
-    "Deadline",
     "Job",
     "Step",
     "Work",
@@ -133,15 +132,14 @@ def start_job(
     options: Mapping[str, Any],
     inputs: Iterable[Path],
     seed: int | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
     in_place: bool = False,
 ) -> AbstractContextManager[Job]:
     """Own an output folder for work of which every step depends on everything.
 
     Parameters
     ----------
-    folder, overwrite, resume, in_place
+    folder, flags, in_place
         As for :func:`start_work`.
     stage, options, inputs, seed
         As for :class:`alphacryo4d.core.steps.Work`.
@@ -151,7 +149,7 @@ def start_job(
     context manager of Job
     """
     work = Work(stage, options, tuple(inputs), seed)
-    return start_work(folder, work, overwrite=overwrite, resume=resume, in_place=in_place)
+    return start_work(folder, work, flags=flags, in_place=in_place)
 
 
 @contextmanager
@@ -159,8 +157,7 @@ def start_work(
     folder: Path,
     work: Work,
     *,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
     in_place: bool = False,
 ) -> Iterator[Job]:
     """Own an output folder for one piece of work.
@@ -171,8 +168,7 @@ def start_work(
         Output folder, made where it is missing.
     work : Work
         What decides the results.
-    overwrite, resume : bool
-        ``--overwrite`` computes everything; ``--continue`` is not needed, work goes on anyway.
+    flags : RunFlags, optional
     in_place : bool
         Results that are done again are removed first: for programs whose files name their folder.
 
@@ -187,9 +183,8 @@ def start_work(
         The folder holds results of another stage, or is in use; an input is missing.
     """
     folder = Path(folder)
-    logger.debug("%s: %s", folder, "--continue" if resume else "goes on where it was interrupted")
     new = new_record(folder, work, read_job(folder))
-    plan = make_plan(folder, work, None if overwrite else read_job(folder), new)
+    plan = make_plan(folder, work, None if flags.overwrite else read_job(folder), new)
     if plan.kind == UNCHANGED and not (next_folder(folder) / JOB_JSON).is_file():
         logger.info("%s: already done, nothing to do", folder)
         yield Job(folder, read_job(folder) or new, finished=True)
@@ -198,7 +193,7 @@ def start_work(
     with locked(folder):
         take_over(folder, work.remnants)
         old = read_job(folder)
-        plan = make_plan(folder, work, None if overwrite else old, new)
+        plan = make_plan(folder, work, None if flags.overwrite else old, new)
         if plan.kind == UNCHANGED:
             logger.info("%s: already done, nothing to do", folder)
             yield Job(folder, old or new, finished=True)
@@ -209,7 +204,7 @@ def start_work(
             yield from _run(_successor(folder, work, new, plan), work)
             return
         remove_remnants(folder, () if plan.kind == GO_ON else work.remnants)
-        if overwrite or plan.kind == REDO:
+        if flags.overwrite or plan.kind == REDO:
             remove_files(folder, (old or {}).get("outputs", []))
             shutil.rmtree(next_folder(folder), ignore_errors=True)
         elif old is not None and plan.kind == GO_ON:

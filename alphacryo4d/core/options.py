@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 import click
 
+from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.help import FURTHER, INPUT, SPEED, FieldChoice, HelpOption
 from alphacryo4d.core.image_option import images_option as images_option
+from alphacryo4d.core.run_flags import RunFlags
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Settings = TypeVar("Settings")
@@ -266,6 +268,16 @@ def build_settings(
     names = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
     chosen = {name: values.pop(f"{prefix}{name}") for name in names if f"{prefix}{name}" in values}
     return settings(**(chosen | more))
+
+
+def take_flags(values: dict[str, Any]) -> RunFlags:
+    """Flags of a run, taken out of the values of a command; its time begins now."""
+    return RunFlags(
+        overwrite=values.pop("overwrite", False),
+        resume=values.pop("resume", False),
+        threads=values.pop("threads", None),
+        deadline=Deadline(values.pop("max_time", None)),
+    )
 
 
 def require_options(**values: Any) -> None:

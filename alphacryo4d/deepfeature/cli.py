@@ -25,6 +25,7 @@ from alphacryo4d.core.options import (
     output_option,
     require_options,
     settings_options,
+    take_flags,
     threads_option,
 )
 from alphacryo4d.deepfeature.options import DeepFeatureOptions, NetworkOptions, TrainOptions
@@ -80,7 +81,10 @@ def _train(values: dict[str, Any], *, extract: bool = True) -> None:
         return
     from alphacryo4d.deepfeature.stage import run_deepfeature
 
-    outputs = run_deepfeature(source, output, options=options, extract=extract, **values)
+    flags = take_flags(values)
+    outputs = run_deepfeature(
+        source, output, options=options, extract=extract, flags=flags, **values
+    )
     if extract:
         from alphacryo4d.report.ending import say_ending
 
@@ -141,4 +145,5 @@ def extract(
         return
     from alphacryo4d.deepfeature.stage import run_extract
 
-    _report(run_extract(input_path, output_path, **values), as_json)
+    flags = take_flags(values)
+    _report(run_extract(input_path, output_path, flags=flags, **values), as_json)

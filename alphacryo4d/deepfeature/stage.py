@@ -8,7 +8,8 @@ from typing import Any
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import UsageError
-from alphacryo4d.core.job import Deadline, Job, start_work
+from alphacryo4d.core.job import Job, start_work
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.deepfeature.devices import limited_cores
 from alphacryo4d.deepfeature.features_stage import extract_volumes
 from alphacryo4d.deepfeature.options import DeepFeatureOptions
@@ -22,19 +23,18 @@ def _run(
     output: Path,
     work: Callable[[Volumes, Job], None],
     *,
-    threads: int | None = None,
+    flags: RunFlags,
     more_inputs: tuple[Path, ...] = (),
     stage: str,
     options: dict[str, Any],
     seed: int | None = None,
-    **flags: bool,
 ) -> list[Path]:
     volumes = Volumes(source)
     wanted = work_of(stage, options, (*volumes.inputs, *more_inputs), seed)
-    with start_work(output, wanted, **flags) as job:
+    with start_work(output, wanted, flags=flags) as job:
         if not job.finished:
             volumes.check()
-            with limited_cores(threads):
+            with limited_cores(flags.threads):
                 work(volumes, job)
         return job.outputs
 
@@ -45,12 +45,9 @@ def run_deepfeature(
     *,
     options: DeepFeatureOptions,
     seed: int = 0,
-    threads: int | None = None,
     gpu: str | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
     extract: bool = True,
-    max_time: float | None = None,
 ) -> list[Path]:
     """Train the autoencoder on the volumes of the resample stage and extract their features.
 
@@ -64,23 +61,17 @@ def run_deepfeature(
         Network and training.
     seed : int
         Random seed.
-    threads : int, optional
-        Cores to use; does not change the result.
     gpu : str, optional
         GPU ids such as ``0,1``.
-    overwrite, resume : bool
-        ``--overwrite`` and ``--continue``.
+    flags : RunFlags, optional
     extract : bool
         Extract the features too.
-    max_time : float, optional
-        Stop cleanly after this many hours.
     """
-    deadline = Deadline(max_time)
 
     def work(volumes: Volumes, job: Job) -> None:
         if not job.completed("train"):
             train_volumes(
-                volumes, job.folder, options, seed=seed, gpu=gpu, deadline=deadline, job=job
+                volumes, job.folder, options, seed=seed, gpu=gpu, deadline=flags.deadline, job=job
             )
         if extract and not job.completed("extract"):
             extract_volumes(volumes, job.folder, job.folder, options.train.batch_size, job)
@@ -93,9 +84,7 @@ def run_deepfeature(
         stage=stage,
         options=sections(options),
         seed=seed,
-        overwrite=overwrite,
-        resume=resume,
-        threads=threads,
+        flags=flags,
     )
 
 
@@ -105,9 +94,7 @@ def run_extract(
     *,
     model: Path,
     batch_size: int = 8,
-    threads: int | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Extract the features of volumes with a network that was trained before.
 
@@ -121,8 +108,7 @@ def run_extract(
         Folder of the training, with ``weights.npz`` and ``network.toml``.
     batch_size : int
         Volumes at a time.
-    threads, overwrite, resume
-        As in :func:`run_deepfeature`.
+    flags : RunFlags, optional
     """
     if model.resolve() == output.resolve():
         raise UsageError(f"{output}: holds the training; take another --o for its features")
@@ -133,7 +119,5 @@ def run_extract(
         stage=f"{files.DEEPFEATURE} extract",
         options={"batch_size": batch_size},
         more_inputs=(model / files.WEIGHTS_NPZ, model / files.NETWORK_TOML),
-        overwrite=overwrite,
-        resume=resume,
-        threads=threads,
+        flags=flags,
     )

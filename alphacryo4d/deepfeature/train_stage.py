@@ -7,7 +7,8 @@ import logging
 from pathlib import Path
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import Deadline, Job
+from alphacryo4d.core.deadline import Deadline
+from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.deepfeature.checkpoint_stage import (
     load_state,

@@ -21,6 +21,7 @@ from alphacryo4d.core.options import (
     require_options,
     selection_option,
     settings_options,
+    take_flags,
     threads_option,
 )
 from alphacryo4d.landscape.edit_cli import edit_here, edit_options
@@ -127,9 +128,7 @@ def run(values: dict[str, Any]) -> None:
 
     dry_run, as_json = values.pop("dry_run"), values.pop("as_json")
     resample, output = values.pop("input_path"), values.pop("output_path")
-    features, threads = values.pop("features"), values.pop("threads")
-    seed, overwrite = values.pop("seed"), values.pop("overwrite")
-    resume = values.pop("resume")
+    features, seed, flags = values.pop("features"), values.pop("seed"), take_flags(values)
     options = _build(values)
     if dry_run:
         from alphacryo4d.core.foresight import say_work
@@ -139,16 +138,7 @@ def run(values: dict[str, Any]) -> None:
         click.echo(f"would embed the volumes of {resample} into {output}", err=True)
         say_work(output, landscape_work(input_paths(resample, features), options, seed))
         return
-    outputs = run_landscape(
-        resample,
-        features,
-        output,
-        options=options,
-        seed=seed,
-        threads=threads,
-        overwrite=overwrite,
-        resume=resume,
-    )
+    outputs = run_landscape(resample, features, output, options=options, seed=seed, flags=flags)
     _end("landscape", output, outputs, as_json)
 
 
@@ -266,7 +256,8 @@ def zoom(**values: Any) -> None:
     if dry_run:
         click.echo(f"would write {output}/particles.star", err=True)
         return
-    _end("zoom", output, run_zoom(project, output, **values), as_json)
+    flags = take_flags(values)
+    _end("zoom", output, run_zoom(project, output, flags=flags, **values), as_json)
 
 
 def _fill_points(values: dict[str, Any], **places: str) -> None:
@@ -278,11 +269,9 @@ def _fill_points(values: dict[str, Any], **places: str) -> None:
 
 def _step(function: Any, values: dict[str, Any], **fixed: Any) -> None:
     dry_run, as_json = values.pop("dry_run"), values.pop("as_json")
-    arguments = {
-        name: values.pop(name)
-        for name in ("embedding", "counts", "features", "threads", "seed", "overwrite", "resume")
-        if name in values
-    }
+    names = ("embedding", "counts", "features", "seed")
+    arguments = {name: values.pop(name) for name in names if name in values}
+    arguments["flags"] = take_flags(values)
     resample, output = values.pop("input_path"), values.pop("output_path")
     options = _build(values | fixed)
     if dry_run:

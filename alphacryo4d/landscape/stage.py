@@ -12,6 +12,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.landscape import curves_stage
 from alphacryo4d.landscape.distances import low_pass_coefficients, squared_distances
 from alphacryo4d.landscape.embedding import embed
@@ -61,9 +62,7 @@ def run_landscape(
     *,
     options: LandscapeOptions | None = None,
     seed: int = 0,
-    threads: int | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Run the whole stage.
 
@@ -79,10 +78,7 @@ def run_landscape(
         Options of all steps.
     seed : int
         Random seed.
-    threads : int, optional
-        Threads of the distance step; they change no result.
-    overwrite, resume : bool
-        ``--overwrite`` and ``--continue``.
+    flags : RunFlags, optional
 
     Returns
     -------
@@ -92,9 +88,9 @@ def run_landscape(
     options = options or LandscapeOptions()
     inputs = read_inputs(resample, features)
     work = landscape_work(inputs.paths, options, seed)
-    with start_work(output, work, overwrite=overwrite, resume=resume) as job:
+    with start_work(output, work, flags=flags) as job:
         if not job.finished:
-            distances, embedding = embed_step(job, inputs, options.embed, seed, threads)
+            distances, embedding = embed_step(job, inputs, options.embed, seed, flags.threads)
             if options.embed.stability and not job.completed("stability"):
                 stability_step(job, distances, embedding, options.embed)
             landscape = energy_step(job, embedding, inputs.table, options.energy)

@@ -14,6 +14,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import Job, start_job
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.landscape import stage
 from alphacryo4d.landscape.energy import free_energy
 from alphacryo4d.landscape.figures_stage import draw, draw_energies
@@ -30,7 +31,7 @@ from alphacryo4d.landscape.space_stage import space_step
 
 
 def _start(
-    output: Path, name: str, options: Any, inputs: Iterable[Path], seed: int, **how: bool
+    output: Path, name: str, options: Any, inputs: Iterable[Path], seed: int, flags: RunFlags
 ) -> AbstractContextManager[Job]:
     return start_job(
         output,
@@ -38,7 +39,7 @@ def _start(
         options=dataclasses.asdict(options),
         inputs=inputs,
         seed=seed,
-        **how,
+        flags=flags,
     )
 
 
@@ -48,18 +49,14 @@ def run_embed(
     resample: Path,
     options: LandscapeOptions,
     features: Path | None = None,
-    threads: int | None = None,
     seed: int = 0,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Distances and embedding alone."""
     inputs = read_inputs(resample, features)
-    with _start(
-        output, "embed", options.embed, inputs.paths, seed, overwrite=overwrite, resume=resume
-    ) as job:
+    with _start(output, "embed", options.embed, inputs.paths, seed, flags) as job:
         if not job.finished:
-            distances, embedding = stage.embed_step(job, inputs, options.embed, seed, threads)
+            distances, embedding = stage.embed_step(job, inputs, options.embed, seed, flags.threads)
             if options.embed.stability:
                 stage.stability_step(job, distances, embedding, options.embed)
             if options.embed.dimensions == 3:
@@ -116,14 +113,11 @@ def run_energy(
     counts: Path | None,
     resample: Path | None = None,
     seed: int = 0,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Energies, errors and the figure of an embedding."""
     points = _points(embedding, counts, resample)
-    with _start(
-        output, "energy", options.energy, points.paths, seed, overwrite=overwrite, resume=resume
-    ) as job:
+    with _start(output, "energy", options.energy, points.paths, seed, flags) as job:
         if not job.finished:
             landscape = landscape_of(points.embedding, points.counts, points.folds, options.energy)
             job.complete("energy", stage.write_energies(job, landscape))
@@ -140,8 +134,7 @@ def run_path(
     counts: Path | None,
     resample: Path | None = None,
     seed: int = 0,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Path and centers along it."""
     return run_states(
@@ -151,8 +144,7 @@ def run_path(
         counts=counts,
         resample=resample,
         seed=seed,
-        overwrite=overwrite,
-        resume=resume,
+        flags=flags,
         name="path",
     )
 
@@ -165,10 +157,8 @@ def run_states(
     counts: Path | None,
     resample: Path | None = None,
     features: Path | None = None,
-    threads: int | None = None,
     seed: int = 0,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
     name: str = "states",
 ) -> list[Path]:
     """States of an embedding that is there, or made here where ``--i`` is given."""
@@ -177,14 +167,12 @@ def run_states(
         inputs = read_inputs(resample, features)
     points = _points(embedding, counts, resample) if embedding or inputs is None else None
     paths = [*(points.paths if points else ()), *(inputs.paths if inputs else ())]
-    with _start(
-        output, name, options, list(dict.fromkeys(paths)), seed, overwrite=overwrite, resume=resume
-    ) as job:
+    with _start(output, name, options, list(dict.fromkeys(paths)), seed, flags) as job:
         if job.finished:
             return job.outputs
         evidence = Evidence()
         if inputs is not None:
-            distances, made = stage.embed_step(job, inputs, options.embed, seed, threads)
+            distances, made = stage.embed_step(job, inputs, options.embed, seed, flags.threads)
             evidence = Evidence(distances, inputs.assignments)
             if points is None:
                 table = inputs.table

@@ -14,6 +14,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import recorded_inputs, start_job
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.landscape.find_stage import VOLUME_STATES_NPY
 from alphacryo4d.landscape.grouping.homogeneity import (
     Homogeneity,
@@ -54,8 +55,7 @@ def run_zoom(
     polygon: Path | None = None,
     selection: str | None = None,
     seed: int = 0,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Write the particles of one state, or of a polygon, as the input of a sub-project.
 
@@ -87,8 +87,7 @@ def run_zoom(
         options=chosen.options,
         inputs=chosen.inputs,
         seed=seed,
-        overwrite=overwrite,
-        resume=resume,
+        flags=flags,
     ) as job:
         if job.finished:
             return job.outputs

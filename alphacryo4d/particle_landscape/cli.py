@@ -22,6 +22,7 @@ from alphacryo4d.core.options import (
     require_options,
     selection_option,
     settings_options,
+    take_flags,
     threads_option,
 )
 from alphacryo4d.particle_landscape.options import CoordinateOptions
@@ -38,7 +39,6 @@ from alphacryo4d.particle_landscape.options import CoordinateOptions
 @job_options
 def particles_command(selection: str | None, **values: Any) -> None:
     """Where every particle lies among the components, by the fold that has not seen it."""
-    from alphacryo4d.core.job import Deadline
     from alphacryo4d.particle_landscape.stage import particles_work, run_particles
     from alphacryo4d.selection.sets_stage import selection_folder
 
@@ -50,14 +50,14 @@ def particles_command(selection: str | None, **values: Any) -> None:
     selection_folder(project, selection)
     options = build_settings(CoordinateOptions, values)
     dry_run, as_json = values.pop("dry_run"), values.pop("as_json")
-    max_time = values.pop("max_time")
     if dry_run:
         from alphacryo4d.core.foresight import say_work
 
         click.echo(f"would find coordinates of the particles of {project} in {output}", err=True)
         say_work(output, particles_work(project, selection, options, values["seed"]))
         return
+    flags = take_flags(values)
     made = run_particles(
-        project, output, selection=selection, options=options, deadline=Deadline(max_time), **values
+        project, output, selection=selection, options=options, flags=flags, **values
     )
     answer(made, as_json=as_json)

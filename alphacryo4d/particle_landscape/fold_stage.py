@@ -10,8 +10,9 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.core.job import Deadline, Job
+from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.latent import packed
 from alphacryo4d.particle_landscape.coordinates import fold_coordinates
@@ -41,8 +42,7 @@ class FoldInputs:
     options: CoordinateOptions
     fit: FitOptions
     recorded: Recorded
-    threads: int | None
-    deadline: Deadline | None
+    flags: RunFlags
 
     @property
     def folds(self) -> int:
@@ -62,11 +62,6 @@ class FoldInputs:
         """Particles of a fold (from 1) and those that it leaves out, as places in the batch."""
         left = self.groups[self.members(batch), 1] == fold
         return np.flatnonzero(~left), np.flatnonzero(left)
-
-    def check(self) -> None:
-        """Stop where the time is over."""
-        if self.deadline is not None:
-            self.deadline.check()
 
 
 def fit_options(
@@ -101,7 +96,7 @@ def run_folds(job: Job, inputs: FoldInputs) -> None:
         for batch in range(1, inputs.batches + 1):
             images: PreparedImages | None = None
             for fold in range(1, inputs.folds + 1):
-                inputs.check()
+                inputs.flags.deadline.check()
                 progress(done, inputs.batches * inputs.folds)
                 name = f"fold_b{batch}_f{fold}"
                 if not job.completed(name):
@@ -120,7 +115,7 @@ def _images(job: Job, inputs: FoldInputs, batch: int) -> PreparedImages:
         inputs.members(batch),
         inputs.recorded,
         inputs.fit.resolution,
-        threads=inputs.threads,
+        threads=inputs.flags.threads,
         memory=inputs.options.memory,
         scratch=job.folder / SCRATCH,
     )
@@ -134,7 +129,7 @@ def _fold(
     The likelihoods of the particles that it left out are kept whole, as they are evidence that is
     independent of the components.
     """
-    members, workers = inputs.members(batch), thread_count(inputs.threads)
+    members, workers = inputs.members(batch), thread_count(inputs.flags.threads)
     seen, left = inputs.sides(batch, fold)
     solvent = mask
     if inputs.recorded.classify.focus_mask is not None:
@@ -143,7 +138,7 @@ def _fold(
     poses = MovingPoses(images, workers)
     start = seed_labels(inputs.states[members[seen]], int(inputs.states.max()))
     found = fold_coordinates(
-        poses, seen, left, start, inputs.fit, solvent=solvent, check=inputs.check
+        poses, seen, left, start, inputs.fit, solvent=solvent, check=inputs.flags.deadline.check
     )
     mean, _ = posterior(found.projected[seen], found.information[seen])
     return {
@@ -169,7 +164,12 @@ def _focused(
         mask_diameter=inputs.fit.mask_diameter,
     )
     return without_surroundings(
-        images, rows, options, solvent=solvent, focus=focus, workers=thread_count(inputs.threads)
+        images,
+        rows,
+        options,
+        solvent=solvent,
+        focus=focus,
+        workers=thread_count(inputs.flags.threads),
     )[0]
 
 

@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import Deadline, Job, Step, Work, start_work
+from alphacryo4d.core.job import Job, Step, Work, start_work
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.particle_landscape.fold_stage import (
     SCRATCH,
     FoldInputs,
@@ -33,10 +34,7 @@ def run_particles(
     selection: str = files.VOTE,
     options: CoordinateOptions | None = None,
     seed: int = 0,
-    threads: int | None = None,
-    deadline: Deadline | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Coordinates and covariances of all particles among the components of the folds.
 
@@ -51,10 +49,7 @@ def run_particles(
     options : CoordinateOptions, optional
     seed : int
         Random seed.
-    threads : int, optional
-    deadline : Deadline, optional
-    overwrite, resume : bool
-        ``--overwrite`` and ``--continue``.
+    flags : RunFlags, optional
 
     Returns
     -------
@@ -63,9 +58,9 @@ def run_particles(
     """
     options = options or CoordinateOptions()
     work = particles_work(project, selection, options, seed)
-    with start_work(output, work, overwrite=overwrite, resume=resume) as job:
+    with start_work(output, work, flags=flags) as job:
         if not job.finished and not job.completed("coordinates"):
-            inputs = _inputs(project, selection, options, seed, threads, deadline)
+            inputs = _inputs(project, selection, options, seed, flags)
             logger.info("components at %.1f A", inputs.fit.resolution)
             run_folds(job, inputs)
             remove_scratch(job.folder / SCRATCH)
@@ -94,8 +89,7 @@ def _inputs(
     selection: str,
     options: CoordinateOptions,
     seed: int,
-    threads: int | None,
-    deadline: Deadline | None,
+    flags: RunFlags,
 ) -> FoldInputs:
     resample = project / files.RESAMPLE
     recorded = read_recorded(resample)
@@ -107,8 +101,7 @@ def _inputs(
         options,
         fit_options(options, recorded, particles.pixel_size, seed),
         recorded,
-        threads,
-        deadline,
+        flags,
     )
 
 

@@ -12,7 +12,7 @@ import click
 from alphacryo4d.cluster.options import ClusterOptions
 from alphacryo4d.core.help import STATES, HelpCommand, HelpOption
 from alphacryo4d.core.here import is_project, table_of_project
-from alphacryo4d.core.job import Deadline, read_job
+from alphacryo4d.core.job import read_job
 from alphacryo4d.core.options import (
     CONTEXT,
     OPTICS,
@@ -25,6 +25,7 @@ from alphacryo4d.core.options import (
     output_option,
     require_options,
     settings_options,
+    take_flags,
     threads_option,
 )
 from alphacryo4d.deepfeature.options import DeepFeatureOptions, TrainOptions
@@ -37,7 +38,7 @@ from alphacryo4d.landscape.options import (
 )
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.pipeline.options import PipelineOptions
-from alphacryo4d.pipeline.stages import Resources, run_part, run_pipeline
+from alphacryo4d.pipeline.stages import run_part, run_pipeline
 from alphacryo4d.pipeline.submit import PARTS, repeat_words, submit_run
 from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.relion.options import RelionOptions
@@ -100,12 +101,8 @@ def run(
     /,
     input_path: Path | None,
     output_path: Path | None,
-    threads: int | None,
     gpu: str | None,
-    max_time: float | None,
     seed: int,
-    overwrite: bool,
-    resume: bool,
     dry_run: bool,
     as_json: bool,
     reclassify: bool,
@@ -121,15 +118,15 @@ def run(
     given = {name: values.pop(name) for name in OPTICS}
     options = _options(values, reclassify=reclassify)
     cluster = build_settings(ClusterOptions, values)
-    resources = Resources(threads, gpu, Deadline(max_time))
+    flags = take_flags(values)
     if only is not None:
         results = run_part(
-            only, input_path, output_path, options=options, seed=seed, resources=resources
+            only, input_path, output_path, options=options, seed=seed, gpu=gpu, flags=flags
         )
         _answer(results, as_json)
         return
     outlook = _checked(
-        input_path, output_path, options, seed, gpu=gpu, given=given, overwrite=overwrite,
+        input_path, output_path, options, seed, gpu=gpu, given=given, overwrite=flags.overwrite,
         dry_run=dry_run, here=not cluster.submit,
     )  # fmt: skip
     input_path = outlook.table
@@ -137,21 +134,15 @@ def run(
         jobs = submit_run(
             input_path, output_path, options, cluster, seed=seed,
             words=["run", *repeat_words(context, leave_out=NOT_REPEATED)],
-            gpu=gpu, overwrite=overwrite, resume=resume, dry_run=dry_run,
+            gpu=gpu, flags=flags, dry_run=dry_run,
         )  # fmt: skip
         _answer_jobs(jobs, as_json)
         return
     if dry_run:
-        outlook.say(threads)
+        outlook.say(flags.threads)
         return
     results = run_pipeline(
-        input_path,
-        output_path,
-        options=options,
-        seed=seed,
-        resources=resources,
-        overwrite=overwrite,
-        resume=resume,
+        input_path, output_path, options=options, seed=seed, gpu=gpu, flags=flags
     )
     _end(results, output_path, as_json)
 
@@ -181,13 +172,11 @@ def _options(values: dict[str, Any], *, reclassify: bool) -> PipelineOptions:
 @job_options
 def demo(
     output_path: Path,
-    threads: int | None,
     gpu: str | None,
     seed: int,
-    overwrite: bool,
-    resume: bool,
     dry_run: bool,
     as_json: bool,
+    **values: Any,
 ) -> None:
     """A known answer, start to end: 4,000 particles of a hinge protein in 8 states.
 
@@ -199,13 +188,7 @@ def demo(
         return
     from alphacryo4d.pipeline.stages import run_demo
 
-    report, again, results = run_demo(
-        output_path,
-        seed=seed,
-        resources=Resources(threads, gpu),
-        overwrite=overwrite,
-        resume=resume,
-    )
+    report, again, results = run_demo(output_path, seed=seed, gpu=gpu, flags=take_flags(values))
     figures = [
         output_path / "project" / "landscape" / name for name in ("landscape.png", "embedding.png")
     ]

@@ -11,6 +11,7 @@ from typing import Any
 from alphacryo4d.core import files
 from alphacryo4d.core.job import plan_work, read_job
 from alphacryo4d.core.plan import REDO
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.pipeline.landscape import landscape_like
 from alphacryo4d.voting.edits import parse_edits
 from alphacryo4d.voting.edits_stage import apply_edits, base_folders, require_possible
@@ -94,7 +95,7 @@ def edit_states(
         output,
         options=options,
         make_landscape=landscape_like(landscape, threads=threads),
-        threads=threads,
+        flags=RunFlags(threads=threads),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alphacryo4d.core.job import read_job
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.landscape.options import (
     CENTERS,
     EmbedOptions,
@@ -74,8 +75,7 @@ def landscape_like(
             output,
             options=options_like(landscape, states),
             seed=(read_job(landscape) or {}).get("seed") or 0,
-            threads=threads,
-            overwrite=True,
+            flags=RunFlags(overwrite=True, threads=threads),
         )
 
     return make

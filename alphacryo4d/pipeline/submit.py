@@ -32,6 +32,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.files import write_text
 from alphacryo4d.core.program import refuse_unsafe_name
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.core.settings import IMAGES_FROM
 
 logger = logging.getLogger(__name__)
@@ -134,8 +135,7 @@ def submit_run(
     seed: int,
     words: list[str],
     gpu: str | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
     dry_run: bool = False,
 ) -> dict[str, str]:
     """Split the particles here, then submit the folds and the stages.
@@ -155,8 +155,9 @@ def submit_run(
         Command line of the run without its paths and without what belongs to the cluster.
     gpu : str, optional
         GPU ids of the training; their number is asked from the cluster.
-    overwrite, resume, dry_run : bool
-        ``--overwrite``, ``--continue`` and ``--dry-run``.
+    flags : RunFlags, optional
+    dry_run : bool
+        Show the scripts; nothing is submitted.
 
     Returns
     -------
@@ -172,7 +173,7 @@ def submit_run(
     words = [*words, "--i", str(table), "--o", str(project)]
     if not dry_run:
         _refuse_twice(project)
-    folds = _folds(table, project, options, seed, overwrite, resume, dry_run)
+    folds = _folds(table, project, options, seed, flags, dry_run)
     gpus = len(gpu.replace(":", ",").split(",")) if gpu else 0
     jobs = plan_jobs(words, project, folds, cluster, gpus=gpus)
     if dry_run:
@@ -218,8 +219,7 @@ def _folds(
     project: Path,
     options: Any,
     seed: int,
-    overwrite: bool,
-    resume: bool,
+    flags: RunFlags,
     dry_run: bool,
 ) -> list[int]:
     """Folds that are to be classified; they are split here, where faults show at once."""
@@ -238,13 +238,7 @@ def _folds(
     from alphacryo4d.resample.plan_stage import ResamplePlan
 
     plan = ResamplePlan(resample, options.classify, options.relion, seed)
-    return prepare_folds(
-        table,
-        project / files.RESAMPLE,
-        plan,
-        overwrite=overwrite,
-        resume=resume or not overwrite,
-    )
+    return prepare_folds(table, project / files.RESAMPLE, plan, flags=flags)
 
 
 def _refuse_twice(project: Path) -> None:

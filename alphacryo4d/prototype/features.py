@@ -10,6 +10,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.deepfeature.features_stage import write_features
 from alphacryo4d.deepfeature.options import DeepFeatureOptions, NetworkOptions, TrainOptions
 from alphacryo4d.deepfeature.stage import run_deepfeature
@@ -77,12 +78,12 @@ def train_model(
         "extract": False,
     }
     try:
-        run_deepfeature(data, folder, resume=True, **settings)  # type: ignore[arg-type]
+        run_deepfeature(data, folder, **settings)  # type: ignore[arg-type]
     except UsageError as other:
         if "holds the results of other work" not in str(other):
             raise
         logger.info("the training before this one was other work; it is replaced")
-        run_deepfeature(data, folder, overwrite=True, **settings)  # type: ignore[arg-type]
+        run_deepfeature(data, folder, flags=RunFlags(overwrite=True), **settings)  # type: ignore[arg-type]
     for weights, description in targets:
         _copy(folder / files.WEIGHTS_NPZ, weights)
         _copy(folder / files.NETWORK_TOML, description)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.core.job import Deadline
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.reclassify.changing import (
     SplitGain,
@@ -30,8 +30,7 @@ class RoundInputs:
     options: ReclassifyOptions
     fit: FitOptions
     recorded: Recorded
-    threads: int | None
-    deadline: Deadline | None
+    flags: RunFlags
 
     @property
     def folds(self) -> int:

@@ -64,7 +64,7 @@ class Rounds:
                     self.batch_rows(batch),
                     self.inputs.recorded,
                     self.inputs.fit.resolution,
-                    threads=self.inputs.threads,
+                    threads=self.inputs.flags.threads,
                     memory=self.inputs.options.memory,
                     scratch=self.job.folder / ".scratch",
                     progress=progress,
@@ -106,8 +106,7 @@ class Rounds:
             for batch in range(1, batches + 1):
                 results.append([])
                 for fold in range(folds):
-                    if self.inputs.deadline is not None:
-                        self.inputs.deadline.check()
+                    self.inputs.flags.deadline.check()
                     progress((batch - 1) * folds + fold, batches * folds)
                     results[-1].append(self._kept(number, batch, fold, states, count))
             progress(1, 1)
@@ -145,7 +144,7 @@ class Rounds:
         inputs = self.inputs
         members = self.batch_rows(batch)
         rows, heldout = self._sides(members, fold)
-        workers = thread_count(inputs.threads)
+        workers = thread_count(inputs.flags.threads)
         poses = MovingPoses(self._focused(self.images(batch), rows, workers), workers)
         fit = inputs.fit
         if (batch, fold) in self._moves:
@@ -159,7 +158,7 @@ class Rounds:
             seed_labels(states[members[rows]], count),
             fit,
             solvent=self._solvent if self._focus is None else self._focus,
-            check=inputs.deadline.check if inputs.deadline is not None else lambda: None,
+            check=inputs.flags.deadline.check,
         )
         judged = judge_states(poses, heldout, found.model, steps=POSE_STEPS if fit.move else 0)
         seen = judged.heldout

@@ -10,7 +10,8 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.core.job import Deadline, Job, Step, Work, start_work
+from alphacryo4d.core.job import Job, Step, Work, start_work
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.reclassify.convergence_stage import run_rounds
@@ -64,10 +65,7 @@ def run_reclassify(
     selection: str = files.VOTE,
     options: ReclassifyOptions | None = None,
     seed: int = 0,
-    threads: int | None = None,
-    deadline: Deadline | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Classify every fold again from the voted states, and count the votes again.
 
@@ -82,10 +80,7 @@ def run_reclassify(
     options : ReclassifyOptions, optional
     seed : int
         Random seed.
-    threads : int, optional
-    deadline : Deadline, optional
-    overwrite, resume : bool
-        ``--overwrite`` and ``--continue``.
+    flags : RunFlags, optional
 
     Returns
     -------
@@ -95,14 +90,14 @@ def run_reclassify(
     options = options or ReclassifyOptions()
     resample, first = project / files.RESAMPLE, project / selection
     work = reclassify_work(input_table_path(resample), resample, first, options, seed)
-    with start_work(output, work, overwrite=overwrite, resume=resume) as job:
+    with start_work(output, work, flags=flags) as job:
         if not job.finished:
             if not job.completed("count"):
-                _reclassify(job, resample, first, options, seed, threads, deadline)
+                _reclassify(job, resample, first, options, seed, flags)
             if options.reconstruct and not job.completed("reconstruct"):
                 from alphacryo4d.reconstruction.stage import reconstruct_states
 
-                made = reconstruct_states(job.folder, job.folder, threads=threads)
+                made = reconstruct_states(job.folder, job.folder, threads=flags.threads)
                 job.complete("reconstruct", made)
             if not job.completed("figures"):
                 draw_changes(job, first, project / files.LANDSCAPE)
@@ -128,8 +123,7 @@ def _reclassify(
     first: Path,
     options: ReclassifyOptions,
     seed: int,
-    threads: int | None,
-    deadline: Deadline | None,
+    flags: RunFlags,
 ) -> None:
     particles = read_recorded(resample).on_grid(input_particles(resample))
     if options.write_poses and particles.table.path.suffix.lower() == ".cs":
@@ -162,8 +156,7 @@ def _reclassify(
             seed=seed,
         ),
         recorded,
-        threads,
-        deadline,
+        flags,
     )
     logger.info("reclassification of %d states at %.1f A", states.max(), finest)
     found, kept, log = run_rounds(job, inputs, states)

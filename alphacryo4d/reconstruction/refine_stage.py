@@ -13,6 +13,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, MissingProgramError, ProgramError
 from alphacryo4d.core.job import Job, start_job
 from alphacryo4d.core.program import command_lines, run_program
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.particles.copies import half_sets, image_count, particle_images
 from alphacryo4d.particles.origins import SUBSET
@@ -41,10 +42,8 @@ def run_refine(
     *,
     options: RefineOptions | None = None,
     seed: int = 0,
-    threads: int | None = None,
     gpu: str | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Write, and with ``engine`` relion run, the refinement of every state.
 
@@ -54,10 +53,10 @@ def run_refine(
         Voting folder with ``class001.star`` and ``class001.mrc`` ...; a state is refined in
         ``class001/`` of the output folder.
     options : RefineOptions, optional
-    seed, threads, gpu : int, int, str
-        Random seed of RELION, threads of each MPI rank, GPU ids.
-    overwrite, resume : bool
-        ``--overwrite`` and ``--continue``.
+    seed, gpu : int, str
+        Random seed of RELION, GPU ids.
+    flags : RunFlags, optional
+        Threads are those of each MPI rank.
 
     Returns
     -------
@@ -70,11 +69,11 @@ def run_refine(
     tables = [state_table(folder, state) for state in states]
     with start_job(
         output, stage="refine", options={"refine": options}, inputs=tables, seed=seed,
-        overwrite=overwrite, resume=resume, in_place=True,
+        flags=flags, in_place=True,
     ) as job:  # fmt: skip
         if job.finished:
             return job.outputs
-        wanted = _write_commands(job, folder, output, states, options, seed, threads, gpu)
+        wanted = _write_commands(job, folder, output, states, options, seed, flags.threads, gpu)
         if options.engine == "relion":
             _run_states(job, output, wanted)
         return job.outputs

@@ -15,6 +15,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import recorded_inputs, start_job
 from alphacryo4d.core.progress import Progress, no_progress, show_progress
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.fsc import difference_map
 from alphacryo4d.particles.open import open_table
@@ -46,9 +47,7 @@ def run_reconstruct(
     output: Path,
     *,
     options: ReconstructOptions | None = None,
-    threads: int | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Reconstruct the states of a voting folder into a folder of its own.
 
@@ -59,9 +58,7 @@ def run_reconstruct(
     output : Path
         Output folder.
     options : ReconstructOptions, optional
-    threads : int, optional
-    overwrite, resume : bool
-        ``--overwrite`` and ``--continue``.
+    flags : RunFlags, optional
     """
     options = options or ReconstructOptions()
     options = dataclasses.replace(options, symmetry=symmetry_of(folder, options.symmetry))
@@ -72,12 +69,11 @@ def run_reconstruct(
         stage="reconstruct",
         options=recorded,
         inputs=inputs,
-        overwrite=overwrite,
-        resume=resume,
+        flags=flags,
     ) as job:
         if job.finished:
             return job.outputs
-        outputs = reconstruct_states(folder, job.folder, options=options, threads=threads)
+        outputs = reconstruct_states(folder, job.folder, options=options, threads=flags.threads)
         job.complete("reconstruct", outputs)
         return job.outputs
 

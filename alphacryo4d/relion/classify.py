@@ -18,8 +18,8 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.errors import UsageError
-from alphacryo4d.core.job import Deadline
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.io.star import ParticleTable, write_tables
 from alphacryo4d.relion.options import RelionOptions, refuse_gpu_without_alignment
@@ -83,7 +83,7 @@ def classify_with_relion(
     threads: int | None = None,
     gpu: str | None = None,
     resume: bool = False,
-    deadline: Deadline | None = None,
+    deadline: Deadline = Deadline(),
     progress: Progress = no_progress,
 ) -> Classified:
     """Classify the particles of a table without alignment, with the RELION on ``PATH``.
@@ -128,9 +128,8 @@ def classify_with_relion(
     if not resume:
         shutil.rmtree(folder / "relion", ignore_errors=True)
     (work := folder / "relion").mkdir(parents=True, exist_ok=True)
-    watch = deadline.check if deadline is not None else None
     ranks = default_ranks(options, threads)
-    runner = Runner(options=options, version=version, ranks=ranks, root=root, watch=watch)
+    runner = Runner(options=options, version=version, ranks=ranks, root=root, watch=deadline.check)
     name_from(root, folder)
     tree = _Tree(particles.table, work, request, runner, progress)
     return _publish(particles.table, rows, folder, request.iterations, tree.classify(rows))

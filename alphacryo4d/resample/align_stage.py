@@ -17,6 +17,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import start_job
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.resample.align_options import AlignOptions
 from alphacryo4d.resample.alignment import Aligner, Alignment, align_to_mean
@@ -65,9 +66,7 @@ def run_align(
     *,
     options: AlignOptions,
     reference: Path | None = None,
-    threads: int | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Align maps to a reference, or to their mean.
 
@@ -83,8 +82,8 @@ def run_align(
         How to search.
     reference : Path, optional
         Map that gives the frame; their mean by default, in the frame of the first.
-    threads : int, optional
-        Maps that are aligned at the same time.
+    flags : RunFlags, optional
+        As many maps are aligned at the same time as there are threads.
 
     Returns
     -------
@@ -99,14 +98,13 @@ def run_align(
         raise InputError(f"{output}: holds the maps that are to be aligned; take another --o")
     inputs = [*maps, *([reference] if reference is not None else [])]
     with start_job(
-        output, stage="align", options=asdict(options), inputs=inputs,
-        overwrite=overwrite, resume=resume,
-    ) as job:  # fmt: skip
+        output, stage="align", options=asdict(options), inputs=inputs, flags=flags
+    ) as job:
         if job.finished:
             return job.outputs
         volumes, voxel_size = read_maps(inputs)
         if reference is not None:
-            found = _align_all(volumes[:-1], volumes[-1], voxel_size, options, threads)
+            found = _align_all(volumes[:-1], volumes[-1], voxel_size, options, flags.threads)
         else:
             found = align_to_mean(volumes, voxel_size, options)
         outputs = []

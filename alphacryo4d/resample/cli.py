@@ -24,6 +24,7 @@ from alphacryo4d.core.options import (
     require_options,
     scratch_option,
     settings_options,
+    take_flags,
     threads_option,
 )
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -33,8 +34,6 @@ from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.relion_cli import align_command, collect_command, consensus_command
 
 logger = logging.getLogger(__name__)
-
-RUN_OPTIONS = ("threads", "gpu", "memory", "scratch", "max_time", "seed")
 
 
 @click.group(cls=HelpGroup, invoke_without_command=True, context_settings=CONTEXT)
@@ -82,14 +81,13 @@ def resample(
         return
     from alphacryo4d.resample.stage import run_resample
 
-    as_json, max_time = run.pop("as_json"), run.pop("max_time")
+    as_json = run.pop("as_json")
     results = run_resample(
         input_path,
         output_path,
         options=options,
         classify=classify,
         relion=relion,
-        deadline=_deadline(max_time),
         **run,
     )
     from alphacryo4d.report.ending import say_ending
@@ -127,14 +125,8 @@ def _sound_input(table: Path, output: Path, values: dict[str, Any], *, write: bo
 
 def _take_run_options(values: dict[str, Any]) -> dict[str, Any]:
     """Options that every command has, out of all values."""
-    names = [*RUN_OPTIONS, "overwrite", "resume", "dry_run", "as_json"]
-    return {name: values.pop(name) for name in names if name in values}
-
-
-def _deadline(max_time: float | None) -> Any:
-    from alphacryo4d.core.job import Deadline
-
-    return Deadline(max_time)
+    names = ("gpu", "memory", "scratch", "seed", "dry_run", "as_json")
+    return {name: values.pop(name) for name in names} | {"flags": take_flags(values)}
 
 
 def _plan(
@@ -163,7 +155,7 @@ def _plan(
                 from alphacryo4d.resample.relion_stage import relion_request
 
                 request = relion_request(classify, run["seed"], (batch, left_out))
-                click.echo(dry_run_text(folder, request, relion, threads=run["threads"]))
+                click.echo(dry_run_text(folder, request, relion, threads=run["flags"].threads))
             else:
                 click.echo(folder)
 
@@ -178,7 +170,9 @@ def split_command(input_path: Path, output_path: Path, as_json: bool, **values: 
     options = build_settings(ResampleOptions, values)
     from alphacryo4d.resample.steps_stage import run_split
 
-    answer(run_split(input_path, output_path, options=options, **values), as_json=as_json)
+    flags = take_flags(values)
+    results = run_split(input_path, output_path, options=options, flags=flags, **values)
+    answer(results, as_json=as_json)
 
 
 @resample.command("shuffle", context_settings=CONTEXT)
@@ -191,7 +185,9 @@ def shuffle_command(input_path: Path, output_path: Path, as_json: bool, **values
     options = build_settings(ResampleOptions, values)
     from alphacryo4d.resample.steps_stage import run_shuffle
 
-    answer(run_shuffle(input_path, output_path, options=options, **values), as_json=as_json)
+    flags = take_flags(values)
+    results = run_shuffle(input_path, output_path, options=options, flags=flags, **values)
+    answer(results, as_json=as_json)
 
 
 @resample.command("classify", context_settings=CONTEXT)
@@ -221,20 +217,19 @@ def classify_command(input_path: Path, output_path: Path, **values: Any) -> None
             from alphacryo4d.resample.relion_stage import relion_request
 
             request = relion_request(classify, run["seed"], ())
-            click.echo(dry_run_text(output_path, request, relion, threads=run["threads"]))
+            click.echo(dry_run_text(output_path, request, relion, threads=run["flags"].threads))
         else:
             logger.info("would classify %s into %s classes", input_path, classify.classes)
         return
     from alphacryo4d.resample.steps_stage import run_classify
 
-    as_json, max_time = run.pop("as_json"), run.pop("max_time")
+    as_json = run.pop("as_json")
     results = run_classify(
         input_path,
         output_path,
         options=options,
         classify=classify,
         relion=relion,
-        deadline=_deadline(max_time),
         **run,
     )
     answer(results, as_json=as_json)

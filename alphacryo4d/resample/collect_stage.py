@@ -21,6 +21,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import DROPPED, LEFT_OUT
 from alphacryo4d.core.job import start_job
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_header, read_volume
 from alphacryo4d.io.star import write_tables
 from alphacryo4d.maths.fourier import fourier_resize
@@ -71,8 +72,7 @@ def run_collect(
     output: Path,
     *,
     box: int | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Gather maps and their particles into the files of the resample stage.
 
@@ -96,9 +96,8 @@ def run_collect(
     maps = find_maps(folder)
     inputs = [table, *(one.path for one in maps), *(one.table for one in maps)]
     with start_job(
-        output, stage="collect", options={"box": box}, inputs=inputs,
-        overwrite=overwrite, resume=resume,
-    ) as job:  # fmt: skip
+        output, stage="collect", options={"box": box}, inputs=inputs, flags=flags
+    ) as job:
         if job.finished:
             return job.outputs
         folds = sorted({one.fold for one in maps})

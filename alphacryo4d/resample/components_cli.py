@@ -21,6 +21,7 @@ from alphacryo4d.core.options import (
     output_option,
     scratch_option,
     settings_options,
+    take_flags,
     threads_option,
 )
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -49,7 +50,6 @@ logger = logging.getLogger(__name__)
 @job_options
 def components_command(input_path: Path, output_path: Path, **values: Any) -> None:
     """Principal components of the particles (probabilistic PCA): maps and coordinates."""
-    from alphacryo4d.core.job import Deadline
     from alphacryo4d.resample.components_stage import run_components
 
     classify = build_settings(ClassifyOptions, values)
@@ -61,9 +61,7 @@ def components_command(input_path: Path, output_path: Path, **values: Any) -> No
         output_path,
         classify=classify,
         relion=build_settings(RelionOptions, values),
-        deadline=Deadline(values["max_time"]),
-        **{name: values[name] for name in ("seed", "threads", "memory", "scratch")},
-        overwrite=values["overwrite"],
-        resume=values["resume"],
+        flags=take_flags(values),
+        **{name: values[name] for name in ("seed", "memory", "scratch")},
     )
     answer(results, as_json=values["as_json"])

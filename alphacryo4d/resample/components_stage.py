@@ -9,8 +9,9 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.core.job import Deadline, start_job
+from alphacryo4d.core.job import start_job
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.io.star import write_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -39,12 +40,9 @@ def run_components(
     classify: ClassifyOptions,
     relion: RelionOptions,
     seed: int = 0,
-    threads: int | None = None,
     memory: float | None = None,
     scratch: Path | None = None,
-    deadline: Deadline | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Principal components of the particles by probabilistic PCA.
 
@@ -60,7 +58,7 @@ def run_components(
         Particle table with poses; folder of the results.
     classify, relion : ClassifyOptions, RelionOptions
         Resolutions, number of components and iterations; mask and symmetry.
-    seed, threads, memory, scratch, deadline, overwrite, resume
+    seed, memory, scratch, flags
         As for the whole stage.
     """
     from alphacryo4d.maths.fourier import resize_cubes
@@ -73,22 +71,22 @@ def run_components(
     recorded = {name: getattr(classify, name) for name in _USED} | {"symmetry": relion.symmetry}
     with start_job(
         output, stage="components", options=recorded, inputs=[table, *particles.stacks], seed=seed,
-        overwrite=overwrite, resume=resume, in_place=True,
+        flags=flags, in_place=True,
     ) as job:  # fmt: skip
         if job.finished:
             return job.outputs
         checkpoint = FoldCheckpoint(output / CHECKPOINT)
-        if overwrite:
+        if flags.overwrite:
             checkpoint.remove()
         finest = min(classify.initial_resolution, classify.final_resolution or np.inf)
         with show_progress("read images") as progress:
             images = prepare_rows(
                 particles, np.arange(len(particles)), finest, symmetry=relion.symmetry,
                 noise_groups=classify.noise_groups, normalise=classify.normalise,
-                diameter=classify.mask_diameter, threads=threads, progress=progress,
+                diameter=classify.mask_diameter, threads=flags.threads, progress=progress,
                 memory=memory or half_of_memory(), scratch=scratch or output / "scratch",
             )  # fmt: skip
-        found = _fit(images, classify, finest, mask, checkpoint, seed, threads, deadline)
+        found = _fit(images, classify, finest, mask, checkpoint, seed, flags)
         maps = resize_cubes(found.cubes, images.box) * np.float32(images.box)
         job.add_outputs(_written(output, maps, found, images.pixel_size))
         checkpoint.remove()
@@ -102,8 +100,7 @@ def _fit(
     mask: Array | None,
     checkpoint: FoldCheckpoint,
     seed: int,
-    threads: int | None,
-    deadline: Deadline | None,
+    flags: RunFlags,
 ) -> Components:
     """Few components at the first resolution, then all at the finest; from the checkpoint on."""
     from alphacryo4d.maths.threads import thread_count
@@ -121,8 +118,7 @@ def _fit(
             classify.component_iterations, first, seed if saved is None else int(saved["seed"]),
             finer=(classify.components, classify.final_component_iterations, last),
             mask_diameter=classify.mask_diameter, solvent=mask,
-            workers=thread_count(threads), progress=progress,
-            check=deadline.check if deadline is not None else None,
+            workers=thread_count(flags.threads), progress=progress, check=flags.deadline.check,
             saved=saved, checkpoint=checkpoint,
         )  # fmt: skip
 

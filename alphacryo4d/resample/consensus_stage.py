@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, ProgramError, UsageError
-from alphacryo4d.core.job import Deadline, start_job
+from alphacryo4d.core.job import start_job
 from alphacryo4d.core.program import command_lines
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.relion.commands import (
@@ -30,15 +31,6 @@ from alphacryo4d.relion.version import installed_version
 logger = logging.getLogger(__name__)
 
 CONSENSUS_STAR = "particles.star"
-
-
-@dataclass(frozen=True)
-class ConsensusResources:
-    """What the alignment may use; none of it changes the result."""
-
-    threads: int = 1
-    gpu: str | None = None
-    deadline: Deadline | None = None
 
 
 def choose_ranks(consensus: ConsensusOptions, options: RelionOptions) -> int:
@@ -63,10 +55,9 @@ def run_consensus(
     *,
     consensus: ConsensusOptions,
     relion: RelionOptions,
-    resources: ConsensusResources | None = None,
     seed: int = 0,
-    overwrite: bool = False,
-    resume: bool = False,
+    gpu: str | None = None,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Align all particles to one consensus model, or to several coarse ones.
 
@@ -78,19 +69,16 @@ def run_consensus(
         Output folder: ``particles.star`` with the poses, the maps, RELION's own files.
     consensus, relion : dataclasses
         The alignment, and how RELION is run.
-    resources : ConsensusResources, optional
-        Threads of every rank, GPUs, time limit.
-    seed : int
-        Random seed.
-    overwrite, resume : bool
-        ``--overwrite`` and ``--continue``.
+    seed, gpu : int, str
+        Random seed, GPU ids.
+    flags : RunFlags, optional
+        Threads are those of every rank, one by default.
 
     Returns
     -------
     list of Path
         ``particles.star`` and the maps.
     """
-    resources = resources or ConsensusResources()
     inputs = [path for path in (table, relion.reference, consensus.mask) if path is not None]
     with start_job(
         output,
@@ -98,8 +86,7 @@ def run_consensus(
         options={"consensus": asdict(consensus), "relion": asdict(relion)},
         inputs=inputs,
         seed=seed,
-        overwrite=overwrite,
-        resume=resume,
+        flags=flags,
         in_place=True,
     ) as job:
         if job.finished:
@@ -107,7 +94,7 @@ def run_consensus(
         if consensus.keep_poses:
             outputs = _keep(table, output)
         else:
-            outputs = _align(table, output, consensus, relion, resources, seed, resume=resume)
+            outputs = _align(table, output, consensus, relion, seed, gpu, flags)
         job.add_outputs(outputs)
         return outputs
 
@@ -126,10 +113,9 @@ def _align(
     output: Path,
     consensus: ConsensusOptions,
     relion: RelionOptions,
-    resources: ConsensusResources,
     seed: int,
-    *,
-    resume: bool,
+    gpu: str | None,
+    flags: RunFlags,
 ) -> list[Path]:
     version = installed_version()
     with show_progress("check images") as progress:
@@ -145,7 +131,7 @@ def _align(
         version=version,
         ranks=ranks,
         root=image_root(particles),
-        watch=resources.deadline.check if resources.deadline is not None else None,
+        watch=flags.deadline.check,
     )
     reference = relion.reference or runner.reconstruct(table, output / "reference.mrc")
     run = Alignment(
@@ -153,11 +139,11 @@ def _align(
         root=runner.named(output / "run"),
         reference=runner.named(reference),
         ranks=ranks,
-        threads=resources.threads,
-        gpu=resources.gpu,
+        threads=flags.threads or 1,
+        gpu=gpu,
         seed=seed,
     )
-    optimiser = last_optimiser(output / "run") if resume else None
+    optimiser = last_optimiser(output / "run") if flags.resume else None
     if optimiser is not None:
         logger.info("going on after %s", optimiser)
         command = continue_consensus_command(
@@ -201,8 +187,9 @@ def plan_consensus(
     *,
     consensus: ConsensusOptions,
     relion: RelionOptions,
-    resources: ConsensusResources,
     seed: int,
+    gpu: str | None,
+    flags: RunFlags,
 ) -> str:
     """Commands of the alignment as text for ``--dry-run``."""
     from alphacryo4d.relion.commands import reconstruct_command
@@ -228,8 +215,8 @@ def plan_consensus(
         root=name_from(root, output / "run"),
         reference=name_from(root, reference),
         ranks=ranks,
-        threads=resources.threads,
-        gpu=resources.gpu,
+        threads=flags.threads or 1,
+        gpu=gpu,
         seed=seed,
     )
     version = installed_version()

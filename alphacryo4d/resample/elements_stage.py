@@ -13,8 +13,9 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, TimeLimitReached, UsageError
-from alphacryo4d.core.job import Deadline, read_job, start_work, working_folder
+from alphacryo4d.core.job import read_job, start_work, working_folder
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.resample.engines_stage import make_engine
 from alphacryo4d.resample.plan_stage import ResamplePlan
@@ -34,7 +35,7 @@ class _Prepared(TimeLimitReached):
 
 
 def prepare_folds(
-    table: Path, output: Path, plan: ResamplePlan, *, overwrite: bool = False, resume: bool = False
+    table: Path, output: Path, plan: ResamplePlan, *, flags: RunFlags = RunFlags()
 ) -> list[int]:
     """Split the particles; name the folds that are still to be classified.
 
@@ -44,8 +45,7 @@ def prepare_folds(
         Particle table, and folder of the stage.
     plan : ResamplePlan
         Everything that decides the result.
-    overwrite, resume : bool
-        ``--overwrite`` and ``--continue``.
+    flags : RunFlags, optional
 
     Returns
     -------
@@ -57,10 +57,10 @@ def prepare_folds(
     wanted: list[int] = []
     try:
         work = plan.work(table, particles)
-        with start_work(output, work, overwrite=overwrite, resume=resume) as job:
+        with start_work(output, work, flags=flags) as job:
             if job.finished:
                 return []
-            if overwrite:
+            if flags.overwrite:
                 forget_folds(job.folder)
             groups = split(job, particles, plan)
             require_filled(groups, plan.classify.levels, plan.resample.minimum_class_size)
@@ -80,9 +80,8 @@ def run_element(
     plan: ResamplePlan,
     index: int,
     *,
-    threads: int | None = None,
     gpu: str | None = None,
-    deadline: Deadline | None = None,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Classify one fold of a stage that :func:`prepare_folds` has split.
 
@@ -111,7 +110,7 @@ def run_element(
         plan.resample.engine,
         particles,
         plan,
-        threads=threads,
+        threads=flags.threads,
         gpu=gpu,
         scratch=folder / "scratch",
     )
@@ -123,6 +122,6 @@ def run_element(
             engine,
             batch=batch,
             left_out=left_out,
-            deadline=deadline,
+            deadline=flags.deadline,
             progress=progress,
         )

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from alphacryo4d.core.job import Deadline
+from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.progress import Progress
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.relion.options import RelionOptions
@@ -48,7 +48,7 @@ class Engine(Protocol):
         batch: IndexArray,
         stream: tuple[int, ...],
         table: Path,
-        deadline: Deadline | None,
+        deadline: Deadline,
         progress: Progress,
     ) -> list[Path]:
         """Classify some particles.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import Deadline
+from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.progress import Progress, show_progress
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.fourier import fourier_resize
@@ -161,7 +161,7 @@ class NativeEngine:
         batch: IndexArray,
         stream: tuple[int, ...],
         table: Path,
-        deadline: Deadline | None,
+        deadline: Deadline,
         progress: Progress,
     ) -> list[Path]:
         """Classify, judge the held-out particles, reconstruct the classes, write."""
@@ -181,7 +181,7 @@ class NativeEngine:
             focus=self._focus,
             threads=self.threads,
             progress=lambda done, total, text="": progress(0.9 * done, total, text),
-            check=deadline.check if deadline is not None else None,
+            check=deadline.check,
             checkpoint=checkpoint,
         )
         for line in result.log:

@@ -21,6 +21,7 @@ from alphacryo4d.core.options import (
     max_time_option,
     output_option,
     settings_options,
+    take_flags,
     threads_option,
 )
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
@@ -42,9 +43,6 @@ logger = logging.getLogger(__name__)
 def consensus_command(
     input_path: Path,
     output_path: Path,
-    threads: int | None,
-    gpu: str | None,
-    max_time: float | None,
     dry_run: bool,
     as_json: bool,
     **values: Any,
@@ -54,22 +52,16 @@ def consensus_command(
     With --models 2 or more, a coarse classification with alignment to several consensus models.
     With --keep-poses, the poses of the table are checked and taken.
     """
-    from alphacryo4d.core.job import Deadline
-    from alphacryo4d.resample.consensus_stage import (
-        ConsensusResources,
-        plan_consensus,
-        run_consensus,
-    )
+    from alphacryo4d.resample.consensus_stage import plan_consensus, run_consensus
 
     consensus = build_settings(ConsensusOptions, values)
     relion = build_settings(RelionOptions, values)
-    resources = ConsensusResources(threads or 1, gpu, Deadline(max_time))
-    asked: dict[str, Any] = {"consensus": consensus, "relion": relion, "resources": resources}
+    asked = {"consensus": consensus, "relion": relion, "flags": take_flags(values), **values}
     if dry_run:
-        text = plan_consensus(input_path, output_path, **asked, seed=values["seed"])
+        text = plan_consensus(input_path, output_path, **asked)
         click.echo(text, nl=False)
         return
-    answer(run_consensus(input_path, output_path, **asked, **values), as_json=as_json)
+    answer(run_consensus(input_path, output_path, **asked), as_json=as_json)
 
 
 @click.command("align", cls=HelpCommand, context_settings=CONTEXT)
@@ -93,7 +85,6 @@ def align_command(
 
     Maps that are aligned already stay as they are.
     """
-    del values["seed"]
     from alphacryo4d.core.errors import InputError, UsageError
     from alphacryo4d.resample.align_stage import run_align
 
@@ -109,7 +100,8 @@ def align_command(
     if dry_run:
         logger.info("would align %d maps to %s", len(chosen), reference or "their mean")
         return
-    results = run_align(chosen, output_path, options=options, reference=reference, **values)
+    flags = take_flags(values)
+    results = run_align(chosen, output_path, options=options, reference=reference, flags=flags)
     answer(results, as_json=as_json)
 
 
@@ -132,11 +124,11 @@ def collect_command(
     **values: Any,
 ) -> None:
     """Take maps from elsewhere: volumes.star, volumes.npy and assignments.npy."""
-    del values["seed"]
     from alphacryo4d.resample.collect_stage import find_maps, run_collect
 
     if dry_run:
         for one in find_maps(maps):
             click.echo(one.path)
         return
-    answer(run_collect(input_path, maps, output_path, box=box, **values), as_json=as_json)
+    results = run_collect(input_path, maps, output_path, box=box, flags=take_flags(values))
+    answer(results, as_json=as_json)

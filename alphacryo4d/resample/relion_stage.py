@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import Deadline
+from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.particle_set import ParticleSet
@@ -53,7 +53,7 @@ class RelionEngine:
         batch: IndexArray,
         stream: tuple[int, ...],
         table: Path,
-        deadline: Deadline | None,
+        deadline: Deadline,
         progress: Progress,
     ) -> list[Path]:
         """Run RELION on the fold's table and judge the held-out particles."""

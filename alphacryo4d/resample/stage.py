@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import Deadline, Job, start_job, start_work
+from alphacryo4d.core.deadline import Deadline
+from alphacryo4d.core.job import Job, start_job, start_work
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.copies import shared_images
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
@@ -47,13 +49,10 @@ def run_resample(
     classify: ClassifyOptions | None = None,
     relion: RelionOptions | None = None,
     seed: int = 0,
-    threads: int | None = None,
     gpu: str | None = None,
     memory: float | None = None,
     scratch: Path | None = None,
-    deadline: Deadline | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Shuffle particles into folds, classify every fold, gather the volumes.
 
@@ -62,18 +61,15 @@ def run_resample(
     table, output : Path
         Particle table with consensus poses; folder of the stage.
     options, classify, relion : dataclasses, optional
-    seed, threads : int
-        Random seed, from which every fold derives its own; all cores by default.
+    seed : int
+        Random seed, from which every fold derives its own.
     gpu : str, optional
         Refused by classification without alignment, which runs on the CPU in both engines.
     memory : float, optional
         GB that the images may take; half of the machine's by default.
     scratch : Path, optional
         Folder for the images where they exceed it; by default one in ``output``, removed after.
-    deadline : Deadline, optional
-        Time at which the work stops cleanly.
-    overwrite, resume : bool
-        ``--overwrite`` and ``--continue``.
+    flags : RunFlags, optional
 
     Returns
     -------
@@ -85,19 +81,19 @@ def run_resample(
     )
     particles = read_particles(table).on_grid(*plan.classify.grid)
     work = plan.work(table, particles)
-    with start_work(output, work, overwrite=overwrite, resume=resume) as job:
+    with start_work(output, work, flags=flags) as job:
         results = [output / name for name in _RESULTS]
         if job.finished:
             return results
-        if overwrite:
+        if flags.overwrite:
             forget_folds(job.folder)
         groups = split(job, particles, plan)
         engine = make_engine(
-            plan.resample.engine, particles, plan, threads=threads, gpu=gpu, memory=memory,
+            plan.resample.engine, particles, plan, threads=flags.threads, gpu=gpu, memory=memory,
             scratch=scratch or job.folder / "scratch",
         )  # fmt: skip
         with closing(engine):
-            classify_folds(job, groups, plan, engine, deadline=deadline)
+            classify_folds(job, groups, plan, engine, deadline=flags.deadline)
         gather(job, particles, groups, plan)
     return results
 
@@ -161,14 +157,13 @@ def classify_folds(
     plan: ResamplePlan,
     engine: Engine,
     *,
-    deadline: Deadline | None = None,
+    deadline: Deadline,
 ) -> None:
     """Classify every fold that is not finished yet."""
     require_filled(groups, plan.classify.levels, plan.resample.minimum_class_size)
     every = list(every_fold(groups, plan.folds))
     for number, (batch, left_out) in enumerate(every, start=1):
-        if deadline is not None:
-            deadline.check()
+        deadline.check()
         folder = files.fold_folder(job.folder, batch, left_out, plan.folds)
         step = str(folder.relative_to(job.folder))
         if job.completed(step):
@@ -196,7 +191,7 @@ def classify_fold(
     *,
     batch: int,
     left_out: int,
-    deadline: Deadline | None,
+    deadline: Deadline,
     progress: Any,
 ) -> list[Path]:
     """Classify one fold in its own folder, with a job record of its own.

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from alphacryo4d.core import files
-from alphacryo4d.core.job import Deadline, start_job
+from alphacryo4d.core.job import start_job
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.copies import image_count, table_images
 from alphacryo4d.particles.open import open_table
@@ -32,8 +33,7 @@ def run_split(
     *,
     options: ResampleOptions,
     seed: int = 0,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
     dry_run: bool = False,
 ) -> list[Path]:
     """Write ``groups.npy`` and the tables of every batch and fold."""
@@ -49,8 +49,7 @@ def run_split(
         options={"folds": options.folds, "batch_size": options.batch_size},
         inputs=[table],
         seed=seed,
-        overwrite=overwrite,
-        resume=resume,
+        flags=flags,
     ) as job:
         if not job.finished:
             split(job, particles, plan)
@@ -63,8 +62,7 @@ def run_shuffle(
     *,
     options: ResampleOptions,
     seed: int = 0,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
     dry_run: bool = False,
 ) -> list[Path]:
     """Write the tables of the folds of one batch and of its groups (``sub1.star`` ...)."""
@@ -79,8 +77,7 @@ def run_shuffle(
         options={"folds": options.folds},
         inputs=[table],
         seed=seed,
-        overwrite=overwrite,
-        resume=resume,
+        flags=flags,
     ) as job:
         if job.finished:
             return job.outputs
@@ -107,13 +104,10 @@ def run_classify(
     classify: ClassifyOptions,
     relion: RelionOptions,
     seed: int = 0,
-    threads: int | None = None,
     gpu: str | None = None,
     memory: float | None = None,
     scratch: Path | None = None,
-    deadline: Deadline | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Classify one table: volumes and ``run_it025_data.star`` in ``output``."""
     particles = read_particles(table)
@@ -125,19 +119,18 @@ def run_classify(
         options=plan.recorded(),
         inputs=[table, *particles.stacks, *plan.masks],
         seed=seed,
-        overwrite=overwrite,
-        resume=resume,
+        flags=flags,
         in_place=True,
     ) as job:
         if not job.finished:
-            if overwrite:
+            if flags.overwrite:
                 (output / CHECKPOINT).unlink(missing_ok=True)
             everyone = np.arange(len(particles))
             engine = make_engine(
                 options.engine,
                 particles,
                 plan,
-                threads=threads,
+                threads=flags.threads,
                 gpu=gpu,
                 memory=memory,
                 scratch=scratch or output / "scratch",
@@ -150,7 +143,7 @@ def run_classify(
                     batch=everyone,
                     stream=(),
                     table=table,
-                    deadline=deadline,
+                    deadline=flags.deadline,
                     progress=progress,
                 )
             job.add_outputs(outputs)

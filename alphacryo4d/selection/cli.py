@@ -16,6 +16,7 @@ from alphacryo4d.core.options import (
     output_option,
     overwrite_option,
 )
+from alphacryo4d.core.run_flags import RunFlags
 
 
 @click.command(context_settings=CONTEXT)
@@ -65,7 +66,6 @@ def select(
         return
     require_options(o=output_path)
     assert output_path is not None
-    made = run_select(
-        input_path, output_path, where=where, selection=selection, overwrite=overwrite
-    )
+    flags = RunFlags(overwrite=overwrite)
+    made = run_select(input_path, output_path, where=where, selection=selection, flags=flags)
     answer(made, as_json=as_json)

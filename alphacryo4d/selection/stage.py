@@ -12,6 +12,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import start_job
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.cs import write_cs_rows
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.selection.columns_stage import ProjectColumns
@@ -70,7 +71,7 @@ def run_select(
     *,
     where: str,
     selection: str = files.VOTE,
-    overwrite: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Write the chosen particles: ``particles.star``, and ``particles.cs`` of a ``.cs`` file.
 
@@ -82,8 +83,7 @@ def run_select(
         Output folder.
     where, selection : str
         As for :func:`choose_particles`.
-    overwrite : bool
-        ``--overwrite``.
+    flags : RunFlags, optional
 
     Returns
     -------
@@ -98,7 +98,7 @@ def run_select(
         stage="select",
         options={"select": {"where": where, "selection": selection}},
         inputs=[chosen.table, *chosen.used],
-        overwrite=overwrite,
+        flags=flags,
     ) as job:
         if job.finished:
             return job.outputs

@@ -26,6 +26,7 @@ from alphacryo4d.core.options import (
     seed_option,
     selection_option,
     settings_options,
+    take_flags,
     threads_option,
 )
 from alphacryo4d.reclassify.options import ReclassifyOptions
@@ -65,9 +66,9 @@ def _end(stage: str, folder: Path, made: list[Path], as_json: bool) -> None:
 
 
 def _vote(
-    input_path: Path, landscape: Path, output_path: Path, options: VoteOptions, **flags: Any
+    input_path: Path, landscape: Path, output_path: Path, options: VoteOptions, **values: Any
 ) -> None:
-    if flags.pop("dry_run"):
+    if values.pop("dry_run"):
         if options.edits is not None:
             from alphacryo4d.voting.edits_stage import edited_states
 
@@ -84,7 +85,7 @@ def _vote(
         table = input_table_path(input_path)
         say_work(output_path, vote_work(table, input_path, landscape, options))
         return
-    as_json = flags.pop("as_json")
+    as_json, flags = values.pop("as_json"), take_flags(values)
     from alphacryo4d.pipeline.landscape import landscape_like
     from alphacryo4d.voting.stage import run_vote
 
@@ -93,8 +94,8 @@ def _vote(
         landscape,
         output_path,
         options=options,
-        make_landscape=landscape_like(landscape, threads=flags["threads"]),
-        **flags,
+        make_landscape=landscape_like(landscape, threads=flags.threads),
+        flags=flags,
     )
     _end(files.VOTE, output_path, made, as_json)
 
@@ -230,7 +231,7 @@ def reconstruct(selection: str | None, **values: Any) -> None:
         return
     from alphacryo4d.reconstruction.stage import run_reconstruct
 
-    made = run_reconstruct(input_path, output_path, options=options, **values)
+    made = run_reconstruct(input_path, output_path, options=options, flags=take_flags(values))
     _end("reconstruct", output_path, made, as_json)
 
 
@@ -252,7 +253,6 @@ def reclassify(selection: str | None, **values: Any) -> None:
         selection_folder(input_path, given)
     options = build_settings(ReclassifyOptions, values)
     as_json, dry_run = values.pop("as_json"), values.pop("dry_run")
-    max_time = values.pop("max_time")
     if dry_run:
         click.echo(
             f"would classify the folds of {input_path} from the states of {selection}, in at most "
@@ -261,7 +261,6 @@ def reclassify(selection: str | None, **values: Any) -> None:
         )
         _say_reclassify(input_path, input_path / selection, output_path, options, values["seed"])
         return
-    from alphacryo4d.core.job import Deadline
     from alphacryo4d.reclassify.stage import run_reclassify
 
     made = run_reclassify(
@@ -269,7 +268,7 @@ def reclassify(selection: str | None, **values: Any) -> None:
         output_path,
         selection=selection,
         options=options,
-        deadline=Deadline(max_time),
+        flags=take_flags(values),
         **values,
     )
     _end(files.RECLASSIFY, output_path, made, as_json)
@@ -296,5 +295,6 @@ def refine(selection: str | None, **values: Any) -> None:
         return
     from alphacryo4d.reconstruction.refine_stage import run_refine
 
-    made = run_refine(input_path, output_path, options=options, **values)
+    flags = take_flags(values)
+    made = run_refine(input_path, output_path, options=options, flags=flags, **values)
     _end("refine", output_path, made, as_json)

@@ -11,6 +11,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job, Step, Work, start_work
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.core.settings import require_setting
 from alphacryo4d.particles.copies import table_images
 from alphacryo4d.reconstruction.options import ReconstructOptions
@@ -63,9 +64,7 @@ def run_vote(
     *,
     options: VoteOptions | None = None,
     make_landscape: MakeLandscape | None = None,
-    threads: int | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Put every particle into the state that its volumes vote for.
 
@@ -80,10 +79,7 @@ def run_vote(
     make_landscape : callable, optional
         ``make_landscape(resample, output, states)`` makes the landscape of the null model's
         volumes, with so many states, as that of the data was made; ``options.null`` needs it.
-    threads : int, optional
-        Threads of the reconstructions.
-    overwrite, resume : bool
-        ``--overwrite`` and ``--continue``.
+    flags : RunFlags, optional
 
     Returns
     -------
@@ -96,9 +92,9 @@ def run_vote(
         "--null: needs the landscape stage for the null model's volumes (make_landscape)",
     )
     work = vote_work(input_table_path(resample), resample, landscape, options)
-    with start_work(output, work, overwrite=overwrite, resume=resume) as job:
+    with start_work(output, work, flags=flags) as job:
         if not job.finished and not job.completed("count"):
-            _count(job, resample, landscape, options, make_landscape, threads)
+            _count(job, resample, landscape, options, make_landscape, flags.threads)
         if options.reconstruct and not job.finished and not job.completed("reconstruct"):
             from alphacryo4d.reconstruction.stage import reconstruct_states
 
@@ -106,7 +102,7 @@ def run_vote(
                 job.folder,
                 job.folder,
                 options=ReconstructOptions(symmetry=options.symmetry),
-                threads=threads,
+                threads=flags.threads,
             )
             job.complete("reconstruct", made)
         if not job.finished:

@@ -61,7 +61,7 @@ def test_coloured_noise_has_the_amplitude_of_the_protocol():
 
 def test_junk_on_files_keeps_the_noise_level_and_counts_as_wrong(tmp_path):
     options = replace(OPTIONS, junk=0.2, noise="coloured", particles_per_state=150)
-    run_simulate(["rigid"], tmp_path / "data", options=options, seed=3, threads=1)
+    run_simulate(["rigid"], tmp_path / "data", options=options, seed=3)
     truth = np.load(tmp_path / "data" / "truth.npy")
     assert np.bincount(truth).tolist() == [30, 120]
     assert len(open_stack(tmp_path / "data" / "particles.mrcs")) == 150

@@ -19,10 +19,12 @@ from alphacryo4d.assessment.score_stage import read_labels, run_score
 from alphacryo4d.assessment.simulate import project
 from alphacryo4d.assessment.stage import SCRATCH, run_simulate, simulate_demo
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import open_stack, read_header, write_volume
 from alphacryo4d.particles.particle_set import read_particles
 
 SMALL = SimulateOptions(particles_per_state=150, box=32, pixel_size=3.0, snr=0.5, snr_box=32)
+TWO_THREADS = RunFlags(threads=2)
 NAMES = ("particles.mrcs", "truth.npy", "true_poses.npy")
 
 
@@ -32,7 +34,7 @@ def run(command, *arguments):
 
 @pytest.fixture
 def data(pdb_folder, tmp_path):
-    run_simulate([str(pdb_folder)], tmp_path / "data", options=SMALL, seed=3, threads=2)
+    run_simulate([str(pdb_folder)], tmp_path / "data", options=SMALL, seed=3, flags=TWO_THREADS)
     return tmp_path / "data"
 
 
@@ -100,7 +102,11 @@ def test_the_same_seed_gives_the_same_files_whatever_the_threads(pdb_folder, tmp
     options = SimulateOptions(particles_per_state=300, box=16, pixel_size=6.0)
     for name, threads, seed in (("one", 1, 5), ("three", 3, 5), ("other", 3, 6)):
         run_simulate(
-            [str(pdb_folder)], tmp_path / name, options=options, seed=seed, threads=threads
+            [str(pdb_folder)],
+            tmp_path / name,
+            options=options,
+            seed=seed,
+            flags=RunFlags(threads=threads),
         )
     for name in NAMES:
         bytes_of = {d: (tmp_path / d / name).read_bytes() for d in ("one", "three", "other")}
@@ -133,7 +139,9 @@ def test_a_killed_simulation_goes_on_to_the_same_files(pdb_folder, tmp_path):
         running.kill()
     assert not (tmp_path / "killed/particles.star").exists()
     options = SimulateOptions(particles_per_state=1500, box=32, pixel_size=3.0)
-    run_simulate([str(pdb_folder)], tmp_path / "killed", options=options, resume=True)
+    run_simulate(
+        [str(pdb_folder)], tmp_path / "killed", options=options, flags=RunFlags(resume=True)
+    )
     run_simulate([str(pdb_folder)], tmp_path / "whole", options=options)
     for name in NAMES:
         assert filecmp.cmp(tmp_path / "killed" / name, tmp_path / "whole" / name, shallow=False)
@@ -355,7 +363,7 @@ def test_unknown_numbers_of_states_are_refused():
 
 
 def test_demo_data_are_easy_for_the_reference(tmp_path):
-    table, truth = simulate_demo(tmp_path / "demo", threads=2)
+    table, truth = simulate_demo(tmp_path / "demo", flags=TWO_THREADS)
     known = make_reference(["hinge"], table, ReferenceOptions(15.0, "fixed"), threads=2)
     assert (known[:, 0] == np.load(truth)).mean() > 0.85
 
@@ -364,7 +372,7 @@ def test_demo_data_are_easy_for_the_reference(tmp_path):
 def test_reference_reproduces_the_benchmark(shared_data, tmp_path):
     """NLRP3 at SNR 0.01: 0.758 to 15 A and 0.888 to 8 A (20,000 particles; here 6,000)."""
     options = SimulateOptions(particles_per_state=300, snr=0.01)
-    run_simulate([str(shared_data / "nlrp3")], tmp_path / "out", options=options, threads=2)
+    run_simulate([str(shared_data / "nlrp3")], tmp_path / "out", options=options, flags=TWO_THREADS)
     truth = np.load(tmp_path / "out/truth.npy")
     for resolution, expected in ((15.0, 0.758), (8.0, 0.888)):
         known = make_reference(

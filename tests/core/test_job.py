@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from alphacryo4d.core import lock
+from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.errors import InputError, TimeLimitReached, UsageError
 from alphacryo4d.core.files import write_text
 from alphacryo4d.core.job import (
-    Deadline,
     Job,
     Step,
     Work,
@@ -17,6 +17,7 @@ from alphacryo4d.core.job import (
     start_job,
     start_work,
 )
+from alphacryo4d.core.run_flags import RunFlags
 
 STEPS = (
     Step("first", options=("folds", "seed")),
@@ -38,7 +39,7 @@ def work(
     """Three steps whose files hold their options; returns the steps run, None where none was."""
     options, ran = NORMAL | changes, []
     wanted = Work("test", options, (table,), seed, STEPS, ("checkpoint*",))
-    with start_work(folder, wanted, overwrite=overwrite) as job:
+    with start_work(folder, wanted, flags=RunFlags(overwrite=overwrite)) as job:
         if job.finished:
             return None
         for step, content in (("first", "folds"), ("second", "states"), ("figures", "colour")):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from alphacryo4d.cli import main
+from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.errors import InputError, TimeLimitReached
-from alphacryo4d.core.job import Deadline
-from alphacryo4d.deepfeature import stage
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.deepfeature.devices import start_tensorflow
 from alphacryo4d.deepfeature.features import extract_features
 from alphacryo4d.deepfeature.network import build_network
@@ -91,7 +91,7 @@ def test_no_checkpoint_is_left(trained):
 
 @pytest.mark.slow
 def test_one_thread_gives_the_same_files(trained, resample_folder, tmp_path):
-    run(resample_folder, tmp_path / "again", threads=1)
+    run(resample_folder, tmp_path / "again", flags=RunFlags(threads=1))
     assert contents(tmp_path / "again") == contents(trained)
 
 
@@ -121,17 +121,13 @@ class EndsAtEpoch4(Deadline):
 
 
 @pytest.mark.slow
-def test_a_stopped_training_goes_on_to_the_same_files(
-    trained, resample_folder, tmp_path, monkeypatch
-):
+def test_a_stopped_training_goes_on_to_the_same_files(trained, resample_folder, tmp_path):
     folder = tmp_path / "stopped"
-    with monkeypatch.context() as patch:
-        patch.setattr(stage, "Deadline", EndsAtEpoch4)
-        with pytest.raises(TimeLimitReached):
-            run(resample_folder, folder)
+    with pytest.raises(TimeLimitReached):
+        run(resample_folder, folder, flags=RunFlags(deadline=EndsAtEpoch4()))
     newest = folder / "checkpoints" / "checkpoint1.npz"
     newest.write_bytes(newest.read_bytes()[:5000])
-    run(resample_folder, folder, resume=True)
+    run(resample_folder, folder, flags=RunFlags(resume=True))
     assert contents(folder) == contents(trained)
 
 

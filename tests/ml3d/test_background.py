@@ -240,7 +240,7 @@ def test_images_unlike_all_others_have_no_vote_and_keep_their_row(
     )  # fmt: skip
     run_resample(
         tmp_path / "particles.star", resample, options=ResampleOptions(minimum_class_size=5),
-        classify=options, seed=1, threads=1,
+        classify=options, seed=1,
     )  # fmt: skip
     assert np.load(resample / "outliers.npy").tolist() == wanted
     assignments = np.load(resample / "assignments.npy")

@@ -12,6 +12,7 @@ import simulated
 from scipy.spatial.transform import Rotation
 
 from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.rotations import euler_matrices
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -162,7 +163,12 @@ def test_particles_are_seen_as_the_resampling_saw_them(tmp_path):
     particles, groups = read_particles(table), np.tile([1, 1], (40, 1))
     recorded = Recorded(classify=ClassifyOptions(focus_mask=focus), symmetry="D2")
     inputs = RoundInputs(
-        particles, groups, ReclassifyOptions(), FitOptions(resolution=20.0), recorded, 1, None
+        particles,
+        groups,
+        ReclassifyOptions(),
+        FitOptions(resolution=20.0),
+        recorded,
+        RunFlags(threads=1),
     )
     rounds = Rounds(SimpleNamespace(folder=tmp_path), inputs)
     images = rounds.images(1)
@@ -350,7 +356,7 @@ def test_killed_and_continued_gives_the_same_files(project, tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         run_reclassify(folder, tmp_path / "again", options=QUICK)
     assert not (tmp_path / "again" / "particles.star").exists()
-    run_reclassify(folder, tmp_path / "again", options=QUICK, resume=True)
+    run_reclassify(folder, tmp_path / "again", options=QUICK, flags=RunFlags(resume=True))
     assert len(calls) == 5
     for name in ("particles.star", "votes.npy", "assignments.npy", "heldout.npy", "report.json"):
         again, first = (path / name for path in (tmp_path / "again", folder / "reclassify"))

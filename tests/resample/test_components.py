@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from alphacryo4d.cli import root
 from alphacryo4d.core.errors import InputError, TimeLimitReached
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -78,12 +79,12 @@ def test_stopped_components_go_on_to_the_same_result(
             super().__init__(path, interval=0)
 
     monkeypatch.setattr(components_stage, "FoldCheckpoint", Eager)
-    settings = {"classify": QUICK, "relion": RelionOptions(), "threads": 2}
+    settings = {"classify": QUICK, "relion": RelionOptions()}
     table, output = easy_data / "particles.star", tmp_path / "components"
     with pytest.raises(TimeLimitReached):
-        run_components(table, output, deadline=_Late(3), **settings)
+        run_components(table, output, flags=RunFlags(threads=2, deadline=_Late(3)), **settings)
     assert (output / "checkpoint.npz").is_file()
-    run_components(table, output, resume=True, **settings)
+    run_components(table, output, flags=RunFlags(resume=True, threads=2), **settings)
     assert not (output / "checkpoint.npz").exists()
     again, first = (np.load(folder / "coordinates.npy") for folder in (output, found))
     assert np.array_equal(again, first)
@@ -92,7 +93,7 @@ def test_stopped_components_go_on_to_the_same_result(
 def classes_of(easy_data: Path, output: Path, classify=CLASSES, relion=None, **options):
     run_classify(
         easy_data / "particles.star", output, options=ResampleOptions(), classify=classify,
-        relion=relion or RelionOptions(), threads=2, **options,
+        relion=relion or RelionOptions(), flags=RunFlags(threads=2), **options,
     )  # fmt: skip
     maps = sorted(output.glob("run_it025_class*.mrc"))
     return np.stack([read_volume(path)[0] for path in maps if "half" not in path.name])

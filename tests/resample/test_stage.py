@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from alphacryo4d.core import files
+from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.errors import InputError, TimeLimitReached
-from alphacryo4d.core.job import Deadline, read_job
+from alphacryo4d.core.job import read_job
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_header, read_volume
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -27,7 +29,12 @@ def done(easy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished stage of two batches."""
     output = tmp_path_factory.mktemp("project") / "resample"
     run_resample(
-        easy_data / "particles.star", output, options=SPLIT, classify=CLASSIFY, seed=5, threads=2
+        easy_data / "particles.star",
+        output,
+        options=SPLIT,
+        classify=CLASSIFY,
+        seed=5,
+        flags=RunFlags(threads=2),
     )
     return output
 
@@ -97,7 +104,7 @@ def test_the_same_seed_gives_the_same_files_whatever_the_threads(
         options=SPLIT,
         classify=CLASSIFY,
         seed=5,
-        threads=1,
+        flags=RunFlags(threads=1),
     )
     for name in (files.ASSIGNMENTS_NPY, files.HELDOUT_NPY, files.VOLUMES_NPY):
         assert (tmp_path / "again" / name).read_bytes() == (done / name).read_bytes()
@@ -140,21 +147,20 @@ def test_small_classes_are_dropped(done: Path, caplog: pytest.LogCaptureFixture)
 def test_a_time_limit_stops_between_folds_and_continue_finishes(
     done: Path, easy_data: Path, tmp_path: Path
 ) -> None:
-    def run(deadline: Deadline | None, *, resume: bool) -> None:
+    def run(flags: RunFlags) -> None:
         run_resample(
             easy_data / "particles.star",
             tmp_path / "cut",
             options=SPLIT,
             classify=CLASSIFY,
             seed=5,
-            deadline=deadline,
-            resume=resume,
+            flags=flags,
         )
 
     with pytest.raises(TimeLimitReached):
-        run(Deadline(0), resume=False)
+        run(RunFlags(deadline=Deadline(0)))
     assert read_job(tmp_path / "cut")["status"] == "stopped"
-    run(None, resume=True)
+    run(RunFlags(resume=True))
     name = files.ASSIGNMENTS_NPY
     assert (tmp_path / "cut" / name).read_bytes() == (done / name).read_bytes()
 

@@ -11,6 +11,7 @@ from alphacryo4d.assessment.hinge import hinge_conformers
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.stage import write_simulation
 from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.landscape.options import LandscapeOptions, PathOptions, StatesOptions
 from alphacryo4d.landscape.stage import run_landscape
@@ -185,7 +186,9 @@ def test_an_interrupted_null_model_goes_on(
     with pytest.raises(KeyboardInterrupt):
         run_vote(*landscapes, tmp_path, options=options, make_landscape=grouped)
     assert not (tmp_path / "report.json").exists()
-    run_vote(*landscapes, tmp_path, options=options, make_landscape=grouped, resume=True)
+    run_vote(
+        *landscapes, tmp_path, options=options, make_landscape=grouped, flags=RunFlags(resume=True)
+    )
     assert len(calls) == 2 + 1 + 6
     assert "one_conformation" in report_of(tmp_path)["null"]
 

@@ -12,6 +12,7 @@ import simulated
 
 from alphacryo4d.cli import main
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.ml3d.reconstruct import split_halves
 from alphacryo4d.particles.open import open_table
@@ -162,7 +163,9 @@ def test_the_script_runs_as_it_stands(states, tmp_path):
 @pytest.mark.slow
 def test_relion_refines_a_state(states):
     options = RefineOptions(engine="relion", states="1", particle_diameter=100.0, symmetry="C1")
-    made = run_refine(states / "vote", states / "relion", options=options, threads=1)
+    made = run_refine(
+        states / "vote", states / "relion", options=options, flags=RunFlags(threads=1)
+    )
     volume, voxel = read_volume(states / "relion" / "class001" / "run_class001.mrc")
     assert made[-1].name == "run_class001.mrc"
     assert np.isclose(voxel, simulated.PIXEL)

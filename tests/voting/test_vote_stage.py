@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.stage import run_vote
@@ -77,7 +78,11 @@ def test_the_landscapes_own_states_of_volumes_are_taken(project):
 def test_nearest_keeps_more_than_votes(project):
     vote(project)
     by_votes = (columns_of(project)["rlnClassNumber"] > 0).sum()
-    vote(project, VoteOptions(assign="nearest", reconstruct=False, test=False), overwrite=True)
+    vote(
+        project,
+        VoteOptions(assign="nearest", reconstruct=False, test=False),
+        flags=RunFlags(overwrite=True),
+    )
     assert (columns_of(project)["rlnClassNumber"] > 0).sum() > by_votes
 
 
