@@ -177,6 +177,11 @@ class Grid:
         )
         return grid
 
+    def lay(self, cube: Array, real: Array, imaginary: Array) -> None:
+        """Spectrum of one cube (n, n, n), origin at n // 2, into two columns (voxels,)."""
+        flat = np.asarray(cube / self.kernel_transform, np.float32)
+        lay_column(self._forward(flat[None], 1)[0], self.used, real, imaginary)
+
     def _lay(self, cubes: Array, places: Callable[[int], tuple[Array, Array]]) -> None:
         """Spectra of cubes into the columns of a grid; ``places`` of real and imaginary parts.
 
@@ -184,8 +189,7 @@ class Grid:
         """
 
         def one(k: int) -> None:
-            flat = np.asarray(cubes[k] / self.kernel_transform, np.float32)
-            lay_column(self._forward(flat[None], 1)[0], self.used, *places(k))
+            self.lay(cubes[k], *places(k))
 
         in_tasks(one, range(len(cubes)), self.workers)
 
