@@ -15,6 +15,7 @@ LAYERS = (
     ("maths",),
     ("io",),
     ("particles", "ml3d"),
+    ("alignment",),
     ("relion", "cluster"),
     (*STAGES, "reclassify", "reconstruction", "selection", "particle_landscape"),
 )

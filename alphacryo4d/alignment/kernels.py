@@ -3,6 +3,12 @@
 A map is one column of a padded Fourier grid (see :mod:`alphacryo4d.ml3d.compiled.basic`): voxels
 (N, N, N // 2 + 1, 2) float32, real and imaginary part, read between its voxels by trilinear
 interpolation. Derivatives are those of the interpolant itself, so that a step uphill is uphill.
+
+What the kernels take: ``matrices`` (m, 2, 3) float32, the first rows of the rotations times 2 (the
+padding of the grid); ``row`` (m,) int64, the image of every pose; ``shifts`` (m, 2) float32 that
+centre it (pixels of a ``box``); ``data`` (P, S, 2), ``ctf`` (P, S), ``kx, ky, shell`` (S,) and
+``group`` (P,) of :class:`alphacryo4d.ml3d.images.PreparedImages`, of which the first ``last``
+samples are used; ``inverse`` (G, shells) float32, one over the noise power.
 """
 
 from __future__ import annotations
@@ -62,21 +68,42 @@ def _read(grid, x, y, z):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
+@numba.njit(inline="always")
+def _model(grid, m, p, q, ctf):  # type: ignore[no-untyped-def]
+    """A sample of the image that a map gives, and how it changes as the frame of the image turns.
+
+    A turn about x, y or z moves the place of the sample in the map along the third axis of the
+    frame (x and y), or about it in the plane of the image (z).
+    """
+    x, y = p * m[0, 0] + q * m[1, 0], p * m[0, 1] + q * m[1, 1]
+    re, im, dx, ex, dy, ey, dz, ez = _read(grid, x, y, p * m[0, 2] + q * m[1, 2])
+    half = np.float32(0.5) * ctf
+    ax = (m[0, 1] * m[1, 2] - m[0, 2] * m[1, 1]) * half
+    ay = (m[0, 2] * m[1, 0] - m[0, 0] * m[1, 2]) * half
+    az = (m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]) * half
+    real, imaginary = dx * ax + dy * ay + dz * az, ex * ax + ey * ay + ez * az
+    bx, by = ctf * (q * m[0, 0] - p * m[1, 0]), ctf * (q * m[0, 1] - p * m[1, 1])
+    bz = ctf * (q * m[0, 2] - p * m[1, 2])
+    return (
+        ctf * re, ctf * im, -q * real, -q * imaginary, p * real, p * imaginary,
+        dx * bx + dy * by + dz * bz, ex * bx + ey * by + ez * bz,
+    )  # fmt: skip
+
+
+@numba.njit(inline="always")
+def _turns(shift, widest, wave, along_x, along_y):  # type: ignore[no-untyped-def]
+    """Phases (cosine, sine) of a shift at every place along x, and along y from -widest on."""
+    for k in range(widest + 1):
+        along_x[k, 0] = math.cos(wave * k * shift[0])
+        along_x[k, 1] = -math.sin(wave * k * shift[0])
+    for k in range(-widest, widest + 1):
+        along_y[k + widest, 0] = math.cos(wave * k * shift[1])
+        along_y[k + widest, 1] = -math.sin(wave * k * shift[1])
+
+
 @kernel
 def project(begin, end, matrices, kx, ky, grid, slices):  # type: ignore[no-untyped-def]
-    """Projections of a map in Fourier space.
-
-    Parameters
-    ----------
-    begin, end : int
-        Poses.
-    matrices : (m, 2, 3) float32
-        First rows of the rotations, times 2 (the padding of the grid).
-    kx, ky : (S,) int32
-    grid : (N, N, N // 2 + 1, 2) float32
-    slices : (m, S, 2) float32
-        Filled.
-    """
+    """Projections ``begin`` to ``end`` of a map in Fourier space, into ``slices`` (m, S, 2)."""
     for pose in range(begin, end):
         m = matrices[pose]
         for s in range(len(kx)):
@@ -93,88 +120,57 @@ def fit_poses(  # type: ignore[no-untyped-def]
     begin, end, row, matrices, shifts, data, ctf, kx, ky, shell, group, inverse, grid, box, last,
     sums,
 ):  # fmt: skip
-    """Fit of poses to their images, with the derivatives of the log-likelihood.
+    """Fit of poses ``begin`` to ``end`` to their images: rows of ``sums`` (m, 22) are filled.
 
     The log-likelihood ratio against noise alone is ``2 sums[0] - sums[1]``. Its gradient is by a
     turn of the image's frame (radians about x, y, z) and a shift of the image (pixels); the
     curvature is that of Gauss and Newton, the packed upper triangle.
-
-    Parameters
-    ----------
-    begin, end : int
-        Poses.
-    row : (m,) int64
-        Image of every pose.
-    matrices : (m, 2, 3) float32
-        First rows of the rotations, times 2.
-    shifts : (m, 2) float32
-        That centre the image (pixels).
-    data, ctf : (P, S, 2), (P, S) float32
-    kx, ky, shell : (S,) int32
-    group : (P,) int32
-    inverse : (G, shells) float32
-        One over the noise power.
-    grid : (N, N, N // 2 + 1, 2) float32
-    box, last : int
-        Box of the images (pixels), samples in use.
-    sums : (m, 22) float64
-        Filled.
     """
     widest = 0
     for s in range(last):
         widest = max(widest, kx[s], abs(ky[s]))
-    wave = np.float32(2 * math.pi / box)
+    wave, zero = np.float32(2 * math.pi / box), np.float32(0)
     turn_x = np.empty((widest + 1, 2), np.float32)
     turn_y = np.empty((2 * widest + 1, 2), np.float32)
-    slope = np.empty((5, 2), np.float32)
-    total = np.empty(SUMS, np.float64)
     for pose in range(begin, end):
         i, m = row[pose], matrices[pose]
-        for k in range(widest + 1):
-            turn_x[k, 0] = math.cos(wave * k * shifts[pose, 0])
-            turn_x[k, 1] = -math.sin(wave * k * shifts[pose, 0])
-        for k in range(-widest, widest + 1):
-            turn_y[k + widest, 0] = math.cos(wave * k * shifts[pose, 1])
-            turn_y[k + widest, 1] = -math.sin(wave * k * shifts[pose, 1])
-        half = np.float32(0.5)
-        third_x = (m[0, 1] * m[1, 2] - m[0, 2] * m[1, 1]) * half
-        third_y = (m[0, 2] * m[1, 0] - m[0, 0] * m[1, 2]) * half
-        third_z = (m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]) * half
-        for j in range(SUMS):
-            total[j] = 0
+        _turns(shifts[pose], widest, wave, turn_x, turn_y)
+        cross = norm = gx = gy = gz = gp = gq = zero
+        xx = xy = xz = xp = xq = yy = yz = yp = yq = zz = zp = zq = pp = pq = qq = zero
         for s in range(last):
-            p, q, c = np.float32(kx[s]), np.float32(ky[s]), ctf[i, s]
-            x = p * m[0, 0] + q * m[1, 0]
-            y = p * m[0, 1] + q * m[1, 1]
-            z = p * m[0, 2] + q * m[1, 2]
-            re, im, dx_re, dx_im, dy_re, dy_im, dz_re, dz_im = _read(grid, x, y, z)
-            weight = inverse[group[i], shell[s]]
-            tx_re, tx_im = turn_x[kx[s], 0], turn_x[kx[s], 1]
-            ty_re, ty_im = turn_y[ky[s] + widest, 0], turn_y[ky[s] + widest, 1]
-            cosine, sine = tx_re * ty_re - tx_im * ty_im, tx_re * ty_im + tx_im * ty_re
+            p, q = np.float32(kx[s]), np.float32(ky[s])
+            re, im, sx, ux, sy, uy, sz, uz = _model(grid, m, p, q, ctf[i, s])
+            sp, up, sq, uq = -wave * p * im, wave * p * re, -wave * q * im, wave * q * re
+            x, y = turn_x[kx[s]], turn_y[ky[s] + widest]
+            cosine, sine = x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]
             a = data[i, s, 0] * cosine - data[i, s, 1] * sine
             b = data[i, s, 0] * sine + data[i, s, 1] * cosine
-            re, im = c * re, c * im
-            total[0] += weight * (a * re + b * im)
-            total[1] += weight * (re * re + im * im)
-            # how the place of the sample moves as the frame of the image turns about x, y and z
-            third_re = c * (dx_re * third_x + dy_re * third_y + dz_re * third_z)
-            third_im = c * (dx_im * third_x + dy_im * third_y + dz_im * third_z)
-            along_x = q * m[0, 0] - p * m[1, 0]
-            along_y = q * m[0, 1] - p * m[1, 1]
-            along_z = q * m[0, 2] - p * m[1, 2]
-            slope[0, 0], slope[0, 1] = -q * third_re, -q * third_im
-            slope[1, 0], slope[1, 1] = p * third_re, p * third_im
-            slope[2, 0] = c * (dx_re * along_x + dy_re * along_y + dz_re * along_z)
-            slope[2, 1] = c * (dx_im * along_x + dy_im * along_y + dz_im * along_z)
-            slope[3, 0], slope[3, 1] = -wave * p * im, wave * p * re
-            slope[4, 0], slope[4, 1] = -wave * q * im, wave * q * re
-            a, b, at = a - re, b - im, 7
-            weight *= np.float32(2)
-            for j in range(5):
-                total[2 + j] += weight * (a * slope[j, 0] + b * slope[j, 1])
-                for k in range(j, 5):
-                    total[at] += weight * (slope[j, 0] * slope[k, 0] + slope[j, 1] * slope[k, 1])
-                    at += 1
-        for j in range(SUMS):
-            sums[pose, j] = total[j]
+            weight = inverse[group[i], shell[s]]
+            cross += weight * (a * re + b * im)
+            norm += weight * (re * re + im * im)
+            a, b, two = a - re, b - im, np.float32(2) * weight
+            gx += two * (a * sx + b * ux)
+            gy += two * (a * sy + b * uy)
+            gz += two * (a * sz + b * uz)
+            gp += two * (a * sp + b * up)
+            gq += two * (a * sq + b * uq)
+            xx += two * (sx * sx + ux * ux)
+            xy += two * (sx * sy + ux * uy)
+            xz += two * (sx * sz + ux * uz)
+            xp += two * (sx * sp + ux * up)
+            xq += two * (sx * sq + ux * uq)
+            yy += two * (sy * sy + uy * uy)
+            yz += two * (sy * sz + uy * uz)
+            yp += two * (sy * sp + uy * up)
+            yq += two * (sy * sq + uy * uq)
+            zz += two * (sz * sz + uz * uz)
+            zp += two * (sz * sp + uz * up)
+            zq += two * (sz * sq + uz * uq)
+            pp += two * (sp * sp + up * up)
+            pq += two * (sp * sq + up * uq)
+            qq += two * (sq * sq + uq * uq)
+        for j, value in enumerate((
+            cross, norm, gx, gy, gz, gp, gq, xx, xy, xz, xp, xq, yy, yz, yp, yq, zz, zp, zq, pp,
+            pq, qq,
+        )):  # fmt: skip
+            sums[pose, j] = value

@@ -14,6 +14,7 @@ from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.refined import write_refined_poses
 from alphacryo4d.reclassify.convergence_stage import run_rounds
 from alphacryo4d.reclassify.figures_stage import FIGURE_INPUTS, draw_changes, figure_inputs
 from alphacryo4d.reclassify.fit_options import FitOptions
@@ -30,7 +31,6 @@ from alphacryo4d.voting.options import votes_needed
 from alphacryo4d.voting.output_stage import (
     input_particles,
     input_table_path,
-    write_refined_poses,
 )
 from alphacryo4d.voting.recorded_stage import read_recorded
 from alphacryo4d.voting.report import (

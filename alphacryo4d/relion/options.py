@@ -94,6 +94,17 @@ class RelionOptions:
 class ConsensusOptions:
     """Options of the consensus alignment by RELION (4.10: one pose for every particle)."""
 
+    engine: str = setting(
+        "relion",
+        "Refinement by RELION or by our engine (native), half-sets apart.",
+        choices=("relion", "native"),
+    )
+    search: str = setting(
+        "auto",
+        "Of the native engine: all orientations (global), or those around the poses given (local); "
+        "auto is global where there are none.",
+        choices=("auto", "global", "local"),
+    )
     models: int = setting(
         1, "Consensus models; 1 is 3D auto-refinement with half-sets, more is a classification."
     )
@@ -105,7 +116,8 @@ class ConsensusOptions:
     )
     iterations: int = setting(
         25,
-        "Iterations of a multi-model alignment; auto-refinement stops by itself.",
+        "Most iterations, of a multi-model alignment or of the native engine; auto-refinement "
+        "stops by itself.",
         flags=("--iter",),
     )
     healpix_order: int = setting(

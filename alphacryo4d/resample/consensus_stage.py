@@ -27,6 +27,7 @@ from alphacryo4d.relion.outputs import last_optimiser, with_suffix
 from alphacryo4d.relion.preflight import check_map, check_particles, image_root, name_from
 from alphacryo4d.relion.running import Runner
 from alphacryo4d.relion.version import installed_version
+from alphacryo4d.resample.native_consensus_stage import align_natively, native_plan
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,12 @@ def run_consensus(
             return job.outputs
         if consensus.keep_poses:
             outputs = _keep(table, output)
+        elif consensus.engine == "native":
+            outputs = align_natively(
+                table, output, consensus, relion, threads=resources.threads,
+                check=resources.deadline.check if resources.deadline is not None else lambda: None,
+                overwrite=overwrite,
+            )  # fmt: skip
         else:
             outputs = _align(table, output, consensus, relion, seed, gpu, flags)
         job.add_outputs(outputs)
@@ -194,6 +201,8 @@ def plan_consensus(
     """Commands of the alignment as text for ``--dry-run``."""
     from alphacryo4d.relion.commands import reconstruct_command
 
+    if consensus.engine == "native" and not consensus.keep_poses:
+        return native_plan(table, consensus, relion).words(consensus, relion) + "\n"
     root, as_root = Path.cwd(), os.geteuid() == 0
     ranks = choose_ranks(consensus, relion)
     commands = []

@@ -16,9 +16,6 @@ from alphacryo4d.io.cs import write_cs_states
 from alphacryo4d.io.star import ParticleTable
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import (
-    ANGLES,
-    OLD_ORIGINS,
-    ORIGINS,
     ParticleSet,
     read_particles,
 )
@@ -125,36 +122,6 @@ def _named(states: Array, count: int, names: Mapping[int, str] | None) -> dict[s
     if not names:
         return {}
     return {STATE_NAME: np.array([word(names.get(k, "")) for k in range(count + 1)])[states]}
-
-
-def write_refined_poses(
-    particles: ParticleSet, rotations: Array, shifts: Array, path: Path
-) -> Path:
-    """Write the table with changed poses; those that it had are kept as ``ac4dInput...``.
-
-    Parameters
-    ----------
-    particles : ParticleSet
-    rotations : (P, 3) array
-        Rotation vectors in the frame of the image (degrees).
-    shifts : (P, 2) array
-        Added to the shifts that centre the images (A).
-    path : Path
-        STAR file to write.
-    """
-    from alphacryo4d.maths.rotations import euler_angles, euler_matrices, rotation_matrices
-
-    turned = rotation_matrices(rotations) @ euler_matrices(particles.angles)
-    angles = euler_angles(turned)
-    moved = particles.shifts + shifts
-    names: tuple[str, ...] = ORIGINS
-    if ORIGINS[0] not in particles.table.columns and OLD_ORIGINS[0] in particles.table.columns:
-        names, moved = OLD_ORIGINS, moved / particles.pixel_size
-    columns = dict(zip(ANGLES, angles.T.round(6), strict=True))
-    columns |= dict(zip(names, moved.T.round(6), strict=True))
-    others = [] if names is OLD_ORIGINS else OLD_ORIGINS
-    kept = {n: f"ac4dInput{n[3:]}" for n in others if n in particles.table.columns}
-    return particles.table.write_with_columns(path, columns, rename=kept or None)
 
 
 def split_table(table: ParticleTable, folder: Path, states: Array, state_count: int) -> list[Path]:

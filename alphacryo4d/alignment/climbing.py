@@ -1,0 +1,164 @@
+"""Refinement of poses: damped Gauss-Newton steps with more and more samples, several of an image.
+
+Steps are damped where they do not climb (Levenberg 1944; Marquardt 1963).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from alphacryo4d.alignment.kernels import SUMS, fit_poses
+from alphacryo4d.alignment.poses import Poses, Target
+from alphacryo4d.core.arrays import Array
+from alphacryo4d.maths.threads import in_ranges
+from alphacryo4d.ml3d.images import PreparedImages
+
+_UPPER = np.triu_indices(5)
+
+
+def around(poses: Poses, angle: float, slide: float) -> Poses:
+    """Every pose, and those that are turned by an angle (degrees) or moved (pixels) from it.
+
+    Turns about x, y and z to and fro, alone and in pairs, and moves along x and y.
+    """
+    steps = np.array(np.meshgrid(*[[-1, 0, 1]] * 3)).reshape(3, -1).T
+    steps = steps[np.abs(steps).sum(axis=1) <= 2]
+    turns = Rotation.from_rotvec(np.deg2rad(angle) * steps).as_matrix()
+    moves = np.zeros((len(turns), 2))
+    more = slide * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
+    turns = np.concatenate([turns, np.broadcast_to(np.eye(3), (4, 3, 3))])
+    moves = np.concatenate([moves, more])
+    return Poses(
+        np.repeat(poses.row, len(turns)),
+        (turns[None] @ poses.rotations[:, None]).reshape(-1, 3, 3),
+        (poses.shifts[:, None] + moves).reshape(-1, 2),
+        np.full(len(turns) * len(poses.row), -np.inf),
+    )
+
+
+@dataclass
+class _Fit:
+    """Sums of :func:`fit_poses` by name."""
+
+    cross: Array
+    norm: Array
+    gradient: Array
+    curvature: Array
+
+
+def fit(
+    images: PreparedImages, target: Target, poses: Poses, radius: int, workers: int = 1
+) -> _Fit:
+    """Inner products, norms and derivatives of poses up to a Fourier shell."""
+    last = images.samples_within(min(radius, target.radius))
+    sums = np.empty((len(poses.row), SUMS))
+    in_ranges(
+        fit_poses, len(poses.row), max(1, len(poses.row) // 256), workers,
+        poses.row, np.ascontiguousarray(2 * poses.rotations[:, :2], np.float32),
+        poses.shifts.astype(np.float32), images.data, images.ctf, images.kx, images.ky,
+        images.shell, images.group, target.inverse, target.spectrum, images.box, last, sums,
+    )  # fmt: skip
+    curvature = np.empty((len(sums), 5, 5))
+    curvature[:, _UPPER[0], _UPPER[1]] = curvature[:, _UPPER[1], _UPPER[0]] = sums[:, 7:]
+    return _Fit(sums[:, 0], sums[:, 1], sums[:, 2:7], curvature)
+
+
+def refine(
+    images: PreparedImages,
+    target: Target,
+    poses: Poses,
+    radius: int,
+    steps: int,
+    *,
+    most: float,
+    workers: int = 1,
+) -> tuple[Poses, Array]:
+    """Damped Gauss-Newton steps of poses; the best that each one met.
+
+    Parameters
+    ----------
+    radius : int
+        Last Fourier shell in use.
+    steps : int
+    most : float
+        Longest turn of a step (degrees).
+
+    Returns
+    -------
+    Poses, (m, 5, 5) array
+        And the curvature there: the inverse is the covariance of turn (radians) and shift (pixels)
+        that the noise leaves.
+    """
+    found = fit(images, target, poses, radius, workers)
+    best = Poses(poses.row, poses.rotations, poses.shifts, 2 * found.cross - found.norm)
+    damping = np.full(len(poses.row), 0.1)
+    corner = np.arange(5)
+    for _ in range(steps):
+        scaled = found.curvature.copy()
+        scaled[:, corner, corner] *= 1 + damping[:, None]
+        scaled[:, corner, corner] += (
+            1e-9 * np.abs(scaled[:, corner, corner]).max(1)[:, None] + 1e-30
+        )
+        step = np.linalg.solve(scaled, found.gradient[..., None])[..., 0]
+        length = np.linalg.norm(step[:, :3], axis=1)
+        step *= np.minimum(1, np.deg2rad(most) / np.maximum(length, 1e-12))[:, None]
+        turned = Rotation.from_rotvec(step[:, :3]).as_matrix() @ best.rotations
+        trial = Poses(best.row, turned, best.shifts + step[:, 3:], best.score)
+        new = fit(images, target, trial, radius, workers)
+        score = 2 * new.cross - new.norm
+        up = score > best.score
+        best = Poses(
+            best.row,
+            np.where(up[:, None, None], turned, best.rotations),
+            np.where(up[:, None], trial.shifts, best.shifts),
+            np.where(up, score, best.score),
+        )
+        found.gradient = np.where(up[:, None], new.gradient, found.gradient)
+        found.curvature = np.where(up[:, None, None], new.curvature, found.curvature)
+        damping = np.where(up, damping / 4, damping * 8)
+    return best, found.curvature
+
+
+def best_of(poses: Poses, keep: int, each: int) -> Poses:
+    """The best ``keep`` of every image's ``each`` poses, which follow each other."""
+    score = poses.score.reshape(-1, each)
+    keep = min(keep, each)
+    order = np.argsort(-score, axis=1)[:, :keep]
+    return poses.take((order + each * np.arange(len(score))[:, None]).ravel())
+
+
+def climb(
+    images: PreparedImages,
+    target: Target,
+    poses: Poses,
+    each: int,
+    coarse: int,
+    *,
+    workers: int = 1,
+) -> tuple[Poses, Array]:
+    """The best pose of every image, from ``each`` candidates, with more and more samples.
+
+    Half of the candidates go on from a resolution to the next, 1.5 times as fine, from the shell
+    ``coarse`` to the last of the target.
+    """
+    radius, keep = coarse, each
+    while True:
+        radius = min(radius, target.radius)
+        turn = np.rad2deg(1.0 / (0.6 * radius))
+        final = radius == target.radius
+        poses, curvature = refine(
+            images, target, poses, radius, 5 if final else 3, most=turn / 2, workers=workers
+        )
+        poses_each = keep
+        keep = 1 if final else max(2, keep // 2)
+        score = poses.score.reshape(-1, poses_each)
+        order = np.argsort(-score, axis=1)[:, :keep]
+        chosen = (order + poses_each * np.arange(len(score))[:, None]).ravel()
+        poses, curvature = poses.take(chosen), curvature[chosen]
+        keep = min(keep, poses_each)
+        if final:
+            return poses, curvature
+        radius = max(radius + 1, int(1.5 * radius))

@@ -1,0 +1,98 @@
+"""What a consensus refinement is asked, and what it gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from alphacryo4d.core.arrays import Array
+from alphacryo4d.maths.fsc import Correlation
+from alphacryo4d.ml3d.images import PreparedImages
+
+
+@dataclass(frozen=True)
+class Search:
+    """How poses are looked for.
+
+    Attributes
+    ----------
+    everywhere : bool
+        All orientations; otherwise around the poses that are given.
+    reach : float
+        Shifts (pixels) around those that are given.
+    candidates : int
+        Poses of an image that are refined.
+    most_iterations : int
+    resolution : float or None
+        Finest that is used (A).
+    initial : float
+        Low-pass filter of the reference (A).
+    diameter : float or None
+        Of the spherical mask (A).
+    """
+
+    everywhere: bool
+    reach: float = 5.0
+    candidates: int = 12
+    most_iterations: int = 25
+    resolution: float | None = None
+    initial: float = 60.0
+    diameter: float | None = None
+
+
+@dataclass
+class Consensus:
+    """Poses and maps.
+
+    Attributes
+    ----------
+    rotations : (P, 3, 3) float64
+    shifts : (P, 2) float64
+        That centre the prepared images (pixels).
+    halves : (2, n, n, n) float32
+        Half maps, not filtered.
+    volume : (n, n, n) float32
+        Of all particles, filtered by the correlation of the halves.
+    curves : Correlation
+        Of the half maps, within the mask.
+    angle_error, shift_error : float
+        Of a pose about each axis, from the curvature of its likelihood (degrees, A): the spread
+        that noise leaves, of poses that found the right optimum.
+    log : list of dict
+        Of every iteration: resolution (A), median change of angle (degrees) and shift (A), mean
+        log-likelihood ratio of a particle against noise alone.
+    """
+
+    rotations: Array
+    shifts: Array
+    halves: Array
+    volume: Array
+    curves: Correlation
+    angle_error: float
+    shift_error: float
+    log: list[dict[str, float]]
+
+
+def changes_of(images: PreparedImages, found: Consensus) -> tuple[Array, Array]:
+    """Changes of the poses that the images were prepared with.
+
+    Returns
+    -------
+    rotations : (P, 3) float64
+        Rotation vectors in the frame of the image (degrees).
+    shifts : (P, 2) float64
+        Added to the shifts that centre the images (A).
+    """
+    turned = found.rotations @ whole_rotations(images.matrices).transpose(0, 2, 1)
+    vectors: Array = Rotation.from_matrix(turned).as_rotvec(degrees=True)
+    return vectors, found.shifts * images.pixel_size
+
+
+def whole_rotations(rows: Array) -> Array:
+    """Rotations (n, 3, 3) of their first two rows."""
+    first = rows.astype(np.float64)
+    third = np.cross(first[:, 0], first[:, 1])[:, None]
+    whole: Array = np.concatenate([first, third], axis=1)
+    return whole

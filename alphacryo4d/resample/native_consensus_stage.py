@@ -1,0 +1,168 @@
+"""``resample consensus --engine native``: poses of all particles by our own refinement."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.progress import show_progress
+from alphacryo4d.io.mrc import read_volume, write_volume
+from alphacryo4d.particles.copies import half_sets
+from alphacryo4d.particles.origins import ANGLES
+from alphacryo4d.particles.particle_set import ParticleSet, read_particles
+from alphacryo4d.particles.refined import write_refined_poses
+from alphacryo4d.particles.samples import prepare_rows
+from alphacryo4d.reconstruction.map_stage import write_curves
+from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
+from alphacryo4d.relion.preflight import check_map
+from alphacryo4d.resample.native_stage import FoldCheckpoint, half_of_memory
+
+if TYPE_CHECKING:
+    from alphacryo4d.alignment.outcome import Consensus
+    from alphacryo4d.ml3d.images import PreparedImages
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = ".consensus.npz"
+_LOCAL_REACH = 2.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is aligned to what.
+
+    Attributes
+    ----------
+    particles : ParticleSet
+    everywhere : bool
+        All orientations are searched, not only those around the poses that are given.
+    """
+
+    particles: ParticleSet
+    everywhere: bool
+
+    def words(self, consensus: ConsensusOptions, relion: RelionOptions) -> str:
+        """For ``--dry-run``."""
+        where = "all orientations" if self.everywhere else "orientations around those given"
+        start = relion.reference or "the map of the poses given"
+        return (
+            f"would search {where} of {len(self.particles)} particles of {self.particles.box} px, "
+            f"from {start} at {consensus.initial_lowpass:g} A, half-sets apart"
+        )
+
+
+def native_plan(table: Path, consensus: ConsensusOptions, relion: RelionOptions) -> Plan:
+    """Check everything before the work.
+
+    Raises
+    ------
+    UsageError, InputError
+        Several models, no poses and no reference, maps that do not fit, poses in a ``.cs`` file.
+    """
+    if consensus.models > 1:
+        raise UsageError("--models: the native engine finds one; take --engine relion for several")
+    particles = read_particles(table, need_poses=False)
+    if particles.table.path.suffix.lower() == ".cs":
+        raise InputError(
+            f"{table}: poses are written into STAR tables; convert it first: alphacryo4d convert"
+        )
+    posed = all(name in particles.table.columns for name in ANGLES) and bool(particles.angles.any())
+    everywhere = consensus.search == "global" or (consensus.search == "auto" and not posed)
+    if not posed and not everywhere:
+        raise InputError(f"{table}: has no poses to search around; take --search global")
+    if not posed and relion.reference is None:
+        raise UsageError(
+            f"{table}: has no poses, so a map to start from is needed: --reference MAP (it is "
+            "filtered to --initial-lowpass first)"
+        )
+    for path, what in ((relion.reference, "reference"), (consensus.mask, "mask")):
+        if path is not None:
+            check_map(path, particles, what=what, is_mask=what == "mask")
+    return Plan(particles, everywhere)
+
+
+def align_natively(
+    table: Path,
+    output: Path,
+    consensus: ConsensusOptions,
+    relion: RelionOptions,
+    *,
+    threads: int | None = None,
+    check: Callable[[], None] = lambda: None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Align all particles; returns ``particles.star`` with the poses, and the maps."""
+    from alphacryo4d.alignment.consensus import find_consensus
+    from alphacryo4d.alignment.outcome import Search
+    from alphacryo4d.maths.threads import thread_count
+
+    plan = native_plan(table, consensus, relion)
+    particles = plan.particles
+    asked = Search(
+        plan.everywhere,
+        reach=consensus.offset_range if plan.everywhere else _LOCAL_REACH,
+        most_iterations=consensus.iterations,
+        resolution=consensus.limit_resolution,
+        initial=consensus.initial_lowpass,
+        diameter=consensus.particle_diameter,
+    )
+    checkpoint = FoldCheckpoint(output / CHECKPOINT)
+    if overwrite:
+        checkpoint.remove()
+    with show_progress("read images") as progress:
+        images = prepare_rows(
+            particles, np.arange(len(particles)), None, symmetry=relion.symmetry,
+            diameter=consensus.particle_diameter, threads=threads, memory=half_of_memory(),
+            scratch=output / "scratch", progress=progress,
+        )  # fmt: skip
+    halves = half_sets(particles)
+    with show_progress("align") as progress:
+        found = find_consensus(
+            images, halves, asked,
+            reference=None if relion.reference is None else read_volume(relion.reference)[0],
+            mask=None if consensus.mask is None else read_volume(consensus.mask)[0],
+            workers=thread_count(threads), progress=progress, check=check, checkpoint=checkpoint,
+        )  # fmt: skip
+    outputs = _written(output, particles, images, halves, found)
+    checkpoint.remove()
+    return outputs
+
+
+def _written(
+    output: Path, particles: ParticleSet, images: PreparedImages, halves: Array, found: Consensus
+) -> list[Path]:
+    from alphacryo4d.alignment.outcome import changes_of
+
+    voxel = images.pixel_size
+    turned, moved = changes_of(images, found)
+    subset = {"rlnRandomSubset": np.asarray(halves, np.int64) + 1}
+    more = subset if particles.random_subset is None else {}
+    report: dict[str, Any] = {
+        "resolution": round(float(found.curves.resolution), 2),
+        "angle_error": round(found.angle_error, 3),
+        "shift_error": round(found.shift_error, 3),
+        "iterations": [{k: round(v, 4) for k, v in entry.items()} for entry in found.log],
+    }
+    logger.info(
+        "consensus at %.2f A (FSC 0.143 of half-sets that were aligned apart); poses of the right "
+        "optimum are sure to %.2f degrees and %.2f A an axis",
+        found.curves.resolution, found.angle_error, found.shift_error,
+    )  # fmt: skip
+    table = output / files.PARTICLES_STAR
+    return [
+        write_refined_poses(particles, turned, moved, table, more=more),
+        write_volume(output / "consensus.mrc", found.volume, voxel),
+        write_volume(output / "consensus_half1_unfil.mrc", found.halves[0], voxel),
+        write_volume(output / "consensus_half2_unfil.mrc", found.halves[1], voxel),
+        write_curves(output / "consensus_fsc.csv", found.curves),
+        files.write_text(output / "consensus.json", json.dumps(report, indent=1) + "\n"),
+    ]
