@@ -122,12 +122,12 @@ def refine(
     return best, found.curvature
 
 
-def best_of(poses: Poses, keep: int, each: int) -> Poses:
-    """The best ``keep`` of every image's ``each`` poses, which follow each other."""
+def best_rows(poses: Poses, keep: int, each: int) -> Array:
+    """Places of the best ``keep`` of every image's ``each`` poses, which follow each other."""
     score = poses.score.reshape(-1, each)
-    keep = min(keep, each)
     order = np.argsort(-score, axis=1)[:, :keep]
-    return poses.take((order + each * np.arange(len(score))[:, None]).ravel())
+    rows: Array = (order + each * np.arange(len(score))[:, None]).ravel()
+    return rows
 
 
 def climb(
@@ -141,24 +141,19 @@ def climb(
 ) -> tuple[Poses, Array]:
     """The best pose of every image, from ``each`` candidates, with more and more samples.
 
-    Half of the candidates go on from a resolution to the next, 1.5 times as fine, from the shell
-    ``coarse`` to the last of the target.
+    The best 40% of the candidates go on from a resolution to the next, 1.5 times as fine, from the
+    shell ``coarse`` to the last of the target.
     """
-    radius, keep = coarse, each
+    radius = min(coarse, target.radius)
     while True:
-        radius = min(radius, target.radius)
         turn = np.rad2deg(1.0 / (0.6 * radius))
         final = radius == target.radius
         poses, curvature = refine(
             images, target, poses, radius, 5 if final else 3, most=turn / 2, workers=workers
         )
-        poses_each = keep
-        keep = 1 if final else max(2, keep // 2)
-        score = poses.score.reshape(-1, poses_each)
-        order = np.argsort(-score, axis=1)[:, :keep]
-        chosen = (order + poses_each * np.arange(len(score))[:, None]).ravel()
-        poses, curvature = poses.take(chosen), curvature[chosen]
-        keep = min(keep, poses_each)
+        keep = 1 if final else max(1, round(0.4 * each))
+        chosen = best_rows(poses, keep, each)
+        poses, curvature, each = poses.take(chosen), curvature[chosen], keep
         if final:
             return poses, curvature
-        radius = max(radius + 1, int(1.5 * radius))
+        radius = min(max(radius + 1, int(1.5 * radius)), target.radius)

@@ -196,7 +196,8 @@ class Refinement:
             around = len(near.row) // len(rows)
             sums = climbing.fit(images, target, near, coarse, self.workers)
             near.score = 2 * sums.cross - sums.norm
-            many, each = climbing.best_of(near, each, around), min(each, around)
+            each = min(each, around)
+            many = near.take(climbing.best_rows(near, each, around))
         if self.unscaled:
             sums = climbing.fit(images, target, many, coarse, self.workers)
             scale = sums.cross[::each].sum() / max(sums.norm[::each].sum(), 1e-30)
