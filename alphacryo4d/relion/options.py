@@ -109,7 +109,9 @@ class ConsensusOptions:
         1, "Consensus models; 1 is 3D auto-refinement with half-sets, more is a classification."
     )
     initial_lowpass: float = setting(
-        60.0, "Low-pass filter of the initial reference in Angstrom.", flags=("--ini-high",)
+        60.0,
+        "Low-pass filter of the initial reference in Angstrom.",
+        flags=("--initial-lowpass", "--ini-high"),
     )
     limit_resolution: float | None = setting(
         None, "Highest resolution used for the alignment, in Angstrom.", type=float
