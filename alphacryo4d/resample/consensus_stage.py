@@ -80,6 +80,8 @@ def run_consensus(
     list of Path
         ``particles.star`` and the maps.
     """
+    if consensus.engine == "native" and not consensus.keep_poses:
+        native_plan(table, consensus, relion)
     inputs = [path for path in (table, relion.reference, consensus.mask) if path is not None]
     with start_job(
         output,
@@ -95,11 +97,7 @@ def run_consensus(
         if consensus.keep_poses:
             outputs = _keep(table, output)
         elif consensus.engine == "native":
-            outputs = align_natively(
-                table, output, consensus, relion, threads=resources.threads,
-                check=resources.deadline.check if resources.deadline is not None else lambda: None,
-                overwrite=overwrite,
-            )  # fmt: skip
+            outputs = align_natively(table, output, consensus, relion, flags)
         else:
             outputs = _align(table, output, consensus, relion, seed, gpu, flags)
         job.add_outputs(outputs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.particles.copies import half_sets
 from alphacryo4d.particles.origins import ANGLES
@@ -95,10 +95,7 @@ def align_natively(
     output: Path,
     consensus: ConsensusOptions,
     relion: RelionOptions,
-    *,
-    threads: int | None = None,
-    check: Callable[[], None] = lambda: None,
-    overwrite: bool = False,
+    flags: RunFlags,
 ) -> list[Path]:
     """Align all particles; returns ``particles.star`` with the poses, and the maps."""
     from alphacryo4d.alignment.consensus import find_consensus
@@ -116,12 +113,12 @@ def align_natively(
         diameter=consensus.particle_diameter,
     )
     checkpoint = FoldCheckpoint(output / CHECKPOINT)
-    if overwrite:
+    if flags.overwrite:
         checkpoint.remove()
     with show_progress("read images") as progress:
         images = prepare_rows(
             particles, np.arange(len(particles)), None, symmetry=relion.symmetry,
-            diameter=consensus.particle_diameter, threads=threads, memory=half_of_memory(),
+            diameter=consensus.particle_diameter, threads=flags.threads, memory=half_of_memory(),
             scratch=output / "scratch", progress=progress,
         )  # fmt: skip
     halves = half_sets(particles)
@@ -130,7 +127,8 @@ def align_natively(
             images, halves, asked,
             reference=None if relion.reference is None else read_volume(relion.reference)[0],
             mask=None if consensus.mask is None else read_volume(consensus.mask)[0],
-            workers=thread_count(threads), progress=progress, check=check, checkpoint=checkpoint,
+            workers=thread_count(flags.threads), progress=progress, check=flags.deadline.check,
+            checkpoint=checkpoint,
         )  # fmt: skip
     outputs = _written(output, particles, images, halves, found)
     checkpoint.remove()

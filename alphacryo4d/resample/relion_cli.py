@@ -47,8 +47,10 @@ def consensus_command(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """One pose for every particle, by RELION's 3D auto-refinement.
+    """One pose for every particle, by RELION's 3D auto-refinement, or by our own engine.
 
+    --engine native needs no RELION: it finds poses from a map and nothing else, or refines rough
+    ones.
     With --models 2 or more, a coarse classification with alignment to several consensus models.
     With --keep-poses, the poses of the table are checked and taken.
     """
