@@ -37,6 +37,7 @@ from alphacryo4d.landscape.options import (
     StatesOptions,
 )
 from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.pipeline.aligning import aligned_table
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.pipeline.stages import run_part, run_pipeline
 from alphacryo4d.pipeline.submit import PARTS, repeat_words, submit_run
@@ -111,6 +112,8 @@ def run(
 ) -> None:
     """All four stages: from a particle table to states on a landscape.
 
+    A table without poses gets them first, with --reference MAP (`resample consensus`).
+
     Finer options of a stage: run the stages one by one, `alphacryo4d resample --help` and so on;
     they read and write the same project folder.
     """
@@ -125,8 +128,14 @@ def run(
         )
         _answer(results, as_json)
         return
+    posed = aligned_table(
+        input_path, output_path, options, given=given, seed=seed, gpu=gpu, flags=flags,
+        here=not cluster.submit, dry_run=dry_run,
+    )  # fmt: skip
+    if posed is None:
+        return
     outlook = _checked(
-        input_path, output_path, options, seed, gpu=gpu, given=given, overwrite=flags.overwrite,
+        posed, output_path, options, seed, gpu=gpu, given=given, overwrite=flags.overwrite,
         dry_run=dry_run, here=not cluster.submit,
     )  # fmt: skip
     input_path = outlook.table

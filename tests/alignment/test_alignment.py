@@ -18,6 +18,7 @@ from alphacryo4d.alignment.search import EveryPose
 from alphacryo4d.assessment.conformers import Atoms
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.stage import write_simulation
+from alphacryo4d.cli import main
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.fsc import shell_correlation
@@ -247,6 +248,28 @@ def test_a_refinement_goes_on_where_it_was_stopped(simulated: Path) -> None:
     np.testing.assert_array_equal(whole.maps.volume, again.maps.volume)
     assert again.finished
     assert len(again.log) == 2
+
+
+@pytest.mark.slow
+def test_a_run_without_poses_aligns_first(simulated: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    words = ["run", "--i", str(simulated / "blind.star"), "--o", str(project), "--epochs", "1"]
+    words += ["--reference", str(simulated / "true.mrc"), "--classes", "3", "--iter", "4"]
+    words += ["--components", "3", "--states", "2", "--j", "2"]
+    with pytest.raises(SystemExit, match="3"):
+        main([*words, "--classes", "900", "--dry-run"])  # refused before the poses are found
+    main([*words, "--dry-run"])
+    assert not project.exists()
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, "--submit"])
+    main(words)
+    found = read_particles(project / "vote" / "particles.star")
+    true = read_particles(simulated / "particles.star")
+    assert np.median(angles_apart(found, true)) < 5
+    assert (project / "consensus" / "consensus.mrc").is_file()
+    before = {path: path.stat().st_mtime_ns for path in project.rglob("*.npy")}
+    main(words)
+    assert before == {path: path.stat().st_mtime_ns for path in project.rglob("*.npy")}
 
 
 def test_what_cannot_be_aligned_is_refused_before_the_work(simulated: Path, tmp_path: Path) -> None:
