@@ -37,7 +37,6 @@ from alphacryo4d.landscape.options import (
     StatesOptions,
 )
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.pipeline.aligning import aligned_table
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.pipeline.stages import run_part, run_pipeline
 from alphacryo4d.pipeline.submit import PARTS, repeat_words, submit_run
@@ -128,6 +127,8 @@ def run(
         )
         _answer(results, as_json)
         return
+    from alphacryo4d.pipeline.aligning import aligned_table
+
     posed = aligned_table(
         input_path, output_path, options, given=given, seed=seed, gpu=gpu, flags=flags,
         here=not cluster.submit, dry_run=dry_run,
