@@ -22,7 +22,7 @@ class Barrier:
         along the path.
     forward, backward : float
         Height above the minimum before and after, in kT.
-    place : (2,) array
+    place : (d,) array
         Where the highest point is.
     """
 
@@ -55,7 +55,7 @@ def barriers_along(images: Array, energies: Array, *, depth: float = 0.1) -> lis
         at, height = _extremum(lengths, energies, top)
         low_at, low = _extremum(lengths, energies, int(first))
         next_at, following = _extremum(lengths, energies, int(last))
-        place = np.array([np.interp(at, lengths, images[:, axis]) for axis in (0, 1)])
+        place = np.array([np.interp(at, lengths, column) for column in images.T])
         found.append(Barrier(low_at, at, next_at, height - low, height - following, place))
     return found
 
@@ -187,7 +187,7 @@ def refine_saddle(
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95% interval, in kT."""
+    """An estimate in kT with its interval: 95% on the plane, 90% in the particle landscape."""
 
     value: float
     low: float

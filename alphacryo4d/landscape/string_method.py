@@ -23,14 +23,14 @@ class EnergyPath:
 
     Attributes
     ----------
-    images : (n, 2) float64 array
-        Points at equal arc length from start to end.
+    images : (n, d) float64 array
+        Points at equal arc length from start to end; d is 2 on the plane of the landscape.
     energies : (n,) array
         Energy along it in kT.
     iterations : int
         Steps done.
     displacement : float
-        (|dx| + |dy|) / n of the last step, per step of 0.1 where the step was automatic.
+        (|dx| + |dy| + ...) / n of the last step, per step of 0.1 where the step was automatic.
     residual : float
         Root mean square of the gradient's part across the path (eq. 7), in kT per unit.
     converged : bool
@@ -49,11 +49,12 @@ class EnergyPath:
 
 
 def straight_line(points: Array, images: int) -> Array:
-    """Images (n, 2) at equal arc length along straight lines through points (P, 2)."""
+    """Images (n, d) at equal arc length along straight lines through points (P, d)."""
     points = np.asarray(points, np.float64)
-    lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    lengths = np.concatenate([[0.0], np.cumsum(steps)])
     wanted = np.linspace(0.0, lengths[-1], images)
-    return np.stack([np.interp(wanted, lengths, points[:, axis]) for axis in (0, 1)], axis=1)
+    return np.stack([np.interp(wanted, lengths, column) for column in points.T], axis=1)
 
 
 def minimum_energy_path(
@@ -72,8 +73,8 @@ def minimum_energy_path(
     Parameters
     ----------
     surface : Surface
-        Energy over the plane.
-    points : (P, 2) array
+        Energy over the plane, or over a space of d dimensions.
+    points : (P, d) array
         Start, points to pass, end; the first path is the straight line through them.
     options : PathOptions
         Images, step, tolerance. Without a step it is chosen anew every few hundred iterations
@@ -122,13 +123,13 @@ def stable_step(surface: Surface, images: Array) -> float:
     0.7 over the largest curvature along the path (steps over 2 / curvature oscillate), and at
     most half the spacing over the largest gradient.
     """
-    spacing = float(np.hypot(*(images[1] - images[0]))) + 1e-12
+    spacing = float(np.linalg.norm(images[1] - images[0])) + 1e-12
     offset = 0.25 * spacing
     gradient = surface.gradients(images)
-    largest = float(np.nanmax(np.hypot(*gradient.T), initial=0.0))
+    largest = float(np.nanmax(np.linalg.norm(gradient, axis=1), initial=0.0))
     columns = [
         surface.gradients(surface.bring_back(images + shift)[0]) - gradient
-        for shift in offset * np.eye(2)
+        for shift in offset * np.eye(images.shape[1])
     ]
     second = np.stack(columns, axis=-1) / offset
     curvature = float(np.nanmax(np.abs(second).sum(1).max(1), initial=0.0))

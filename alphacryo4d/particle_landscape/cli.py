@@ -25,7 +25,7 @@ from alphacryo4d.core.options import (
     take_flags,
     threads_option,
 )
-from alphacryo4d.particle_landscape.options import CoordinateOptions
+from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
 
 
 @click.command("particles", cls=HelpCommand, context_settings=CONTEXT)
@@ -33,12 +33,17 @@ from alphacryo4d.particle_landscape.options import CoordinateOptions
 @selection_option("their volumes span the first components; vote by default")
 @output_option("Output folder; particle_landscape in the project by default.", required=False)
 @settings_options(CoordinateOptions)
+@settings_options(DensityOptions, title="Density and path")
 @images_option
 @threads_option
 @max_time_option
 @job_options
 def particles_command(selection: str | None, **values: Any) -> None:
-    """Where every particle lies among the components, by the fold that has not seen it."""
+    """Where every particle lies, how many lie where, and the path between states.
+
+    Coordinates among the components are those of the fold that has not seen the particle. Their
+    density is freed of the blur that each particle's own error makes; energies are -ln of it.
+    """
     from alphacryo4d.particle_landscape.stage import particles_work, run_particles
     from alphacryo4d.selection.sets_stage import selection_folder
 
@@ -49,15 +54,17 @@ def particles_command(selection: str | None, **values: Any) -> None:
     selection = selection or files.VOTE
     selection_folder(project, selection)
     options = build_settings(CoordinateOptions, values)
+    density = build_settings(DensityOptions, values)
     dry_run, as_json = values.pop("dry_run"), values.pop("as_json")
     if dry_run:
         from alphacryo4d.core.foresight import say_work
 
         click.echo(f"would find coordinates of the particles of {project} in {output}", err=True)
-        say_work(output, particles_work(project, selection, options, values["seed"]))
+        say_work(output, particles_work(project, selection, options, density, values["seed"]))
         return
     flags = take_flags(values)
     made = run_particles(
-        project, output, selection=selection, options=options, flags=flags, **values
-    )
+        project, output, selection=selection, options=options, density=density, flags=flags,
+        **values,
+    )  # fmt: skip
     answer(made, as_json=as_json)

@@ -72,3 +72,49 @@ class CoordinateOptions:
         if self.angle_sigma is None or self.shift_sigma is None:
             return None
         return self.angle_sigma, self.shift_sigma
+
+
+@dataclass(frozen=True)
+class DensityOptions:
+    """Density of the particles over the components, its states and a path."""
+
+    dimensions: int | None = setting(
+        None,
+        "Components that the density is over (1 to 4); by default two, or one where only one is "
+        "kept.",
+        type=int,
+        group=STATES,
+    )
+    gaussians: int = setting(
+        12, "Most Gaussians of the density; held-out particles decide how many count."
+    )
+    density_particles: int = setting(
+        100_000, "Most particles that the density is fitted to, drawn at random."
+    )
+    depth: float = setting(0.5, "Least depth of a state of the density (kT).", group=STATES)
+    start: str | None = setting(
+        None,
+        "Start of the path: a state of the density (its number), or coordinates with commas; by "
+        "default the two states farthest apart are its ends.",
+        metavar="STATE|Z1,Z2,...",
+        type=str,
+        group=STATES,
+    )
+    end: str | None = setting(
+        None, "End of the path, likewise.", metavar="STATE|Z1,Z2,...", type=str, group=STATES
+    )
+    images: int = setting(101, "Images of the path.")
+
+    def __post_init__(self) -> None:
+        """Refuse values that can never make sense."""
+        require_setting(
+            self.dimensions is None or 1 <= self.dimensions <= 4,
+            f"--dimensions {self.dimensions}: 1 to 4 are possible",
+        )
+        require_setting(1 <= self.gaussians <= 64, "--gaussians must be from 1 to 64")
+        require_setting(self.density_particles >= 100, "--density-particles must be at least 100")
+        require_setting(self.depth > 0, "--depth must be positive")
+        require_setting(self.images >= 3, "--images must be at least 3")
+        require_setting(
+            (self.start is None) == (self.end is None), "--start and --end: give both, or none"
+        )

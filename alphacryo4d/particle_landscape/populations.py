@@ -22,7 +22,8 @@ def state_populations(states: Array, groups: Array) -> tuple[Array, Array]:
     states : (n, K) array
         Log-likelihoods of the states, up to a number of each particle's own.
     groups : (n,) int array
-        Group of every particle; errors are those of the delete-one-group jackknife.
+        Group of every particle; errors are those of the delete-one-group jackknife, and never less
+        than those of counting as many particles.
 
     Returns
     -------
@@ -32,7 +33,8 @@ def state_populations(states: Array, groups: Array) -> tuple[Array, Array]:
     scaled = np.exp(states - states.max(axis=1, keepdims=True)).astype(np.float32)
     whole = _proportions(scaled, np.full(states.shape[1], 1 / states.shape[1]))
     left = [_proportions(scaled[groups != group], whole) for group in np.unique(groups)]
-    return whole, jackknife_error(np.array(left))
+    counting = np.sqrt(whole * (1 - whole) / len(scaled))
+    return whole, np.maximum(jackknife_error(np.array(left)), counting)
 
 
 def _proportions(likelihoods: Array, start: Array) -> Array:

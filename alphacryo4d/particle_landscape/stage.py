@@ -8,6 +8,7 @@ from pathlib import Path
 from alphacryo4d.core import files
 from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.particle_landscape.density_stage import write_density
 from alphacryo4d.particle_landscape.fold_stage import (
     SCRATCH,
     FoldInputs,
@@ -15,7 +16,7 @@ from alphacryo4d.particle_landscape.fold_stage import (
     run_folds,
 )
 from alphacryo4d.particle_landscape.frame_stage import write_coordinates
-from alphacryo4d.particle_landscape.options import CoordinateOptions
+from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
 from alphacryo4d.reclassify.stage import read_first_states
 from alphacryo4d.reconstruction.map_stage import remove_scratch
 from alphacryo4d.voting.inputs_stage import read_groups
@@ -24,7 +25,12 @@ from alphacryo4d.voting.recorded_stage import read_recorded
 
 logger = logging.getLogger(__name__)
 
-_STEPS = (Step("fold*"), Step("coordinates", after=("fold*",)))
+_COORDINATES = ("*", "!density.*")
+_STEPS = (
+    Step("fold*", _COORDINATES),
+    Step("coordinates", _COORDINATES, after=("fold*",)),
+    Step("density", ("density.*", "seed"), (), after=("coordinates",)),
+)
 
 
 def run_particles(
@@ -33,10 +39,11 @@ def run_particles(
     *,
     selection: str = files.VOTE,
     options: CoordinateOptions | None = None,
+    density: DensityOptions | None = None,
     seed: int = 0,
     flags: RunFlags = RunFlags(),
 ) -> list[Path]:
-    """Coordinates and covariances of all particles among the components of the folds.
+    """Coordinates of all particles among the components, their density, its states and a path.
 
     Parameters
     ----------
@@ -47,6 +54,7 @@ def run_particles(
     selection : str
         Folder of the project with the states whose volumes span the first components.
     options : CoordinateOptions, optional
+    density : DensityOptions, optional
     seed : int
         Random seed.
     flags : RunFlags, optional
@@ -54,24 +62,40 @@ def run_particles(
     Returns
     -------
     list of Path
-        Arrays and tables.
+        Arrays, tables and figures.
     """
-    options = options or CoordinateOptions()
-    work = particles_work(project, selection, options, seed)
+    options, density = options or CoordinateOptions(), density or DensityOptions()
+    work = particles_work(project, selection, options, density, seed)
     with start_work(output, work, flags=flags) as job:
-        if not job.finished and not job.completed("coordinates"):
+        if not job.finished:
             inputs = _inputs(project, selection, options, seed, flags)
-            logger.info("components at %.1f A", inputs.fit.resolution)
-            run_folds(job, inputs)
-            remove_scratch(job.folder / SCRATCH)
-            write_coordinates(job, inputs)
+            if not job.completed("coordinates"):
+                logger.info("components at %.1f A", inputs.fit.resolution)
+                run_folds(job, inputs)
+                remove_scratch(job.folder / SCRATCH)
+                write_coordinates(job, inputs)
+            if not job.completed("density"):
+                _density(job, inputs, density, seed)
         return _results(job)
 
 
+def _density(job: Job, inputs: FoldInputs, options: DensityOptions, seed: int) -> None:
+    """The density, where there is a structure."""
+    if job.record["results"]["components"]:
+        write_density(job, options, inputs.groups, seed=seed, flags=inputs.flags)
+        return
+    logger.warning("no structure: no density and no path are made")
+    job.complete("density")
+
+
 def particles_work(
-    project: Path, selection: str, options: CoordinateOptions, seed: int = 0
+    project: Path,
+    selection: str,
+    options: CoordinateOptions,
+    density: DensityOptions,
+    seed: int = 0,
 ) -> Work:
-    """Graph of the stage: the folds, then the coordinates in one frame."""
+    """Graph of the stage: the folds, the coordinates in one frame, then the density."""
     resample = project / files.RESAMPLE
     recorded = read_recorded(resample)
     inputs = (
@@ -80,7 +104,7 @@ def particles_work(
         project / selection / files.PARTICLES_STAR,
     )
     masks = [path for path in (recorded.mask, recorded.classify.focus_mask) if path is not None]
-    wanted = {"particles": options, "resample": recorded}
+    wanted = {"particles": options, "density": density, "resample": recorded}
     return Work(files.PARTICLE_LANDSCAPE, wanted, (*inputs, *masks), seed, _STEPS, (SCRATCH,))
 
 

@@ -2,22 +2,24 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 import simulated
 
 from alphacryo4d.cli import main
-from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.particle_landscape.frame import packed_size, unpacked
 from alphacryo4d.particle_landscape.frame_stage import components_kept
-from alphacryo4d.particle_landscape.options import CoordinateOptions
+from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
 from alphacryo4d.particle_landscape.stage import run_particles
 
 COUNT = 1200
 QUICK = CoordinateOptions(
     components=4, iterations=1, final_resolution=15.0, initial_resolution=20.0, mask_diameter=100.0
 )
+FEW = DensityOptions(gaussians=4, images=21)
 
 
 def columns_of(path):
@@ -40,7 +42,7 @@ def project(tmp_path_factory):
     wrong = rng.random(COUNT) < 0.33
     votes = np.where(wrong, rng.integers(0, 4, COUNT), truth)
     simulated.write_project(folder, table, votes, rng)
-    made = run_particles(folder, folder / "particle_landscape", options=QUICK)
+    made = run_particles(folder, folder / "particle_landscape", options=QUICK, density=FEW)
     return folder, truth, made
 
 
@@ -102,10 +104,50 @@ def test_populations_are_those_of_the_conformations_not_of_the_wrong_votes(proje
 def test_the_same_command_does_nothing_more_and_a_dry_run_says_so(project, capsys):
     folder, _, made = project
     times = [path.stat().st_mtime_ns for path in made]
-    assert run_particles(folder, folder / "particle_landscape", options=QUICK) == made
+    again = run_particles(folder, folder / "particle_landscape", options=QUICK, density=FEW)
+    assert again == made
     assert [path.stat().st_mtime_ns for path in made] == times
     main(["landscape", "particles", "--i", str(folder), "--dry-run"])
     assert "redoing fold_b1_f1" in capsys.readouterr().err
+
+
+def test_the_density_has_the_conformations_as_states_with_their_populations(project):
+    folder, truth, made = project
+    place = folder / "particle_landscape"
+    found = columns_of(place / "density_states.csv")
+    coordinates = np.load(place / "coordinates.npy").astype(float)[:, :2]
+    centres = np.array([coordinates[truth == k].mean(axis=0) for k in (1, 2, 3)])
+    minima = np.stack([found["z1"], found["z2"]], axis=1)
+    nearest = ((centres[:, None] - minima) ** 2).sum(axis=2).argmin(axis=1)
+    assert sorted(nearest) == [0, 1, 2]
+    wanted = np.bincount(truth, minlength=4)[1:] / COUNT
+    assert np.abs(found["population"][nearest] - wanted).max() < 0.08
+    names = {path.name for path in made}
+    assert {"energies.png", "energies.csv", "path.npy", "path.png", "path.csv"} <= names
+    profile = columns_of(place / "path.csv")
+    assert len(profile["length"]) == FEW.images
+    assert profile["energy_kt"].min() == 0
+    assert (profile["error_kt"] >= 0).all()
+    barriers = columns_of(place / "barriers.csv")
+    assert (barriers["forward_low_kt"] <= barriers["forward_value_kt"]).all()
+    grid = columns_of(place / "energies.csv")
+    share = np.exp(-grid["energy_kt"])
+    share /= share.sum()
+    assert 0.95 < share[grid["with_data"] == 1].sum() < 1.0
+
+
+def test_another_path_does_not_fit_the_components_again(project, tmp_path):
+    folder, _, _ = project
+    output = tmp_path / "out"
+    shutil.copytree(folder / "particle_landscape", output)
+    before = (output / "coordinates.npy").stat().st_mtime_ns
+    options = DensityOptions(gaussians=4, images=15, start="1", end="2")
+    run_particles(folder, output, options=QUICK, density=options)
+    assert (output / "coordinates.npy").stat().st_mtime_ns == before
+    assert np.load(output / "path.npy").shape == (15, 2)
+    wrong = DensityOptions(gaussians=4, dimensions=4)
+    with pytest.raises(InputError, match="--dimensions 4: held-out particles support"):
+        run_particles(folder, output, options=QUICK, density=wrong)
 
 
 @pytest.mark.parametrize(("snr", "angle_error"), [(1e-8, 0.0), (0.3, 5.0)])
@@ -116,6 +158,7 @@ def test_noise_and_wrong_poses_are_no_structure(tmp_path, snr, angle_error):
     run_particles(tmp_path, tmp_path / "out", options=QUICK)
     assert results(tmp_path / "out")["components"] == 0
     assert columns_of(tmp_path / "out" / "components.csv")["kept"].sum() == 1
+    assert not (tmp_path / "out" / "density_states.csv").exists()
 
 
 def test_a_gain_within_its_errors_is_no_structure():
@@ -128,3 +171,6 @@ def test_options_that_make_no_sense_are_refused():
     for wrong in ({"components": 0}, {"angle_sigma": 1.0}, {"final_resolution": 0.0}):
         with pytest.raises(UsageError):
             CoordinateOptions(**wrong)
+    for wrong in ({"dimensions": 5}, {"gaussians": 0}, {"start": "1"}, {"depth": 0.0}):
+        with pytest.raises(UsageError):
+            DensityOptions(**wrong)
