@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from dataclasses import dataclass
+
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
 from alphacryo4d.reclassify.changing import (
+    Plan,
     apply_changes,
     log_line,
     plan_changes,
@@ -17,12 +22,17 @@ from alphacryo4d.reclassify.folds import changed_share
 from alphacryo4d.reclassify.results_stage import Round, RoundInputs, elect
 from alphacryo4d.reclassify.rounds_stage import Rounds
 from alphacryo4d.reclassify.splitting import matched_sides
+from alphacryo4d.voting.support import SIGNIFICANT
 
+logger = logging.getLogger(__name__)
+
+LEAST_RISE = 0.1
+"""Rise of the held-out log-likelihood (nats per particle) for which free poses take more rounds."""
 _DRIFT = "more particles change their state than in the round before, and the states drift"
 
 
 def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Array, list[str]]:
-    """Run rounds until the states have converged.
+    """Run rounds until the states have converged, and with them poses that are free.
 
     Returns
     -------
@@ -37,8 +47,9 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
     kept = np.unique(states[states > 0])
     states = renumbered(states, kept)
     log: list[str] = []
-    best, floor, before = None, -np.inf, 1.0
+    best, past = None, _Past()
     for turn in range(1, options.rounds + 1):
+        began = time.monotonic()
         found = rounds.run_round(turn, states, len(kept))
         votes = np.empty((len(states), len(kept)), np.uint8)
         _, election = elect(inputs, found, len(kept), votes)
@@ -53,29 +64,84 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
             f"{support.gain:.3f} +- {support.error:.3f} nats",
         )
         log += found.log
-        drift = best is not None and changed > max(before, options.converged)
-        if support.gain <= floor or drift:
-            why = _DRIFT if support.gain > floor else "held-out gain no larger"
+        # how long it took is no result, and not in the report
+        logger.info("round %d: took %.0f s", turn, time.monotonic() - began)
+        why = past.objection(found, support.gain, changed, options.converged)
+        if past.rise is not None:
+            log_line(log, f"round {turn}: held-out log-likelihood {past.words}")
+        if why:
             log_line(log, f"round {turn}: {why}; the round before stays")
             break
-        best, best_kept, before, floor = found, kept, changed, support.gain
+        past.take(found, support.gain, changed)
+        best, best_kept = found, kept
         if not support.real:
             log_line(log, f"round {turn}: states are not supported by held-out particles")
             break
         rounds.take_poses(found)
         states = election.states
         plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
-        if plan.nothing and changed <= options.converged:
+        if plan.nothing and changed <= options.converged and past.settled:
             log_line(log, f"round {turn}: converged")
             break
         if not plan.nothing:
             say_plan(log, turn, plan, kept, applied=turn < options.rounds)
             sides = matched_sides(found.sides, found.labels, states - 1, inputs.groups[:, 0])
             states, kept = apply_changes(plan, states, kept, sides)
-            before = 1.0
-            if not plan.splitting.size:
-                floor -= plan.price
+            past.expect(plan)
     assert best is not None
     # states of the rounds before must not shrink because they are small; the last word may say so
     best.heldout = best.weighted
     return best, best_kept, log
+
+
+@dataclass
+class _Past:
+    """What the rounds so far reached, and whether another one makes it better.
+
+    Where poses were measured apart from the images, the held-out gain over one consensus has to
+    rise, and fewer particles have to change their state each time. Free poses make the consensus
+    better too: there the likelihood of the images themselves has to rise.
+    """
+
+    round: Round | None = None
+    floor: float = -np.inf
+    changed: float = 1.0
+    price: float = 0.0
+    rise: tuple[float, float] | None = None
+
+    def objection(self, found: Round, gain: float, changed: float, converged: float) -> str:
+        """Why a round is not better than the one before; empty where it is."""
+        if self.round is None:
+            return ""
+        if found.free_poses:
+            self.rise = found.rise_since(self.round)
+            enough = SIGNIFICANT * self.rise[1] - self.price
+            return "" if self.rise[0] > enough else "held-out log-likelihood no larger"
+        if gain <= self.floor:
+            return "held-out gain no larger"
+        return _DRIFT if changed > max(self.changed, converged) else ""
+
+    @property
+    def words(self) -> str:
+        """The rise of the likelihood."""
+        assert self.rise is not None
+        return f"rose by {self.rise[0]:.3f} +- {self.rise[1]:.3f} nats per particle"
+
+    def take(self, found: Round, gain: float, changed: float) -> None:
+        """A round that is the best so far."""
+        self.round, self.floor, self.changed, self.price = found, gain, changed, 0.0
+
+    @property
+    def settled(self) -> bool:
+        """Whether poses are; free ones are once the likelihood hardly rises."""
+        assert self.round is not None
+        if not self.round.free_poses:
+            return True
+        return self.rise is not None and self.rise[0] < LEAST_RISE
+
+    def expect(self, plan: Plan) -> None:
+        """States change before the next round: they may cost a little, and move particles."""
+        self.changed = 1.0
+        if not plan.splitting.size:
+            self.floor -= plan.price
+            self.price = plan.price

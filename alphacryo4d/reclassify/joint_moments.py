@@ -23,6 +23,8 @@ POSE = 6
 """Changes of a pose: three rotations (radians) and three shifts (A) of the volume."""
 
 _PARTS = 32
+_LEAST_SCATTER = 1e-3
+"""Variance of the coordinates within a state at least."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,12 @@ class JointMoments:
             np.where(chosen[:, None, None], self.information, others.information),
             self.workers,
         )
+
+    def put(self, rows: Array, others: JointMoments) -> None:
+        """Replace the moments of some particles, in place."""
+        self.base[rows] = others.base
+        self.projected[rows] = others.projected
+        self.information[rows] = others.information
 
     def _with_prior(self, errors: tuple[float, float], so_far: Array) -> tuple[Array, Array]:
         """Precision (q + 6, q + 6) of the prior, and the slopes (n, q + 6) with its own."""
@@ -106,6 +114,54 @@ class JointMoments:
 
         in_ranges(work, len(right), _PARTS, self.workers)
         return mean
+
+    def posterior_of_states(
+        self,
+        errors: tuple[float, float],
+        so_far: Array,
+        points: Array,
+        scatter: Array,
+        soft: Array,
+    ) -> tuple[Array, Array]:
+        """Moments of z and e where coordinates scatter about states, not about the mean.
+
+        Given its state k a particle has ``z ~ N(point_k, scatter)``: the precision is one for all
+        states, and the mean is linear in the point.
+
+        Parameters
+        ----------
+        errors, so_far
+            As for :meth:`posterior`.
+        points, scatter : (K, q), (q, q) arrays
+            States, and the covariance of the coordinates within each.
+        soft : (n, K) array
+            Posteriors of the states.
+
+        Returns
+        -------
+        mean : (n, q + 6) array
+        covariance : (n, q + 6, q + 6) array
+        """
+        q = self.count
+        inner = np.linalg.inv(scatter + _LEAST_SCATTER * np.eye(q))
+        _, right = self._with_prior(errors, so_far)
+        prior = np.diag(np.concatenate([np.zeros(q), 1 / pose_variance(errors)]))
+        prior[:q, :q] = inner
+        centre = soft @ points
+        right[:, :q] += centre @ inner
+        mean, covariance = np.empty_like(right), np.empty_like(self.information)
+
+        def work(begin: int, end: int) -> None:
+            part = slice(begin, end)
+            apart = np.einsum("nk,ka,kb->nab", soft[part], points, points, optimize=True)
+            apart -= centre[part, :, None] * centre[part, None, :]
+            inverse = np.linalg.inv(self.information[part] + prior)
+            moved = inverse[:, :, :q] @ inner
+            mean[part] = np.einsum("nij,nj->ni", inverse, right[part])
+            covariance[part] = inverse + moved @ apart @ moved.transpose(0, 2, 1)
+
+        in_ranges(work, len(right), _PARTS, self.workers)
+        return mean, covariance
 
     def marginalise_pose(
         self, errors: tuple[float, float], so_far: Array

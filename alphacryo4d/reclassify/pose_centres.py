@@ -29,6 +29,10 @@ class Centres:
     group: Array
     cubes: Array
 
+    def rows(self, chosen: Array) -> Centres:
+        """The same for some of the particles."""
+        return Centres(self.group[chosen], self.cubes)
+
     @classmethod
     def of_states(cls, volumes: Array, soft: Array) -> Centres:
         """Of groups of states (K, m, m, m), for particles with soft labels (n, K).

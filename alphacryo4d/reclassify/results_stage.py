@@ -52,11 +52,23 @@ class Round:
     """(P,) int32: the same where it counts how frequent the states are."""
     sides: Array
     """(P, M+1) float32: log of the ratio of the two sides of its state, NaN where left out."""
+    likelihood: Array
+    """(P,) float64: log-likelihood by the fold that left the particle out, but for a constant."""
     support: Support | None = None
     split: SplitGain | None = None
     log: list[str] = field(default_factory=list)
     moves: dict[tuple[int, int], tuple[Array, Array, bool]] = field(default_factory=dict)
     """By batch and fold: rotation vectors (degrees) and shifts (A), and if poses are of images."""
+
+    @property
+    def free_poses(self) -> bool:
+        """Whether poses were fitted to the images, and so are free."""
+        return any(of_images for _, _, of_images in self.moves.values())
+
+    def rise_since(self, before: Round) -> tuple[float, float]:
+        """Rise of the held-out log-likelihood (nats per particle), and its standard error."""
+        rise = self.likelihood - before.likelihood
+        return float(rise.mean()), float(rise.std() / np.sqrt(len(rise)))
 
     def heldout_moves(self, groups: Array) -> tuple[Array, Array]:
         """Changes of the poses (P, 3) and (P, 2) by the fold that left each particle out."""

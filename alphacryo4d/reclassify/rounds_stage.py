@@ -82,6 +82,7 @@ class Rounds:
             np.zeros(shape[0], np.int32),
             np.zeros(shape[0], np.int32),
             np.full(shape, np.nan, np.float32),
+            np.zeros(shape[0]),
         )
         tests: list[tuple[Array, ...]] = []
         losses, gains = np.zeros((2, count, count)), np.zeros((2, count))
@@ -182,6 +183,7 @@ class Rounds:
             "rotations": poses.rotations.astype(np.float32),
             "shifts": poses.shifts.astype(np.float32),
             "gain": judged.gain,
+            "likelihood": judged.likelihood,
             "sides": sides,
             "split_gains": gains,
             "moves": np.array(found.moves, np.float64).reshape(-1, 4),
@@ -219,6 +221,7 @@ class Rounds:
         found.heldout[members[heldout]] = result["heldout"]
         found.weighted[members[heldout]] = result["posteriors"].argmax(axis=1)
         found.sides[members[rows], fold] = result["sides"]
+        found.likelihood[members[heldout]] = result["likelihood"]
         turned, moved = result["rotations"][heldout], result["shifts"][heldout]
         turn_error, shift_error = result["errors"]
         of_images, moves = bool(result["from_images"]), (result["rotations"], result["shifts"])

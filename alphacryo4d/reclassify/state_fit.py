@@ -25,7 +25,6 @@ from alphacryo4d.ml3d.images import shell_of_resolution
 from alphacryo4d.ml3d.latent import packed, random_fields, whitened
 from alphacryo4d.ml3d.masks import first_mask, solvent_mask
 from alphacryo4d.ml3d.mean import data_power
-from alphacryo4d.ml3d.mixture import LatentParticles
 from alphacryo4d.ml3d.mixture_search import Move
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.reclassify.fit_options import FitOptions
@@ -38,8 +37,8 @@ from alphacryo4d.reclassify.pose_prior import (
     fitted_to_images,
 )
 from alphacryo4d.reclassify.poses import MovingPoses
-from alphacryo4d.reclassify.splitting import Latent, without_scatter
-from alphacryo4d.reclassify.state_mixture import mixture_of_labels
+from alphacryo4d.reclassify.splitting import Latent
+from alphacryo4d.reclassify.state_mixture import LatentStates, states_of_moments
 from alphacryo4d.reclassify.state_model import StateModel
 
 MORE_COMPONENTS = 2
@@ -298,23 +297,33 @@ class _Fit:
             self.errors = estimated_errors(found, so_far, self.errors)
         return found, so_far
 
+    def _states(
+        self, found: JointMoments, so_far: Array, *, search: bool
+    ) -> tuple[LatentStates, list[Move]]:
+        """States as a mixture that starts from the labels of now."""
+        return states_of_moments(
+            found, self.errors, so_far, self.start, split_merge=search, seed=self.options.seed
+        )
+
     def first_states(self) -> tuple[Array, list[Move]]:
         """Posteriors (n, K) of the states without moving the components; then the poses move."""
         found, so_far = self._with_errors()
-        _, projected, information = found.marginalise_pose(self.errors, so_far)
-        particles = LatentParticles(information, projected, self.poses.workers)
-        mixture, moves = mixture_of_labels(
-            particles, self.start, split_merge=self.options.split_merge, seed=self.options.seed
-        )
+        states, moves = self._states(found, so_far, search=self.options.split_merge)
         if self.options.move:
             mean = found.posterior_mean(self.errors, so_far)
             self.poses.move(self.order, mean[:, found.count :])
-        return particles.posteriors(mixture.points), moves
+        return states.posteriors, moves
 
     def iterate(self) -> None:
         """One expectation and maximisation; the poses move in between."""
         found, so_far = self._with_errors()
-        mean, covariance = found.posterior(self.errors, so_far)
+        if self.from_images:
+            states, _ = self._states(found, so_far, search=False)
+            self.start = states.posteriors
+            about = states.points, states.scatter, self.start
+            mean, covariance = found.posterior_of_states(self.errors, so_far, *about)
+        else:
+            mean, covariance = found.posterior(self.errors, so_far)
         if self.options.move:
             self.poses.move(self.order, mean[:, found.count :])
             mean[:, found.count :] = 0
@@ -352,21 +361,13 @@ class _Fit:
     def outcome(self) -> StateFit:
         """States as a mixture that starts from the labels given; in the order of the view."""
         found, so_far = self.expect(), self.poses.so_far(self.order)
-        _, projected, information = found.marginalise_pose(self.errors, so_far)
-        particles = LatentParticles(information, projected, self.poses.workers)
-        mixture, moves = mixture_of_labels(
-            particles, self.start, split_merge=self.options.split_merge, seed=self.options.seed
-        )
-        soft, proportions = particles.posteriors(mixture.points), particles.proportions
-        assert proportions is not None
+        states, moves = self._states(found, so_far, search=self.options.split_merge)
         model = StateModel(
-            self.grid, self.fields * self.mask, mixture.points, mixture.scatter, proportions,
+            self.grid, self.fields * self.mask, states.points, states.scatter, states.proportions,
             self.noise, self.errors,
         )  # fmt: skip
         if self.from_images:
             model.sigma = estimated_errors(found, so_far, self.errors, steps=1)
             model.groups = groups_of_volumes(model.volumes())
-        latent = None
-        if self.options.latent:
-            latent = without_scatter(projected, information, mixture.scatter)
-        return StateFit(model, soft, latent, moves)
+        latent = states.latent() if self.options.latent else None
+        return StateFit(model, states.posteriors, latent, moves)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.ml3d.mixture import LatentParticles, Mixture, refine_mixture
 from alphacryo4d.ml3d.mixture_search import MANY, SOME, Move, split_and_merge
-from alphacryo4d.reclassify.splitting import without_scatter
+from alphacryo4d.reclassify.joint_moments import JointMoments
+from alphacryo4d.reclassify.splitting import Latent, without_scatter
 
 FIRST_SCATTER = 0.1
 """Variance of the coordinates within a state that the mixture starts from."""
@@ -75,3 +78,60 @@ def points_of_labels(information: Array, projected: Array, soft: Array, scatter:
     matrices = np.tensordot(weights, latent.curvature, 1) + np.eye(q)
     points: Array = np.linalg.solve(matrices, (weights @ latent.slope)[:, :, None])[..., 0]
     return points
+
+
+@dataclass(frozen=True)
+class LatentStates:
+    """States as points among the components, and what the particles say of them.
+
+    Attributes
+    ----------
+    points, scatter : (K, q), (q, q) float64
+        States, and the covariance of the coordinates within each.
+    proportions : (K,) float64
+    posteriors : (n, K) float32
+    projected, information : (n, q), (n, q, q) float64
+        Log-likelihood of coordinates, errors of the poses marginalised.
+    """
+
+    points: Array
+    scatter: Array
+    proportions: Array
+    posteriors: Array
+    projected: Array
+    information: Array
+
+    def latent(self) -> Latent:
+        """What the particles say of points, their scatter marginalised too."""
+        return without_scatter(self.projected, self.information, self.scatter)
+
+
+def states_of_moments(
+    found: JointMoments,
+    errors: tuple[float, float],
+    so_far: Array,
+    start: Array,
+    *,
+    split_merge: bool,
+    seed: int,
+) -> tuple[LatentStates, list[Move]]:
+    """Mixture of :func:`mixture_of_labels` with errors of the poses marginalised.
+
+    Parameters
+    ----------
+    found, errors, so_far
+        Moments, and prior of the poses, as :meth:`JointMoments.marginalise_pose` takes them.
+    start : (n, K) array
+        Soft labels.
+    split_merge, seed
+        As for :func:`mixture_of_labels`.
+    """
+    _, projected, information = found.marginalise_pose(errors, so_far)
+    particles = LatentParticles(information, projected, found.workers)
+    mixture, moves = mixture_of_labels(particles, start, split_merge=split_merge, seed=seed)
+    soft, proportions = particles.posteriors(mixture.points), particles.proportions
+    assert proportions is not None
+    states = LatentStates(
+        mixture.points, mixture.scatter, proportions, soft, projected, information
+    )
+    return states, moves

@@ -16,6 +16,12 @@ from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.splitting import Latent, without_scatter
 from alphacryo4d.voting.support import HeldOut
 
+FREE_STEPS = 4
+"""Times as many steps of poses that are free."""
+SMALL_RISE = 0.02
+"""Rise of the log-likelihood (nats) from which a free pose takes another step."""
+_BLOCK = 4096
+
 
 @dataclass
 class StateModel:
@@ -95,12 +101,16 @@ class Judgement:
     heldout : HeldOut
     gain : (n,) float64
         Rise of the log-likelihood by the change of the pose.
+    likelihood : (n,) float64
+        Log-likelihood of the images but for a constant: unlike the evidence, which is against noise
+        alone, it can be compared between models that have other noise.
     latent : Latent
         What the particles say of points among the components.
     """
 
     heldout: HeldOut
     gain: Array
+    likelihood: Array
     latent: Latent
 
 
@@ -115,8 +125,8 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
         Particles that the model has not seen.
     model : StateModel
     steps : int
-        Gauss-Newton steps of the poses; twice as many where these are free. A particle that gets
-        less likely keeps the pose it had.
+        Gauss-Newton steps of the poses; where these are free, :data:`FREE_STEPS` times as many at
+        most. A particle that gets less likely keeps the pose it had.
     """
     order = poses.images.sorted_rows(rows)
     place = np.empty(len(poses.images), np.int64)
@@ -126,16 +136,22 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
     if centres is not None:
         found, values = _judged(poses, order, model, centres)
     gain = np.zeros(len(order))
-    for _ in range(steps if centres is None else 2 * steps):
-        before = poses.rotations[order], poses.shifts[order]
-        mean = found.posterior_mean(model.errors, poses.so_far(order))
-        poses.move(order, mean[:, found.count :])
-        tried, new = _judged(poses, order, model, centres)
-        worse = new < values
-        poses.put(order[worse], before[0][worse], before[1][worse])
-        found = tried.where(~worse, found)
-        gain += np.where(worse, 0.0, new - values)
-        values = np.maximum(values, new)
+    going = np.arange(len(order))
+    for _ in range(steps if centres is None else FREE_STEPS * steps):
+        mine = order[going]
+        before = poses.rotations[mine], poses.shifts[mine]
+        mean = _likely_change(model, found.rows(going), poses.so_far(mine))
+        poses.move(mine, mean[:, found.count :])
+        tried, new = _judged(poses, mine, model, None if centres is None else centres.rows(going))
+        rise = new - values[going]
+        worse = rise < 0
+        poses.put(mine[worse], before[0][worse], before[1][worse])
+        better = going[~worse]
+        found.put(better, tried.rows(~worse))
+        gain[better] += rise[~worse]
+        values[better] = new[~worse]
+        if centres is not None:
+            going = going[rise > SMALL_RISE]
     back = place[rows]
     found, so_far = found.rows(back), poses.so_far(rows)
     proportions = np.maximum(model.proportions, 1e-9)
@@ -151,7 +167,38 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
         errors=model.sigma or model.errors,
         losses=moments.merging_losses(model.errors, so_far, proportions),
     )
-    return Judgement(heldout, gain[back], latent)
+    alone = noise_likelihood(View(poses.images, order, model.grid), model.noise)
+    return Judgement(heldout, gain[back], heldout.evidence + alone[back], latent)
+
+
+def noise_likelihood(view: View, noise: Array) -> Array:
+    """Log-likelihood (n,) of images that are noise alone, but for a constant.
+
+    Parameters
+    ----------
+    view : View
+    noise : (G, shells) array
+        Noise power of a sample.
+    """
+    images, last = view.images, view.last
+    own = noise[:, images.shell[:last]]
+    logs, found = np.log(own).sum(axis=1), np.empty(len(view.rows))
+    for begin in range(0, len(found), _BLOCK):
+        rows = view.rows[begin : begin + _BLOCK]
+        group = images.group[rows]
+        power = np.square(images.data[rows, :last]).sum(axis=2) / own[group]
+        found[begin : begin + _BLOCK] = -power.sum(axis=1) - logs[group]
+    return found
+
+
+def _likely_change(model: StateModel, found: JointMoments, so_far: Array) -> Array:
+    """Most likely coordinates and changes of the poses (n, q + 6)."""
+    if model.groups is None:
+        return found.posterior_mean(model.errors, so_far)
+    likely = model.latent(found, so_far).of(model.points)
+    soft = softmax(likely + np.log(np.maximum(model.proportions, 1e-9)), axis=1)
+    mean, _ = found.posterior_of_states(model.errors, so_far, model.points, model.scatter, soft)
+    return mean
 
 
 def _own_centres(model: StateModel, found: JointMoments, so_far: Array) -> Centres | None:

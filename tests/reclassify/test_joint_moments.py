@@ -71,6 +71,27 @@ def test_posterior_is_that_of_importance_sampling(made_up):
         np.testing.assert_allclose(covariance[i], spread, atol=0.03)
 
 
+def test_posterior_about_states_is_that_of_their_mixture(made_up):
+    """State by state a product of two normal laws; then the moments of the mixture."""
+    rng = np.random.default_rng(4)
+    so_far = 0.1 * rng.standard_normal((3, POSE))
+    points, scatter = rng.standard_normal((3, 2)), np.array([[0.3, 0.1], [0.1, 0.2]])
+    soft = rng.dirichlet(np.ones(3), 3)
+    deviation = np.repeat([np.deg2rad(ERRORS[0]), ERRORS[1]], 3)
+    law = np.zeros((2 + POSE, 2 + POSE))
+    law[:2, :2], law[2:, 2:] = scatter, np.diag(deviation**2)
+    mean, covariance = made_up.posterior_of_states(ERRORS, so_far, points, scatter, soft)
+    for i in range(3):
+        inner = np.linalg.inv(np.linalg.inv(law) + made_up.information[i])
+        centres = np.concatenate([points, np.tile(-so_far[i], (3, 1))], axis=1)
+        each = (made_up.projected[i] + centres @ np.linalg.inv(law)) @ inner
+        expected = soft[i] @ each
+        apart = each - expected
+        np.testing.assert_allclose(mean[i], expected, atol=0.02)
+        spread = inner + np.einsum("k,ka,kb->ab", soft[i], apart, apart)
+        np.testing.assert_allclose(covariance[i], spread, atol=0.02)
+
+
 def test_moments_of_states_are_those_of_their_volumes(tmp_path):
     """States as points among components, against the same states as volumes."""
     rng = np.random.default_rng(4)

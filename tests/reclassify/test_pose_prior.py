@@ -1,5 +1,7 @@
 """Poses that were fitted to the images, and poses that are wrong at random."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,21 @@ def test_random_errors_are_estimated_and_held_to_their_sigma(sets):
     assert judged.heldout.errors[0] == pytest.approx(2.5, rel=0.2)
     after = errors_after(data, poses, np.flatnonzero(left))
     assert after["degrees"] < 2.4
+
+
+def test_likelihoods_of_images_are_largest_for_their_own_noise(sets):
+    """Evidence against noise alone rises without end when the noise is said to be less."""
+    _, left, fit, judged = fitted(sets["consensus"])
+    found = []
+    for factor in (0.8, 1.0, 1.25):
+        model = replace(fit.model, noise=factor * fit.model.noise)
+        poses = MovingPoses(sets["consensus"][1])
+        found.append(judge_states(poses, np.flatnonzero(left), model, steps=0))
+    likelihood = [judged.likelihood.mean() for judged in found]
+    evidence = [judged.heldout.evidence.mean() for judged in found]
+    assert likelihood[1] > max(likelihood[0], likelihood[2])
+    assert evidence[0] > evidence[1] > evidence[2]
+    assert judged.likelihood.mean() > likelihood[1]
 
 
 def test_errors_given_by_hand_are_not_tested(sets):

@@ -1,0 +1,61 @@
+"""When rounds end: by the likelihood of the images where poses are free, else by the gain."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from alphacryo4d.reclassify.convergence_stage import LEAST_RISE, _Past
+from alphacryo4d.reclassify.results_stage import Round
+
+
+def made_up(mean, *, free):
+    nothing = np.zeros(0)
+    moves = {(1, 0): (nothing, nothing, False), (1, 1): (nothing, nothing, free)}
+    likelihood = mean + np.tile([-1.0, 1.0], 200)
+    return Round(*[nothing] * 5, likelihood, moves=moves)
+
+
+def after_one(*, free, gain=5.0, changed=0.4):
+    past = _Past()
+    first = made_up(0.0, free=free)
+    assert past.objection(first, gain, changed, 0.5) == ""
+    past.take(first, gain, changed)
+    return past
+
+
+@pytest.mark.parametrize(("rise", "stays", "settled"), [(-0.3, False, True), (0.4, True, False)])
+def test_rounds_of_free_poses_go_on_while_images_get_more_likely(rise, stays, settled):
+    past = after_one(free=True)
+    assert not past.settled
+    found = made_up(rise, free=True)
+    # neither a smaller gain over the consensus nor many changes speak against it
+    assert (past.objection(found, 4.0, 0.9, 0.5) == "") == stays
+    assert f"{rise:.3f}" in past.words
+    if stays:
+        past.take(found, 4.0, 0.9)
+        assert past.settled == settled
+        assert past.objection(made_up(rise + LEAST_RISE / 2, free=True), 4.0, 0.1, 0.5) == ""
+        past.take(made_up(rise, free=True), 4.0, 0.1)
+        assert past.settled
+
+
+@pytest.mark.parametrize(
+    ("gain", "changed", "why"),
+    [(6.0, 0.3, ""), (5.0, 0.3, "no larger"), (6.0, 0.8, "drift")],
+)
+def test_rounds_of_measured_poses_go_on_while_states_gain(gain, changed, why):
+    past = after_one(free=False)
+    assert past.settled
+    found = past.objection(made_up(-9.0, free=False), gain, changed, 0.5)
+    assert why in found
+    assert bool(found) == bool(why)
+    assert past.rise is None
+
+
+def test_states_that_merge_may_cost_a_little():
+    past = after_one(free=True)
+    plan = SimpleNamespace(price=0.5, splitting=np.zeros(0))
+    past.expect(plan)
+    assert past.objection(made_up(-0.4, free=True), 1.0, 0.9, 0.5) == ""
+    assert past.objection(made_up(-0.6, free=True), 1.0, 0.9, 0.5) != ""
