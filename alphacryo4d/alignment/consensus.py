@@ -31,6 +31,8 @@ the fewest that are in use."""
 _SOME, _ITERATIONS_OF_SOME, _AGAIN = 5000, 4, 4
 """Particles with which a search of all orientations begins, for so many iterations; all of them are
 searched everywhere in the next two, and in every so many after these."""
+_SETTLED = 1e-3
+"""Gain of the log-likelihood, as a part of it, below which an iteration is the last."""
 _BLOCK = 2000
 """Images whose candidates are in memory at once."""
 _ENTRIES = ("resolution", "angle_change", "shift_change", "log_likelihood")
@@ -166,9 +168,14 @@ class Refinement:
         )  # fmt: skip
         self.log.append(dict(zip(_ENTRIES, map(float, numbers), strict=True)))
         fewest = _ITERATIONS_OF_SOME + 3 if self.asked.everywhere else 3
-        settled = len(self.log) >= fewest and self.log[-1]["angle_change"] < 0.2 * self.errors[0]
+        settled = len(self.log) >= fewest and self._gain() < _SETTLED
         no_finer = self.maps.resolution > 0.98 * previous
         self.finished = len(self.log) >= self.asked.most_iterations or (settled and no_finer)
+
+    def _gain(self) -> float:
+        """By what part of itself the log-likelihood has risen in the last iteration."""
+        before, now = (entry["log_likelihood"] for entry in self.log[-2:])
+        return (now - before) / max(abs(now), 1e-30)
 
     def _search(self, target: Target) -> EveryPose:
         """Projections of a target in all orientations, up to a coarse shell."""
