@@ -20,6 +20,7 @@ sys.path.insert(0, str(REPOSITORY))
 OPTIONAL_PAGES = {
     "inputs.md": ("Your data", "Files as they are"),
     "method/poses.md": ("Method", "Poses"),
+    "method/junk.md": ("Method", "Junk"),
     "method/particles.md": ("Method", "The particle landscape"),
 }
 """Pages that are put into the navigation where they exist: section and title."""

@@ -27,7 +27,7 @@ FORMER = {
 FORMER_VALUES: dict[tuple[str, str], str] = {("initialisation", "components"): "pca"}
 """Name of an option and its former value: the present value."""
 
-FORMER_DEFAULTS = {"classify": {"normalise": "none"}}
+FORMER_DEFAULTS = {"classify": {"normalise": "none", "keep_outliers": True}}
 """Part of the options: what work did that was recorded before the option was there."""
 
 

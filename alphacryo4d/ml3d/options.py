@@ -104,6 +104,11 @@ class ClassifyOptions:
         "after a plane is taken off; mean: the mean alone; none: as they are (native engine).",
         choices=("deviation", "ramp", "mean", "none"),
     )
+    keep_outliers: bool = setting(
+        False,
+        "Classify images without signal of the particle too; they are named all the same "
+        "(native engine).",
+    )
     output_box: int | None = setting(
         None,
         "Box of the volumes (pixels, even), for tables of several; by default that of the first "

@@ -20,6 +20,7 @@ from alphacryo4d.particles.typical import typical_deviations
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.image_model import ImageModel
     from alphacryo4d.ml3d.images import PreparedImages
+    from alphacryo4d.ml3d.signal import Signal
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,40 @@ def name_outliers(particles: ParticleSet, rows: Array, images: PreparedImages) -
             "weight and no state: %s%s",
             particles.path, len(new), named, more,
         )  # fmt: skip
+
+
+def leave_out_junk(
+    images: PreparedImages,
+    resolution: float,
+    *,
+    keep: bool = False,
+    solvent: Array | None = None,
+    diameter: float | None = None,
+    threads: int | None = None,
+) -> Signal:
+    """Measure the signal of every image, and leave those out that show no particle.
+
+    Parameters
+    ----------
+    images : PreparedImages
+        All of a batch; those without signal become outliers, in place.
+    resolution : float
+        Finest resolution that is used (A).
+    keep : bool
+        Only measure.
+    solvent, diameter : (box, box, box) array, float, optional
+        Masks of the consensus: a soft one, or the diameter of a sphere (A).
+    threads : int, optional
+    """
+    from alphacryo4d.ml3d.images import shell_of_resolution
+    from alphacryo4d.ml3d.signal import particle_signal, without_junk
+
+    radius = shell_of_resolution(resolution, images.box, images.pixel_size)
+    signal = particle_signal(images, radius, solvent=solvent, diameter=diameter, threads=threads)
+    logger.info("%s%s", signal.say(), "; kept, as asked" if keep and signal.outlier.any() else "")
+    if not keep:
+        without_junk(images, signal)
+    return signal
 
 
 def match_intensities(

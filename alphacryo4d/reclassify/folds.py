@@ -43,18 +43,14 @@ def fold_assignments(
     return assignments
 
 
-def confidence_of(posteriors: Array, outlier: Array | None, rows: Array) -> Array:
-    """Posterior of the state of some particles; -1, which is no vote, for unlike images.
+def of_all(values: Array, known: Array, count: int, rest: int) -> Array:
+    """Values (n,) of the rows ``known``, (n,) int, among ``count``; ``rest`` of the others.
 
-    Parameters
-    ----------
-    posteriors : (n, K) array
-    outlier : (P,) bool array or None
-    rows : (n,) int array
-        The particles.
+    Particles whose images show nothing of theirs have no values; a confidence of -1 is no vote.
     """
-    best: Array = posteriors.max(axis=1)
-    return best if outlier is None else np.where(outlier[rows], -1, best)
+    every = np.full(count, rest, values.dtype)
+    every[known] = values
+    return every
 
 
 def changed_share(before: Array, after: Array) -> float:

@@ -75,6 +75,10 @@ class ReclassifyOptions:
         "ever finer the more particles there are).",
         group=STATES,
     )
+    keep_outliers: bool = setting(
+        False,
+        "Let images without signal of the particle, which had no vote before, take part.",
+    )
     refine_poses: bool = setting(
         True,
         "Refine poses locally, conformation marginalised (the tables keep the consensus poses).",

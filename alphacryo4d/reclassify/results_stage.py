@@ -31,6 +31,8 @@ class RoundInputs:
     fit: FitOptions
     recorded: Recorded
     flags: RunFlags
+    outliers: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    """Particles (rows of the table) that took no part in the resampling, and take none here."""
 
     @property
     def folds(self) -> int:

@@ -16,7 +16,7 @@ from alphacryo4d.reclassify.changing import (
     SplitGain,
     say_moves,
 )
-from alphacryo4d.reclassify.folds import confidence_of, seed_labels
+from alphacryo4d.reclassify.folds import of_all, seed_labels
 from alphacryo4d.reclassify.matching import coarse, match_folds
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.results_stage import Round, RoundInputs
@@ -64,6 +64,7 @@ class Rounds:
                     self.batch_rows(batch),
                     self.inputs.recorded,
                     self.inputs.fit.resolution,
+                    outliers=self.inputs.outliers,
                     threads=self.inputs.flags.threads,
                     memory=self.inputs.options.memory,
                     scratch=self.job.folder / ".scratch",
@@ -153,10 +154,11 @@ class Rounds:
             rotations, shifts, of_images = self._moves[batch, fold]
             poses.put(np.arange(len(members)), rotations, shifts)
             fit = replace(fit, initial_resolution=fit.resolution, from_images=of_images)
+        known = np.flatnonzero(poses.images.informative[rows])
         found = fit_states(
             poses,
-            rows,
-            seed_labels(states[members[rows]], count),
+            rows[known],
+            seed_labels(states[members[rows[known]]], count),
             fit,
             solvent=self._solvent if self._focus is None else self._focus,
             check=inputs.flags.deadline.check,
@@ -165,12 +167,12 @@ class Rounds:
         seen = judged.heldout
         sides, gains = np.zeros(len(rows), np.float32), np.zeros((2, count))
         if found.latent is not None:
-            sides, gains = try_splits(
+            sides[known], gains = try_splits(
                 found.model.points, found.posteriors, found.latent, seen.posteriors, judged.latent
             )
         return {
-            "labels": found.posteriors.argmax(axis=1).astype(np.int32),
-            "confidence": confidence_of(found.posteriors, poses.images.outlier, rows),
+            "labels": of_all(found.posteriors.argmax(axis=1), known, len(rows), 0),
+            "confidence": of_all(found.posteriors.max(axis=1), known, len(rows), -1),
             "heldout": seen.labels,
             "evidence": seen.evidence,
             "consensus": seen.consensus,

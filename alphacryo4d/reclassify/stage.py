@@ -25,7 +25,8 @@ from alphacryo4d.reclassify.results_stage import Round, RoundInputs, as_assignme
 from alphacryo4d.reconstruction.map_stage import remove_scratch
 from alphacryo4d.selection.sets_stage import state_names
 from alphacryo4d.voting.images import add_images
-from alphacryo4d.voting.inputs_stage import read_groups
+from alphacryo4d.voting.inputs_stage import read_groups, read_outliers, read_signal
+from alphacryo4d.voting.junk import add_junk, signal_columns
 from alphacryo4d.voting.null_figures import number
 from alphacryo4d.voting.options import votes_needed
 from alphacryo4d.voting.output_stage import (
@@ -157,11 +158,13 @@ def _reclassify(
         ),
         recorded,
         flags,
+        np.empty(0, np.int64) if options.keep_outliers else read_outliers(resample),
     )
     logger.info("reclassification of %d states at %.1f A", states.max(), finest)
     found, kept, log = run_rounds(job, inputs, states)
     remove_scratch(job.folder / ".scratch")
-    _write(job, inputs, found, kept, states, log, first)
+    signal = read_signal(resample, len(particles))
+    _write(job, inputs, found, kept, states, log, first, signal)
 
 
 def read_first_states(folder: Path, particles: int) -> Array:
@@ -185,6 +188,7 @@ def _write(
     before: Array,
     log: list[str],
     first: Path,
+    signal: Array | None,
 ) -> None:
     """Tables, votes and report of the last round, beside the figures of the first votes."""
     count = len(kept)
@@ -193,7 +197,6 @@ def _write(
         files.save_array(job.folder / files.ASSIGNMENTS_NPY, assignments),
         files.save_array(job.folder / files.HELDOUT_NPY, heldout),
     ]
-    needed = votes_needed(inputs.options.threshold, inputs.folds - 1)
     path = job.folder / files.VOTES_NPY
     with files.create_array(path, (len(before), count), np.uint8) as votes:
         before_heldout, election = elect(inputs, found, count, votes)
@@ -206,7 +209,8 @@ def _write(
         outputs.append(path)
     called = state_names(first)
     names = {k: called[old] for k, old in enumerate(kept.tolist(), 1) if old in called}
-    outputs += write_vote_result(job.folder, table, election, count, names)
+    more = signal_columns(signal, inputs.outliers)
+    outputs += write_vote_result(job.folder, table, election, count, names, more)
     report = make_report(
         assignments,
         volume_states,
@@ -219,7 +223,7 @@ def _write(
     renamed[kept] = np.arange(1, count + 1)
     add_heldout(report, heldout, before_heldout, volume_states, count)
     report |= {
-        "votes_needed": needed,
+        "votes_needed": votes_needed(inputs.options.threshold, inputs.folds - 1),
         "voted_before_heldout": before_heldout.kept,
         "resolution": number(inputs.fit.resolution),
         "first_states": [int(k) for k in kept],
@@ -231,6 +235,7 @@ def _write(
     }
     for entry in report["per_state"]:
         entry["name"] = names.get(entry["state"], "")
+    add_junk(report, signal, inputs.outliers, election.states)
     add_support(report, found.support)
     add_images(report, particle_images(inputs.particles), election.states)
     outputs += write_report(job.folder, report, show=not inputs.options.reconstruct)

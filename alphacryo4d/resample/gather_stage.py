@@ -92,6 +92,7 @@ def gather_folds(
         )
     return [
         _write_outliers(resample, groups, folds, assignments, heldout),
+        *_write_signal(resample, groups, folds),
         *_write_volumes(resample, volumes, box, progress),
         files.save_array(resample / files.ASSIGNMENTS_NPY, assignments),
         files.save_array(resample / files.HELDOUT_NPY, heldout),
@@ -118,11 +119,23 @@ def _write_outliers(
         assignments[rows] = np.where(assignments[rows] == LEFT_OUT, LEFT_OUT, DROPPED)
         heldout[rows] = DROPPED
         logger.warning(
-            "%d particles have no vote, since their images are unlike all others: row %s%s",
+            "%d particles have no vote, since their images show no particle: row %s%s",
             len(rows), ", ".join(str(row + 1) for row in rows[:10]),
             " ..." if len(rows) > 10 else "",
         )  # fmt: skip
     return files.save_array(resample / files.OUTLIERS_NPY, rows)
+
+
+def _write_signal(resample: Path, groups: IntArray, folds: int) -> list[Path]:
+    """Write what every image says of the particle, where the engine measured it."""
+    signal = np.zeros((len(groups), 3), np.float32)
+    for batch in range(1, int(groups[:, 0].max()) + 1):
+        path = files.fold_folder(resample, batch, 1, folds) / files.SIGNAL_NPY
+        if not path.is_file():
+            (resample / files.SIGNAL_NPY).unlink(missing_ok=True)
+            return []
+        signal[groups[:, 0] == batch] = files.load_array(path, dtype=np.floating, ndim=2)
+    return [files.save_array(resample / files.SIGNAL_NPY, signal)]
 
 
 def _check_counts(assignments: IntArray, folds: int) -> None:

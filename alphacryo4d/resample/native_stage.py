@@ -18,7 +18,7 @@ from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.fourier import fourier_resize
 from alphacryo4d.particles.copies import batch_halves
 from alphacryo4d.particles.particle_set import ParticleSet
-from alphacryo4d.particles.samples import match_intensities, prepare_rows
+from alphacryo4d.particles.samples import leave_out_junk, match_intensities, prepare_rows
 from alphacryo4d.relion.preflight import check_map
 from alphacryo4d.resample.engines import IndexArray, Plan
 from alphacryo4d.resample.fold_stage import (
@@ -34,6 +34,7 @@ from alphacryo4d.resample.options import analysis_box
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.classify import Classification
     from alphacryo4d.ml3d.images import PreparedImages
+    from alphacryo4d.ml3d.signal import Signal
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class NativeEngine:
         self._images: PreparedImages | None = None
         self._whole = True
         self._intensity = np.ones(0)
+        self._signal: Signal | None = None
         self._solvent = self._mask(plan.relion.mask, "mask")
         self._focus = self._mask(plan.classify.focus_mask, "focus mask")
 
@@ -122,6 +124,14 @@ class NativeEngine:
                     progress=progress,
                 )
             self._batch, self._whole = batch, whole
+            self._signal = leave_out_junk(
+                self._images,
+                finest,
+                keep=options.keep_outliers,
+                solvent=self._solvent,
+                diameter=options.mask_diameter,
+                threads=self.threads,
+            )
             self._intensity = match_intensities(
                 self._images, finest, options.normalise, threads=self.threads
             )
@@ -190,6 +200,8 @@ class NativeEngine:
         if images.outlier is not None and images.outlier.any():
             found = batch[images.outlier].astype(np.int64)
             outputs.append(files.save_array(folder / files.OUTLIERS_NPY, found))
+        if self._signal is not None:
+            outputs.append(files.save_array(folder / files.SIGNAL_NPY, self._signal.table()))
         maps, classes = self._write_classes(folder, images, batch, local, result)
         outputs += maps
         outputs += write_fold(

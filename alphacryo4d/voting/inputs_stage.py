@@ -127,13 +127,28 @@ def read_groups(resample: Path, particles: int) -> Array:
     return groups
 
 
-def outlier_rows(resample: Path) -> list[int]:
-    """Rows, from 1, of particles whose images are unlike all others and have no vote."""
+def read_outliers(resample: Path) -> Array:
+    """Rows, from 0, of particles that took no part in the resampling and have no vote."""
     path = resample / files.OUTLIERS_NPY
     if not path.is_file():
-        return []
-    rows: list[int] = files.load_array(path, dtype=np.integer, ndim=1).tolist()
-    return [row + 1 for row in rows]
+        return np.empty(0, np.int64)
+    return files.load_array(path, dtype=np.integer, ndim=1)
+
+
+def read_signal(resample: Path, particles: int) -> Array | None:
+    """Amplitude of the particle in every image, its error and whether it is junk, (P, 3).
+
+    None where the resampling did not measure it.
+    """
+    path = resample / files.SIGNAL_NPY
+    if not path.is_file():
+        return None
+    signal = files.load_array(path, dtype=np.floating, ndim=2)
+    if signal.shape != (particles, 3):
+        raise InputError(
+            f"{path}: has shape {signal.shape}, not ({particles}, 3); run the resample stage again"
+        )
+    return signal
 
 
 def read_heldout(resample: Path, particles: int) -> Array | None:

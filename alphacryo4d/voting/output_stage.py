@@ -88,10 +88,11 @@ def write_particles(
     election: VoteResult,
     state_count: int,
     names: Mapping[int, str] | None = None,
+    more: Mapping[str, Array] | None = None,
 ) -> list[Path]:
     """Write ``particles.star`` and ``class001.star`` ... of an election.
 
-    Where states have names, ``particles.star`` has a column of them.
+    Where states have names, ``particles.star`` has a column of them, and ``more`` others.
 
     Returns
     -------
@@ -105,6 +106,7 @@ def write_particles(
             "ac4dVotes": election.votes.astype(np.int32),
             "ac4dConfidence": np.round(election.confidence.astype(np.float64), 6),
             "ac4dEntropy": np.round(election.entropy.astype(np.float64), 6),
+            **(more or {}),
             **_named(election.states, state_count, names),
         },
         rename={"rlnClassNumber": "ac4dInputClassNumber"}

@@ -126,6 +126,7 @@ def prepare_recorded(
     recorded: Recorded,
     resolution: float | None,
     *,
+    outliers: Array | None = None,
     threads: int | None = None,
     memory: float | None = None,
     scratch: Path | None = None,
@@ -140,6 +141,8 @@ def prepare_recorded(
     recorded : Recorded
     resolution : float or None
         Finest resolution that is kept (A); all shells when None.
+    outliers : array, optional
+        Particles (rows of the table) that took no part in the resampling; here they take none too.
     threads, memory, scratch, progress
         As :func:`alphacryo4d.particles.samples.prepare_rows` takes them.
     """
@@ -156,6 +159,10 @@ def prepare_recorded(
         scratch=scratch,
         progress=progress,
     )
+    if outliers is not None and images.outlier is not None:
+        gone = np.isin(rows, outliers)
+        images.outlier[gone] = True
+        images.ctf[gone] = 0
     match_intensities(images, recorded.resolution, recorded.classify.normalise, threads=threads)
     return images
 
@@ -175,6 +182,8 @@ class BatchImages:
     groups : (P, 2) int array
         Batch and group of every particle, both from 1.
     recorded : Recorded
+    outliers : array, optional
+        As :func:`prepare_recorded` takes them.
     change : callable, optional
         ``change(images, batch)`` gives what is kept instead of the images read.
     threads, memory, scratch
@@ -187,13 +196,14 @@ class BatchImages:
         groups: Array,
         recorded: Recorded,
         *,
+        outliers: Array | None = None,
         change: Callable[[PreparedImages, int], PreparedImages] | None = None,
         threads: int | None = None,
         memory: float | None = None,
         scratch: Path | None = None,
     ) -> None:
         self.particles, self.groups, self.recorded = particles, groups, recorded
-        self.change, self.threads = change, threads
+        self.outliers, self.change, self.threads = outliers, change, threads
         self.memory, self.scratch = memory, scratch
         self._batch = 0
         self._images: PreparedImages | None = None
@@ -226,6 +236,7 @@ class BatchImages:
                 self.rows(batch),
                 self.recorded,
                 self.recorded.resolution,
+                outliers=self.outliers,
                 threads=self.threads,
                 memory=self.memory,
                 scratch=self.scratch,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.run_flags import RunFlags
@@ -22,12 +23,14 @@ from alphacryo4d.voting.inputs_stage import (
     MakeLandscape,
     States,
     elect,
-    outlier_rows,
     read_assignments,
     read_groups,
+    read_outliers,
+    read_signal,
     read_states,
     report_of,
 )
+from alphacryo4d.voting.junk import add_junk, signal_columns
 from alphacryo4d.voting.null_figures import add_null
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.output_stage import (
@@ -130,7 +133,8 @@ def vote_work(table: Path, resample: Path, landscape: Path, options: VoteOptions
 
 def optional_inputs(resample: Path, landscape: Path) -> list[Path]:
     """Inputs that the stage uses where they are present."""
-    return [resample / files.HELDOUT_NPY, landscape / VOLUME_STATES_NPY]
+    names = (files.HELDOUT_NPY, files.OUTLIERS_NPY, files.SIGNAL_NPY)
+    return [*(resample / name for name in names), landscape / VOLUME_STATES_NPY]
 
 
 def main_outputs(folder: Path) -> list[Path]:
@@ -164,10 +168,12 @@ def _count(
         election = elect(assignments, states, options, votes)
     written = [votes_path]
     names = {} if edited is None else named_states(edited.names)
-    written += write_vote_result(job.folder, table, election, states.count, names)
+    signal, outliers = read_signal(resample, table.rows), read_outliers(resample)
+    more = signal_columns(signal, outliers)
+    written += write_vote_result(job.folder, table, election, states.count, names, more)
     report = report_of(resample, states, options, election, votes)
     add_images(report, table_images(table), election.states)
-    report["outliers"] = outlier_rows(resample)
+    add_junk(report, signal, outliers, election.states)
     if edited is not None:
         written += write_edited(job.folder, edited)
         for entry, name in zip(report["per_state"], edited.names, strict=True):
@@ -200,7 +206,8 @@ def _read_images(
     kept: dict[str, Any] = {"threads": threads, "memory": _MEMORY, "scratch": scratch}
     written: list[Path] = []
     if options.test:
-        images = BatchImages(particles, groups, recorded, **kept)
+        outliers = read_outliers(resample)
+        images = BatchImages(particles, groups, recorded, outliers=outliers, **kept)
         add_support(
             report,
             support_of_votes(resample, images, states.volume_states, states.count, threads=threads),
@@ -228,9 +235,10 @@ def write_vote_result(
     election: VoteResult,
     state_count: int,
     names: dict[int, str] | None = None,
+    more: dict[str, Array] | None = None,
 ) -> list[Path]:
     """Write the tables of an election and say the counts, which must add up."""
-    written = write_particles(table, folder, election, state_count, names)
+    written = write_particles(table, folder, election, state_count, names, more)
     voted, total = election.kept, len(election.states)
     members = np.bincount(election.states, minlength=state_count + 1)
     if members[1:].sum() + members[0] != total or total != table.rows:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.voting.junk import JUNK, junk_lines, outliers_named
 from alphacryo4d.voting.null_figures import _shown, null_table
 from alphacryo4d.voting.support import LEAST_TOTAL, SIGNIFICANT
-from alphacryo4d.voting.votes import outliers_named
 
 KEEP, TOO_FEW = "keep", "too few particles"
 _BATCHES_SHOWN = 10
@@ -67,6 +67,7 @@ def summary(report: dict[str, Any]) -> str:
         f"{outliers_named(report)}; {report['states']} states; {_rule(report)}",
     ]
     lines += state_table(report)
+    lines += junk_lines(report)
     lines += change_table(report)
     lines += batch_lines(report["batches"])
     if "null" in report:
@@ -94,11 +95,15 @@ def state_table(report: dict[str, Any]) -> list[str]:
     if "support" in report:
         columns.append(("loss if merged", "(nats)", [_loss(one) for one in states]))
         columns.append(("", "with", [_partner(one) for one in states]))
+    if any(one.get("signal") is not None for one in states):
+        columns.append(("", "signal", [_shown(one.get("signal"), 2) for one in states]))
     if any(one.get("map") for one in states):
         columns.append(("resolution", "(A)", [_shown(one.get("resolution"), 1) for one in states]))
         columns.append(("", "map", [one.get("map", "-") for one in states]))
     if "support" in report:
-        columns.append(("", "verdict", [one.get("advice", "not tested") for one in states]))
+        junk = report.get("junk_states", [])
+        verdicts = [JUNK if one["state"] in junk else one.get("advice") for one in states]
+        columns.append(("", "verdict", [one or "not tested" for one in verdicts]))
     if any(one.get("name") for one in states):
         columns.append(("", "name", [one.get("name") or "" for one in states]))
     return text_table(columns)

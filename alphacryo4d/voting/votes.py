@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,12 +220,3 @@ def require_heldout(election: VoteResult, heldout_states: Array) -> VoteResult:
     """
     states = np.where(election.states == heldout_states, election.states, 0).astype(np.int32)
     return VoteResult(states, election.votes, election.confidence, election.entropy)
-
-
-def outliers_named(report: Mapping[str, Any]) -> str:
-    """Say how many are voted out, and which of them since their images are unlike all others."""
-    rows, out = report.get("outliers", []), f"{report['voted_out']} voted out"
-    if not rows:
-        return out
-    more = " ..." if len(rows) > 10 else ""
-    return f"{out} ({len(rows)} of them images unlike all others: row {str(rows[:10])[1:-1]}{more})"

@@ -68,6 +68,7 @@ def test_records_of_before_are_read_by_present_names(tmp_path):
             "initialisation": "pca",
             "classes": "4",
             "normalise": "none",
+            "keep_outliers": True,
         },
         "box": "auto",
     }

@@ -1,0 +1,87 @@
+"""Junk in the results of a vote: columns of the tables and figures of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from alphacryo4d.core.arrays import Array
+from alphacryo4d.voting.null_figures import number
+
+SIGNAL, OUTLIER = "ac4dSignal", "ac4dOutlier"
+JUNK = "junk: its images show no particle"
+"""Verdict on a state of junk."""
+_LEAST_SIGNAL = 0.5
+"""Mean amplitude of a state's images below which it is junk: halfway from a particle to none."""
+
+
+def signal_columns(signal: Array | None, outliers: Array) -> dict[str, Array]:
+    """Columns of the particle tables; none where nothing was measured or named.
+
+    Parameters
+    ----------
+    signal : (P, 3) array or None
+        Amplitude, error and 1 for junk; amplitudes may be NaN.
+    outliers : (n,) int array
+        Rows, from 0, that took no part.
+    """
+    if signal is None:
+        return {}
+    out = signal[:, 2] > 0
+    out[outliers] = True
+    amplitude = np.nan_to_num(signal[:, 0].astype(np.float64))
+    return {SIGNAL: np.round(amplitude, 4), OUTLIER: out.astype(np.int32)}
+
+
+def add_junk(report: dict[str, Any], signal: Array | None, outliers: Array, states: Array) -> None:
+    """Put into a report what is junk among the particles, and how strong the states' signals are.
+
+    Parameters
+    ----------
+    report : dict
+        Of :func:`alphacryo4d.voting.report.make_report`.
+    signal, outliers : arrays
+        As :func:`signal_columns` takes them.
+    states : (P,) int array
+        State of every particle from 1, 0 for none.
+    """
+    junk = np.zeros(len(states), bool) if signal is None else signal[:, 2] > 0
+    report["outliers"] = [int(row) + 1 for row in outliers if not junk[row]]
+    report["no_signal"] = int(junk[outliers].sum())
+    if signal is None or not np.isfinite(signal[:, 0]).any():
+        return
+    report["no_signal_kept"] = int((junk & (states > 0)).sum())
+    for entry in report["per_state"]:
+        mine = signal[states == entry["state"], 0]
+        mine = mine[np.isfinite(mine)]
+        entry["signal"] = number(mine.mean()) if len(mine) else None
+    report["junk_states"] = [
+        entry["state"] for entry in report["per_state"]
+        if entry["signal"] is not None and entry["signal"] < _LEAST_SIGNAL
+    ]  # fmt: skip
+
+
+def outliers_named(report: Mapping[str, Any]) -> str:
+    """Say how many are voted out, and which of them since their images show no particle."""
+    rows, junk = report.get("outliers", []), report.get("no_signal", 0)
+    parts = [f"{junk} of them junk: no signal of the particle"] if junk else []
+    if rows:
+        more = " ..." if len(rows) > 10 else ""
+        named = f"row {str(rows[:10])[1:-1]}{more}"
+        parts.append(f"{len(rows)} of them images unlike all others: {named}")
+    out = f"{report['voted_out']} voted out"
+    return f"{out} ({'; '.join(parts)})" if parts else out
+
+
+def junk_lines(report: Mapping[str, Any]) -> list[str]:
+    """Line that names the states of junk, and the junk that was kept."""
+    states, kept = report.get("junk_states", []), report.get("no_signal_kept", 0)
+    lines = []
+    if states:
+        named = ", ".join(map(str, states))
+        lines.append(f"JUNK: the images of state {named} show no particle; they are no states")
+    if kept:
+        lines.append(f"{kept} particles with a state show no signal of the particle")
+    return lines
