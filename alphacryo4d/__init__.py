@@ -57,6 +57,7 @@ def __getattr__(name: str) -> object:
     if name not in _WHERE:
         raise AttributeError(f"module 'alphacryo4d' has no attribute {name!r}")
     module, attribute = _WHERE[name]
+    _import_module("alphacryo4d.core.kernel_cache").choose_kernel_cache()
     value: object = getattr(_import_module(f"alphacryo4d.{module}"), attribute)
     globals()[name] = value
     return value

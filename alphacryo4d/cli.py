@@ -13,6 +13,7 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ import click
 
 from alphacryo4d import __version__
 from alphacryo4d.core.errors import AlphaCryo4DError, InterruptedRun
+from alphacryo4d.core.kernel_cache import choose_kernel_cache
 from alphacryo4d.core.options import CONTEXT
 
 # name: (module, attribute, one line of help); loaded only when called, so that --help is quick
@@ -151,10 +153,15 @@ def _one_line(wrong: click.ClickException) -> str:
 
 
 def _fail(message: str, code: int, *, as_json: bool) -> NoReturn:
-    """Say what is wrong, as JSON on stdout too where that was asked for, and exit."""
+    """Say what is wrong, as JSON on stdout too where that was asked for, and exit.
+
+    The exit code holds where nothing can be said: a stream that is closed, or on a full disk.
+    """
     if as_json:
-        click.echo(json.dumps({"error": message, "exit_code": code}))
-    click.echo(f"error: {message}", err=True)
+        with suppress(OSError, ValueError):
+            click.echo(json.dumps({"error": message, "exit_code": code}))
+    with suppress(OSError, ValueError):
+        click.echo(f"error: {message}", err=True)
     sys.exit(code)
 
 
@@ -179,6 +186,7 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
     atexit.register(gc.freeze)  # to sweep what large libraries hold takes half a second at exit
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    choose_kernel_cache()
     as_json = "--json" in arguments
     try:
         root.main(args=arguments, prog_name="alphacryo4d", standalone_mode=False, **extra)
@@ -199,7 +207,7 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
         _fail(message, code, as_json=as_json)
 
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EFBIG}
 
 
 def explain_failure(failed: OSError | MemoryError) -> tuple[str, int]:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "scripts")]
+
+import fault_causes  # noqa: E402
 
 OPTIONAL_PAGES = {
     "inputs.md": ("Your data", "Files as they are"),
@@ -159,9 +161,14 @@ def errors() -> str:
     grouped: dict[int, dict[str, list[str]]] = {}
     for code, part, text in messages():
         known = grouped.setdefault(code, {}).setdefault(part, [])
+        letter = fault_causes.cause(text)
+        text += f"  [{letter}]" if letter else ""
         if text not in known:
             known.append(text)
-    parts = []
+    parts = [
+        "A letter in brackets stands for a cause and a way out; other messages say them.\n",
+        fault_causes.causes_table(),
+    ]
     for code in sorted(grouped):
         parts.append(f"### Exit code {code}\n")
         for part in sorted(grouped[code]):

@@ -32,7 +32,7 @@ from alphacryo4d.assessment.simulate import (
 )
 from alphacryo4d.assessment.table_stage import write_table
 from alphacryo4d.core.errors import ResourceError
-from alphacryo4d.core.files import PARTICLES_STAR, save_array
+from alphacryo4d.core.files import PARTICLES_STAR, new_map, save_array
 from alphacryo4d.core.job import start_job
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.core.run_flags import RunFlags
@@ -179,9 +179,8 @@ def write_simulation(
     for remnant in output.glob(f"{SCRATCH}*"):  # of a run that was killed
         shutil.rmtree(remnant)
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=output) as scratch:
-        signal = np.memmap(
-            Path(scratch, "signal"), np.float32, "w+", shape=(len(table), options.box, options.box)
-        )
+        shape = (len(table), options.box, options.box)
+        signal = new_map(Path(scratch, "signal.npy"), shape, np.float32)
         with ThreadPoolExecutor(threads) as pool:
             variance = _write_signal(pool, conformers, table, options, signal, progress)
             noise = noise_variance(variance, options)
@@ -227,7 +226,7 @@ def _write_signal(
     conformers: Sequence[Conformer],
     table: SimulatedTable,
     options: SimulateOptions,
-    signal: np.memmap[Any, Any],
+    signal: np.ndarray[Any, Any],
     progress: Progress,
 ) -> float:
     """Fill the noise-free images, blocks of one conformer at a time; their variance."""
@@ -259,7 +258,7 @@ def _write_signal(
 
 def _write_stack(
     pool: ThreadPoolExecutor,
-    signal: np.memmap[Any, Any],
+    signal: np.ndarray[Any, Any],
     path: Path,
     noise: float,
     options: SimulateOptions,

@@ -119,5 +119,5 @@ def read_jobs(project: Path) -> list[dict[str, Any]]:
         return []
     try:
         return list(json.loads(path.read_text(encoding="utf-8"))["jobs"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a list of jobs ({error}); remove it") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.errors import InputError, ResourceError
+from alphacryo4d.core.reading import require_whole_array
 
 # Files of a project folder (the contract); every stage takes the names from here.
 RESAMPLE, DEEPFEATURE, LANDSCAPE, VOTE = "resample", "deepfeature", "landscape", "vote"
@@ -123,6 +125,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        if error.filename not in (None, name, str(path)):  # of another file, read meanwhile
+            raise
         raise ResourceError(
             f"{path}: writing failed ({error.strerror or error}); nothing was changed"
         ) from error
@@ -172,11 +176,34 @@ def save_array(path: Path, array: np.ndarray[Any, Any]) -> Path:
     return path
 
 
+def new_map(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap[Any, Any]:
+    """New memory-mapped ``.npy`` whose room on disk is taken at once.
+
+    Without it a disk that is full ends the program by a signal at the first touch of a page.
+
+    Raises
+    ------
+    OSError
+        The disk is full; the file is removed.
+    """
+    array = np.lib.format.open_memmap(path, mode="w+", shape=shape, dtype=dtype)
+    try:
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    except AttributeError:  # macOS
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            path.unlink(missing_ok=True)
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
+    return array
+
+
 @contextmanager
 def create_array(path: Path, shape: tuple[int, ...], dtype: Any) -> Iterator[np.ndarray[Any, Any]]:
     """Memory-mapped ``.npy`` to fill; it appears under its name after a clean end."""
     with atomic_path(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", shape=shape, dtype=dtype)
+        array = new_map(temporary, shape, dtype)
         yield array
         array.flush()
         del array
@@ -205,6 +232,10 @@ def load_array(
     """
     require_file(path)
     try:
+        with path.open("rb") as stream:
+            if stream.read(2) != b"PK":
+                stream.seek(0)
+                require_whole_array(stream, path.stat().st_size)
         array: np.ndarray[Any, Any] = np.load(
             path, mmap_mode="r" if memory_map else None, allow_pickle=False
         )

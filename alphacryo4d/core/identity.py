@@ -78,9 +78,15 @@ def content_digest(path: Path) -> str:
     Stacks above 16 MiB and arrays above 64 MiB are read at 32 places of 32 KiB spread evenly from
     the first byte to the last: any new extraction, scaling or filter changes all of them.
     """
+    if path.suffix not in (*_STACKS, ".npy"):
+        return file_digest(path)
+    return sampled_digest(path, _LARGE_STACK if path.suffix in _STACKS else _LARGE_ARRAY)
+
+
+def sampled_digest(path: Path, limit: int) -> str:
+    """SHA-256 of a file of at most ``limit`` bytes; of its size and 32 samples where larger."""
     size = path.stat().st_size
-    limit = _LARGE_STACK if path.suffix in _STACKS else _LARGE_ARRAY
-    if size <= limit or path.suffix not in (*_STACKS, ".npy"):
+    if size <= limit:
         return file_digest(path)
     digest = hashlib.sha256(f"sampled {size}".encode())
     with path.open("rb") as stream:

@@ -18,13 +18,19 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from alphacryo4d.core.contents import record_contents, require_intact, set_aside
 from alphacryo4d.core.errors import InterruptedRun, TimeLimitReached
 from alphacryo4d.core.files import JOB_JSON, make_folder, write_text
 from alphacryo4d.core.identity import plain
 from alphacryo4d.core.lock import locked
 from alphacryo4d.core.memory import peak_memory_gb
 from alphacryo4d.core.plan import GO_ON, REDO, UNCHANGED, Plan, make_plan
-from alphacryo4d.core.record import new_record, read_job, recorded_inputs
+from alphacryo4d.core.record import (
+    new_record,
+    read_job,
+    recorded_inputs,
+    require_unchanged,
+)
 from alphacryo4d.core.replacing import (
     next_folder,
     prepare_successor,
@@ -50,6 +56,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+SAID = {REDO: logging.INFO, GO_ON: logging.INFO}
+"""Plans that a user is told."""
 
 
 class Job:
@@ -193,13 +202,14 @@ def start_work(
     with locked(folder):
         take_over(folder, work.remnants)
         old = read_job(folder)
+        set_aside(folder, old or {})
+        require_intact(Path(path) for path in work.inputs)
         plan = make_plan(folder, work, None if flags.overwrite else old, new)
         if plan.kind == UNCHANGED:
             logger.info("%s: already done, nothing to do", folder)
             yield Job(folder, old or new, finished=True)
             return
-        if plan.kind in (REDO, GO_ON):
-            logger.info("%s: %s", folder.name, plan.text())
+        logger.log(SAID.get(plan.kind, logging.DEBUG), "%s: %s", folder.name, plan.text())
         if plan.kind == REDO and not in_place:
             yield from _run(_successor(folder, work, new, plan), work)
             return
@@ -208,7 +218,7 @@ def start_work(
             remove_files(folder, (old or {}).get("outputs", []))
             shutil.rmtree(next_folder(folder), ignore_errors=True)
         elif old is not None and plan.kind == GO_ON:
-            new |= {name: old[name] for name in ("steps", "outputs", "results")}
+            new |= {name: old[name] for name in ("steps", "outputs", "results") if name in old}
         yield from _run(Job(folder, new, finished=False), work)
 
 
@@ -218,7 +228,7 @@ def start_record(folder: Path, work: Work) -> Iterator[Job]:
     new = new_record(folder, work, read_job(folder))
     make_folder(folder)
     with locked(folder):
-        yield from _run(Job(folder, new, finished=False), work)
+        yield from _run(Job(folder, new, finished=False), work, seal=False)
 
 
 def _successor(folder: Path, work: Work, new: dict[str, Any], plan: Plan) -> Job:
@@ -238,12 +248,13 @@ def _successor(folder: Path, work: Work, new: dict[str, Any], plan: Plan) -> Job
     return Job(prepare_successor(folder, new, sources), new, finished=False, target=folder)
 
 
-def _run(job: Job, work: Work) -> Iterator[Job]:
+def _run(job: Job, work: Work, *, seal: bool = True) -> Iterator[Job]:
     begun = time.monotonic()
     status = "failed"
     try:
         job.save()  # in here, so that a signal meanwhile is put on record too
         yield job
+        require_unchanged(job.record, job.target)
         status = "done"
     except (KeyboardInterrupt, InterruptedRun):
         status = "interrupted"
@@ -257,6 +268,8 @@ def _run(job: Job, work: Work) -> Iterator[Job]:
         job.record["peak_memory_gb"] = peak_memory_gb()
         job.record["ended"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         if status == "done":
+            if seal:
+                record_contents(job.folder, job.record, job.record["outputs"])
             job.save()
             if job.folder != job.target:
                 take_over(job.target, work.remnants)

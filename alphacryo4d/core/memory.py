@@ -1,9 +1,73 @@
-"""Memory that this process and the programs it started have held."""
+"""Memory that this process may take, and that it and the programs it started have held."""
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
+from pathlib import Path
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
+_MEGABYTE = 1 << 20
+
+
+def usable_memory() -> int:
+    """Bytes that this process may take: of the machine, its container, its job, or its ulimit.
+
+    The least of the machine's memory, the limits of the control groups that hold this process
+    (versions 1 and 2), what Slurm gave the job on this node, and ``ulimit -v``.
+    """
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    limits += cgroup_limits(_OWN_CGROUPS, _CGROUPS)
+    given = os.environ.get("SLURM_MEM_PER_NODE", "")
+    if given.isdigit() and int(given):
+        limits.append(int(given) * _MEGABYTE)
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most != resource.RLIM_INFINITY:
+        limits.append(most)
+    return min(limits)
+
+
+def cgroup_limits(own: Path, root: Path) -> list[int]:
+    """Limits (bytes) of the control groups that hold a process, and of those above them.
+
+    Parameters
+    ----------
+    own : Path
+        ``/proc/PID/cgroup``: one line for each hierarchy, ``number:controllers:path``.
+    root : Path
+        Where the hierarchies are mounted, ``/sys/fs/cgroup``.
+    """
+    try:
+        lines = own.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if "memory" in controllers.split(","):
+            base, name = root / "memory", "memory.limit_in_bytes"
+        elif not controllers:
+            base, name = root, "memory.max"
+        else:
+            continue
+        place = base.joinpath(*Path(path).parts[1:])
+        for folder in (place, *place.parents):
+            found += _number(folder / name)
+            if folder == base:
+                break
+    return found
+
+
+def _number(path: Path) -> list[int]:
+    """Whole number in a file; empty where there is none."""
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return []
+    return [int(text)] if text.isdigit() else []
 
 
 def peak_memory_gb() -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alphacryo4d.core.contents import is_intact
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.steps import Changes, Work, changes_between, standing_steps
 
@@ -77,12 +78,12 @@ def make_plan(folder: Path, work: Work, old: Mapping[str, Any] | None, new: Any)
             "another --o"
         )
     changes = changes_between(old, new, work)
-    standing = standing_steps(old, changes, work, lambda name: (folder / name).exists())
+    standing = standing_steps(old, changes, work, lambda name: is_intact(folder, old, name))
     steps = old.get("steps", {})
     if changes:
         redone = tuple(step for step in steps if step not in standing)
         return Plan(REDO, standing, redone, why(changes))
-    whole = all((folder / name).exists() for name in old.get("outputs", []))
+    whole = all(is_intact(folder, old, name) for name in old.get("outputs", []))
     if old.get("status") == "done" and whole:
         return Plan(UNCHANGED, standing)
     return Plan(GO_ON, standing)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shlex
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,13 @@ from alphacryo4d.core.identity import (
     plain,
     same_content,
 )
+from alphacryo4d.core.reading import read_object
 from alphacryo4d.core.renamed import with_present_names
 from alphacryo4d.core.settings import IMAGES_FROM
 from alphacryo4d.core.steps import Work
+
+CHANGED = "changed while it was read"
+"""In place of the digest of an input that changed while results were made of it."""
 
 
 def read_job(folder: Path) -> dict[str, Any] | None:
@@ -34,15 +38,74 @@ def read_job(folder: Path) -> dict[str, Any] | None:
     path = folder / JOB_JSON
     if not path.is_file():
         return None
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); remove it to start again") from error
-    if not isinstance(record, dict):
-        raise InputError(f"{path}: not a record of work; remove it to start again")
-    if isinstance(record.get("options"), dict):
+    record = read_object(path, "remove it to start again")
+    wrong = next((name for name, fits in _FORMS.items() if not fits(record.get(name))), None)
+    if wrong is not None:
+        raise InputError(f"{path}: entry {wrong!r} is damaged; remove the file to start again")
+    record = {name: value for name, value in record.items() if value is not None}
+    if record.get("options"):
         record["options"] = with_present_names(record["options"])
     return record
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _is_input(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("path"), str):
+        return False
+    texts = all(isinstance(value.get(name, ""), str) for name in ("near", "sha256", "given"))
+    return texts and all(_number(value.get(name)) for name in ("size", "mtime"))
+
+
+def _number(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _is_content(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and _number(value[0])
+        and _number(value[1])
+        and isinstance(value[2], str)
+    )
+
+
+def _inside(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _absent_or(kind: type, holds: Callable[[Any], bool] = bool) -> Callable[[Any], bool]:
+    return lambda value: value is None or (isinstance(value, kind) and (not value or holds(value)))
+
+
+_FORMS: dict[str, Callable[[Any], bool]] = {
+    "stage": _absent_or(str),
+    "status": _absent_or(str),
+    "command": _absent_or(str),
+    "host": _absent_or(str),
+    "folder": _absent_or(str),
+    "image_root": _absent_or(str),
+    "image_root_near": _absent_or(str),
+    "image_parts_left_out": _absent_or(int, lambda value: 0 <= value < 100),
+    "pid": _absent_or(int, lambda value: 0 <= value < 1 << 31),
+    "seconds": _number,
+    "seed": _number,
+    "options": _absent_or(dict),
+    "results": _absent_or(dict),
+    "programs": _absent_or(dict),
+    "inputs": _absent_or(list, lambda value: all(map(_is_input, value))),
+    "outputs": _absent_or(list, _texts),
+    "steps": _absent_or(
+        dict, lambda value: all(_texts(o) and all(map(_inside, o)) for o in value.values())
+    ),
+    "contents": _absent_or(
+        dict, lambda value: all(_is_content(o) and _inside(name) for name, o in value.items())
+    ),
+}
+"""What entries of a record must look like; a record may have been edited or damaged."""
 
 
 def new_record(folder: Path, work: Work, old: dict[str, Any] | None) -> dict[str, Any]:
@@ -123,3 +186,27 @@ def stale_inputs(folder: Path, record: dict[str, Any]) -> list[str]:
             if content_digest(path) != entry["sha256"]:
                 found.append(f"{path} changed")
     return found
+
+
+def require_unchanged(record: dict[str, Any], folder: Path) -> None:
+    """Refuse results whose inputs changed while they were made.
+
+    The record then says so of the input, so that nothing is taken from this work, whatever the
+    input holds later.
+
+    Raises
+    ------
+    InputError
+        An input holds something else than when the work began.
+    """
+    changed = []
+    for entry in record.get("inputs", []):
+        path = located(entry, folder, record.get("folder"))
+        if "sha256" in entry and path.is_file() and not same_content(entry, path):
+            changed.append(str(path))
+            entry |= {"mtime": None, "sha256": CHANGED}
+    if changed:
+        raise InputError(
+            f"{', '.join(changed)}: changed while {folder.name} was made from it; give the same "
+            "command once it is as it shall be, the work begins anew"
+        )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import atomic_path
+from alphacryo4d.core.reading import load_archive
 from alphacryo4d.deepfeature.state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -39,13 +40,7 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """
     if path.suffix == ".h5":
         raise InputError(f"{path}: .h5 models are not read, they can run code; train again")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise InputError(f"{path}: not a readable .npz file ({error}); train again") from error
+    return load_archive(path)
 
 
 def save_state(folder: Path, state: TrainingState) -> None:

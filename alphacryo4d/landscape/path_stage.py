@@ -14,6 +14,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.reading import load_archive
 from alphacryo4d.landscape.barriers import (
     Barrier,
     Interval,
@@ -150,8 +151,7 @@ def _keep(file: Path, found: FoundPath) -> Path:
 
 
 def _read_back(file: Path) -> FoundPath:
-    with np.load(file, allow_pickle=False) as kept:
-        data = dict(kept)
+    data = load_archive(file)
     iterations, displacement, residual, returned = data["found"].tolist()
     path = EnergyPath(
         images=data["images"],

@@ -15,6 +15,7 @@ import scipy.fft
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, ResourceError
+from alphacryo4d.core.files import new_map
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.aberrations import electron_wavelength
 from alphacryo4d.maths.symmetry import symmetry_rotations
@@ -60,9 +61,7 @@ def _storage(shape: tuple[int, ...], scratch: Path | None, name: str) -> Array:
     if scratch is None:
         return np.empty(shape, dtype=np.float32)
     scratch.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(
-        scratch / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape
-    )
+    return new_map(scratch / f"{name}.npy", shape, np.float32)
 
 
 def _arrays(

@@ -9,7 +9,6 @@ that of the epochs that it may take.
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import ResourceError
+from alphacryo4d.core.memory import usable_memory
 from alphacryo4d.core.plan import UNCHANGED, Plan
 from alphacryo4d.core.progress import format_duration
 from alphacryo4d.maths.threads import thread_count
@@ -176,8 +176,8 @@ def _states_gb(size: Size) -> float:
 
 
 def machine_memory() -> float:
-    """Memory of this machine in GB (1e9 bytes)."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
+    """Memory in GB (1e9 bytes) that this process may take on this machine."""
+    return usable_memory() / GB
 
 
 def _half_of_memory() -> float:
@@ -226,8 +226,8 @@ def require_resources(found: dict[str, Need], project: Path) -> None:
     memory = max((need.memory for need in found.values()), default=0.0)
     if memory > machine_memory():
         raise ResourceError(
-            f"about {memory:.0f} GB of memory are needed, this machine has {machine_memory():.0f}; "
-            "give --box, fewer classes or a smaller --batch-size, or take a larger machine"
+            f"about {memory:.1f} GB of memory are needed, {machine_memory():.1f} may be taken "
+            "here; give --box, fewer classes or a smaller --batch-size, or take a larger machine"
         )
     disk, free = sum(need.disk for need in found.values()), free_disk(project)
     if disk > free:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.reading import read_object
 
 if TYPE_CHECKING:
     from alphacryo4d.particles.particle_set import ParticleSet
@@ -22,8 +22,7 @@ def _array(path: Path, made_by: str) -> Array:
     """Array of a file, memory-mapped."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; `alphacryo4d {made_by}` writes it")
-    loaded: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return loaded
+    return files.load_array(path, memory_map=True)
 
 
 def _table(path: Path, name: str, made_by: str) -> dict[str, Array]:
@@ -95,8 +94,7 @@ class StateSet:
         path = self.folder / "report.json"
         if not path.is_file():
             raise InputError(f"{path}: no such file; `alphacryo4d vote` writes it")
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return report
+        return read_object(path)
 
     def volume(self, state: int) -> tuple[Array, float]:
         """Reconstruction (n, n, n) float32 of a state (from 1), and its voxel size (A)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
+from alphacryo4d.core.reading import read_object
 from alphacryo4d.io.tables.small import read_tables
 from alphacryo4d.reclassify.plots import draw_populations, draw_states
 from alphacryo4d.reclassify.populations import state_energies
@@ -44,7 +44,7 @@ def draw_changes(job: Job, first: Path, landscape: Path) -> None:
     landscape : Path
         Folder of the landscape stage.
     """
-    report = json.loads((job.folder / "report.json").read_text(encoding="utf-8"))
+    report = read_object(job.folder / "report.json")
     changes = report["changes_by_state"]
     counts = [np.array([one[name] for one in changes]) for name in ("before", "after")]
     energies = [state_energies(each) for each in counts]

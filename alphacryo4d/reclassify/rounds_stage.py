@@ -11,6 +11,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.reading import load_archive
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.reclassify.changing import (
     SplitGain,
@@ -133,8 +134,7 @@ class Rounds:
         name = f"round{number}_b{batch}_f{fold + 1}"
         path = self.job.folder / FOLDS / f"{name}.npz"
         if self.job.completed(name):
-            with np.load(path, allow_pickle=False) as stored:
-                return dict(stored)
+            return load_archive(path)
         result = self._fold(batch, fold, states, count)
         with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **result)  # type: ignore[arg-type]

@@ -151,7 +151,7 @@ def _read_state(record: Path) -> tuple[str, list[str]] | None:
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
         return str(content["state"]), [str(word) for word in content["command"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import re
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.core.errors import AlphaCryo4DError, InputError
+from alphacryo4d.core.errors import AlphaCryo4DError
 from alphacryo4d.core.job import read_job
+from alphacryo4d.core.reading import read_object
 
 logger = logging.getLogger(__name__)
 
@@ -123,21 +123,19 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); make it again") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: not a JSON object; make it again")
-    return found
+    return read_object(path)
 
 
 def read_columns(path: Path) -> dict[str, Array]:
     """Columns of a CSV file by name; numbers where all are numbers; empty where it is missing."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.reader(stream))
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.reader(stream))
+    except (csv.Error, ValueError) as error:
+        logger.warning("%s: not a table (%s); the page goes without it", path, error)
+        return {}
     if len(rows) < 1:
         return {}
     names, body = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]

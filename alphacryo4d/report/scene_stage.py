@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from alphacryo4d.core import files
+from alphacryo4d.core.contents import warn_changed
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.report.landscape_sets import VOLUME_STATES_NPY, circles_of, states_by_set
 from alphacryo4d.report.maps import level_of
@@ -41,6 +42,7 @@ def write_scene(project: Path, output: Path | None = None, selection: str | None
     InputError
         No state has a map.
     """
+    warn_changed(project)
     if selection is None:
         folder = states_folder(project, None)
     else:

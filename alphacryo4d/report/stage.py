@@ -9,6 +9,7 @@ from typing import Any
 
 from alphacryo4d import __version__
 from alphacryo4d.core import files
+from alphacryo4d.core.contents import warn_changed
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.report.advice import edit_command, next_commands, path_command
 from alphacryo4d.report.landscape_view import landscape_view
@@ -55,6 +56,7 @@ def write_report_page(
     InputError
         The folder is no project.
     """
+    warn_changed(project)
     data, payload = project_data(project)
     data["first"] = selection
     path = files.write_text(output or project / REPORT_HTML, page_text(data, payload))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from pathlib import Path
@@ -13,7 +12,10 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.deadline import Deadline
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.memory import usable_memory
 from alphacryo4d.core.progress import Progress, show_progress
+from alphacryo4d.core.reading import load_archive
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.fourier import fourier_resize
 from alphacryo4d.particles.copies import batch_halves
@@ -40,8 +42,8 @@ logger = logging.getLogger(__name__)
 
 
 def half_of_memory() -> float:
-    """Half of this machine's memory in GB."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**31
+    """Half of the memory in GB that this process may take."""
+    return usable_memory() / 2**31
 
 
 def samples_memory(particles: ParticleSet, count: int) -> float:
@@ -62,8 +64,11 @@ class FoldCheckpoint:
         """State that was saved last, or None."""
         if not self.path.is_file():
             return None
-        with np.load(self.path, allow_pickle=False) as state:
-            return {name: state[name] for name in state.files}
+        try:
+            return load_archive(self.path)
+        except InputError as damaged:
+            logger.warning("checkpoint left out: %s", damaged)
+            return None
 
     def save(self, state: dict[str, np.ndarray[Any, Any]]) -> None:
         """Keep a state, unless the last one is recent."""

@@ -36,6 +36,15 @@ OF_PROJECT = ("heldout", "energy", "x", "y", "batch", "group")
 OTHERS = ("defocus", "row")
 
 
+def _corners(path: Path) -> Array:
+    """Corners (n, 2) of a polygon in a JSON file: a list, or an object with ``corners``."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return np.asarray(data["corners"] if isinstance(data, dict) else data, np.float64)
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no list of corners ({error!r})") from error
+
+
 class ProjectColumns:
     """Columns of the particles of a project, or of a particle table alone.
 
@@ -213,8 +222,7 @@ class ProjectColumns:
         if not path.is_file():
             raise InputError(f"{path}: no such file; inside FILE names the corners of a polygon")
         if path.suffix == ".json":
-            data = json.loads(path.read_text(encoding="utf-8"))
-            corners = np.asarray(data["corners"] if isinstance(data, dict) else data, np.float64)
+            corners = _corners(path)
         elif path.suffix == ".npy":
             corners = files.load_array(path, ndim=2)
         else:

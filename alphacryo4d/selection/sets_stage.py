@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.reading import read_object
 from alphacryo4d.io.star import read_tables
 
 STATE_NAME = "ac4dStateName"
@@ -64,7 +64,7 @@ def state_names(folder: Path) -> dict[int, str]:
     path = folder / "report.json"
     if not path.is_file():
         return {}
-    rows = json.loads(path.read_text(encoding="utf-8")).get("per_state", [])
+    rows = read_object(path).get("per_state", [])
     return {int(row["state"]): str(row["name"]) for row in rows if row.get("name")}
 
 

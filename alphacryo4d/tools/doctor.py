@@ -11,6 +11,7 @@ from pathlib import Path
 
 from alphacryo4d import __version__
 from alphacryo4d.core.errors import AlphaCryo4DError
+from alphacryo4d.core.memory import usable_memory
 from alphacryo4d.core.program import program_output
 
 NEEDED = (
@@ -157,11 +158,8 @@ def threads() -> Finding:
 
 def memory() -> Finding:
     """Memory that is free for work, within the limits of a container or job."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
-        total, free = min(total, int(text)), min(free, int(text))
+    total = usable_memory()
+    free = min(total, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
     advice = (
         f"less than {_LEAST_MEMORY} GiB: take smaller batches (--batch-size) or a smaller --box"
         if total < _LEAST_MEMORY * _GIB

@@ -10,6 +10,7 @@ from typing import Any
 
 from alphacryo4d.cluster.slurm import queue, read_jobs
 from alphacryo4d.core import files
+from alphacryo4d.core.contents import changed_outputs
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.identity import located
 from alphacryo4d.core.job import read_job
@@ -47,6 +48,7 @@ def job_state(folder: Path) -> dict[str, Any]:
     kept = ("started", "ended", "seconds", "host", "results")
     told = {"status": status, **{name: record[name] for name in kept if name in record}}
     changed = stale_inputs(folder, record) if status == "done" else []
+    changed += [f"{path.name} is not as it was written" for path in changed_outputs(folder, record)]
     return told | ({"status": STALE, "stale": changed} if changed else {})
 
 

@@ -179,7 +179,7 @@ def parse_edits(text: str, source: str) -> tuple[str, list[dict[str, Any]]]:
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{source}: not valid JSON ({error})") from error
     if not isinstance(data, dict) or not isinstance(data.get("edits"), list):
         raise InputError(f'{source}: {{"version": 1, "base": "vote", "edits": [...]}} is needed')

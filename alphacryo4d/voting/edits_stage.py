@@ -14,6 +14,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.reading import read_object
 from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.landscape.states import centers_of_groups, fitted_radii
 from alphacryo4d.selection.sets_stage import STATE_NAME, state_names, word
@@ -162,7 +163,7 @@ def _likelihood_words(edit: Mapping[str, Any], votes: Path) -> list[str]:
     path = votes / REPORT_JSON
     if edit["action"] not in ("merge", "drop") or not path.is_file():
         return []
-    rows = json.loads(path.read_text(encoding="utf-8")).get("per_state", [])
+    rows = read_object(path).get("per_state", [])
     entries = {entry["state"]: entry for entry in rows if entry.get("support_gain") is not None}
     states = edit["states"] if edit["action"] == "merge" else [edit["state"]]
     said = []

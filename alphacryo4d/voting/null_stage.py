@@ -20,6 +20,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job, read_job
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.reading import load_archive
 from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.particles.particle_set import ParticleSet
@@ -200,8 +201,8 @@ def _classify(job: Job, path: Path, images: BatchImages, batch: int, fold: int, 
 
 def _read_folds(folder: Path, places: list[tuple[int, int]]) -> Iterator[NullFold]:
     for batch, fold in places:
-        with np.load(_fold_path(folder, batch, fold), allow_pickle=False) as stored:
-            yield NullFold(**{name: stored[name] for name in stored.files})
+        stored: dict[str, Any] = load_archive(_fold_path(folder, batch, fold))
+        yield NullFold(**stored)
 
 
 def _gather(

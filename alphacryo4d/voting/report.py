@@ -11,6 +11,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.reading import read_object
 from alphacryo4d.reclassify import evidence
 from alphacryo4d.voting.null_figures import number
 from alphacryo4d.voting.summary import add_maps, add_verdicts, summary
@@ -122,9 +123,9 @@ RECONSTRUCTION_JSON = "reconstruction.json"
 
 def complete_report(folder: Path) -> None:
     """Put resolution and map of every state into the report of a folder, as its maps are now."""
-    report = json.loads((folder / REPORT_JSON).read_text(encoding="utf-8"))
+    report = read_object(folder / REPORT_JSON)
     path = folder / RECONSTRUCTION_JSON
-    made = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    made = read_object(path) if path.is_file() else {}
     before = json.dumps(report)
     add_maps(report, made)
     if json.dumps(report) != before:

@@ -120,7 +120,19 @@ def test_faults_page_holds_the_messages_of_the_code():
     page = PAGES.errors()
     assert "--folds …: M must be odd and at least 3, so that a majority exists" in page
     assert len(list(PAGES.messages())) > 200
-    assert PAGES.on_page_markdown("a\n<!-- errors -->\nb").startswith("a\n### Exit code 2")
+    assert "### Exit code 2" in PAGES.on_page_markdown("a\n<!-- errors -->\nb")
+
+
+def test_every_message_has_a_cause_and_a_way_out():
+    """In its own words, or by the letter of a cause."""
+    causes = PAGES.fault_causes
+    without = {
+        text
+        for _, _, text in PAGES.messages()
+        if not causes.says_itself(text) and not causes.cause(text)
+    }
+    assert len(without) < 0.03 * len(list(PAGES.messages())), without
+    assert all(why and out for _, why, out in causes.CAUSES)
 
 
 def test_files_page_names_the_files_of_a_project():

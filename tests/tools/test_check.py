@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from small_tables import make_images, modern_table, numbered, old_table, run_command
 
@@ -341,6 +341,7 @@ def damage(raw: bytes, changes: list[tuple[float, int, bytes]]) -> bytes:
 
 @pytest.mark.parametrize("name", ["relion31.star", "relion31.v2.star", "relion5.star"])
 @given(changes=DAMAGE)
+@example(changes=[(0.125, 0, b"\r\n"), (0.125, 1, b"")])  # starfile cannot read it
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_damage_gives_faults_and_never_a_crash(
     shared_data: Path, tmp_path: Path, name: str, changes: list[tuple[float, int, bytes]]

@@ -87,7 +87,10 @@ def _read_by_starfile(structure: Structure) -> dict[str, dict[str, list[str]]]:
     if not (plain and filled and len({block.name for block in blocks}) == len(blocks)):
         return {}
     linecache.clearcache()  # starfile reads through it: a file written again must be read again
-    found = starfile.read(structure.path, always_dict=True, parse_as_string=sorted(names))
+    try:
+        found = starfile.read(structure.path, always_dict=True, parse_as_string=sorted(names))
+    except (ValueError, LookupError, TypeError):  # what it cannot read, such as mixed line ends
+        return {}
     texts = {}
     for block in blocks:
         table = found[block.name]

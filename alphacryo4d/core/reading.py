@@ -1,0 +1,96 @@
+"""Files that this program wrote, read with distrust: bounded memory, nothing executed."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from alphacryo4d.core.errors import InputError
+
+_AGAIN = "remove it and give the command again that wrote it"
+
+
+def require_whole_array(stream: BinaryIO, size: int) -> None:
+    """Refuse a ``.npy`` whose header names more values than the file holds, before any is read.
+
+    Parameters
+    ----------
+    stream : file
+        At the start of the array; it is put back there.
+    size : int
+        Bytes from there to its end.
+
+    Raises
+    ------
+    ValueError
+        It is cut short, holds objects, or is no array.
+    """
+    start = stream.tell()
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which can run code")
+    needed = stream.tell() - start + math.prod(shape) * dtype.itemsize
+    if needed > size:
+        raise ValueError(f"cut short: {size:,} bytes of {needed:,}")
+    stream.seek(start)
+
+
+def load_archive(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Arrays of an ``.npz``; never unpickles, and takes no more memory than the file is long.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged, packed, or holds objects.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise ValueError("it says that it holds more than it has bytes")
+            for entry in entries:
+                with archive.open(entry) as stream:
+                    require_whole_array(stream, entry.file_size)  # type: ignore[arg-type]
+                with archive.open(entry) as stream:
+                    name = entry.filename.removesuffix(".npy")
+                    found[name] = np.lib.format.read_array(stream, allow_pickle=False)
+    except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{path}: not a readable .npz file ({error}); {_AGAIN}") from error
+    return found
+
+
+def read_object(path: Path, way_out: str = _AGAIN) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Parameters
+    ----------
+    path : Path
+    way_out : str
+        What to do where it is damaged.
+
+    Raises
+    ------
+    InputError
+        It is missing, no JSON, or no object.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); {way_out}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: not a JSON object; {way_out}")
+    return found

@@ -1,0 +1,100 @@
+"""Files of a project are not trusted: nothing is executed, memory stays bounded."""
+
+import io
+import json
+import os
+import resource
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.files import load_array, new_map
+from alphacryo4d.core.job import read_job
+from alphacryo4d.core.reading import load_archive, read_object
+
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def header(shape: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    described = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, described)
+    return stream.getvalue()
+
+
+def test_archives_come_back_as_written(tmp_path: Path) -> None:
+    with (tmp_path / "a.npz").open("wb") as stream:
+        np.savez(
+            stream, one=np.arange(6).reshape(2, 3), none=np.zeros((0, 4)), single=np.array(2.5)
+        )
+    found = load_archive(tmp_path / "a.npz")
+    assert set(found) == {"one", "none", "single"}
+    assert np.array_equal(found["one"], np.arange(6).reshape(2, 3))
+    assert found["none"].shape == (0, 4)
+    assert float(found["single"]) == 2.5
+
+
+def test_bombs_are_refused_before_they_take_memory(tmp_path: Path) -> None:
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with zipfile.ZipFile(tmp_path / "packed.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("one.npy", header((40_000_000,)) + bytes(320_000_000))
+    before = max(most, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    with zipfile.ZipFile(tmp_path / "short.npz", "w") as archive:
+        archive.writestr("one.npy", header((10**12,)) + bytes(100))
+    (tmp_path / "short.npy").write_bytes(header((10**6, 10**6)) + bytes(100))
+    for name in ("packed.npz", "short.npz"):
+        with pytest.raises(InputError, match=rf"{name}: not a readable \.npz file"):
+            load_archive(tmp_path / name)
+    with pytest.raises(InputError, match="cut short"):
+        load_array(tmp_path / "short.npy")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 50_000
+
+
+def test_pickles_are_never_opened(tmp_path: Path) -> None:
+    evil = np.array([Evil(tmp_path / "ran")], object)
+    np.save(tmp_path / "evil.npy", evil, allow_pickle=True)
+    np.savez(tmp_path / "evil.npz", one=evil)
+    with pytest.raises(InputError, match="Python objects"):
+        load_array(tmp_path / "evil.npy")
+    with pytest.raises(InputError, match="Python objects"):
+        load_archive(tmp_path / "evil.npz")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000, "\x00\xff", "null"])
+def test_wrong_json_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=r"report\.json: not "):
+        read_object(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("options", 5), ("inputs", "x"), ("inputs", [{"path": 3}]), ("outputs", [1]),
+        ("steps", {"a": "b"}), ("steps", {"a": ["../../x"]}), ("steps", {"a": ["/etc/x"]}),
+        ("pid", "1"), ("pid", 10**12), ("contents", {"a": [1]}), ("contents", {"../a": [1, 1, ""]}),
+        ("status", []), ("image_parts_left_out", -1), ("inputs", [{"path": "x", "mtime": "y"}]),
+    ],
+)  # fmt: skip
+def test_a_record_that_was_edited_wrongly_is_named(
+    tmp_path: Path, entry: str, value: object
+) -> None:
+    (tmp_path / "job.json").write_text(json.dumps({"stage": "vote", entry: value}))
+    with pytest.raises(InputError, match=f"entry '{entry}' is damaged"):
+        read_job(tmp_path)
+
+
+def test_a_map_has_its_room_on_disk_at_once(tmp_path: Path) -> None:
+    array = new_map(tmp_path / "a.npy", (1000, 1000), np.float32)
+    assert (tmp_path / "a.npy").stat().st_blocks * 512 >= array.nbytes
