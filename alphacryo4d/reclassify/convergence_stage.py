@@ -27,7 +27,7 @@ from alphacryo4d.voting.support import SIGNIFICANT
 logger = logging.getLogger(__name__)
 
 LEAST_RISE = 0.1
-"""Rise of the held-out log-likelihood (nats per particle) for which free poses take more rounds."""
+"""Rise of the held-out log-likelihood (nats per particle) from which it counts, free poses."""
 _DRIFT = "more particles change their state than in the round before, and the states drift"
 
 
@@ -99,8 +99,9 @@ class _Past:
     """What the rounds so far reached, and whether another one makes it better.
 
     Where poses were measured apart from the images, the held-out gain over one consensus has to
-    rise, and fewer particles have to change their state each time. Free poses make the consensus
-    better too: there the likelihood of the images themselves has to rise.
+    rise, and fewer particles have to change their state each time. Free poses change the consensus
+    too: there the likelihood of the images themselves has to rise, or hardly to fall where the gain
+    rises.
     """
 
     round: Round | None = None
@@ -115,8 +116,10 @@ class _Past:
             return ""
         if found.free_poses:
             self.rise = found.rise_since(self.round)
-            enough = SIGNIFICANT * self.rise[1] - self.price
-            return "" if self.rise[0] > enough else "held-out log-likelihood no larger"
+            rise = self.rise[0] + self.price
+            better = gain > self.floor and rise > -LEAST_RISE
+            larger = better or rise > SIGNIFICANT * self.rise[1]
+            return "" if larger else "held-out log-likelihood no larger"
         if gain <= self.floor:
             return "held-out gain no larger"
         return _DRIFT if changed > max(self.changed, converged) else ""

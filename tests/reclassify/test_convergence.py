@@ -41,6 +41,14 @@ def test_rounds_of_free_poses_go_on_while_images_get_more_likely(rise, stays, se
 
 
 @pytest.mark.parametrize(
+    ("gain", "rise", "stays"), [(6.0, -0.05, True), (5.0, -0.05, False), (6.0, -0.15, False)]
+)
+def test_a_larger_gain_counts_where_the_likelihood_hardly_falls(gain, rise, stays):
+    found = after_one(free=True).objection(made_up(rise, free=True), gain, 0.4, 0.5)
+    assert (found == "") == stays
+
+
+@pytest.mark.parametrize(
     ("gain", "changed", "why"),
     [(6.0, 0.3, ""), (5.0, 0.3, "no larger"), (6.0, 0.8, "drift")],
 )
@@ -57,5 +65,5 @@ def test_states_that_merge_may_cost_a_little():
     past = after_one(free=True)
     plan = SimpleNamespace(price=0.5, splitting=np.zeros(0))
     past.expect(plan)
-    assert past.objection(made_up(-0.4, free=True), 1.0, 0.9, 0.5) == ""
+    assert past.objection(made_up(-0.3, free=True), 1.0, 0.9, 0.5) == ""
     assert past.objection(made_up(-0.6, free=True), 1.0, 0.9, 0.5) != ""

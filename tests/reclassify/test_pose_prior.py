@@ -62,6 +62,12 @@ def fitted(data):
     return poses, left, fit, judged
 
 
+@pytest.fixture(scope="module")
+def fits(sets):
+    """What :func:`fitted` finds, by the kind of pose error."""
+    return {kind: fitted(data) for kind, data in sets.items()}
+
+
 def test_changes_are_those_of_the_particles_own_volume(sets):
     _, images, truth, _ = sets["random"]
     grid = Grid(shell_of_resolution(FINEST, 32, PIXEL), 1)
@@ -92,10 +98,10 @@ def test_volumes_that_are_alike_share_a_group():
     assert groups_of_volumes(places[:5]).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_poses_fitted_to_the_images_are_free_and_get_better(sets):
+def test_poses_fitted_to_the_images_are_free_and_get_better(sets, fits):
     data = sets["consensus"]
     before = errors_after(data, MovingPoses(data[1]), np.arange(800))
-    poses, left, fit, judged = fitted(data)
+    poses, left, fit, judged = fits["consensus"]
     assert fit.model.groups is not None
     for rows in (np.flatnonzero(left), np.flatnonzero(~left)):
         after = errors_after(data, poses, rows)
@@ -106,9 +112,9 @@ def test_poses_fitted_to_the_images_are_free_and_get_better(sets):
     assert fit.model.sigma[0] == pytest.approx(before["degrees"], rel=0.3)
 
 
-def test_random_errors_are_estimated_and_held_to_their_sigma(sets):
+def test_random_errors_are_estimated_and_held_to_their_sigma(sets, fits):
     data = sets["random"]
-    poses, left, fit, judged = fitted(data)
+    poses, left, fit, judged = fits["random"]
     assert fit.model.groups is None
     assert fit.model.sigma is None
     assert judged.heldout.errors[0] == pytest.approx(2.5, rel=0.2)
@@ -116,9 +122,9 @@ def test_random_errors_are_estimated_and_held_to_their_sigma(sets):
     assert after["degrees"] < 2.4
 
 
-def test_likelihoods_of_images_are_largest_for_their_own_noise(sets):
+def test_likelihoods_of_images_are_largest_for_their_own_noise(sets, fits):
     """Evidence against noise alone rises without end when the noise is said to be less."""
-    _, left, fit, judged = fitted(sets["consensus"])
+    _, left, fit, judged = fits["consensus"]
     found = []
     for factor in (0.8, 1.0, 1.25):
         model = replace(fit.model, noise=factor * fit.model.noise)
