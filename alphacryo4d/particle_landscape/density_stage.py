@@ -19,11 +19,13 @@ from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.particle_landscape.basins import DensityStates, find_states
 from alphacryo4d.particle_landscape.density import Density, fit_density
 from alphacryo4d.particle_landscape.figures_stage import draw
+from alphacryo4d.particle_landscape.fold_stage import FoldInputs
 from alphacryo4d.particle_landscape.frame import likelihood_of, unpacked
 from alphacryo4d.particle_landscape.frame_stage import COORDINATES, COVARIANCES
 from alphacryo4d.particle_landscape.mixture import Likelihoods
 from alphacryo4d.particle_landscape.options import DensityOptions
 from alphacryo4d.particle_landscape.paths import DensityPath, density_path, farthest_apart
+from alphacryo4d.particle_landscape.volume_stage import write_path_volumes
 
 DENSITY_NPZ, GAUSSIANS_CSV, STATES_CSV = "density.npz", "gaussians.csv", "density_states.csv"
 PATH_CSV, BARRIERS_CSV = "path.csv", "barriers.csv"
@@ -32,19 +34,14 @@ logger = logging.getLogger(__name__)
 
 
 def write_density(
-    job: Job,
-    options: DensityOptions,
-    groups: Array,
-    *,
-    seed: int,
-    flags: RunFlags,
+    job: Job, options: DensityOptions, inputs: FoldInputs, *, seed: int, flags: RunFlags
 ) -> None:
     """Fit the density, find its states and the path, write and draw them."""
     data, chosen = read_likelihoods(job.folder, options, seed, thread_count(flags.threads))
     with show_progress("density") as progress:
         density = fit_density(
             data,
-            groups[chosen, 1],
+            inputs.groups[chosen, 1],
             most=options.gaussians,
             seed=seed,
             progress=progress,
@@ -72,6 +69,10 @@ def write_density(
                 density, ends, images=options.images, depth=options.depth, progress=progress
             )
         outputs += _write_path(job.folder, path)
+        if options.path_volumes:
+            outputs += write_path_volumes(
+                job.folder, inputs, path.path.images, options.path_volumes
+            )
     barriers = [] if path is None else [one.forward for one, _, _ in path.barriers]
     job.note(
         dimensions=data.dimensions, gaussians=density.gaussians, density_states=len(states),

@@ -104,6 +104,11 @@ class DensityOptions:
         None, "End of the path, likewise.", metavar="STATE|Z1,Z2,...", type=str, group=STATES
     )
     images: int = setting(101, "Images of the path.")
+    path_volumes: int = setting(
+        10,
+        "Volumes along the path, as mean and components make them; 0 for none.",
+        group=STATES,
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that can never make sense."""
@@ -115,6 +120,10 @@ class DensityOptions:
         require_setting(self.density_particles >= 100, "--density-particles must be at least 100")
         require_setting(self.depth > 0, "--depth must be positive")
         require_setting(self.images >= 3, "--images must be at least 3")
+        require_setting(
+            self.path_volumes == 0 or self.path_volumes >= 2,
+            "--path-volumes must be 0, or at least 2",
+        )
         require_setting(
             (self.start is None) == (self.end is None), "--start and --end: give both, or none"
         )

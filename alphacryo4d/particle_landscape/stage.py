@@ -82,7 +82,7 @@ def run_particles(
 def _density(job: Job, inputs: FoldInputs, options: DensityOptions, seed: int) -> None:
     """The density, where there is a structure."""
     if job.record["results"]["components"]:
-        write_density(job, options, inputs.groups, seed=seed, flags=inputs.flags)
+        write_density(job, options, inputs, seed=seed, flags=inputs.flags)
         return
     logger.warning("no structure: no density and no path are made")
     job.complete("density")

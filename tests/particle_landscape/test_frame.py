@@ -13,6 +13,7 @@ from alphacryo4d.particle_landscape.frame import (
     unpacked,
 )
 from alphacryo4d.particle_landscape.orientation import explained, polynomials
+from alphacryo4d.particle_landscape.volumes import linear_volumes
 
 EDGE, Q = 8, 3
 
@@ -131,3 +132,26 @@ def test_a_coordinate_that_encodes_the_view_is_known():
     share = explained(view / view.std() + noise, terms)
     assert abs(share - 0.5) < 0.05
     assert explained(np.ones(4000), terms) == 0
+
+
+def test_a_point_has_its_volume_whatever_the_components_of_the_folds():
+    rng = np.random.default_rng(0)
+    volumes = smooth(rng, 4)
+    mean, components = volumes[0], np.array([3.0, 2.0, 1.0])[:, None] * volumes[1:]
+    folds = [random_fold(rng, mean, components)[0] for _ in range(4)]
+    frame = common_frame(folds, 3)
+    points = rng.standard_normal((5, 3))
+    found = linear_volumes(folds, frame, points)
+    wanted = (frame.mean + points @ frame.components).reshape(-1, EDGE, EDGE, EDGE)
+    np.testing.assert_allclose(found, wanted, atol=2e-4)
+    assert found.dtype == np.float32
+
+
+def test_coordinates_that_are_not_given_are_at_their_mean():
+    rng = np.random.default_rng(1)
+    volumes = smooth(rng, 3)
+    folds = [random_fold(rng, volumes[0], volumes[1:])[0] for _ in range(2)]
+    frame = common_frame(folds, 2)
+    found = linear_volumes(folds, frame, np.array([[0.7]]))
+    wanted = linear_volumes(folds, frame, np.array([[0.7, 0.0]]))
+    np.testing.assert_allclose(found, wanted, atol=1e-6)

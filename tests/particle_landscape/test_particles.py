@@ -10,6 +10,7 @@ import simulated
 
 from alphacryo4d.cli import main
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.particle_landscape.frame import packed_size, unpacked
 from alphacryo4d.particle_landscape.frame_stage import components_kept
 from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
@@ -19,7 +20,7 @@ COUNT = 1200
 QUICK = CoordinateOptions(
     components=4, iterations=1, final_resolution=15.0, initial_resolution=20.0, mask_diameter=100.0
 )
-FEW = DensityOptions(gaussians=4, images=21)
+FEW = DensityOptions(gaussians=4, images=21, path_volumes=3)
 
 
 def columns_of(path):
@@ -134,6 +135,36 @@ def test_the_density_has_the_conformations_as_states_with_their_populations(proj
     share = np.exp(-grid["energy_kt"])
     share /= share.sum()
     assert 0.95 < share[grid["with_data"] == 1].sum() < 1.0
+
+
+def test_volumes_along_the_path_are_those_of_the_conformations_at_its_ends(project):
+    """Each end is more like its own conformer's reconstruction than like any other's."""
+    folder, truth, _ = project
+    place = folder / "particle_landscape"
+    maps = [read_volume(place / "volumes" / f"path_{k:03d}.mrc") for k in (1, 2, 3)]
+    assert len(list((place / "volumes").iterdir())) == 3
+    assert all(voxel == pytest.approx(simulated.PIXEL) for _, voxel in maps)
+    blobs = [np.vstack([simulated.BODY, arm]) for arm in simulated.ARMS[:2]]
+    models = [density_of(shape, maps[0][0].shape[0]) for shape in (*blobs, [*simulated.BODY])]
+    coordinates = np.load(place / "coordinates.npy").astype(float)[:, :2]
+    centres = np.array([coordinates[truth == k].mean(axis=0) for k in (1, 2, 3)])
+    path = np.load(place / "path.npy")
+    for end, (volume, _) in ((0, maps[0]), (-1, maps[2])):
+        nearest = int(((centres - path[end]) ** 2).sum(axis=1).argmin())
+        found = [np.corrcoef(volume.ravel(), model.ravel())[0, 1] for model in models]
+        assert int(np.argmax(found)) == nearest
+        assert found[nearest] > 0.7
+
+
+def density_of(positions, box):
+    """Gaussian blobs on the grid of a map."""
+    axis = (np.arange(box) - box // 2) * simulated.PIXEL
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    width = simulated.WIDTH
+    return sum(
+        np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / (2 * width**2))
+        for a, b, c in np.asarray(positions)
+    )
 
 
 def test_another_path_does_not_fit_the_components_again(project, tmp_path):
