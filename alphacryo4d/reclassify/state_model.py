@@ -138,6 +138,8 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
     gain = np.zeros(len(order))
     going = np.arange(len(order))
     for _ in range(steps if centres is None else FREE_STEPS * steps):
+        if not len(going):
+            break
         mine = order[going]
         before = poses.rotations[mine], poses.shifts[mine]
         mean = _likely_change(model, found.rows(going), poses.so_far(mine))

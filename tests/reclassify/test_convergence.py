@@ -1,12 +1,18 @@
 """When rounds end: by the likelihood of the images where poses are free, else by the gain."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import simulated
 
+from alphacryo4d.assessment.options import SimulateOptions
+from alphacryo4d.assessment.stage import run_simulate
 from alphacryo4d.reclassify.convergence_stage import LEAST_RISE, _Past
+from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.reclassify.results_stage import Round
+from alphacryo4d.reclassify.stage import run_reclassify
 
 
 def made_up(mean, *, free):
@@ -67,3 +73,22 @@ def test_states_that_merge_may_cost_a_little():
     past.expect(plan)
     assert past.objection(made_up(-0.3, free=True), 1.0, 0.9, 0.5) == ""
     assert past.objection(made_up(-0.6, free=True), 1.0, 0.9, 0.5) != ""
+
+
+def test_poses_of_a_consensus_get_a_second_round(tmp_path):
+    """Eight states of a hinge from three seeds; the report says what the round was worth."""
+    data = SimulateOptions(
+        particles_per_state=80, box=32, pixel_size=6.5, snr=0.2, snr_box=32, poses="consensus"
+    )
+    run_simulate(["small-hinge"], tmp_path, options=data, seed=8)
+    first = (np.load(tmp_path / "truth.npy") - 1) // 3 + 1
+    rng = np.random.default_rng(2)
+    simulated.write_project(tmp_path, tmp_path / "particles.star", first, rng)
+    options = ReclassifyOptions(
+        final_resolution=14.5, initial_resolution=18.0, reconstruct=False, split_merge=False
+    )
+    run_reclassify(tmp_path, tmp_path / "reclassify", options=options)
+    report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
+    assert sum("fitted to the images" in line for line in report["log"]) == 8
+    assert any(line.startswith("round 2: held-out log-likelihood rose") for line in report["log"])
+    assert report["support"]["states_supported"] is True
