@@ -22,6 +22,7 @@ from alphacryo4d.particle_landscape.figures_stage import draw
 from alphacryo4d.particle_landscape.fold_stage import FoldInputs
 from alphacryo4d.particle_landscape.frame import likelihood_of, unpacked
 from alphacryo4d.particle_landscape.frame_stage import COORDINATES, COVARIANCES
+from alphacryo4d.particle_landscape.lowest import lowest_route
 from alphacryo4d.particle_landscape.mixture import Likelihoods
 from alphacryo4d.particle_landscape.options import DensityOptions
 from alphacryo4d.particle_landscape.paths import DensityPath, density_path, farthest_apart
@@ -66,7 +67,11 @@ def write_density(
     else:
         with show_progress("path") as progress:
             path = density_path(
-                density, ends, images=options.images, depth=options.depth, progress=progress
+                density,
+                lowest_route(density, ends, seed=seed),
+                images=options.images,
+                depth=options.depth,
+                progress=progress,
             )
         outputs += _write_path(job.folder, path)
         if options.path_volumes:

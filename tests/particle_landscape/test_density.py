@@ -9,6 +9,7 @@ from alphacryo4d.landscape.string_method import minimum_energy_path
 from alphacryo4d.particle_landscape.basins import DensityStates, find_states
 from alphacryo4d.particle_landscape.density import Density, fit_density, mean_of
 from alphacryo4d.particle_landscape.density_stage import path_ends
+from alphacryo4d.particle_landscape.lowest import lowest_route
 from alphacryo4d.particle_landscape.mixture import (
     GaussianMixture,
     Likelihoods,
@@ -250,6 +251,21 @@ def test_populations_of_basins_are_integrals():
     np.testing.assert_allclose(states.minima, means[[1, 2, 0]], atol=1e-3)
     np.testing.assert_allclose(states.energies, np.log(0.5 / np.array([0.5, 0.3, 0.2])), atol=1e-3)
     np.testing.assert_allclose(states.population_errors, 0, atol=1e-12)
+
+
+def test_a_path_goes_round_a_void_not_through_it():
+    """Beads on a horseshoe: the straight line between its ends leads through nothing."""
+    turn = np.deg2rad(np.linspace(-60, 240, 25))
+    beads = 2 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    share = np.full(25, 1 / 25)
+    density = as_density(GaussianMixture(share, beads, np.tile(0.04 * np.eye(2), (25, 1, 1))))
+    ends = beads[[0, -1]]
+    straight = density_path(density, ends)
+    found = density_path(density, lowest_route(density, ends))
+    assert straight.path.energies.max() > 10
+    assert found.path.energies.max() < 0.5
+    np.testing.assert_allclose(np.linalg.norm(found.path.images, axis=1), 2, atol=0.1)
+    assert found.path.images[:, 1].max() > 1.9
 
 
 def test_a_mean_of_densities_is_the_mean_of_their_values():
