@@ -56,4 +56,7 @@ def with_present_names(options: dict[str, Any]) -> dict[str, Any]:
             former = isinstance(value, str) and (now, value) in FORMER_VALUES
             present[now] = FORMER_VALUES[now, value] if former else value
         renamed[part] = FORMER_DEFAULTS.get(part, {}) | present
+    for part, value in renamed.items():  # a stage may keep the options of the one before it
+        if isinstance(value, dict) and any(isinstance(value.get(name), dict) for name in FORMER):
+            renamed[part] = with_present_names(value)
     return renamed

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from alphacryo4d.core.job import read_job
 from alphacryo4d.core.options import build_settings, settings_options
-from alphacryo4d.core.renamed import FORMER
+from alphacryo4d.core.renamed import FORMER, with_present_names
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.voting.recorded_stage import read_recorded
@@ -87,3 +87,14 @@ def test_present_names_are_fields():
         fields = {field.name for field in dataclasses.fields(settings)}
         assert set(FORMER[part].values()) <= fields
         assert not set(FORMER[part]) & fields
+
+
+def test_former_defaults_are_told_wherever_a_stage_keeps_them():
+    classify = {"sharpen_to": 9.0, "seeds": "components"}
+    present = {"normalise": "none", "keep_outliers": True}
+    present |= {"final_resolution": 9.0, "initialisation": "pca"}
+    assert with_present_names({"classify": classify}) == {"classify": present}
+    kept = {"resample": {"engine": "native", "classify": classify}, "vote": {"threshold": 2}}
+    told = {"resample": {"engine": "native", "classify": present}, "vote": {"threshold": 2}}
+    assert with_present_names(kept) == told
+    assert with_present_names(told) == told
