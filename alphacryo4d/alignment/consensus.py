@@ -16,11 +16,12 @@ from scipy.spatial.transform import Rotation
 
 from alphacryo4d.alignment import climbing
 from alphacryo4d.alignment.half_maps import HalfMaps
-from alphacryo4d.alignment.outcome import Consensus, Search, whole_rotations
+from alphacryo4d.alignment.outcome import Consensus, Search
 from alphacryo4d.alignment.poses import Poses, Target, rotations_apart, shifts_within
 from alphacryo4d.alignment.search import EveryPose
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.maths.rotations import whole_rotations
 from alphacryo4d.ml3d.checkpoint import Checkpoint
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 

@@ -13,7 +13,7 @@ from alphacryo4d.maths.fourier import filter_map, resize_cubes, shell_numbers
 from alphacryo4d.maths.fsc import Correlation, correlate_halves, soft_mask
 from alphacryo4d.ml3d.expectation import View, expect
 from alphacryo4d.ml3d.grid import Grid
-from alphacryo4d.ml3d.images import PreparedImages, viewing_order
+from alphacryo4d.ml3d.images import PreparedImages, shifted_samples, viewing_order
 from alphacryo4d.ml3d.masks import resize_mask, sphere_mask
 from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.ml3d.reconstruct import reconstruct
@@ -40,14 +40,9 @@ def moved_images(
     shifts : (n, 2) array
         Pixels, beside those that the images were prepared with.
     """
-    radius = max(int(images.kx.max()), int(np.abs(images.ky).max()))
-    wave = np.arange(-radius, radius + 1) * (-2j * np.pi / images.box)
-    x, y = (np.exp(np.outer(shifts[:, axis], wave)) for axis in (0, 1))
-    turn = (x[:, images.kx + radius] * y[:, images.ky + radius]).astype(np.complex64)
-    data = np.ascontiguousarray(images.data[rows].view(np.complex64)[..., 0] * turn)
     return replace(
         images,
-        data=data.view(np.float32).reshape(len(rows), -1, 2),
+        data=shifted_samples(images, images.data[rows], shifts * images.pixel_size),
         ctf=images.ctf[rows],
         matrices=np.ascontiguousarray(rotations[:, :2], np.float32),
         group=images.group[rows],

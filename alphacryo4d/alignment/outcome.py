@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from scipy.spatial.transform import Rotation
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.fsc import Correlation
+from alphacryo4d.maths.rotations import whole_rotations
 from alphacryo4d.ml3d.images import PreparedImages
 
 
@@ -88,11 +88,3 @@ def changes_of(images: PreparedImages, found: Consensus) -> tuple[Array, Array]:
     turned = found.rotations @ whole_rotations(images.matrices).transpose(0, 2, 1)
     vectors: Array = Rotation.from_matrix(turned).as_rotvec(degrees=True)
     return vectors, found.shifts * images.pixel_size
-
-
-def whole_rotations(rows: Array) -> Array:
-    """Rotations (n, 3, 3) of their first two rows."""
-    first = rows.astype(np.float64)
-    third = np.cross(first[:, 0], first[:, 1])[:, None]
-    whole: Array = np.concatenate([first, third], axis=1)
-    return whole

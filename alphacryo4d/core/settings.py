@@ -92,3 +92,19 @@ def require_setting(condition: bool, message: str) -> None:
     """Raise ``UsageError(message)`` unless the condition holds (for ``__post_init__``)."""
     if not condition:
         raise UsageError(message)
+
+
+def known_pose_sigma(angle: float | None, shift: float | None) -> tuple[float, float] | None:
+    """Standard deviations of the poses' errors (degrees, A) that the user gave, or None.
+
+    Raises
+    ------
+    UsageError
+        One without the other, or one that is not positive.
+    """
+    if angle is None and shift is None:
+        return None
+    if angle is None or shift is None:
+        raise UsageError("--angle-sigma and --shift-sigma: give both, or none")
+    require_setting(min(angle, shift) > 0, "--angle-sigma and --shift-sigma must be positive")
+    return angle, shift

@@ -51,6 +51,14 @@ def rotation_matrices(vectors: Array) -> Array:
     return matrices
 
 
+def whole_rotations(rows: Array) -> Array:
+    """Rotation matrices (n, 3, 3) float64 of their first two rows (n, 2, 3)."""
+    first = rows.astype(np.float64)
+    third = np.cross(first[:, 0], first[:, 1])[:, None]
+    whole: Array = np.concatenate([first, third], axis=1)
+    return whole
+
+
 def rotation_vectors(matrices: Array) -> Array:
     """Rotation vectors (n, 3) in degrees of rotation matrices (n, 3, 3)."""
     vectors: Array = Rotation.from_matrix(matrices).as_rotvec(degrees=True)

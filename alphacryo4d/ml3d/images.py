@@ -125,3 +125,14 @@ def viewing_order(directions: Array, band: float = 4.0) -> Array:
     bands = np.rint(np.degrees(np.arccos(np.clip(d[:, 2], -1, 1))) / band).astype(np.int64)
     longitude = np.arctan2(d[:, 1], d[:, 0]) * np.where(bands % 2 == 0, 1.0, -1.0)
     return np.lexsort((longitude, bands))
+
+
+def shifted_samples(images: PreparedImages, data: Array, shifts: Array) -> Array:
+    """Samples (n, S, 2) float32 of images moved by shifts (n, 2) in A."""
+    radius = max(int(images.kx.max()), int(np.abs(images.ky).max()))
+    wave = np.arange(-radius, radius + 1) * (-2j * np.pi / (images.box * images.pixel_size))
+    along_x, along_y = (np.exp(np.outer(shifts[:, axis], wave)) for axis in (0, 1))
+    turn = along_x[:, images.kx + radius] * along_y[:, images.ky + radius]
+    moved = data.view(np.complex64)[..., 0] * turn.astype(np.complex64)
+    result: Array = np.ascontiguousarray(moved).view(np.float32).reshape(data.shape)
+    return result

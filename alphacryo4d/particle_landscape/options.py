@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from alphacryo4d.core.help import RESOLUTION, STATES
-from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.core.settings import known_pose_sigma, require_setting, setting
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,13 @@ class CoordinateOptions:
         require_setting(self.iterations >= 1, "--iterations must be at least 1")
         require_setting(self.final_resolution > 0, "--final-resolution must be positive")
         require_setting(self.initial_resolution > 0, "--initial-resolution must be positive")
-        require_setting(
-            (self.angle_sigma is None) == (self.shift_sigma is None),
-            "--angle-sigma and --shift-sigma: give both, or none",
-        )
-        require_setting(
-            self.pose_sigma is None or min(self.pose_sigma) > 0,
-            "--angle-sigma and --shift-sigma must be positive",
-        )
+        known_pose_sigma(self.angle_sigma, self.shift_sigma)
         require_setting(self.memory > 0, "--memory must be positive")
 
     @property
     def pose_sigma(self) -> tuple[float, float] | None:
         """Standard deviations of the poses' errors (degrees, A), None to estimate them."""
-        if self.angle_sigma is None or self.shift_sigma is None:
-            return None
-        return self.angle_sigma, self.shift_sigma
+        return known_pose_sigma(self.angle_sigma, self.shift_sigma)
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,15 @@ def aligned_table(
             f"native --i {table} --reference {options.relion.reference} --o consensus, and give "
             "its particles.star"
         )
+    if any(value is not None for value in given.values()):
+        raise UsageError(
+            f"{table}: has neither poses nor all optics; write the optics into it first: "
+            f"alphacryo4d convert --i {table} --o completed.star with the same options"
+        )
     engine = "native" if options.resample.engine == "native" else "relion"
     asked = ConsensusOptions(engine=engine)
     output = project / CONSENSUS
-    require_sound(table, need_poses=False, given=given)
+    require_sound(table, need_poses=False)
     _require_images(table, output / files.PARTICLES_STAR)
     particles = read_particles(table, need_poses=False).on_grid(*options.classify.grid)
     require_possible(particles, project, options, gpu=gpu, here=here)

@@ -7,25 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.maths.rotations import rotation_matrices, rotation_vectors
+from alphacryo4d.maths.rotations import rotation_matrices, rotation_vectors, whole_rotations
 from alphacryo4d.maths.threads import in_ranges
-from alphacryo4d.ml3d.images import PreparedImages
+from alphacryo4d.ml3d.images import PreparedImages, shifted_samples
 
 
 def _turned(matrices: Array, rotations: Array) -> Array:
-    turned: Array = (rotation_matrices(rotations) @ _frames(matrices))[:, :2]
+    turned: Array = (rotation_matrices(rotations) @ whole_rotations(matrices))[:, :2]
     return turned
-
-
-def _shifted(images: PreparedImages, data: Array, shifts: Array) -> Array:
-    """Samples (n, S, 2) of images moved by shifts (n, 2) in A."""
-    radius = max(int(images.kx.max()), int(np.abs(images.ky).max()))
-    wave = np.arange(-radius, radius + 1) * (-2j * np.pi / (images.box * images.pixel_size))
-    along_x, along_y = (np.exp(np.outer(shifts[:, axis], wave)) for axis in (0, 1))
-    turn = along_x[:, images.kx + radius] * along_y[:, images.ky + radius]
-    moved = data.view(np.complex64)[..., 0] * turn.astype(np.complex64)
-    result: Array = np.ascontiguousarray(moved).view(np.float32).reshape(data.shape)
-    return result
 
 
 def changes_so_far(images: PreparedImages, rows: Array, rotations: Array, shifts: Array) -> Array:
@@ -44,7 +33,7 @@ def changes_so_far(images: PreparedImages, rows: Array, rotations: Array, shifts
     (n, 6) float64 array
         Rotation vectors (radians) and shifts of the volume (Angstrom).
     """
-    whole = _frames(images.matrices[rows])
+    whole = whole_rotations(images.matrices[rows])
     turned = np.einsum("nij,ni->nj", whole, np.deg2rad(rotations))
     moved = -np.einsum("nij,ni->nj", whole[:, :2], shifts)
     return np.concatenate([turned, moved], axis=1)
@@ -61,7 +50,7 @@ def in_image_frame(images: PreparedImages, rows: Array, step: Array) -> tuple[Ar
         Rotation vectors (radians) and shifts (A) in the frame of the volume; the inverse of
         :func:`changes_so_far`.
     """
-    whole = _frames(images.matrices[rows])
+    whole = whole_rotations(images.matrices[rows])
     turn = np.rad2deg(np.einsum("nij,nj->ni", whole, step[:, :3]))
     return turn, -np.einsum("nij,nj->ni", whole[:, :2], step[:, 3:])
 
@@ -115,14 +104,8 @@ class MovingPoses:
         def work(begin: int, end: int) -> None:
             some = rows[begin:end]
             self.images.matrices[some] = _turned(self.images.matrices[some], turn[begin:end])
-            self.images.data[some] = _shifted(self.images, self.images.data[some], slide[begin:end])
+            self.images.data[some] = shifted_samples(
+                self.images, self.images.data[some], slide[begin:end]
+            )
 
         in_ranges(work, len(rows), max(1, len(rows) // 512), self.workers)
-
-
-def _frames(rows: Array) -> Array:
-    """Rotation matrices (n, 3, 3) of their first two rows."""
-    first = rows.astype(np.float64)
-    third = np.cross(first[:, 0], first[:, 1])[:, None]
-    whole: Array = np.concatenate([first, third], axis=1)
-    return whole

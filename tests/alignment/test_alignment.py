@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from alphacryo4d.alignment import climbing
 from alphacryo4d.alignment.consensus import Refinement, find_consensus
 from alphacryo4d.alignment.kernels import project
-from alphacryo4d.alignment.outcome import Search, changes_of, whole_rotations
+from alphacryo4d.alignment.outcome import Search, changes_of
 from alphacryo4d.alignment.poses import Poses, rotations_apart, shifts_within, target_of
 from alphacryo4d.alignment.search import EveryPose
 from alphacryo4d.assessment.conformers import Atoms
@@ -22,7 +22,7 @@ from alphacryo4d.cli import main
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.fsc import shell_correlation
-from alphacryo4d.maths.rotations import euler_matrices
+from alphacryo4d.maths.rotations import euler_matrices, whole_rotations
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, half_plane
 from alphacryo4d.ml3d.reconstruct import reconstruct

@@ -61,7 +61,7 @@ def test_bombs_are_refused_before_they_take_memory(tmp_path: Path) -> None:
 
 def test_pickles_are_never_opened(tmp_path: Path) -> None:
     evil = np.array([Evil(tmp_path / "ran")], object)
-    np.save(tmp_path / "evil.npy", evil, allow_pickle=True)
+    np.save(tmp_path / "evil.npy", evil)
     np.savez(tmp_path / "evil.npz", one=evil)
     with pytest.raises(InputError, match="Python objects"):
         load_array(tmp_path / "evil.npy")
