@@ -11,7 +11,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, ProgramError, UsageError
-from alphacryo4d.core.job import start_job
+from alphacryo4d.core.job import Job, start_job
 from alphacryo4d.core.program import command_lines
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.run_flags import RunFlags
@@ -32,6 +32,7 @@ from alphacryo4d.resample.native_consensus_stage import align_natively, native_p
 logger = logging.getLogger(__name__)
 
 CONSENSUS_STAR = "particles.star"
+_BEGUN = "beginning of the refinement"
 
 
 def choose_ranks(consensus: ConsensusOptions, options: RelionOptions) -> int:
@@ -99,7 +100,7 @@ def run_consensus(
         elif consensus.engine == "native":
             outputs = align_natively(table, output, consensus, relion, flags)
         else:
-            outputs = _align(table, output, consensus, relion, seed, gpu, flags)
+            outputs = _align(table, job, consensus, relion, seed, gpu, flags)
         job.add_outputs(outputs)
         return outputs
 
@@ -115,13 +116,14 @@ def _keep(table: Path, output: Path) -> list[Path]:
 
 def _align(
     table: Path,
-    output: Path,
+    job: Job,
     consensus: ConsensusOptions,
     relion: RelionOptions,
     seed: int,
     gpu: str | None,
     flags: RunFlags,
 ) -> list[Path]:
+    output = job.folder
     version = installed_version()
     with show_progress("check images") as progress:
         particles = check_particles(
@@ -138,7 +140,17 @@ def _align(
         root=image_root(particles),
         watch=flags.deadline.check,
     )
-    reference = relion.reference or runner.reconstruct(table, output / "reference.mrc")
+    # on record only where these options and inputs began what lies here
+    begun = job.completed(_BEGUN)
+    if not begun:
+        for old in output.glob("run_*"):
+            old.unlink()
+    reference = relion.reference
+    if reference is None:
+        reference = output / "reference.mrc"
+        if not begun:
+            reference.unlink(missing_ok=True)
+        runner.reconstruct(table, reference)
     run = Alignment(
         table=runner.named(table),
         root=runner.named(output / "run"),
@@ -148,15 +160,14 @@ def _align(
         gpu=gpu,
         seed=seed,
     )
-    optimiser = last_optimiser(output / "run") if flags.resume else None
+    job.complete(_BEGUN)
+    optimiser = last_optimiser(output / "run") if begun else None
     if optimiser is not None:
         logger.info("going on after %s", optimiser)
         command = continue_consensus_command(
             run, relion, runner.named(optimiser), as_root=runner.as_root
         )
     else:
-        for old in output.glob("run_*"):
-            old.unlink()
         command = consensus_command(run, consensus, relion, version=version, as_root=runner.as_root)
     runner.start(command, log=output / "run.log")
     return _results(particles, output, consensus)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.help import HelpCommand
 from alphacryo4d.core.options import (
     CONTEXT,
@@ -28,6 +31,23 @@ from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.resample.align_options import AlignOptions
 
 logger = logging.getLogger(__name__)
+
+_BOTH_ENGINES = {"reference", "symmetry", "initial_lowpass", "mask"}
+_OF_RELION = {field.name for field in fields(RelionOptions)} - _BOTH_ENGINES
+_OF_RELION |= {"healpix_order", "offset_step", "gpu"}
+_OF_NATIVE = {"search"}
+"""Options of ``resample consensus`` that one engine alone has."""
+
+
+def _refuse_options_of_the_other_engine(consensus: ConsensusOptions) -> None:
+    """Refuse what was given on the command line and would not be used."""
+    other = "native" if consensus.engine == "relion" else "relion"
+    names = _OF_NATIVE if other == "native" else _OF_RELION
+    context = click.get_current_context()
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name in names and source is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{option.opts[0]} is for --engine {other}; leave it out")
 
 
 @click.command("consensus", cls=HelpCommand, context_settings=CONTEXT)
@@ -58,6 +78,8 @@ def consensus_command(
 
     consensus = build_settings(ConsensusOptions, values)
     relion = build_settings(RelionOptions, values)
+    if not consensus.keep_poses:
+        _refuse_options_of_the_other_engine(consensus)
     asked = {"consensus": consensus, "relion": relion, "flags": take_flags(values), **values}
     if dry_run:
         text = plan_consensus(input_path, output_path, **asked)
@@ -87,7 +109,6 @@ def align_command(
 
     Maps that are aligned already stay as they are.
     """
-    from alphacryo4d.core.errors import InputError, UsageError
     from alphacryo4d.resample.align_stage import run_align
 
     chosen = list(maps)

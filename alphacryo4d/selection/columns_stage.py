@@ -33,7 +33,6 @@ OF_TABLE = {
     "posterior": "rlnMaxValueProbDistribution",
 }
 OF_PROJECT = ("heldout", "energy", "x", "y", "batch", "group")
-OTHERS = ("defocus", "row")
 
 
 def _corners(path: Path) -> Array:
@@ -66,8 +65,10 @@ class ProjectColumns:
 
     def names(self) -> list[str]:
         """All columns that can be asked for."""
-        own = [] if self.project is None else [*OF_VOTES, *OF_PROJECT]
-        return [*own, *OF_TABLE, *OTHERS, *self.table.columns]
+        own = [] if self.project is None else [*OF_VOTES, *OF_PROJECT, "posterior"]
+        known = {**OF_TABLE, "defocus": "rlnDefocusU"}
+        own += [name for name, column in known.items() if column in self.table.columns]
+        return [*dict.fromkeys(own), "row", *self.table.columns]
 
     def columns(self) -> Columns:
         """Columns for :func:`alphacryo4d.selection.expression.choose`."""
@@ -79,7 +80,7 @@ class ProjectColumns:
         Raises
         ------
         UsageError
-            There is none of that name; the nearest name is given.
+            There is none of that name, or not in this table; the nearest name is given.
         """
         if name == "row":
             return np.arange(self.table.rows)
@@ -95,6 +96,11 @@ class ProjectColumns:
             return self._posterior()
         if own in self.table.columns:
             return self._of_table(self.table, own)
+        if name in OF_TABLE or name == "defocus":
+            raise UsageError(
+                f"--where: no column {name}: it is {OF_TABLE.get(name, 'rlnDefocusU')} of "
+                f"{self.table.path}, which lacks it; there are {', '.join(self.names())}"
+            )
         near = difflib.get_close_matches(name, self.names(), 1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(self.names())}"
         raise UsageError(f"--where: no column {name}{hint}")

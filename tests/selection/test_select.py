@@ -168,6 +168,13 @@ def test_criteria_that_cannot_be_read_are_refused(project: Path, where: str, sai
         choose_particles(project, where)
 
 
+def test_a_column_that_the_table_lacks_is_named(project: Path) -> None:
+    with pytest.raises(UsageError, match="posterior: it is rlnMaxValue.* lacks it; .*micrograph"):
+        choose_particles(project.parent / "particles.star", "posterior > 0.5")
+    with pytest.raises(UsageError, match=r"no column posterio.*optics"):
+        choose_particles(project.parent / "particles.star", "posterio > 0.5")
+
+
 def test_missing_files_and_empty_selections_are_refused(project: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         choose_particles(project, "rows nothing.npy")
