@@ -40,6 +40,11 @@ COMMANDS = {
         "Embedding, energy, path and states.",
     ),
     "vote": ("voting.cli", "vote", "Particles of every state by their votes."),
+    "volume": (
+        "particle_landscape.volume_cli",
+        "volume_command",
+        "Maps at any points of the particle landscape.",
+    ),
     "select": ("selection.cli", "select", "Particles by any criterion, to STAR or .cs."),
     "simulate": (
         "assessment.cli",

@@ -155,12 +155,30 @@ def _one_volume(
                     turn, chosen, *view.positions, view.last, part.group, ones,
                     grid.padded, sums[side].reshape(-1),
                 )  # fmt: skip
+    return finished(images, grid, sums, fold, label, len(rows))
+
+
+def finished(
+    images: PreparedImages, grid: Grid, sums: Array, fold: int, label: int, count: int
+) -> Reconstruction:
+    """Volume, half maps and their correlation from what was projected back of each half.
+
+    Parameters
+    ----------
+    images : PreparedImages
+    grid : Grid
+    sums : (2, voxels, 4) float32
+        Of each half, as :func:`alphacryo4d.ml3d.compiled.classes.backproject_class` leaves them;
+        the first ends up as the sum of both.
+    fold, label, count : int
+        Of the :class:`Reconstruction`.
+    """
     halves = np.stack([_to_map(images, grid, sums[side]) for side in (0, 1)])
     fsc = shell_correlation(halves[0], halves[1])
     sums[0] += sums[1]
     volume = filter_by_correlation(_to_map(images, grid, sums[0]), fsc)
     resolution = resolution_at(fsc, images.pixel_size)
-    return Reconstruction(fold, label, len(rows), volume, halves, fsc, resolution)
+    return Reconstruction(fold, label, count, volume, halves, fsc, resolution)
 
 
 def _to_map(images: PreparedImages, grid: Grid, sums: Array) -> Array:

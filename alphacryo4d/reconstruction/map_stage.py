@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from alphacryo4d.voting.recorded_stage import Recorded, prepare_recorded
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.images import PreparedImages
+    from alphacryo4d.ml3d.reconstruct import Reconstruction
 
 logger = logging.getLogger(__name__)
 
@@ -95,32 +97,68 @@ def reconstruct_state(
     voxel, labels = read.images.pixel_size, np.zeros(len(read.halves), np.int32)
     made = next(iter(reconstruct(read.images, labels, halves=read.halves, threads=1)))
     remove_scratch(read.scratch)
+    place = functools.partial(state_table, output, state)
+    return write_maps(
+        entry, made, mask, place, f"state {state}", options.local_resolution, threads, voxel=voxel
+    )
+
+
+def write_maps(
+    entry: dict[str, Any],
+    made: Reconstruction,
+    mask: Array | None,
+    place: Callable[[str], Path],
+    title: str,
+    local: bool,
+    threads: int | None,
+    *,
+    voxel: float,
+) -> tuple[dict[str, Any], list[Path]]:
+    """Write map, half maps and FSC of a reconstruction; what is known of it, and the paths.
+
+    Parameters
+    ----------
+    entry : dict
+        What is known already, with ``particles``; added to.
+    made : Reconstruction
+    mask : array, optional
+        Soft mask of the correlation; made from the map by default.
+    place : callable
+        Path for the end of a file's name, such as ``_half1_unfil.mrc``.
+    title : str
+        What it is, in the log.
+    local : bool
+        Write the local resolution too.
+    threads : int or None
+    voxel : float
+        Voxel size (A).
+    """
     if looks_inverted(made.volume):
         entry["inverted"] = True
-        logger.warning("state %d: %s", state, INVERTED)
+        logger.warning("%s: %s", title, INVERTED)
     mask = soft_mask(made.halves.mean(axis=0), voxel) if mask is None else mask
     curves = correlate_halves(made.halves[0], made.halves[1], voxel, mask=mask)
     paths = [
-        write_volume(state_table(output, state, ".mrc"), made.volume, voxel),
-        write_volume(state_table(output, state, "_half1_unfil.mrc"), made.halves[0], voxel),
-        write_volume(state_table(output, state, "_half2_unfil.mrc"), made.halves[1], voxel),
-        write_curves(state_table(output, state, "_fsc.csv"), curves),
+        write_volume(place(".mrc"), made.volume, voxel),
+        write_volume(place("_half1_unfil.mrc"), made.halves[0], voxel),
+        write_volume(place("_half2_unfil.mrc"), made.halves[1], voxel),
+        write_curves(place("_fsc.csv"), curves),
     ]
     entry |= {
         "resolution_unmasked": rounded(curves.resolution_unmasked),
         "resolution_masked": rounded(curves.resolution),
     }
     logger.info(
-        "state %d: %d particles, %s A%s (%s A without mask)",
-        state,
+        "%s: %d particles, %s A%s (%s A without mask)",
+        title,
         entry["particles"],
         entry["resolution_masked"],
         " or finer, the limit of the pixels" if curves.resolution <= 2 * voxel else "",
         entry["resolution_unmasked"],
     )
-    if options.local_resolution:
-        local, path = _local_resolution(made.halves, curves, mask, state, output, threads)
-        entry["local_resolution"] = local
+    if local:
+        found, path = _local_resolution(made.halves, curves, mask, title, place, threads)
+        entry["local_resolution"] = found
         paths.append(path)
     return entry, paths
 
@@ -129,22 +167,22 @@ def _local_resolution(
     halves: Array,
     curves: Correlation,
     mask: Array,
-    state: int,
-    output: Path,
+    title: str,
+    place: Callable[[str], Path],
     threads: int | None,
 ) -> tuple[dict[str, Any], Path]:
     """``class001_locres.mrc``, and what it says inside the mask, in Angstrom."""
     voxel = curves.voxel_size
     window = window_diameter(curves.resolution, len(mask), voxel)
-    with show_progress(f"local resolution of state {state}") as progress:
+    with show_progress(f"local resolution of {title}") as progress:
         found = local_resolution(
             halves[0], halves[1], voxel, window=window, threads=threads, progress=progress
         )
     low, middle, high = np.percentile(found[mask > 0.5], [5, 50, 95])
     logger.info(
-        "state %d: local resolution %.1f A (5%% of the molecule finer than %.1f A, 5%% coarser "
+        "%s: local resolution %.1f A (5%% of the molecule finer than %.1f A, 5%% coarser "
         "than %.1f A), in windows of %.0f A",
-        state, middle, low, high, window,
+        title, middle, low, high, window,
     )  # fmt: skip
     entry = {
         "median_angstrom": rounded(middle),
@@ -153,7 +191,7 @@ def _local_resolution(
         "window_angstrom": rounded(window),
         "correlation": LOCAL_LIMIT,
     }
-    return entry, write_volume(state_table(output, state, "_locres.mrc"), found, voxel)
+    return entry, write_volume(place("_locres.mrc"), found, voxel)
 
 
 def rounded(value: float) -> float | None:
