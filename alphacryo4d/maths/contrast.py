@@ -1,4 +1,4 @@
-"""The sign of a map's contrast."""
+"""The sign of a map's contrast, and the level of its surface."""
 
 from __future__ import annotations
 
@@ -32,3 +32,17 @@ def looks_inverted(volume: Array) -> bool:
     if not variance > 0:
         return False
     return bool(np.mean(centred**3) / variance**1.5 < SKEW)
+
+
+def level_of(volume: Array) -> float:
+    """Level of an isosurface to begin with: Otsu's threshold between molecule and solvent."""
+    values = np.ravel(np.asarray(volume, np.float32))
+    counts, edges = np.histogram(values, 256)
+    middles = (edges[1:] + edges[:-1]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    total = np.cumsum(counts * middles)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = below * above * (total / below - (total[-1] - total) / above) ** 2
+    between = np.nan_to_num(between)
+    return float(middles[between >= 0.999 * between.max()].mean())

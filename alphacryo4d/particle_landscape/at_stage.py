@@ -14,13 +14,14 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import Job, start_job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.particle_landscape.frame import packed_size, unpacked
 from alphacryo4d.particle_landscape.frame_stage import COORDINATES, COVARIANCES
+from alphacryo4d.particle_landscape.movie_stage import write_movie
 from alphacryo4d.particle_landscape.nearness import (
     Nearness,
     nearness,
@@ -108,6 +109,8 @@ def run_volumes(
     options = options or VolumeOptions()
     kept = kept_components(landscape)
     points, names = read_points(options.at, landscape, kept)
+    if options.movie and len(points) < 2:
+        raise UsageError("--movie: one point makes no movie; give more, such as --at path:20")
     options = dataclasses.replace(options, symmetry=symmetry_of(landscape, options.symmetry))
     inputs = [landscape / COORDINATES, landscape / COVARIANCES]
     inputs += [options.mask] if options.mask else []
@@ -178,6 +181,9 @@ def _all_points(job: Job, inputs: PointInputs, points: list[Array], names: list[
     if options.linear:
         kept = inputs.mean.shape[1]
         outputs += write_linear(inputs.landscape, inputs.particles, kept, points, job.folder)
+    if options.movie:
+        maps = [volume_file(job.folder, n + 1) for n in range(len(points))]
+        outputs += write_movie(maps, job.folder, "movie")
     ordered = [entries[str(n + 1)] for n in range(len(points))]
     outputs += write_tables(job.folder, inputs.particles, inputs.recorded.symmetry, ordered)
     logger.info("%s", OPTIMISTIC)

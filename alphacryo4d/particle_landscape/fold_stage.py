@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,8 @@ class FoldInputs:
     fit: FitOptions
     recorded: Recorded
     flags: RunFlags
+    outliers: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    """Particles (rows of the table) that took no part in the resampling, and take none here."""
 
     @property
     def folds(self) -> int:
@@ -115,6 +117,7 @@ def _images(job: Job, inputs: FoldInputs, batch: int) -> PreparedImages:
         inputs.members(batch),
         inputs.recorded,
         inputs.fit.resolution,
+        outliers=inputs.outliers,
         threads=inputs.flags.threads,
         memory=inputs.options.memory,
         scratch=job.folder / SCRATCH,

@@ -81,8 +81,7 @@ def write_coordinates(job: Job, inputs: FoldInputs) -> int:
     scratch = {name: job.folder / f".{name}" for name in (COORDINATES, COVARIANCES, SEEN)}
     shapes = {COORDINATES: (total, q), COVARIANCES: (total, packed_size(q)), SEEN: (total, q)}
     arrays: dict[str, Array] = {
-        name: np.lib.format.open_memmap(path, "w+", np.float32, shapes[name])
-        for name, path in scratch.items()
+        name: files.new_map(path, shapes[name], np.float32) for name, path in scratch.items()
     }
     states = np.zeros((total, int(inputs.states.max())), np.float32)
     sums = np.zeros((2, inputs.folds, q + 1))

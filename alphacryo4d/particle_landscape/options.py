@@ -49,6 +49,12 @@ class CoordinateOptions:
         group=RESOLUTION,
     )
     memory: float = setting(8.0, "Memory in GB for the images; more goes to disk.")
+    write_table: bool = setting(
+        False,
+        "Write coordinates.star: the particle table with the coordinates and their errors as "
+        "columns.",
+        group=STATES,
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that can never make sense."""

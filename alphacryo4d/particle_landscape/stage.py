@@ -17,18 +17,20 @@ from alphacryo4d.particle_landscape.fold_stage import (
 )
 from alphacryo4d.particle_landscape.frame_stage import write_coordinates
 from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
+from alphacryo4d.particle_landscape.table_stage import write_coordinate_table
 from alphacryo4d.reclassify.stage import read_first_states
 from alphacryo4d.reconstruction.map_stage import remove_scratch
-from alphacryo4d.voting.inputs_stage import read_groups
+from alphacryo4d.voting.inputs_stage import read_groups, read_outliers
 from alphacryo4d.voting.output_stage import input_particles, input_table_path
 from alphacryo4d.voting.recorded_stage import read_recorded
 
 logger = logging.getLogger(__name__)
 
-_COORDINATES = ("*", "!density.*")
+_COORDINATES = ("*", "!density.*", "!particles.write_table")
 _STEPS = (
     Step("fold*", _COORDINATES),
     Step("coordinates", _COORDINATES, after=("fold*",)),
+    Step("table", ("particles.write_table",), (), after=("coordinates",)),
     Step("density", ("density.*", "seed"), (), after=("coordinates",)),
 )
 
@@ -74,6 +76,9 @@ def run_particles(
                 run_folds(job, inputs)
                 remove_scratch(job.folder / SCRATCH)
                 write_coordinates(job, inputs)
+            if options.write_table and not job.completed("table"):
+                path = write_coordinate_table(job.folder, inputs.particles.table)
+                job.complete("table", [path])
             if not job.completed("density"):
                 _density(job, inputs, density, seed)
         return _results(job)
@@ -126,6 +131,7 @@ def _inputs(
         fit_options(options, recorded, particles.pixel_size, seed),
         recorded,
         flags,
+        read_outliers(resample),
     )
 
 

@@ -35,6 +35,12 @@ class VolumeOptions:
     linear: bool = setting(
         False, "Write the volume of mean and components at each point too (no half maps)."
     )
+    movie: bool = setting(
+        False,
+        "Write movie.cxc, which morphs from point to point in ChimeraX, and movie.gif, slices and "
+        "projections.",
+        group=STATES,
+    )
     mask: Path | None = setting(
         None, "Soft mask for the FSC; made from each map by default.", type=Path, group=RESOLUTION
     )

@@ -11,13 +11,14 @@ from alphacryo4d.io.mrc import write_volume
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.particle_landscape.fold_stage import FoldInputs, read_fold
 from alphacryo4d.particle_landscape.frame import common_frame
+from alphacryo4d.particle_landscape.movie_stage import write_movie
 from alphacryo4d.particle_landscape.volumes import linear_volumes
 
 VOLUMES = "volumes"
 
 
 def write_path_volumes(folder: Path, inputs: FoldInputs, images: Array, number: int) -> list[Path]:
-    """Write volumes at equal distances along a path, ``volumes/path_001.mrc`` ...
+    """Write volumes at equal distances along a path, ``volumes/path_001.mrc`` ..., and a movie.
 
     Parameters
     ----------
@@ -39,4 +40,4 @@ def write_path_volumes(folder: Path, inputs: FoldInputs, images: Array, number: 
         volume = resize_cubes(cube, box) * np.float32(box)
         place = folder / VOLUMES / f"path_{count:03d}.mrc"
         written.append(write_volume(place, volume, inputs.particles.pixel_size))
-    return written
+    return written + write_movie(written, folder / VOLUMES, "path")

@@ -37,7 +37,7 @@ from alphacryo4d.landscape.options import (
     StatesOptions,
 )
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.pipeline.options import PipelineOptions
+from alphacryo4d.pipeline.options import ParticleLandscapeOptions, PipelineOptions
 from alphacryo4d.pipeline.stages import run_part, run_pipeline
 from alphacryo4d.pipeline.submit import PARTS, repeat_words, submit_run
 from alphacryo4d.reclassify.options import ReclassifyOptions
@@ -90,6 +90,14 @@ NOT_REPEATED = frozenset(ClusterOptions.__dataclass_fields__) | {
     help="Go on with `vote reclassify`: states, poses and finer Fourier shells together (native "
     "engine); as long again as the classification, and much better states.",
 )
+@click.option(
+    "--particle-landscape",
+    cls=HelpOption,
+    help_group=STATES,
+    is_flag=True,
+    help="End with `landscape particles`: a place for every particle, the density of all of them "
+    "with energies in kT, and the path between its states.",
+)
 @click.option("--only", type=click.Choice(PARTS), default=None, hidden=True)
 @threads_option
 @gpu_option
@@ -106,6 +114,7 @@ def run(
     dry_run: bool,
     as_json: bool,
     reclassify: bool,
+    particle_landscape: bool,
     only: str | None,
     **values: Any,
 ) -> None:
@@ -118,7 +127,7 @@ def run(
     """
     input_path, output_path = _places(input_path, output_path)
     given = {name: values.pop(name) for name in OPTICS}
-    options = _options(values, reclassify=reclassify)
+    options = _options(values, reclassify=reclassify, particles=particle_landscape)
     cluster = build_settings(ClusterOptions, values)
     flags = take_flags(values)
     if only is not None:
@@ -157,7 +166,7 @@ def run(
     _end(results, output_path, as_json)
 
 
-def _options(values: dict[str, Any], *, reclassify: bool) -> PipelineOptions:
+def _options(values: dict[str, Any], *, reclassify: bool, particles: bool) -> PipelineOptions:
     """Options of all stages, taken out of the values of `run`."""
     return PipelineOptions(
         resample=build_settings(ResampleOptions, values),
@@ -172,6 +181,7 @@ def _options(values: dict[str, Any], *, reclassify: bool) -> PipelineOptions:
         vote=build_settings(VoteOptions, values, prefix="vote_"),
         relion=build_settings(RelionOptions, values),
         reclassify=ReclassifyOptions() if reclassify else None,
+        particle_landscape=ParticleLandscapeOptions() if particles else None,
     )
 
 

@@ -157,12 +157,20 @@ def _of_reclassify(size: Size) -> Need:
     return Need(seconds, 0.9, 0.35 + images + 300 * size.map_gb, _states_gb(size))
 
 
+def _of_particles(size: Size) -> Need:
+    """Components of every fold and coordinates of all particles, then their density."""
+    need = _of_reclassify(size)
+    density = 40.0 + 6e-4 * min(size.particles, 100_000)
+    return replace(need, seconds=1.5 * need.seconds + density, disk=4e-6 * size.particles)
+
+
 OF_STAGE = {
     files.RESAMPLE: _of_resample,
     files.DEEPFEATURE: _of_deepfeature,
     files.LANDSCAPE: _of_landscape,
     files.VOTE: _of_vote,
     files.RECLASSIFY: _of_reclassify,
+    files.PARTICLE_LANDSCAPE: _of_particles,
 }
 
 

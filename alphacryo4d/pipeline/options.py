@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from alphacryo4d.deepfeature.options import DeepFeatureOptions
 from alphacryo4d.landscape.options import LandscapeOptions, StatesOptions
 from alphacryo4d.ml3d.options import ClassifyOptions
+from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
 from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.options import ResampleOptions
@@ -14,8 +15,16 @@ from alphacryo4d.voting.options import VoteOptions
 
 
 @dataclass(frozen=True)
+class ParticleLandscapeOptions:
+    """The options of the particle landscape."""
+
+    particles: CoordinateOptions = field(default_factory=CoordinateOptions)
+    density: DensityOptions = field(default_factory=DensityOptions)
+
+
+@dataclass(frozen=True)
 class PipelineOptions:
-    """The options of all stages; without those of ``reclassify`` the votes are the end."""
+    """The options of all stages; without those of the later ones the votes are the end."""
 
     resample: ResampleOptions
     classify: ClassifyOptions
@@ -24,6 +33,7 @@ class PipelineOptions:
     vote: VoteOptions
     relion: RelionOptions = field(default_factory=RelionOptions)
     reclassify: ReclassifyOptions | None = None
+    particle_landscape: ParticleLandscapeOptions | None = None
 
 
 DEMO = PipelineOptions(

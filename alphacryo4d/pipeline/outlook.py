@@ -89,9 +89,9 @@ class Outlook:
     def _plan(self) -> str:
         if any(plan.kind != NEW for _, plan in self.plans):
             return plan_text(self.plans)
-        last = "and vote" if self.options.reclassify is None else "vote and reclassify"
+        *names, last = (name for name, _ in self.plans)
         return (
             f"would split {self.table} into {self.options.resample.folds + 1} folds, classify each "
-            f"into {self.options.classify.classes} classes, and write {self.project}/resample, "
-            f"deepfeature, landscape{' ' if last.startswith('and') else ', '}{last}"
+            f"into {self.options.classify.classes} classes, and write "
+            f"{self.project}/{', '.join(names)} and {last}"
         )

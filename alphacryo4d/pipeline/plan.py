@@ -54,13 +54,24 @@ def stage_works(
         assert options.reclassify is not None
         return reclassify_work(table, resample, vote, options.reclassify, seed)
 
+    def of_particles() -> Work:
+        from alphacryo4d.particle_landscape.stage import particles_work
+
+        asked = options.particle_landscape
+        assert asked is not None
+        return particles_work(project, files.VOTE, asked.particles, asked.density, seed)
+
     works: list[tuple[str, Callable[[], Work]]] = [
         (files.RESAMPLE, of_resample),
         (files.DEEPFEATURE, of_deepfeature),
         (files.LANDSCAPE, of_landscape),
         (files.VOTE, of_vote),
     ]
-    return works if options.reclassify is None else [*works, (files.RECLASSIFY, of_reclassify)]
+    if options.reclassify is not None:
+        works.append((files.RECLASSIFY, of_reclassify))
+    if options.particle_landscape is not None:
+        works.append((files.PARTICLE_LANDSCAPE, of_particles))
+    return works
 
 
 def plan_run(

@@ -29,7 +29,7 @@ def run_pipeline(
     gpu: str | None = None,
     flags: RunFlags = RunFlags(),
 ) -> list[Path]:
-    """Run resample, deepfeature, landscape and vote, and reclassify if asked, in one folder.
+    """Run resample, deepfeature, landscape and vote, and further stages if asked, in one folder.
 
     Every stage has its own folder and its own ``job.json``; a finished stage with the same options
     and inputs is not done again.
@@ -64,18 +64,24 @@ def run_pipeline(
     stages = _stages(table, project, options, seed, gpu, flags)
     closed = (read_job(project) or {}).get("status") == "done"
     if closed and plans and all(plan.kind == UNCHANGED for _, plan in plans):
-        results = [stage() for _, stage in stages][-1]
+        results = _main_results([(name, stage()) for name, stage in stages])
         return [*results, page_of_run(project, again=False)]
     with start_record(project, work) as job:
-        results = []
+        made: list[tuple[str, list[Path]]] = []
         for name, stage in stages:
             logger.info("== %s", name)
-            results = stage()
+            made.append((name, stage()))
             if name != stages[-1][0]:
                 flags.deadline.check()
-        results = [*results, page_of_run(project, again=True)]
+        results = [*_main_results(made), page_of_run(project, again=True)]
         job.add_outputs(results)
         return results
+
+
+def _main_results(made: list[tuple[str, list[Path]]]) -> list[Path]:
+    """States of the last stage that makes any, and what is known of single particles."""
+    states = [paths for name, paths in made if name != files.PARTICLE_LANDSCAPE][-1]
+    return states + dict(made).get(files.PARTICLE_LANDSCAPE, [])
 
 
 def _late(module: str, name: str, *arguments: Any, **options: Any) -> Callable[[], list[Path]]:
@@ -138,6 +144,12 @@ def _stages(
         calls[files.RECLASSIFY] = _late(
             "reclassify.stage", "run_reclassify", project, project / files.RECLASSIFY,
             options=options.reclassify, **common,
+        )  # fmt: skip
+    if options.particle_landscape is not None:
+        calls[files.PARTICLE_LANDSCAPE] = _late(
+            "particle_landscape.stage", "run_particles", project,
+            project / files.PARTICLE_LANDSCAPE, options=options.particle_landscape.particles,
+            density=options.particle_landscape.density, **common,
         )  # fmt: skip
     return list(calls.items())
 

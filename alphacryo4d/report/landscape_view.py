@@ -11,8 +11,9 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.io.mrc import release_pages
+from alphacryo4d.maths.contrast import level_of
 from alphacryo4d.report.landscape_sets import VOLUME_STATES_NPY, states_by_set
-from alphacryo4d.report.maps import along_path, bytes_of, grey_window, level_of, resized
+from alphacryo4d.report.maps import along_path, bytes_of, grey_window, resized
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, read_columns, read_optional, read_table
 from alphacryo4d.report.states import quiet

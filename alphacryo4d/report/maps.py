@@ -97,20 +97,6 @@ def grey_window(images: list[Array]) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-12))
 
 
-def level_of(volume: Array) -> float:
-    """Level of an isosurface to begin with: Otsu's threshold between molecule and solvent."""
-    values = np.ravel(np.asarray(volume, np.float32))
-    counts, edges = np.histogram(values, 256)
-    middles = (edges[1:] + edges[:-1]) / 2
-    below = np.cumsum(counts)
-    above = below[-1] - below
-    total = np.cumsum(counts * middles)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        between = below * above * (total / below - (total[-1] - total) / above) ** 2
-    between = np.nan_to_num(between)
-    return float(middles[between >= 0.999 * between.max()].mean())
-
-
 def along_path(
     read: Any, points: Array, weights: Array, path: Array, *, box: int
 ) -> tuple[Array, Array]:

@@ -11,7 +11,8 @@ from alphacryo4d.report.payload import Payload, safe_json
 STYLES = ("page.css",)
 SCRIPTS = (
     "base.js", "images.js", "plots.js", "summary.js", "states.js", "landscape.js", "morph.js",
-    "viewer.js", "scatter.js", "particles.js", "training.js", "edits.js", "serve.js", "main.js",
+    "viewer.js", "scatter.js", "particles.js", "particle_space.js", "training.js", "edits.js",
+    "serve.js", "main.js",
 )  # fmt: skip
 LIBRARIES = {"plotly": "plotly-cartesian.min.js", "mol3d": "3Dmol-min.js"}
 

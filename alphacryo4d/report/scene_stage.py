@@ -11,8 +11,8 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.contents import warn_changed
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.maths.contrast import level_of
 from alphacryo4d.report.landscape_sets import VOLUME_STATES_NPY, circles_of, states_by_set
-from alphacryo4d.report.maps import level_of
 from alphacryo4d.report.project_files import StateSet, read_optional, read_table, state_sets
 from alphacryo4d.report.scene import SceneMap, scene_text
 from alphacryo4d.selection.sets_stage import selection_folder, states_folder

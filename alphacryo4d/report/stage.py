@@ -15,6 +15,7 @@ from alphacryo4d.report.advice import edit_command, next_commands, path_command
 from alphacryo4d.report.landscape_view import landscape_view
 from alphacryo4d.report.maps import box_for
 from alphacryo4d.report.page import page_text
+from alphacryo4d.report.particle_space_view import particle_space_view
 from alphacryo4d.report.particles_view import particles_view
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, state_sets
@@ -103,6 +104,7 @@ def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
         "palette": STATE_COLOURS,
         "landscape": landscape,
         "particles": particles_view(project, sets, payload),
+        "particle_space": particle_space_view(project),
         "training": training,
         "provenance": origin,
         "path_command": path_command(project),

@@ -10,7 +10,8 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import AlphaCryo4DError
-from alphacryo4d.report.maps import ShownMap, bytes_of, grey_window, level_of, shown_map
+from alphacryo4d.maths.contrast import level_of
+from alphacryo4d.report.maps import ShownMap, bytes_of, grey_window, shown_map
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, logger, read_columns, read_json
 

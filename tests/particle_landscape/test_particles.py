@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from alphacryo4d.particle_landscape.frame import packed_size, unpacked
 from alphacryo4d.particle_landscape.frame_stage import components_kept
 from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
 from alphacryo4d.particle_landscape.stage import run_particles
+from alphacryo4d.particles.open import open_table
 
 COUNT = 1200
 QUICK = CoordinateOptions(
@@ -179,6 +181,24 @@ def test_another_path_does_not_fit_the_components_again(project, tmp_path):
     wrong = DensityOptions(gaussians=4, dimensions=4)
     with pytest.raises(InputError, match="--dimensions 4: held-out particles support"):
         run_particles(folder, output, options=QUICK, density=wrong)
+
+
+def test_a_table_with_the_coordinates_is_added_without_fitting_again(project, tmp_path):
+    folder, _, _ = project
+    output = tmp_path / "out"
+    shutil.copytree(folder / "particle_landscape", output)
+    before = {path: path.stat().st_mtime_ns for path in output.glob("*.np[yz]")}
+    run_particles(folder, output, options=replace(QUICK, write_table=True), density=FEW)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    wanted = np.load(output / "coordinates.npy")
+    count = wanted.shape[1]
+    names = [f"ac4dCoordinate{axis}" for axis in range(1, count + 1)]
+    table = open_table(output / "coordinates.star")
+    read = table.read([*names, "ac4dCoordinateError1"])
+    np.testing.assert_allclose(np.stack([read[name] for name in names], 1), wanted, atol=1e-5)
+    covariance = np.load(output / "covariances.npy")
+    np.testing.assert_allclose(read["ac4dCoordinateError1"] ** 2, covariance[:, 0], atol=1e-4)
+    assert table.columns[0] == "rlnImageName"
 
 
 @pytest.mark.parametrize(("snr", "angle_error"), [(1e-8, 0.0), (0.3, 5.0)])

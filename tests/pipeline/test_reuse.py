@@ -16,7 +16,8 @@ from alphacryo4d.landscape.options import (
     StatesOptions,
 )
 from alphacryo4d.ml3d.options import ClassifyOptions
-from alphacryo4d.pipeline.options import PipelineOptions
+from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
+from alphacryo4d.pipeline.options import ParticleLandscapeOptions, PipelineOptions
 from alphacryo4d.pipeline.plan import plan_run, plan_text
 from alphacryo4d.pipeline.stages import run_pipeline
 from alphacryo4d.reclassify.options import ReclassifyOptions
@@ -155,6 +156,30 @@ def test_reclassification_is_all_that_is_new(finished: Path, easy_data: Path) ->
     plans = plan_run(easy_data / "particles.star", finished, options, 0)
     text = plan_text(plans)
     assert text == "resample, deepfeature, landscape, vote unchanged; new: reclassify"
+
+
+def test_a_particle_landscape_is_all_that_is_new_and_stands_afterwards(
+    finished: Path, easy_data: Path, tmp_path: Path
+) -> None:
+    project, table = tmp_path / "project", easy_data / "particles.star"
+    shutil.copytree(finished, project)
+    quick = CoordinateOptions(
+        components=2, iterations=1, final_resolution=15.0, initial_resolution=20.0
+    )
+    few = DensityOptions(gaussians=2, images=11, path_volumes=2)
+    options = replace(OPTIONS, particle_landscape=ParticleLandscapeOptions(quick, few))
+    text = plan_text(plan_run(table, project, options, 0))
+    assert text == "resample, deepfeature, landscape, vote unchanged; new: particle_landscape"
+    before = times(project)
+    made = run_pipeline(table, project, options=options)
+    assert times(project) == before
+    assert made[-1] == project / "report.html"
+    assert project / "vote" / "particles.star" in made
+    assert project / "particle_landscape" / "coordinates.npy" in made
+    assert "held-out particle" in made[-1].read_text()
+    text = plan_text(plan_run(table, project, options, 0))
+    assert text == "resample, deepfeature, landscape, vote, particle_landscape unchanged"
+    assert run_pipeline(table, project, options=options) == made
 
 
 def test_the_plan_names_stages_options_and_reasons(finished: Path, easy_data: Path) -> None:

@@ -12,8 +12,9 @@ from small_project import write_project
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.mrc import write_volume
+from alphacryo4d.maths.contrast import level_of
 from alphacryo4d.report.landscape_sets import renumbered
-from alphacryo4d.report.maps import along_path, level_of, resized
+from alphacryo4d.report.maps import along_path, resized
 from alphacryo4d.report.payload import Payload, safe_json
 from alphacryo4d.report.project_files import label_of
 from alphacryo4d.report.stage import project_data, write_report_page
@@ -86,6 +87,28 @@ def test_the_page_does_without_what_a_project_lacks(project, tmp_path, gone):
     assert (data["training"] is None) == (key == "deepfeature")
     assert (data["landscape"] is None) == (gone == "landscape")
     assert bool(data["sets"]) == (gone != "vote")
+
+
+def test_the_particle_landscape_is_shown_where_there_is_one(project, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    assert read_page(write_report_page(copy))[0]["particle_space"] is None
+    folder = copy / "particle_landscape"
+    folder.mkdir()
+    record = {"results": {"components": 2, "gain_per_particle": 3.5, "density_states": 1}}
+    (folder / "job.json").write_text(json.dumps(record))
+    (folder / "components.csv").write_text("components,kept\n0,1\n1,1\n2,1\n")
+    (folder / "energies.png").write_bytes(b"picture")
+    told = read_page(write_report_page(copy))[0]["particle_space"]
+    assert "2 components: a held-out particle is 3.50 nats" in told["sentence"]
+    assert told["sentence"].endswith("The density has 1 state.")
+    assert told["components"] == {"components": [0, 1, 2], "kept": [1, 1, 1]}
+    assert told["density_states"] == {}
+    assert [one["file"] for one in told["figures"]] == ["particle_landscape/energies.png"]
+    assert told["figures"][0]["image"] == "data:image/png;base64,cGljdHVyZQ=="
+    (folder / "job.json").write_text(json.dumps({"results": {"components": 0}}))
+    told = read_page(write_report_page(copy))[0]["particle_space"]
+    assert told["sentence"].startswith("No structure")
 
 
 def test_an_old_report_without_later_figures_makes_a_page(project, tmp_path):
