@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -36,6 +36,10 @@ class DensityStates:
     energy_errors: Array
     populations: Array
     population_errors: Array
+    points: Array = field(default_factory=lambda: np.empty((0, 0)))
+    """(N, d) points of the density, and what each stands for: a share, and its basin from 0."""
+    shares: Array = field(default_factory=lambda: np.empty(0))
+    labels: Array = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         """Number of basins K."""
@@ -80,7 +84,7 @@ def find_states(density: Density, *, depth: float, seed: int = 0) -> DensityStat
 
     return DensityStates(
         minima, lowest - lowest[deepest], density.error(above_deepest), share[order],
-        density.error(populations),
+        density.error(populations), points, weights, labels,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from alphacryo4d.landscape.tables_stage import write_csv
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.particle_landscape.basins import DensityStates, find_states
 from alphacryo4d.particle_landscape.density import Density, fit_density
+from alphacryo4d.particle_landscape.discrete import points_or_continuum
 from alphacryo4d.particle_landscape.figures_stage import draw
 from alphacryo4d.particle_landscape.fold_stage import FoldInputs
 from alphacryo4d.particle_landscape.frame import likelihood_of, unpacked
@@ -29,6 +30,7 @@ from alphacryo4d.particle_landscape.paths import DensityPath, density_path, fart
 from alphacryo4d.particle_landscape.volume_stage import write_path_volumes
 
 DENSITY_NPZ, GAUSSIANS_CSV, STATES_CSV = "density.npz", "gaussians.csv", "density_states.csv"
+BASINS_NPZ, DISCRETE_CSV = "basins.npz", "discrete.csv"
 PATH_CSV, BARRIERS_CSV = "path.csv", "barriers.csv"
 
 logger = logging.getLogger(__name__)
@@ -55,10 +57,16 @@ def write_density(
         data.dimensions, density.gaussians, density.gain, len(states), "s" * (len(states) != 1),
         options.depth,
     )  # fmt: skip
+    found = points_or_continuum(
+        data, inputs.groups[chosen, 1], density, seed=seed, check=flags.deadline.check
+    )
+    logger.info("%s", found.sentence)
     outputs = [
+        write_csv(job.folder / DISCRETE_CSV, found.columns),
         _write_arrays(job.folder / DENSITY_NPZ, density),
         _write_gaussians(job.folder / GAUSSIANS_CSV, density),
         _write_states(job.folder / STATES_CSV, states),
+        _write_basins(job.folder / BASINS_NPZ, states),
     ]
     path = None
     ends = path_ends(options, states)
@@ -81,7 +89,8 @@ def write_density(
     barriers = [] if path is None else [one.forward for one, _, _ in path.barriers]
     job.note(
         dimensions=data.dimensions, gaussians=density.gaussians, density_states=len(states),
-        gain_over_one_gaussian=density.gain, barriers=barriers,
+        gain_over_one_gaussian=density.gain, barriers=barriers, discreteness=found.sentence,
+        verdict=found.verdict,
     )  # fmt: skip
     outputs += draw(job.folder, density, states, path)
     job.complete("density", outputs)
@@ -174,6 +183,14 @@ def _write_states(path: Path, states: DensityStates) -> Path:
         "population_error": states.population_errors,
     }
     return write_csv(path, columns)
+
+
+def _write_basins(path: Path, states: DensityStates) -> Path:
+    """Points of the density, the share of the particles of each, and its state."""
+    arrays = {"points": states.points, "shares": states.shares, "states": states.labels + 1}
+    with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+    return path
 
 
 def _write_path(folder: Path, found: DensityPath) -> list[Path]:

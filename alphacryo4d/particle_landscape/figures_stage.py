@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.landscape.tables_stage import write_csv
 from alphacryo4d.particle_landscape.basins import DensityStates
 from alphacryo4d.particle_landscape.density import Density
 from alphacryo4d.particle_landscape.paths import DensityPath
-from alphacryo4d.particle_landscape.plots import draw_pairs, draw_profile
+from alphacryo4d.particle_landscape.plots import MOST, draw_pairs, draw_particles, draw_profile
+from alphacryo4d.particles.particle_set import ParticleSet
 
-PAIRS, PROFILE = "energies", "path"
+PAIRS, PROFILE, PARTICLES = "energies", "path", "particles"
 
 
 def draw(
@@ -23,3 +27,31 @@ def draw(
     if path is not None:
         written += draw_profile([folder / f"{PROFILE}.png", folder / f"{PROFILE}.pdf"], path)
     return written
+
+
+def draw_imaging(
+    folder: Path, particles: ParticleSet, coordinates: Array, states: Array
+) -> list[Path]:
+    """Some particles by state, defocus and viewing direction (``particles.png``), and their table.
+
+    Parameters
+    ----------
+    folder : Path
+    particles : ParticleSet
+    coordinates : (P, q) array
+    states : (P,) int array
+        Of the votes, 0 for none.
+    """
+    step = -(-len(coordinates) // MOST)
+    rows = np.arange(0, len(coordinates), step)
+    columns = {"row": rows + 1}
+    for axis in range(min(2, coordinates.shape[1])):
+        columns[f"z{axis + 1}"] = np.asarray(coordinates[rows, axis], np.float64)
+    columns |= {
+        "state": states[rows],
+        "defocus_angstrom": particles.defocus[rows, :2].mean(axis=1),
+        "rot_degrees": np.mod(particles.angles[rows, 0] + 180, 360) - 180,
+        "tilt_degrees": particles.angles[rows, 1],
+    }
+    drawn = draw_particles([folder / f"{PARTICLES}.png", folder / f"{PARTICLES}.pdf"], columns)
+    return [*drawn, write_csv(folder / f"{PARTICLES}.csv", columns)]

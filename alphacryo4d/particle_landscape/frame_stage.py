@@ -14,6 +14,7 @@ from alphacryo4d.core.job import Job
 from alphacryo4d.landscape.energy import jackknife_error
 from alphacryo4d.landscape.tables_stage import write_csv
 from alphacryo4d.ml3d.latent import packed
+from alphacryo4d.particle_landscape.figures_stage import draw_imaging
 from alphacryo4d.particle_landscape.fold_stage import FoldInputs, read_fold
 from alphacryo4d.particle_landscape.frame import (
     Frame,
@@ -24,7 +25,7 @@ from alphacryo4d.particle_landscape.frame import (
     posterior,
     unpacked,
 )
-from alphacryo4d.particle_landscape.orientation import explained_by_imaging
+from alphacryo4d.particle_landscape.orientation import explained_by_imaging, warnings_of
 from alphacryo4d.particle_landscape.populations import state_populations, voted_populations
 
 COORDINATES, COVARIANCES, SEEN = "coordinates.npy", "covariances.npy", "coordinates_seen.npy"
@@ -97,10 +98,16 @@ def write_coordinates(job: Job, inputs: FoldInputs) -> int:
     outputs = _keep(job.folder, arrays, q, kept)
     for path in scratch.values():
         path.unlink()
-    outputs.append(_write_components(job.folder, inputs, frame, evidence, count))
+    table, imaging = _write_components(job.folder, inputs, frame, evidence, count)
+    outputs.append(table)
     outputs.append(_write_populations(job.folder, inputs, states))
+    own = np.load(job.folder / COORDINATES, mmap_mode="r")
+    outputs += draw_imaging(job.folder, inputs.particles, own, inputs.states)
     turned, moved = np.mean(sigma, axis=0)
-    job.note(components=count, gain_per_particle=float(mean[count]), pose_sigma=[turned, moved])
+    job.note(
+        components=count, gain_per_particle=float(mean[count]), pose_sigma=[turned, moved],
+        imaging=imaging,
+    )  # fmt: skip
     job.complete("coordinates", outputs)
     _say(count, mean, error)
     return count
@@ -158,7 +165,7 @@ def _keep(folder: Path, arrays: dict[str, Array], count: int, kept: int) -> list
 
 def _write_components(
     folder: Path, inputs: FoldInputs, frame: Frame, evidence: Evidence, count: int
-) -> Path:
+) -> tuple[Path, list[str]]:
     """Every component: its power, what held-out particles gain, and what it may only encode."""
     mean, error = evidence.per_particle()
     power = np.square(frame.components).sum(axis=1)
@@ -179,12 +186,11 @@ def _write_components(
         columns["agreement"][k + 1] = correlation(one, np.asarray(other[:, k], np.float64))
         view, defocus = explained_by_imaging(one, inputs.particles)
         columns["view_share"][k + 1], columns["defocus_share"][k + 1] = view, defocus
-        if view > 0.2 and k < count:
-            logger.warning(
-                "component %d follows the viewing direction (%.0f%% of its variance): it may "
-                "encode the pose, not a structure", k + 1, 100 * view,
-            )  # fmt: skip
-    return write_csv(folder / COMPONENTS_CSV, columns)
+    shares = [columns[name][1 : count + 1].tolist() for name in ("view_share", "defocus_share")]
+    said = warnings_of(*shares)
+    for sentence in said:
+        logger.warning("%s", sentence)
+    return write_csv(folder / COMPONENTS_CSV, columns), said
 
 
 def correlation(one: Array, other: Array) -> float:

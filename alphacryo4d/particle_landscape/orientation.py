@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
@@ -10,6 +12,8 @@ from alphacryo4d.particles.particle_set import ParticleSet
 
 MOST = 200_000
 """Particles that are looked at."""
+FOLLOWS = 0.2
+"""Share of a coordinate's variance from which it is said to follow the imaging."""
 
 
 def explained_by_imaging(coordinate: Array, particles: ParticleSet) -> tuple[float, float]:
@@ -64,3 +68,19 @@ def explained(values: Array, terms: Array) -> float:
     free = len(values) - 1 - int(rank)
     share = 1 - float(rest @ rest) / total * (len(values) - 1) / max(1, free)
     return float(np.clip(share, 0, 1))
+
+
+def warnings_of(view: Sequence[float], defocus: Sequence[float]) -> list[str]:
+    """Sentences on coordinates that encode the imaging, from their explained shares."""
+    said = []
+    for name, what, shares in (
+        ("viewing direction", "the pose", view),
+        ("defocus", "the imaging", defocus),
+    ):
+        said += [
+            f"component {number} follows the {name} ({share:.0%} of its variance): it may encode "
+            f"{what}, not a structure"
+            for number, share in enumerate(shares, 1)
+            if share > FOLLOWS
+        ]
+    return said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,14 @@ from alphacryo4d.particle_landscape.surface import DensitySurface, energy_of_sha
 GRID = 81
 WITH_DATA = 0.99
 """Share of the particles within the region that is shown."""
+MOST = 5000
+"""Particles that are drawn one by one."""
+_PANELS = {
+    "state": ("State of the votes", "tab20"),
+    "defocus_angstrom": ("Defocus (\u00c5)", "viridis"),
+    "rot_degrees": ("Rot (degrees)", "twilight"),
+    "tilt_degrees": ("Tilt (degrees)", "viridis"),
+}
 
 
 def draw_pairs(
@@ -157,3 +165,33 @@ def draw_profile(paths: Sequence[Path], found: DensityPath) -> list[Path]:
         axes.set_xlabel("Length along the path (standard deviations of the prior)")
         axes.set_ylabel(r"Energy ($k_\mathrm{B}T$)")
         return save_figure(figure, paths)
+
+
+def draw_particles(paths: Sequence[Path], columns: Mapping[str, Array]) -> list[Path]:
+    """Particles over the first two components, a panel for each colour.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        PNG and PDF to write.
+    columns : mapping
+        ``z1``, ``z2`` where there are two, and the columns of the panels.
+    """
+    x = columns["z1"]
+    y = columns.get("z2", np.zeros_like(x))
+    with styled_figure(150, 120, nrows=2, ncols=2) as (figure, grid):
+        for axes, (name, (title, colours)) in zip(grid.flat, _PANELS.items(), strict=True):
+            _draw(figure, axes, (x, y, columns[name]), title, colours)
+        return save_figure(figure, paths)
+
+
+def _draw(
+    figure: Any, axes: Any, values: tuple[Array, Array, Array], title: str, colours: str
+) -> None:
+    x, y, colour = values
+    shown = axes.scatter(x, y, c=colour, s=1.2, lw=0, cmap=colours, rasterized=True)
+    bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.02)
+    bar.outline.set_linewidth(0.6)
+    axes.set_title(title)
+    axes.set_xlabel("Component 1")
+    axes.set_ylabel("Component 2" if np.ptp(y) else "")

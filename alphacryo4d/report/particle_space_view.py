@@ -51,6 +51,10 @@ def _sentence(results: dict[str, Any]) -> str:
     states = results.get("density_states")
     if states is not None:
         text += f" The density has {states} state{'s' * (states != 1)}."
+    if results.get("discreteness"):
+        text += f" Held-out particles say: {results['discreteness']}."
+    for said in results.get("imaging", []):
+        text += f" Warning: {said}."
     return text
 
 

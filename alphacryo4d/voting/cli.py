@@ -29,6 +29,7 @@ from alphacryo4d.core.options import (
     take_flags,
     threads_option,
 )
+from alphacryo4d.particle_landscape.votes_cli import density_command
 from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.reconstruction.options import ReconstructOptions, RefineOptions
 from alphacryo4d.selection.sets_stage import selection_folder, states_folder
@@ -46,23 +47,18 @@ landscape_option = click.option(
 )
 
 
-def show_results(paths: list[Path], as_json: bool, **more: Any) -> None:
-    """Result paths on stdout, one a line or as one JSON object."""
-    if as_json:
-        import json
-
-        click.echo(json.dumps({"outputs": [str(path) for path in paths], **more}))
-    else:
-        for path in paths:
-            click.echo(path)
-
-
 def _end(stage: str, folder: Path, made: list[Path], as_json: bool) -> None:
-    """Result paths on stdout, after the last lines of the stage."""
+    """Last lines of the stage; result paths on stdout, one a line or as one JSON object."""
     from alphacryo4d.report.ending import say_ending
 
     say_ending(stage, folder)
-    show_results(made, as_json)
+    if as_json:
+        import json
+
+        click.echo(json.dumps({"outputs": [str(path) for path in made]}))
+    else:
+        for path in made:
+            click.echo(path)
 
 
 def _vote(
@@ -298,3 +294,6 @@ def refine(selection: str | None, **values: Any) -> None:
     flags = take_flags(values)
     made = run_refine(input_path, output_path, options=options, flags=flags, **values)
     _end("refine", output_path, made, as_json)
+
+
+vote.add_command(density_command)

@@ -1,17 +1,12 @@
 """Movies: the scene opens what is there, the picture moves with the maps."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
+from chimerax_grammar import Scene
 from matplotlib.image import imread
 
 from alphacryo4d.io.mrc import write_volume
 from alphacryo4d.particle_landscape.movie import grey_ranges, views_of
 from alphacryo4d.particle_landscape.movie_stage import write_movie
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))
-from chimerax_grammar import Scene
 
 
 def blob(at, edge=24):

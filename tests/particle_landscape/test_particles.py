@@ -15,7 +15,9 @@ from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.particle_landscape.frame import packed_size, unpacked
 from alphacryo4d.particle_landscape.frame_stage import components_kept
 from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
+from alphacryo4d.particle_landscape.orientation import warnings_of
 from alphacryo4d.particle_landscape.stage import run_particles
+from alphacryo4d.particle_landscape.votes_stage import run_density_votes
 from alphacryo4d.particles.open import open_table
 
 COUNT = 1200
@@ -94,6 +96,19 @@ def test_the_fold_that_saw_a_particle_and_the_one_that_did_not_agree(project):
     assert table["kept"][0] == 1
 
 
+def test_coordinates_that_encode_the_imaging_are_named(project):
+    place = project[0] / "particle_landscape"
+    assert results(place)["imaging"] == []
+    said = warnings_of([0.1, 0.6], [0.3, float("nan")])
+    assert len(said) == 2
+    assert said[0].startswith("component 2 follows the viewing direction (60% of its variance)")
+    assert said[1].startswith("component 1 follows the defocus")
+    table = columns_of(place / "particles.csv")
+    assert len(table["row"]) == COUNT
+    assert set(table) >= {"z1", "z2", "state", "defocus_angstrom", "rot_degrees", "tilt_degrees"}
+    assert (place / "particles.png").stat().st_size > 10_000
+
+
 def test_populations_are_those_of_the_conformations_not_of_the_wrong_votes(project):
     folder, truth, _ = project
     table = columns_of(folder / "particle_landscape" / "populations.csv")
@@ -144,7 +159,8 @@ def test_volumes_along_the_path_are_those_of_the_conformations_at_its_ends(proje
     folder, truth, _ = project
     place = folder / "particle_landscape"
     maps = [read_volume(place / "volumes" / f"path_{k:03d}.mrc") for k in (1, 2, 3)]
-    assert len(list((place / "volumes").iterdir())) == 3
+    assert len(list((place / "volumes").glob("*.mrc"))) == 3
+    assert (place / "volumes" / "path.gif").read_bytes().startswith(b"GIF")
     assert all(voxel == pytest.approx(simulated.PIXEL) for _, voxel in maps)
     blobs = [np.vstack([simulated.BODY, arm]) for arm in simulated.ARMS[:2]]
     models = [density_of(shape, maps[0][0].shape[0]) for shape in (*blobs, [*simulated.BODY])]
@@ -181,6 +197,34 @@ def test_another_path_does_not_fit_the_components_again(project, tmp_path):
     wrong = DensityOptions(gaussians=4, dimensions=4)
     with pytest.raises(InputError, match="--dimensions 4: held-out particles support"):
         run_particles(folder, output, options=QUICK, density=wrong)
+
+
+def test_basins_are_states_voted_over_folds(project, capsys):
+    folder, truth, _ = project
+    main(["vote", "density", "--i", str(folder)])
+    place = folder / "vote-density"
+    assert str(place / "particles.star") in capsys.readouterr().out
+    states = open_table(place / "particles.star").read(["rlnClassNumber"])["rlnClassNumber"]
+    best = [np.bincount(truth[states == k], minlength=4).max() for k in np.unique(states) if k]
+    assert len(best) == 3
+    assert sum(best) / (states > 0).sum() > 0.85
+    assert (states > 0).mean() > 0.8
+    votes = np.load(place / "votes.npy")
+    assert votes.shape == (COUNT, 3)
+    assert (votes.sum(axis=1) == 3).all()
+    report = json.loads((place / "report.json").read_text())
+    assert report["heldout_agreement"] > report["heldout_chance"]
+    with pytest.raises(InputError, match=r"basins.npz: missing"):
+        run_density_votes(folder / "vote", folder / "other")
+
+
+def test_whether_states_are_discrete_is_said(project):
+    place = project[0] / "particle_landscape"
+    assert results(place)["verdict"] in ("discrete", "continuum", "not decided")
+    table = columns_of(place / "discrete.csv")
+    assert table["points"][0] == 1
+    assert int(table["heldout_gain_over_continuum_nats"].argmax()) == 2
+    assert "point" in results(place)["discreteness"]
 
 
 def test_a_table_with_the_coordinates_is_added_without_fitting_again(project, tmp_path):

@@ -294,13 +294,17 @@ def images_of(inputs):
 def test_the_same_command_does_nothing_and_other_points_are_made_again(project, tmp_path):
     folder, _ = project
     landscape = folder / "particle_landscape"
-    options = VolumeOptions(at="1.5", widths=2, linear=False, memory=0.001)
+    options = VolumeOptions(at="1.5;0,1.5", widths=2, memory=0.001, movie=True)
     made = run_volumes(landscape, tmp_path / "out", options=options)
     times = [path.stat().st_mtime_ns for path in made]
     assert run_volumes(landscape, tmp_path / "out", options=options) == made
     assert [path.stat().st_mtime_ns for path in made] == times
     rows = read_rows(tmp_path / "out" / "volumes.csv")
-    assert float(rows[0]["z1"]) == 1.5
+    assert [row["z1"] for row in rows] == ["1.5", "0"]
+    assert [row["z2"] for row in rows] == ["nan", "1.5"]
+    scene = (tmp_path / "out" / "movie.cxc").read_text()
+    assert "volume morph #1-2" in scene
+    assert tmp_path / "out" / "movie.gif" in made
     assert not (tmp_path / "out" / ".scratch").exists()
     with pytest.raises(InputError, match="no folds"):
         run_volumes(
@@ -355,6 +359,10 @@ def test_what_is_missing_or_empty_is_named(project, tmp_path):
     (tmp_path / "points.csv").write_text("z1\nhere\n")
     with pytest.raises(InputError, match="row 1 is not numbers"):
         read_points(str(tmp_path / "points.csv"), folder / "particle_landscape", 2)
+    with pytest.raises(UsageError, match="one point makes no movie"):
+        run_volumes(
+            folder / "particle_landscape", tmp_path / "out", options=VolumeOptions("1", movie=True)
+        )
     for wrong in ({"widths": 9}, {"fewest": 5}, {"memory": 0.0}, {"at": " "}):
         with pytest.raises(UsageError):
             VolumeOptions(**wrong)
