@@ -223,7 +223,7 @@ def correlation_of_halves(
         half[side::2] = 0
         nothing = np.zeros((posteriors.shape[1], *mask.shape), np.float32)
         sums, common = class_sums(view, inverse_noise, half), np.zeros(len(own))
-        solution = solve_classes(grid, sums, own, common, mask=mask, start=nothing, steps=3)
+        solution = solve_classes(grid, sums, own, common, mask=mask, start=nothing, steps=2)
         spectra = grid.transform(solution.fields * mask)
         deviations.append(spectra - spectra.mean(axis=0))
     one, two = deviations
