@@ -17,10 +17,11 @@ from scipy import fft, sparse
 from scipy.special import softmax
 
 from alphacryo4d.assessment.conformers import Atoms, Conformer
-from alphacryo4d.assessment.imaging import FloatArray, contrast_transfer
+from alphacryo4d.assessment.imaging import FloatArray
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.maths.ctf import contrast_transfer
 from alphacryo4d.maths.rotations import euler_matrices
 
 CHUNK = 128
@@ -198,8 +199,8 @@ def _compare(
     slices = _trilinear(points, radius) @ columns
     slices = slices.reshape(count, samples, -1).view(np.complex64)
     transfer = contrast_transfer(
-        frequency[:, 1],
         frequency[:, 0],
+        frequency[:, 1],
         table.defocus[rows],
         voltage=table.voltage,
         spherical_aberration=table.spherical_aberration,

@@ -17,7 +17,6 @@ from scipy import fft
 from alphacryo4d.assessment.conformers import Atoms, Conformer, DensityMap
 from alphacryo4d.assessment.imaging import (
     FloatArray,
-    contrast_transfer,
     frequencies,
     perturb_rotations,
     random_rotations,
@@ -25,6 +24,7 @@ from alphacryo4d.assessment.imaging import (
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import UsageError
+from alphacryo4d.maths.ctf import contrast_transfer
 from alphacryo4d.maths.rotations import euler_matrices
 
 ACCURACY = 1e-6
@@ -201,8 +201,8 @@ def project(
     if defocus is not None:
         optics = options or SimulateOptions()
         slices *= contrast_transfer(
-            ky,
             kx,
+            ky,
             defocus,
             voltage=optics.voltage,
             spherical_aberration=optics.spherical_aberration,

@@ -14,7 +14,6 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.maths.threads import in_ranges
-from alphacryo4d.ml3d.compiled.samples import level_images
 
 NORMALISATIONS = ("deviation", "ramp", "mean", "none")
 FAR = 5.0
@@ -147,14 +146,38 @@ def level(images: Array, inside: Array, normalise: str = "deviation", workers: i
         Of every image as it was: mean and deviation of the background, deviation of all pixels.
         Not finite where a pixel is not.
     """
-    plane: Array = np.zeros((3, 3))
-    if normalise == "ramp":
-        y, x = (values - len(inside) // 2 for values in np.nonzero(~inside))
-        basis = np.stack([np.ones(len(x)), x, y])
-        plane = np.asarray(np.linalg.inv(basis @ basis.T), np.float64)
     found = np.empty((len(images), 3))
-    in_ranges(
-        level_images, len(images), 8, workers, images, inside, plane, normalise != "none",
-        normalise in ("deviation", "ramp"), found,
-    )  # fmt: skip
+
+    def work(begin: int, end: int) -> None:
+        with np.errstate(invalid="ignore", over="ignore"):  # the caller names such images
+            found[begin:end] = _level_some(images[begin:end], inside, normalise)
+
+    in_ranges(work, len(images), 64, workers)
     return found
+
+
+_ROUNDING = 3e-7
+"""Deviation over mean up to which an image is constant but for the rounding of float32."""
+
+
+def _level_some(images: Array, inside: Array, normalise: str) -> Array:
+    """The same in one thread; sums are in float64."""
+    outside, axis = ~inside.ravel(), np.arange(len(inside)) - len(inside) // 2
+    rest = images.reshape(len(images), -1).astype(np.float64)
+    y, x = (values.ravel() for values in np.meshgrid(axis, axis, indexing="ij"))
+    basis = np.stack([np.ones(len(x)), x, y])[: 3 if normalise == "ramp" else 1]
+    known = basis * outside
+    plane = rest @ (np.linalg.inv(known @ known.T) @ known).T
+    for height, form in zip(plane.T, basis, strict=True):
+        rest -= height[:, None] * form
+    square = rest * rest
+    every = np.sqrt(square @ np.full(len(x), 1 / len(x)))
+    deviation = np.sqrt(square @ (outside / outside.sum()))
+    deviation = np.where(deviation <= 1e-6 * every, every, deviation)
+    deviation[deviation <= _ROUNDING * np.abs(plane[:, 0])] = 0.0
+    if normalise in ("deviation", "ramp"):
+        factor = np.divide(1.0, deviation, out=np.zeros(len(images)), where=deviation > 0)
+        rest *= factor[:, None]
+    if normalise != "none":
+        images[:] = rest.reshape(images.shape)
+    return np.stack([plane[:, 0], deviation, every], axis=1)

@@ -11,8 +11,35 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.threads import in_ranges, in_tasks
-from alphacryo4d.ml3d.compiled.classes import cell_weights
 from alphacryo4d.ml3d.compiled.latent import posterior_covariances
+
+
+def cell_weights(weights: Array, shell_map: Array) -> Array:
+    """Data weight of every voxel of the unpadded half grid, from the padded one.
+
+    A voxel gets the weights of the padded grid around it, those beside it along an axis by half.
+
+    Parameters
+    ----------
+    weights : (N, N, N // 2 + 1) float32
+    shell_map : (voxels,) int32
+        Shell of each voxel of the unpadded half grid; -1 where the weight is zero.
+
+    Returns
+    -------
+    (voxels,) float32
+    """
+    for axis in (0, 1):
+        even, odd = np.moveaxis(weights, axis, 0)[::2], np.moveaxis(weights, axis, 0)[1::2]
+        sums = even + np.float32(0.5) * (odd + np.roll(odd, 1, axis=0))
+        weights = np.moveaxis(sums, 0, axis)
+    cells = weights[..., ::2].copy()
+    beside = np.float32(0.5) * weights[..., 1::2]
+    cells[..., : beside.shape[2]] += beside
+    cells[..., 1:] += beside[..., : cells.shape[2] - 1]
+    cells[..., 0] += np.roll(beside[::-1, ::-1, 0], 1, axis=(0, 1))  # Friedel mates
+    cells[shell_map.reshape(cells.shape) < 0] = 0
+    return np.asarray(cells.ravel())
 
 
 def voxel_inverses(
@@ -34,11 +61,12 @@ def voxel_inverses(
     """
     voxels, q = len(shell_map), precision.shape[1]
     cells = np.empty((len(pairs), voxels), np.float32)
-    in_tasks(
-        lambda k: cell_weights(pairs[k], cube, 2 * cube, shell_map, cells[k]),
-        range(len(pairs)),
-        workers,
-    )
+    padded = pairs.reshape(len(pairs), 2 * cube, 2 * cube, cube + 1)
+
+    def one(k: int) -> None:
+        cells[k] = cell_weights(padded[k], shell_map)
+
+    in_tasks(one, range(len(pairs)), workers)
     row, column = np.triu_indices(q)
     inverse = np.empty((voxels, q, q), np.float32)
 

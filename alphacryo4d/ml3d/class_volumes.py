@@ -17,12 +17,14 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.linear_solvers import conjugate_gradients
 from alphacryo4d.maths.threads import in_ranges, in_tasks
-from alphacryo4d.ml3d.cells import apply_prior, cell_variances, inner_product, solve_cells
-from alphacryo4d.ml3d.compiled.classes import (
-    backproject_class,
+from alphacryo4d.ml3d.cells import (
+    apply_prior,
+    cell_variances,
     cell_weights,
-    fold_class,
+    inner_product,
+    solve_cells,
 )
+from alphacryo4d.ml3d.compiled.classes import backproject_class, fold_class
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid, aligned_zeros
 
@@ -165,7 +167,7 @@ class _Equations:
 
         def one(k: int) -> None:
             weights = sums.weights[k]
-            cell_weights(weights.ravel(), grid.cube, grid.padded, grid.shell_map, self.cells[k])
+            self.cells[k] = cell_weights(weights, grid.shell_map)
             gradient = single.cropped(sums.right[k], flat)
             if known:
                 gradient -= single.weighted(fields[k], self.mask, weights)
@@ -223,7 +225,7 @@ def correlation_of_halves(
         half[side::2] = 0
         nothing = np.zeros((posteriors.shape[1], *mask.shape), np.float32)
         sums, common = class_sums(view, inverse_noise, half), np.zeros(len(own))
-        solution = solve_classes(grid, sums, own, common, mask=mask, start=nothing, steps=2)
+        solution = solve_classes(grid, sums, own, common, mask=mask, start=nothing, steps=3)
         spectra = grid.transform(solution.fields * mask)
         deviations.append(spectra - spectra.mean(axis=0))
     one, two = deviations

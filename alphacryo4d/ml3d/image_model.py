@@ -17,6 +17,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.aberrations import zernike_sum
+from alphacryo4d.maths.ctf import contrast_transfer
 from alphacryo4d.maths.rotations import euler_matrices
 from alphacryo4d.ml3d.sampling import Sampling, sampling_of
 
@@ -71,6 +72,11 @@ class ImageModel:
         return np.asarray(values, dtype=np.float64)
 
     @property
+    def step(self) -> float:
+        """Frequency of one pixel of the samples (1/A)."""
+        return 1 / (self.box * self.pixel_size)
+
+    @property
     def aberrations(self) -> Any:
         """Aberrations of the groups, or None."""
         return None if isinstance(self.optics, Mapping) else self.optics.aberrations
@@ -111,9 +117,32 @@ class ImageModel:
         lists = [] if held is None else held.odd if odd else held.even
         if not any(any(lists[group]) for group in groups if lists):
             return np.empty((len(groups), 0))
-        step = 1 / (self.box * self.pixel_size)
         result = np.empty((len(groups), len(kx)))
         for row, group in zip(result, groups, strict=True):
-            x, y = self.samplings[group].turn @ np.stack([kx, ky]) * step
+            x, y = self.samplings[group].turn @ np.stack([kx, ky]) * self.step
             row[:] = zernike_sum(lists[group], x, y, odd=odd)
         return result
+
+    def waves(self, rows: Array, kx: Array, ky: Array, even: Array | None) -> Array:
+        """Sines of the contrast transfer of some rows, (n, S) float32; ``even`` in radians."""
+        group = self.optics_group[rows]
+        defocus = np.array(self.defocus[rows], np.float64)
+        defocus[:, 2] -= np.array([sampling.angle for sampling in self.samplings])[group]
+        return contrast_transfer(
+            kx * self.step, ky * self.step, defocus,
+            voltage=self.of_group("voltage")[group],
+            spherical_aberration=self.of_group("spherical_aberration")[group],
+            amplitude_contrast=self.of_group("amplitude_contrast")[group],
+            phase_shift=self.phase_shift[rows], even=even, dtype=np.float32,
+        )  # fmt: skip
+
+    def envelope(self, rows: Array, kx: Array, ky: Array) -> Array:
+        """Scale and fall by the B factor of some rows, (n, S), or (n, 1) where nothing falls."""
+        envelope = np.ones((len(rows), 1), np.float32)
+        if self.scale is not None:
+            envelope *= self.scale[rows, None]
+        if self.bfactor is None or not self.bfactor[rows].any():
+            return envelope
+        square = (kx * self.step) ** 2 + (ky * self.step) ** 2
+        fall = np.clip(-0.25 * self.bfactor[rows, None] * square, -60, 60)
+        return np.asarray(envelope * np.exp(fall, dtype=np.float32))

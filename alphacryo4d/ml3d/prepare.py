@@ -17,14 +17,10 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, ResourceError
 from alphacryo4d.core.files import new_map
 from alphacryo4d.core.progress import Progress, no_progress
-from alphacryo4d.maths.aberrations import electron_wavelength
 from alphacryo4d.maths.symmetry import symmetry_rotations
 from alphacryo4d.maths.threads import in_ranges, thread_count
 from alphacryo4d.ml3d.background import Typical, circle, level, typical_of
-from alphacryo4d.ml3d.compiled.samples import (
-    take_samples,
-    transfer,
-)
+from alphacryo4d.ml3d.compiled.samples import take_samples
 from alphacryo4d.ml3d.image_model import ImageModel
 from alphacryo4d.ml3d.images import (
     PreparedImages,
@@ -95,11 +91,7 @@ class _Reader:
     ) -> None:
         self.read_images, self.model, self.workers = read_images, model, workers
         self.kx, self.ky = kx, ky
-        self.step = 1 / (model.box * model.pixel_size)
         self.normalise, self.diameter = levelling.normalise, levelling.diameter
-        self.wavelength = electron_wavelength(model.of_group("voltage"))
-        self.cs = model.of_group("spherical_aberration") * 1e7
-        self.amplitude = model.of_group("amplitude_contrast")
         self.typical = levelling.typical or self.measured()
         self.typical.require_moderate(self.normalise)
 
@@ -186,18 +178,14 @@ class _Reader:
         model, kx, ky = self.model, self.kx, self.ky
         group = model.optics_group[rows]
         groups, which = np.unique(group, return_inverse=True)
-        angle = np.array([model.samplings[number].angle for number in groups])[which]
-        defocus = np.array(model.defocus[rows], np.float64)
-        defocus[:, 2] -= angle
-        ones = np.ones(len(rows))
-        bfactor = 0 * ones if model.bfactor is None else model.bfactor[rows]
-        scale = ones if model.scale is None else model.scale[rows]
-        in_ranges(
-            transfer, len(rows), 8, self.workers, kx, ky, self.step, defocus,
-            model.phase_shift[rows], self.wavelength[group], self.cs[group],
-            self.amplitude[group], bfactor, scale, which,
-            model.phases(kx, ky, groups, odd=False), ctf,
-        )  # fmt: skip
+        even = model.phases(kx, ky, groups, odd=False)
+
+        def work(begin: int, end: int) -> None:
+            part = slice(begin, end)
+            phases = even[which[part]] if even.shape[1] else None
+            ctf[part] = model.waves(rows[part], kx, ky, phases) * model.envelope(rows[part], kx, ky)
+
+        in_ranges(work, len(rows), 32, self.workers)
         odd = model.phases(kx, ky, groups, odd=True)
         if odd.shape[1]:
             spectra = data.view(np.complex64)[..., 0]
@@ -205,10 +193,9 @@ class _Reader:
                 spectra[which == unit] *= np.exp(-1j * phases).astype(np.complex64)
         held = model.aberrations
         if held is not None and held.premultiplied[group].any():
-            square = self.step**2 * (kx.astype(float) ** 2 + ky.astype(float) ** 2)
             for row in np.flatnonzero(held.premultiplied[group]):
-                fall = np.clip(-0.25 * bfactor[row] * square, -60, 60)
-                factor, ctf[row] = white_again(ctf[row], abs(scale[row]) * np.exp(fall))
+                height = np.broadcast_to(np.abs(model.envelope(rows[[row]], kx, ky))[0], len(kx))
+                factor, ctf[row] = white_again(ctf[row], height)
                 data[row] *= factor[:, None]
         if held is not None and held.phase_flipped[group].any():
             flipped = held.phase_flipped[group]

@@ -15,7 +15,8 @@ from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.fourier import resize_cubes, shell_numbers
 from alphacryo4d.maths.fsc import resolution_at, shell_correlation
 from alphacryo4d.maths.threads import thread_count
-from alphacryo4d.ml3d.compiled.classes import backproject_class, cell_weights, fold_class
+from alphacryo4d.ml3d.cells import cell_weights
+from alphacryo4d.ml3d.compiled.classes import backproject_class, fold_class
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid, aligned_zeros
 from alphacryo4d.ml3d.images import PreparedImages
@@ -225,8 +226,7 @@ def _divide_by_weights(grid: Grid, right: Array, weights: Array) -> tuple[Array,
 
 def _least_squares_step(grid: Grid, residual: Array, weights: Array, mean: Array) -> Array:
     """Residual of the normal equations at a cube over the weights around every voxel."""
-    around = np.empty(len(grid.shell_map), np.float32)
-    cell_weights(weights.ravel(), grid.cube, grid.padded, grid.shell_map, around)
+    around = cell_weights(weights, grid.shell_map)
     precision = (_DAMPING * 8 * mean).astype(np.float32)[grid.shell_map]
     inverse = 1 / np.maximum(around + precision, np.float32(1e-30))
     inverse[grid.shell_map < 0] = 0

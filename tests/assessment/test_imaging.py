@@ -1,13 +1,7 @@
 import numpy as np
-import pytest
 from scipy.spatial.transform import Rotation
 
-from alphacryo4d.assessment.imaging import (
-    contrast_transfer,
-    electron_wavelength,
-    perturb_rotations,
-    random_rotations,
-)
+from alphacryo4d.assessment.imaging import perturb_rotations, random_rotations
 from alphacryo4d.maths.rotations import euler_angles, euler_matrices
 
 
@@ -39,37 +33,3 @@ def test_pose_error_is_gaussian_on_every_axis_of_the_rotation_vector():
     degrees = np.rad2deg(vectors.as_rotvec())
     np.testing.assert_allclose(degrees.std(axis=0), 1.5, rtol=0.02)
     np.testing.assert_allclose(degrees.mean(axis=0), 0, atol=0.04)
-
-
-def test_wavelength_at_300_kv():
-    assert electron_wavelength(300.0) == pytest.approx(0.019687, abs=1e-6)
-
-
-def test_transfer_is_the_amplitude_contrast_at_the_origin():
-    value = contrast_transfer(
-        np.zeros(1),
-        np.zeros(1),
-        np.array([[1e4, 1e4, 0.0]]),
-        voltage=300,
-        spherical_aberration=2.7,
-        amplitude_contrast=0.1,
-    )
-    assert value == pytest.approx(0.1)
-
-
-def test_defocus_along_its_axis_is_u_and_across_it_v():
-    k = 0.05
-    for azimuth, defocus in ((30.0, 12_000.0), (120.0, 9_000.0)):
-        ky, kx = k * np.sin(np.deg2rad(azimuth)), k * np.cos(np.deg2rad(azimuth))
-        value = contrast_transfer(
-            np.array([ky]),
-            np.array([kx]),
-            np.array([[12_000.0, 9_000.0, 30.0]]),
-            voltage=300,
-            spherical_aberration=2.7,
-            amplitude_contrast=0.07,
-        )
-        wavelength = 0.01968749
-        phase = np.pi * wavelength * defocus * k**2
-        phase -= np.pi / 2 * 2.7e7 * wavelength**3 * k**4
-        assert value[0, 0] == pytest.approx(np.sin(phase + np.arcsin(0.07)), abs=1e-4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alphacryo4d.assessment.conformers import Atoms, DensityMap
-from alphacryo4d.assessment.imaging import contrast_transfer, random_rotations
+from alphacryo4d.assessment.imaging import random_rotations
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.simulate import (
     add_noise,
@@ -16,6 +16,7 @@ from alphacryo4d.assessment.simulate import (
 )
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.io.mrc import open_stack, write_volume
+from alphacryo4d.maths.ctf import contrast_transfer
 from alphacryo4d.maths.rotations import euler_matrices
 
 BOX, PIXEL = 32, 2.5
@@ -42,7 +43,7 @@ def direct_image(atoms, angles, shift, defocus, sigma):
     spectrum[BOX // 2] = spectrum[:, BOX // 2] = 0
     if defocus is not None:
         spectrum *= contrast_transfer(
-            ky, kx, defocus, voltage=300, spherical_aberration=2.7, amplitude_contrast=0.1
+            kx, ky, defocus, voltage=300, spherical_aberration=2.7, amplitude_contrast=0.1
         )[0]
     return np.fft.ifft2(spectrum).real
 

@@ -3,10 +3,8 @@ import pytest
 from blobs import make_blobs, random_states
 
 from alphacryo4d.ml3d import expectation as sums
-from alphacryo4d.ml3d.cells import apply_prior, cell_variances, solve_cells
+from alphacryo4d.ml3d.cells import apply_prior, cell_variances, cell_weights, solve_cells
 from alphacryo4d.ml3d.class_volumes import class_sums, solve_classes
-from alphacryo4d.ml3d.compiled.classes import cell_weights
-from alphacryo4d.ml3d.compiled.samples import sine
 from alphacryo4d.ml3d.expectation import View, component_products, expect, project_back
 from alphacryo4d.ml3d.grid import Grid, solve_volumes
 from alphacryo4d.ml3d.mean import data_power
@@ -207,8 +205,7 @@ def test_weights_around_a_voxel_agree_with_brute_force():
         0.5 ** np.abs(step).sum() * np.roll(full, step, (0, 1, 2))
         for step in np.array(list(np.ndindex(3, 3, 3))) - 1
     )
-    found = np.empty(len(grid.shell_map), np.float32)
-    cell_weights(half.ravel(), m, n, grid.shell_map, found)
+    found = cell_weights(half, grid.shell_map)
     expected = total[::2, ::2, ::2][..., : m // 2 + 1].ravel()
     expected[grid.shell_map < 0] = 0
     assert np.allclose(found, expected, rtol=1e-5)
@@ -236,11 +233,6 @@ def test_classes_and_components_solve_the_same_equations(view):
         scale = np.abs(field).max()
         assert np.abs(field - expected.fields).max() < 1e-4 * scale
         assert np.allclose(found.variance[:, 0], expected.variance[:, 0, 0], rtol=1e-4)
-
-
-def test_sine_of_the_transfer_function():
-    angles = np.linspace(-2e4, 2e4, 100_001)
-    assert np.abs(np.array([sine(angle) for angle in angles]) - np.sin(angles)).max() < 1e-8
 
 
 def test_classes_without_data_stay_at_their_mean(view):

@@ -96,46 +96,6 @@ def fold_class(sums, size, radius, total, weighted):  # type: ignore[no-untyped-
                 weighted[z, y, x] = w
 
 
-@numba.njit(inline="always", fastmath=FAST)
-def _add_rows(weights, z, y, padded, wide, line):  # type: ignore[no-untyped-def]
-    """Sum of a row of the padded grid and its neighbours, the nearer ones with more weight."""
-    for x in range(len(line)):
-        line[x] = 0
-    for dz in range(-1, 2):
-        for dy in range(-1, 2):
-            factor = np.float32(0.5 ** (abs(dz) + abs(dy)))
-            first = ((z + dz) % padded * padded + (y + dy) % padded) * wide
-            row = weights[first : first + len(line)]
-            for x in range(len(line)):
-                line[x] += factor * row[x]
-
-
-@kernel
-def cell_weights(weights, small, padded, shell_map, cells):  # type: ignore[no-untyped-def]
-    """Data weight of every voxel of the unpadded half grid, from the padded one (one class)."""
-    half, wide = small // 2 + 1, padded // 2 + 1
-    line = np.empty(wide, np.float32)
-    mate = np.empty(2, np.float32)
-    for z in range(small):
-        cz = 2 * (z if z < (small + 1) // 2 else z - small)
-        for y in range(small):
-            first = (z * small + y) * half
-            for x in range(half):
-                cells[first + x] = 0
-            if shell_map[first] < 0:
-                continue
-            cy = 2 * (y if y < (small + 1) // 2 else y - small)
-            _add_rows(weights, cz, cy, padded, wide, line)
-            _add_rows(weights, -cz, -cy, padded, wide, mate)
-            before = mate[1]
-            for x in range(half):
-                if shell_map[first + x] < 0:
-                    break
-                after = line[2 * x + 1]
-                cells[first + x] = line[2 * x] + np.float32(0.5) * (before + after)
-                before = after
-
-
 @kernel
 def subtract_reference(begin, end, data, ctf, matrices, kx, ky, grid, size):  # type: ignore[no-untyped-def]
     """Take the projection of one volume, times the CTF, off the samples of every particle.
