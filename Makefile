@@ -7,12 +7,13 @@ TESTED := $(VENV)/.ready-dev
 WRITTEN := $(VENV)/.ready-docs
 DEMO := demo
 
-.PHONY: help demo test test-slow test-all check docs format clean
+.PHONY: help demo test test-slow test-all faults check docs format clean
 
 help:
 	@echo "make demo    set everything up and run the whole method on a known answer"
 	@echo "make test    set everything up and run the quick tests (about 6 minutes); says what it leaves out"
 	@echo "make test-all   every test; make test-slow: those that make test leaves out"
+	@echo "make faults  kills, full disks, damaged files ... by the hundred (N=0.1: a tenth of them)"
 	@echo "make check   linter, types and layers"
 	@echo "make docs    build the site into site/, without warnings"
 	@echo "make format  format the code"
@@ -43,6 +44,15 @@ test-slow: $(TESTED)
 
 test-all: $(TESTED)
 	$(PYTEST) $(PYTEST_ARGS)
+
+# the whole battery of faults: N=1 is as many trials as the table asks, N=0.1 a tenth
+N ?= 1
+FIGURES := $(VENV)/faults.jsonl
+faults: $(TESTED)
+	@rm -f $(FIGURES)
+	FAULTS=$(N) FAULTS_RECORD=$(abspath $(FIGURES)) $(BIN)/python -m pytest -n 2 --dist loadfile \
+	  tests/faults/rows_*.py $(PYTEST_ARGS); code=$$?; \
+	$(BIN)/python scripts/faults_table.py $(FIGURES) docs/reliability.md; exit $$code
 
 check: $(TESTED)
 	$(BIN)/ruff check .

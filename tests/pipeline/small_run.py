@@ -4,7 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import simulated
 
 from alphacryo4d.cli import main
 
@@ -20,6 +22,17 @@ def call(*words: object) -> int:
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0
+
+
+def make_data(home: Path) -> Path:
+    """Table of 320 particles in ``home/data``, with its stack below images/."""
+    data = home / "data"
+    (data / "images").mkdir(parents=True)
+    rng = np.random.default_rng(5)
+    table, _ = simulated.simulate(data, np.repeat([0, 1], 160), 1.0, rng)
+    table.write_text(table.read_text().replace(f"@{data}/stack", "@images/stack"))
+    (data / "stack.mrcs").rename(data / "images" / "stack.mrcs")
+    return table
 
 
 def reconstruct(project: Path, output: Path, *more: object) -> int:

@@ -1,0 +1,85 @@
+"""Inputs that change, vanish or grow while a command reads them: named, and nothing is mixed."""
+
+import random
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from battery import Ended, contents, differences, require_named, row, trials
+from works import Work, Works
+
+pytestmark = pytest.mark.slow
+
+
+def vanish(path: Path) -> None:
+    path.unlink()
+
+
+def change(path: Path) -> None:
+    held = bytearray(path.read_bytes())
+    held[len(held) // 2 :] = bytes(reversed(held[len(held) // 2 :]))
+    path.write_bytes(held)
+
+
+def replace(path: Path) -> None:
+    """As an extraction does that is run again: a new file under the name."""
+    new = path.with_name("new")
+    held = np.frombuffer(path.read_bytes(), np.uint8).copy()
+    held[1024:] = np.roll(held[1024:], 4096)
+    new.write_bytes(held.tobytes())
+    new.replace(path)
+
+
+def shorten(path: Path) -> None:
+    with path.open("r+b") as stream:
+        stream.truncate(path.stat().st_size // 2)
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as stream:
+        stream.write(bytes(4096))
+
+
+HOW = (vanish, change, replace, shorten, grow)
+
+
+def disturbed(works: Works, work: Work, home: Path, path: Path, how, after: float) -> Ended:
+    """How a command ends below which an input changes."""
+
+    def later() -> None:
+        time.sleep(after)
+        how(path)
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    ended = works.give(work, home)
+    thread.join()
+    return ended
+
+
+def test_inputs_that_change_are_named(works: Works) -> None:
+    rng = random.Random(7)
+    number = trials(3, 60)
+    with row("inputs change, vanish, shrink or grow during a run") as figures:
+        for trial in range(number):
+            work = works.work(
+                ("reconstruct", "reclassify", "run")[trial % (3 if number > 9 else 2)]
+            )
+            home = works.copy(work)
+            path = home / "data" / "images" / "stack.mrcs"
+            if trial % 4 == 3:
+                path = home / "data" / "particles.star"
+            held, how = path.read_bytes(), HOW[trial % len(HOW)]
+            ended = disturbed(works, work, home, path, how, rng.uniform(0.02, 0.9 * work.seconds))
+            with figures.trial(f"{work.name}, {how.__name__} {path.name}, code {ended.code}"):
+                require_named(ended, 3, 5)
+                if ended.code == 0 and how is not vanish and work.name == "run":
+                    assert differences(contents(home / "project", "resample"), {
+                        name: text for name, text in work.made.items()
+                        if name.startswith("resample/")
+                    }) == []  # fmt: skip
+                path.write_bytes(held)
+                require_named(works.give(work, home))
+                works.require_same(work, home)

@@ -1,0 +1,58 @@
+"""Other numbers of threads and another processor: the same states, floats to a tolerance."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from battery import contents, differences, require_named, row, trials
+from works import STAGES, Works
+
+pytestmark = pytest.mark.slow
+WHOLE = trials(0, 1) > 0
+
+
+def arrays(made: dict[str, bytes], name: str) -> np.ndarray:
+    return np.load(io.BytesIO(made[name]), allow_pickle=False)
+
+
+def require_alike(made: dict[str, bytes], wanted: dict[str, bytes], tolerance: float) -> None:
+    """Hold that particles have the same states and volumes agree to a tolerance."""
+    for name in ("vote/particles.star", "landscape/volume_states.npy", "resample/groups.npy"):
+        assert made[name] == wanted[name], name
+    one, other = (arrays(found, "resample/volumes.npy") for found in (made, wanted))
+    assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+
+
+def test_threads(works: Works) -> None:
+    wanted = works.work("run")
+    with row("threads 1, 2, 3, 8: the same files") as figures:
+        for threads in (1, 2, 3, 8)[: trials(1, 4)]:
+            home = works.copy(wanted)
+            words = works.words(wanted.words, home)
+            words[words.index("--j") + 1] = str(threads)
+            ended = works.disturber.run(words)
+            with figures.trial(f"{threads} threads"):
+                require_named(ended)
+                made = contents(home / "project")
+                found = [n for n in differences(made, wanted.made) if n.startswith(STAGES)]
+                assert not [n for n in found if "job.json" not in n], found
+                require_alike(made, wanted.made, 0)
+
+
+@pytest.mark.skipif(not WHOLE, reason="kernels are compiled anew: make faults")
+def test_a_processor_without_wide_vectors(works: Works, tmp_path: Path) -> None:
+    wanted = works.work("run")
+    home = works.copy(wanted)
+    variables = {"NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path)}
+    with row("kernels for a generic processor: the same states, volumes to 1e-4") as figures:
+        ran = subprocess.run(
+            [sys.executable, "-m", "alphacryo4d", *works.words(wanted.words, home)],
+            capture_output=True, text=True, env=os.environ | variables, check=False,
+        )  # fmt: skip
+        with figures.trial("generic"):
+            assert ran.returncode == 0, ran.stderr
+            require_alike(contents(home / "project"), wanted.made, 1e-4)
