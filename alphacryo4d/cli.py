@@ -22,7 +22,9 @@ import click
 from alphacryo4d import __version__
 from alphacryo4d.core.errors import AlphaCryo4DError, InterruptedRun
 from alphacryo4d.core.kernel_cache import choose_kernel_cache
+from alphacryo4d.core.memory import address_space_left, is_want_of_memory, ulimit_text
 from alphacryo4d.core.options import CONTEXT
+from alphacryo4d.core.streams import open_streams
 
 # name: (module, attribute, one line of help); loaded only when called, so that --help is quick
 COMMANDS = {
@@ -187,6 +189,7 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 
 def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
     """Entry point of ``alphacryo4d``; exits with the codes of the contract."""
+    open_streams()
     signal.signal(signal.SIGTERM, _terminate)
     atexit.register(gc.freeze)  # to sweep what large libraries hold takes half a second at exit
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -200,18 +203,26 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
     except click.ClickException as wrong:
         _fail(_one_line(wrong), 2, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
+        if address_space_left() < _THREAD:  # OpenBLAS interrupts where it gets no more threads
+            _fail(*explain_failure(MemoryError()), as_json=as_json)
         _fail("stopped; the same command goes on from here", 130, as_json=as_json)
     except AlphaCryo4DError as known:
         if "--verbose" in arguments:
             logging.getLogger(__name__).exception("details")
         _fail(str(known), known.exit_code, as_json=as_json and not known.answered)
-    except (OSError, MemoryError) as failed:  # the machine's fault: a folder, a disk, the memory
+    except (OSError, MemoryError, RuntimeError, ImportError) as failed:
+        # the machine's fault: a folder, a disk, the memory, also in the words of a library
+        if not isinstance(failed, OSError):
+            if not is_want_of_memory(failed):
+                raise
+            failed = MemoryError()
         if "--verbose" in arguments:
             logging.getLogger(__name__).exception("details")
-        message, code = explain_failure(failed)
-        _fail(message, code, as_json=as_json)
+        _fail(*explain_failure(failed), as_json=as_json)
 
 
+_THREAD = 64 << 20
+"""Address space without which no thread starts."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EFBIG}
 
 
@@ -227,7 +238,8 @@ def explain_failure(failed: OSError | MemoryError) -> tuple[str, int]:
     str, int
     """
     if isinstance(failed, MemoryError):
-        return "not enough memory; give --memory, or a machine with more", 6
+        limit = ulimit_text()
+        return f"not enough memory{limit}; give --memory or --j 1, or take a machine with more", 6
     place = failed.filename if failed.filename is not None else "the system"
     reason = failed.strerror or str(failed) or type(failed).__name__
     if failed.errno in _FULL:

@@ -69,8 +69,9 @@ CAUSES: list[tuple[str, str, str]] = [
     ),
     (
         r"another run is working",
-        "a command works in the folder now, here or on another machine",
-        "wait for it, or end it; after a kill the folder is free at once",
+        "a command works in the folder now, here or on another machine, or RELION goes on that a "
+        "killed command had started",
+        "wait for it, or end it (`ps -ef` shows RELION); then the folder is free at once",
     ),
     (
         r"cannot be written|cannot be run|prints no job id|template|no version in|is missing|"

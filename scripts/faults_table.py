@@ -1,4 +1,4 @@
-"""The table of `docs/reliability.md` from the figures that `make faults` has written.
+"""The table of `docs/reliability.md` from the trials that `make faults` has put on record.
 
 ``python scripts/faults_table.py FIGURES.jsonl docs/reliability.md`` puts it between the markers.
 """
@@ -15,17 +15,23 @@ BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 def table(lines: list[str]) -> str:
-    """Markdown of the figures, one row a fault; the last run of each row counts."""
-    rows = {}
+    """Markdown of the figures, one row a fault; the last time that a trial was made counts."""
+    rows: dict[str, dict[int, dict[str, object]]] = {}
     for line in lines:
         entry = json.loads(line)
-        rows[entry["row"]] = entry
-    shown = ["| fault | tried | survived | lost | seconds |", "|---|---|---|---|---|"]
-    keys = ("tried", "survived", "lost", "seconds")
-    for name, entry in rows.items():
-        shown.append(f"| {name} | " + " | ".join(str(entry[key]) for key in keys) + " |")
-    total = [str(sum(entry[key] for entry in rows.values())) for key in keys]
-    shown.append("| **all** | " + " | ".join(total) + " |")
+        rows.setdefault(entry["row"], {})[entry["trial"]] = entry
+    shown = ["| fault | tried | survived | lost | minutes |", "|---|---|---|---|---|"]
+    total = [0, 0, 0.0]
+    for name, trials in sorted(rows.items()):
+        asked = max(int(str(entry["asked"])) for entry in trials.values())
+        lost = sum(bool(entry["lost"]) for entry in trials.values())
+        minutes = sum(float(str(entry["seconds"])) for entry in trials.values()) / 60
+        tried = len(trials)
+        told = str(tried) if tried >= asked else f"{tried} of {asked}"
+        shown.append(f"| {name} | {told} | {tried - lost} | {lost} | {minutes:.1f} |")
+        total = [total[0] + tried, total[1] + lost, total[2] + minutes]
+    tried, lost, minutes = total
+    shown.append(f"| **all** | {tried} | {tried - lost} | {lost} | {minutes:.0f} |")
     return "\n".join(shown)
 
 

@@ -120,6 +120,46 @@ def test_failures_of_the_system_are_one_line() -> None:
     assert cli.explain_failure(MemoryError())[1] == 6
 
 
+@pytest.mark.parametrize(
+    "failed",
+    [
+        RuntimeError("can't start new thread"),
+        ImportError("libopenblas.so: failed to map segment from shared object"),
+    ],
+)
+def test_a_library_without_memory_ends_the_program_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failed: Exception
+) -> None:
+    def fail(**_: object) -> None:
+        raise failed
+
+    monkeypatch.setattr(cli.root, "main", fail)
+    done = run_command(capsys, "check")
+    assert done.returncode == 6
+    assert "error: not enough memory; give --memory or --j 1" in done.stderr
+
+
+def test_other_errors_of_libraries_are_bugs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("dictionary changed size during iteration")
+
+    monkeypatch.setattr(cli.root, "main", fail)
+    with pytest.raises(RuntimeError, match="changed size"):
+        cli.main(["check"])
+
+
+@pytest.mark.parametrize(("left", "code"), [(1 << 20, 6), (float("inf"), 130)])
+def test_an_interrupt_of_a_library_without_memory_is_told_from_that_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], left: float, code: int
+) -> None:
+    def fail(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.root, "main", fail)
+    monkeypatch.setattr(cli, "address_space_left", lambda: left)
+    assert run_command(capsys, "check").returncode == code
+
+
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_a_failure_of_the_system_ends_the_program_with_its_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: list[str]

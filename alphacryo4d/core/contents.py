@@ -55,8 +55,10 @@ def is_intact(folder: Path, record: Mapping[str, Any], name: str) -> bool:
     """Whether an output is there and holds what finished work wrote, by its record."""
     path = folder / name
     known = record.get(CONTENTS, {}).get(name) if record.get("status") == "done" else None
-    if known is None or not path.is_file():
+    if known is None:
         return path.exists()
+    if not path.is_file():  # gone, or a folder in its place
+        return False
     state = path.stat()
     if state.st_size != known[0]:
         return False
@@ -96,7 +98,7 @@ def set_aside(folder: Path, record: Mapping[str, Any]) -> None:
     """Rename outputs that do not hold what was written to ``NAME.changed``."""
     for name in record.get(CONTENTS, {}):
         path = folder / name
-        if path.is_file() and not is_intact(folder, record, name):
+        if path.exists() and not is_intact(folder, record, name):
             path.replace(path.with_name(f"{path.name}.changed"))
             logger.warning("%s: not as it was written; kept as %s.changed", path, path.name)
 
@@ -136,6 +138,6 @@ def _record_of(folder: Path) -> dict[str, Any]:
     """Record of a folder; empty without one."""
     try:
         record = json.loads((folder / JOB_JSON).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

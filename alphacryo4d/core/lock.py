@@ -16,6 +16,10 @@ logger = logging.getLogger(__name__)
 LOCK = ".lock"
 """The lock's file. It stays in place: who removes it while another waits locks nothing."""
 
+HELD: set[int] = set()
+"""Descriptors of the locks that this process holds. The programs that it starts get them: where
+this process is killed and RELION is not, the folder stays locked until RELION has ended too."""
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
@@ -37,10 +41,16 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
-                raise UsageError(f"{folder}: another run is working in this folder") from error
+                raise UsageError(
+                    f"{folder}: another run is working in this folder, or a program that it started"
+                ) from error
             logger.warning(
                 "%s: this file system has no locks (%s); make sure that no other run works in it",
                 folder,
                 error.strerror,
             )
-        yield
+        HELD.add(handle.fileno())
+        try:
+            yield
+        finally:
+            HELD.discard(handle.fileno())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
 from pathlib import Path
+
+from alphacryo4d.core.errors import ResourceError
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -27,6 +30,61 @@ def usable_memory() -> int:
     if most != resource.RLIM_INFINITY:
         limits.append(most)
     return min(limits)
+
+
+def address_space_left() -> float:
+    """Bytes of address space that ``ulimit -v`` leaves this process; infinite without a limit."""
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most == resource.RLIM_INFINITY:
+        return math.inf
+    try:
+        mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except OSError:  # no Linux
+        mapped = 0
+    return float(most - mapped * os.sysconf("SC_PAGE_SIZE"))
+
+
+def ulimit_text() -> str:
+    """What ``ulimit -v`` allows, in words to be added; empty without a limit."""
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return "" if most == resource.RLIM_INFINITY else f" (`ulimit -v` allows {most / 1e9:.2f} GB)"
+
+
+def require_address_space(needed: float, what: str) -> None:
+    """Refuse work whose libraries do not fit into what ``ulimit -v`` leaves.
+
+    Libraries that get no memory while they are loaded end the process without a word.
+
+    Parameters
+    ----------
+    needed : float
+        Bytes.
+    what : str
+        Who needs them.
+
+    Raises
+    ------
+    ResourceError
+    """
+    left = address_space_left()
+    if left < needed:
+        raise ResourceError(
+            f"{what} needs about {needed / 1e9:.1f} GB of address space, of which "
+            f"{max(0.0, left) / 1e9:.2f} GB are left{ulimit_text()}; give a larger `ulimit -v`, or "
+            "unlimited"
+        )
+
+
+_WANTS = ("can't start new thread", "failed to map segment", "annot allocate memory", "bad_alloc")
+
+
+def is_want_of_memory(failed: BaseException | None) -> bool:
+    """Whether an error of a library says that it got no memory, or no thread."""
+    while failed is not None:
+        if isinstance(failed, MemoryError) or any(word in str(failed) for word in _WANTS):
+            return True
+        failed = failed.__cause__ or failed.__context__
+    return False
 
 
 def cgroup_limits(own: Path, root: Path) -> list[int]:

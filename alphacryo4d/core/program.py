@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from alphacryo4d.core.errors import InputError, MissingProgramError, ProgramError, UsageError
+from alphacryo4d.core.lock import HELD
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ def run_program(
         try:
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-                cwd=folder, env=kept, start_new_session=True,
+                cwd=folder, env=kept, start_new_session=True, pass_fds=tuple(HELD),
             )  # fmt: skip
         except (FileNotFoundError, PermissionError) as error:
             raise MissingProgramError(f"{words[0]}: cannot be run ({error.strerror})") from error

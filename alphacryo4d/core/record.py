@@ -188,6 +188,11 @@ def stale_inputs(folder: Path, record: dict[str, Any]) -> list[str]:
     return found
 
 
+def is_void(record: dict[str, Any]) -> bool:
+    """Whether an input changed while results were made of it: nothing is taken from them."""
+    return any(entry.get("sha256") == CHANGED for entry in record.get("inputs", []))
+
+
 def require_unchanged(record: dict[str, Any], folder: Path) -> None:
     """Refuse results whose inputs changed while they were made.
 

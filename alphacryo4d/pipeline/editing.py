@@ -10,7 +10,9 @@ from typing import Any
 
 from alphacryo4d.core import files
 from alphacryo4d.core.job import plan_work, read_job
+from alphacryo4d.core.lock import LOCK
 from alphacryo4d.core.plan import REDO
+from alphacryo4d.core.record import is_void
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.pipeline.landscape import landscape_like
 from alphacryo4d.voting.edits import parse_edits
@@ -28,9 +30,16 @@ def selection_for(project: Path, landscape: Path, options: VoteOptions) -> Path:
     """
     for number in itertools.count(2):
         folder = project / f"{files.VOTE}-{number}"
-        if not folder.exists() or _same_work(project, landscape, folder, options):
+        if _is_free(folder) or _same_work(project, landscape, folder, options):
             return folder
     raise AssertionError
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether a folder is not there, or holds nothing but what a run left that hardly began."""
+    if not folder.is_dir():
+        return not folder.exists()
+    return all(one.name == LOCK or one.name.startswith(files.TEMPORARY) for one in folder.iterdir())
 
 
 def _same_work(project: Path, landscape: Path, folder: Path, options: VoteOptions) -> bool:
@@ -39,7 +48,7 @@ def _same_work(project: Path, landscape: Path, folder: Path, options: VoteOption
         return False
     resample = project / files.RESAMPLE
     work = vote_work(input_table_path(resample), resample, landscape, options)
-    return plan_work(folder, work).kind != REDO
+    return is_void(record) or plan_work(folder, work).kind != REDO
 
 
 def edit_states(
@@ -83,11 +92,11 @@ def edit_states(
     for number in itertools.count(2):
         path, output = project / f"edits-{number}.json", project / f"{files.VOTE}-{number}"
         options = dataclasses.replace(options, edits=path)
-        if not path.exists() and not output.exists():
+        if not path.exists() and _is_free(output):
             files.write_text(path, text)
             break
         mine = path.is_file() and path.read_text(encoding="utf-8") == text
-        if mine and (not output.exists() or _same_work(project, landscape, output, options)):
+        if mine and (_is_free(output) or _same_work(project, landscape, output, options)):
             break
     return run_vote(
         resample,

@@ -60,6 +60,17 @@ def test_a_damaged_array_is_set_aside_and_made_again(
     assert changed_outputs(tmp_path / "first") == []
 
 
+def test_a_folder_in_place_of_a_file_is_set_aside(tmp_path: Path, table: Path) -> None:
+    make(tmp_path, table)
+    path = tmp_path / "first" / "rows.star"
+    path.unlink()
+    path.mkdir()
+    assert changed_outputs(tmp_path / "first") == [path]
+    assert make(tmp_path, table) == ["table"]
+    assert path.read_text() == "data_rows\n"
+    assert path.with_name("rows.star.changed").is_dir()
+
+
 def test_a_damaged_array_is_refused_as_an_input(tmp_path: Path, table: Path) -> None:
     make(tmp_path, table)
     path = tmp_path / "first" / "values.npy"

@@ -1,6 +1,9 @@
 """Programs run without a shell, end with the run that started them, and say why they failed."""
 
 import logging
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from alphacryo4d.core.errors import (
     TimeLimitReached,
     UsageError,
 )
+from alphacryo4d.core.lock import locked
 from alphacryo4d.core.program import (
     command_lines,
     extra_arguments,
@@ -97,6 +101,37 @@ def test_watch_ends_the_program_and_its_children(tmp_path: Path) -> None:
     with pytest.raises(TimeLimitReached):
         run_program([sys.executable, "-c", code], log=tmp_path / "run.log", watch=watch)
     wait_until(lambda: not _lives(int(mark.read_text())), 1)
+
+
+def test_a_program_that_outlives_a_killed_run_keeps_its_folder_locked(tmp_path: Path) -> None:
+    """RELION goes on where the run that started it is killed: nobody else may write there."""
+    mark = tmp_path / "child"
+    child = f"import os, time, pathlib as p; p.Path({str(mark)!r}).write_text(str(os.getpid()))"
+    child += "; time.sleep(1200)"
+    code = f"""
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from alphacryo4d.core.lock import locked
+from alphacryo4d.core.program import run_program
+with locked(Path({str(tmp_path)!r})):
+    run_program([sys.executable, "-c", {child!r}], log=Path({str(tmp_path / "run.log")!r}))
+"""
+    run = subprocess.Popen([sys.executable, "-c", code])
+    wait_until(lambda: mark.is_file() and mark.read_text(), 2)
+    run.kill()
+    run.wait()
+    program = int(mark.read_text())
+    try:
+        with pytest.raises(UsageError, match="or a program that it started"), locked(tmp_path):
+            pass
+    finally:
+        os.kill(program, signal.SIGKILL)
+    wait_until(lambda: not _lives(program), 1)
+    with locked(tmp_path):
+        pass
 
 
 def _lives(pid: int) -> bool:

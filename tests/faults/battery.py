@@ -1,18 +1,18 @@
 """One way to disturb a command on a small project, and one to compare what is left.
 
-The short form of every row runs in the suite; ``make faults`` runs the whole: ``FAULTS`` multiplies
-the number of trials of the issue's table, and ``FAULTS_RECORD`` names a file for the figures.
+The short form of some rows runs in the suite; ``make faults`` runs the whole (:class:`Row`).
 """
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +30,16 @@ LEFT_BEHIND = (".ac4d-", ".next", ".changed", ".scratch", "checkpoint")
 """What the names of debris hold."""
 
 
-def trials(short: int, whole: int) -> int:
-    """Number of trials of a row: in the suite, and by ``make faults``."""
-    factor = os.environ.get("FAULTS")
-    return short if factor is None else max(short, round(whole * float(factor)))
-
-
 @dataclass
 class Ended:
-    """How a command ended."""
+    """How a command ended; ``memory`` and ``mapped`` are the most bytes that it held and mapped."""
 
     code: int
     out: str
     err: str
     seconds: float
     memory: int
+    mapped: int
     seen: int
     late: bool
 
@@ -166,43 +161,69 @@ def debris(project: Path) -> list[str]:
     return [str(p) for p in project.rglob("*") if any(mark in p.name for mark in LEFT_BEHIND)]
 
 
-@dataclass
 class Row:
-    """Figures of one row of the table."""
+    """Trials of one row of the table.
 
-    name: str
-    tried: int = 0
-    lost: list[str] = field(default_factory=list)
+    ``FAULTS=1`` tries as many as the table asks, ``FAULTS=0.1`` a tenth; without it the suite tries
+    a handful. With ``FAULTS_RECORD``, a file of JSON lines, every trial is put on record; those on
+    record that survived are not tried again. ``FAULTS_SECONDS`` ends a row after a while,
+    ``FAULTS_TRIALS=4,7`` tries these alone.
+    """
+
+    def __init__(self, name: str, short: int, whole: int) -> None:
+        factor = os.environ.get("FAULTS")
+        self.name, self.asked, self.whole = name, whole, factor is not None
+        self.number = short if factor is None else max(1, round(whole * float(factor)))
+        self.tried = 0
+        self.lost: list[str] = []
+        self.now, self.begun = 0, time.monotonic()
+
+    def numbers(self) -> Iterator[int]:
+        """Numbers of the trials to make; each draws its own random numbers (:meth:`random`)."""
+        begun = time.monotonic()
+        limit = float(os.environ.get("FAULTS_SECONDS", "inf"))
+        only = os.environ.get("FAULTS_TRIALS")
+        survived = {entry["trial"] for entry in self._record() if not entry["lost"]}
+        for trial in range(self.number) if only is None else map(int, only.split(",")):
+            if time.monotonic() - begun > limit:
+                return
+            if trial not in survived or only is not None:
+                self.now, self.begun = trial, time.monotonic()
+                yield trial
+
+    def random(self) -> random.Random:
+        """Random numbers of this trial, the same whenever it is tried."""
+        return random.Random(f"{self.name} {self.now}")
 
     @contextmanager
     def trial(self, what: object) -> Iterator[None]:
         """Count one trial; one that fails is a loss, and the others go on."""
         self.tried += 1
+        lost = ""
         try:
             yield
         except AssertionError as failed:
-            self.lost.append(f"{what}: {str(failed)[:300]} ... {str(failed)[-1500:]}")
+            lost = f"trial {self.now}, {what}: {str(failed)[:300]} ... {str(failed)[-1500:]}"
+            self.lost.append(lost)
+        if os.environ.get("FAULTS_RECORD"):
+            entry = {"row": self.name, "asked": self.asked, "trial": self.now, "lost": lost}
+            entry |= {"seconds": round(time.monotonic() - self.begun, 1), "what": str(what)}
+            with Path(os.environ["FAULTS_RECORD"]).open("a") as stream:
+                stream.write(json.dumps(entry) + "\n")
 
-    def check(self, holds: bool, what: str) -> None:
-        """Something that must hold of the trial that was counted last."""
-        if not holds:
-            self.lost.append(what)
-
-    @property
-    def survived(self) -> int:
-        return max(0, self.tried - len(self.lost))
+    def _record(self) -> list[dict[str, Any]]:
+        """What is on record of this row, the last of every trial."""
+        path = Path(os.environ.get("FAULTS_RECORD") or "/nowhere")
+        lines = path.read_text().splitlines() if path.is_file() else []
+        entries = [entry for entry in map(json.loads, lines) if entry["row"] == self.name]
+        return list({entry["trial"]: entry for entry in entries}.values())
 
 
 @contextmanager
-def row(name: str) -> Iterator[Row]:
-    """A row of the table; its figures go to ``FAULTS_RECORD``, and a loss fails the test."""
-    begun, counted = time.monotonic(), Row(name)
+def row(name: str, short: int, whole: int) -> Iterator[Row]:
+    """A row of the table: trials in the suite, trials that are asked; a loss fails the test."""
+    counted = Row(name, short, whole)
     yield counted
-    if os.environ.get("FAULTS_RECORD"):
-        entry = {"row": name, "tried": counted.tried, "survived": counted.survived}
-        entry |= {"lost": len(counted.lost), "seconds": round(time.monotonic() - begun)}
-        with Path(os.environ["FAULTS_RECORD"]).open("a") as stream:
-            stream.write(json.dumps(entry) + "\n")
     assert not counted.lost, f"{len(counted.lost)} of {counted.tried} lost\n" + "\n\n".join(
         counted.lost[:8]
     )

@@ -106,6 +106,9 @@ def run_child(job: dict[str, object], log: Path) -> int:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
+        with contextlib.suppress(OSError, IndexError):
+            status = Path("/proc/self/status").read_text()
+            Path(f"{log}.peak").write_text(status.split("VmPeak:")[1].split()[0])
         if "arm" in job:
             shim = ctypes.CDLL(None)
             shim.faults_seen.restype = ctypes.c_long
@@ -153,6 +156,7 @@ def answer(jobs: list[dict[str, object]], folder: Path) -> list[dict[str, object
             "err": read(f"{logs[place]}.err"),
             "seconds": round(time.monotonic() - begun, 3),
             "memory": used.ru_maxrss * 1024,
+            "mapped": 1024 * int(read(f"{logs[place]}.peak") or 0),
             "seen": int(told.read_text() or 0) if told.is_file() else 0,
             "late": time.monotonic() - begun > limit,
         }

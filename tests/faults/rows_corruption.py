@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from battery import contents, differences, require_named, row, trials
+from battery import contents, differences, require_named, row
 from corruption import WAYS
 from works import Works
 
@@ -40,7 +40,6 @@ def on_record(path: Path) -> bool:
 
 
 def test_damaged_files_are_named_or_made_again(works: Works, other: Path) -> None:
-    rng = random.Random(12)
     project = "HOME/project"
     commands = {
         "run": works.again,
@@ -56,8 +55,11 @@ def test_damaged_files_are_named_or_made_again(works: Works, other: Path) -> Non
     home = works.copy(start)
     require_named(works.disturber.run(works.words(commands["select"], home)))
     wanted = (home / "selected" / "particles.star").read_bytes()
-    with row("damaged files of a project: truncated, zeroed, swapped, edited, bombs") as figures:
-        for trial in range(trials(12, 500)):
+    with row(
+        "damaged files of a project: truncated, zeroed, swapped, edited, bombs", 5, 500
+    ) as figures:
+        for trial in figures.numbers():
+            rng = figures.random()
             home = works.copy(start)
             path = chosen(home / "project", rng)
             name = str(path.relative_to(home / "project"))
@@ -73,7 +75,7 @@ def test_damaged_files_are_named_or_made_again(works: Works, other: Path) -> Non
                     after = contents(home / "project")
                     after = {n: text for n, text in after.items() if not n.endswith(".changed")}
                     found = differences(after, works.finished)
-                    assert not found, f"files differ: {found[:8]}"
+                    assert not found, f"files differ: {found[:8]}\n{ended.said}"
                 elif command in ("status", "report", "chimerax") and recorded:
                     assert ended.code or path.name in ended.said, f"not named\n{ended.said}"
                 elif command == "select" and ended.code == 0:

@@ -3,6 +3,9 @@
 import errno
 import os
 import random
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from battery import (
@@ -17,7 +20,6 @@ from battery import (
     contents,
     require_named,
     row,
-    trials,
 )
 from works import Works
 
@@ -32,11 +34,12 @@ def kept(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
 
 
 def test_a_full_disk_loses_nothing(works: Works) -> None:
-    rng = random.Random(3)
-    number = trials(6, 200)
-    names = [*works.begun] if number > 30 else SHORT
-    with row("disk full, quota, read-only, inodes: at a random change and from then on") as figures:
-        for trial in range(number):
+    with row(
+        "disk full, quota, read-only, inodes: at a random change and from then on", 3, 200
+    ) as figures:
+        names = [*works.begun] if figures.whole else SHORT
+        for trial in figures.numbers():
+            rng = figures.random()
             work = works.work(names[trial % len(names)])
             home = works.copy(work)
             before = contents(home / "project")
@@ -53,11 +56,72 @@ def test_a_full_disk_loses_nothing(works: Works) -> None:
                 works.require_same(work, home)
 
 
+class Disk:
+    """A small disk of its own at a folder (tmpfs), whose size may be changed."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        self.mounted = mount("-t", "tmpfs", "-o", "size=2g,nr_inodes=100k", "faults", place)
+
+    def full_soon(self, rng: random.Random, kind: str) -> None:
+        """Leave hardly any room, hardly any names, or let nothing be written."""
+        used = os.statvfs(self.place)
+        if kind == "room":
+            taken = (used.f_blocks - used.f_bfree) * used.f_frsize
+            change = f"size={taken // 1024 + int(10 ** rng.uniform(1, 3.3))}k"
+        elif kind == "names":
+            change = f"nr_inodes={used.f_files - used.f_ffree + rng.randint(1, 25)}"
+        else:
+            change = "ro"
+        assert mount("-o", f"remount,{change}", self.place)
+
+    def room_again(self) -> None:
+        assert mount("-o", "remount,rw,size=2g,nr_inodes=100k", self.place)
+
+    def end(self) -> None:
+        subprocess.run(["umount", "-l", self.place], check=True, capture_output=True)
+
+
+def mount(*words: object) -> bool:
+    return not subprocess.run(
+        ["mount", *map(str, words)], check=False, capture_output=True
+    ).returncode
+
+
+def test_a_small_disk_loses_nothing(works: Works) -> None:
+    place = works.folder / "tried"
+    with row("a small disk (tmpfs): no room, no inodes, read-only", 1, 45) as figures:
+        for trial in figures.numbers():
+            rng = figures.random()
+            work = works.work([*works.begun][trial % len(works.begun)])
+            disk = Disk(place)
+            if not disk.mounted:
+                pytest.skip("disks can be mounted by root alone")
+            try:
+                home = works.copy(work, in_place=True)
+                before = contents(home / "project")
+                kind = ("room", "names", "read-only")[trial % 3]
+                disk.full_soon(rng, kind)
+                ended = works.give(work, home)
+                with figures.trial(f"{work.name}, no {kind}, code {ended.code}"):
+                    require_named(ended, 6, *((3,) if kind == "read-only" else ()))
+                    changed = kept(before, contents(home / "project"))
+                    assert not changed or "other" in work.name, f"old results: {changed[:6]}"
+                    disk.room_again()
+                    require_named(works.give(work, home))
+                    works.require_same(work, home)
+            finally:
+                disk.end()
+
+
 def test_a_limit_on_file_sizes_is_named(works: Works) -> None:
-    rng = random.Random(4)
-    with row("RLIMIT_FSIZE") as figures:
-        for trial in range(trials(2, 40)):
-            work = works.work([*works.begun][trial % len(works.begun)] if trial > 3 else SHORT[0])
+    with row("RLIMIT_FSIZE", 1, 40) as figures:
+        names = [*works.begun] if figures.whole else SHORT
+        for trial in figures.numbers():
+            rng = figures.random()
+            work = works.work(names[trial % len(names)])
             home = works.copy(work)
             ended = works.give(work, home, file_size=int(10 ** rng.uniform(3.6, 5)))
             with figures.trial(work.name):
@@ -67,11 +131,10 @@ def test_a_limit_on_file_sizes_is_named(works: Works) -> None:
 
 
 def test_read_errors_are_named(works: Works) -> None:
-    rng = random.Random(5)
-    number = trials(5, 100)
-    names = [*works.begun] if number > 30 else SHORT
-    with row("network file system: EIO and ESTALE at a random read") as figures:
-        for trial in range(number):
+    with row("network file system: EIO and ESTALE at a random read", 3, 100) as figures:
+        names = [*works.begun] if figures.whole else SHORT
+        for trial in figures.numbers():
+            rng = figures.random()
             work = works.work(names[trial % len(names)])
             reads = works.reads(work)
             home = works.copy(work)
@@ -85,8 +148,10 @@ def test_read_errors_are_named(works: Works) -> None:
 
 
 def test_no_locks_is_said_and_harmless(works: Works) -> None:
-    with row("file system without locks") as figures:
-        for name in ("run from vote", "edits")[: trials(1, 2)]:
+    with row("file system without locks", 1, 10) as figures:
+        names = ["run from vote", *works.begun]
+        for trial in figures.numbers():
+            name = names[trial]
             work = works.work(name)
             home = works.copy(work)
             ended = works.give(work, home, arm=[str(home), LOCK, 1, FOREVER, errno.ENOLCK])

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from battery import contents, differences, require_named, row, trials
+from battery import contents, differences, require_named, row
 from works import Works
 
 pytestmark = pytest.mark.slow
@@ -35,8 +35,8 @@ PATHS = {
 
 def test_environments(works: Works) -> None:
     names = list(ENVIRONMENTS)
-    with row("clock, umask, HOME, closed streams, terminal") as figures:
-        for trial in range(trials(3, 3 * len(names))):
+    with row("clock, umask, HOME, closed streams, terminal", 3, 3 * len(names)) as figures:
+        for trial in figures.numbers():
             name = names[(5 * trial) % len(names)]
             work = works.work(("edits", "run from vote", "run")[trial // len(names)])
             home = works.copy(work)
@@ -52,8 +52,8 @@ def test_environments(works: Works) -> None:
 
 def test_paths(works: Works) -> None:
     names = list(PATHS)
-    with row("paths with blanks, unicode, quotes, 200 characters") as figures:
-        for trial in range(trials(2, 2 * len(names))):
+    with row("paths with blanks, unicode, quotes, 200 characters", 2, 2 * len(names)) as figures:
+        for trial in figures.numbers():
             name = names[trial % len(names)]
             work = works.work(("edits", "run from landscape")[trial // len(names)])
             home = works.copy(work)
@@ -86,8 +86,10 @@ def locales(folder: Path) -> dict[str, dict[str, str]]:
 
 def test_locales(works: Works, tmp_path: Path) -> None:
     work = works.work("edits")
-    with row("LC_ALL C, POSIX and de_DE") as figures:
-        for name, variables in locales(tmp_path).items():
+    known = [*locales(tmp_path).items()]
+    with row("LC_ALL C, POSIX and de_DE", len(known), len(known)) as figures:
+        for trial in figures.numbers():
+            name, variables = known[trial]
             home = works.copy(work)
             (home / "edits.json").write_text('{"edits": [{"rename": {"1": "geöffnet"}}]}', "utf-8")
             ran = subprocess.run(

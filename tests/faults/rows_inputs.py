@@ -1,13 +1,12 @@
 """Inputs that change, vanish or grow while a command reads them: named, and nothing is mixed."""
 
-import random
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from battery import Ended, contents, differences, require_named, row, trials
+from battery import Ended, contents, differences, require_named, row
 from works import Work, Works
 
 pytestmark = pytest.mark.slow
@@ -60,12 +59,11 @@ def disturbed(works: Works, work: Work, home: Path, path: Path, how, after: floa
 
 
 def test_inputs_that_change_are_named(works: Works) -> None:
-    rng = random.Random(7)
-    number = trials(3, 60)
-    with row("inputs change, vanish, shrink or grow during a run") as figures:
-        for trial in range(number):
+    with row("inputs change, vanish, shrink or grow during a run", 3, 60) as figures:
+        for trial in figures.numbers():
+            rng = figures.random()
             work = works.work(
-                ("reconstruct", "reclassify", "run")[trial % (3 if number > 9 else 2)]
+                ("reconstruct", "reclassify", "run")[trial % (3 if figures.whole else 2)]
             )
             home = works.copy(work)
             path = home / "data" / "images" / "stack.mrcs"

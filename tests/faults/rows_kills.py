@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from battery import CHANGES, KILL, Ended, require_named, row, trials
+from battery import CHANGES, KILL, Ended, require_named, row
 from works import Work, Works
 
 pytestmark = pytest.mark.slow
@@ -33,11 +33,12 @@ def disturb(works: Works, work: Work, rng: random.Random) -> tuple[Path, Ended]:
 
 
 def test_kills_lose_nothing(works: Works) -> None:
-    rng = random.Random(9)
-    number = trials(6, 200)
-    names = [*works.begun] if number > len(SHORT) * 3 else SHORT
-    with row("kill -9 at random moments, every stage, reclassification, edits, report") as figures:
-        for trial in range(number):
+    with row(
+        "kill -9 at random moments, every stage, reclassification, edits, report", 6, 200
+    ) as figures:
+        names = [*works.begun] if figures.whole else SHORT
+        for trial in figures.numbers():
+            rng = figures.random()
             work = works.work(names[trial % len(names)])
             home, ended = disturb(works, work, rng)
             with figures.trial(f"{work.name}, trial {trial}, code {ended.code}"):
@@ -52,12 +53,11 @@ def test_kills_lose_nothing(works: Works) -> None:
 
 
 def test_signals_lose_nothing(works: Works) -> None:
-    rng = random.Random(10)
-    number = trials(3, 100)
-    names = [*works.begun] if number > len(SHORT) * 3 else SHORT
     codes = {signal.SIGTERM: 143, signal.SIGINT: 130}
-    with row("SIGTERM and SIGINT at random moments") as figures:
-        for trial in range(number):
+    with row("SIGTERM and SIGINT at random moments", 3, 100) as figures:
+        names = [*works.begun] if figures.whole else SHORT
+        for trial in figures.numbers():
+            rng = figures.random()
             work = works.work(names[trial % len(names)])
             home = works.copy(work)
             number = rng.choice([signal.SIGTERM, signal.SIGINT])
@@ -72,10 +72,10 @@ def test_signals_lose_nothing(works: Works) -> None:
 
 
 def test_time_limits_lose_nothing(works: Works) -> None:
-    rng = random.Random(11)
-    with row("--max-time") as figures:
-        for trial in range(trials(1, 20)):
-            work = works.work(("run from landscape", "run")[trial % 2 if trial > 1 else 0])
+    with row("--max-time", 1, 20) as figures:
+        for trial in figures.numbers():
+            rng = figures.random()
+            work = works.work(("run from landscape", "run")[trial % 2])
             home = works.copy(work)
             hours = rng.uniform(0.01, work.seconds) / 3600
             with figures.trial(f"{work.name}, {hours}"):

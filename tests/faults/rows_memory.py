@@ -1,28 +1,80 @@
-"""Ceilings on memory, from plenty to too little: done, or refused in words."""
+"""Ceilings on memory in steps of a tenth, from plenty to too little: done, or refused in words."""
 
-import random
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from battery import require_named, row, trials
-from works import Works
+from battery import Ended, require_named, row
+from works import Work, Works
 
 pytestmark = pytest.mark.slow
 SHORT = ("run from vote", "reclassify")
+PROGRAM = """
+import atexit, json, os, sys
+def tell():
+    status = open("/proc/self/status").read()
+    os.write(3, status.split("VmPeak:")[1].split()[0].encode())
+atexit.register(tell)
+from alphacryo4d.cli import main
+main(sys.argv[1:])
+"""
 
 
 def test_too_little_memory_is_named(works: Works) -> None:
-    rng = random.Random(6)
-    number = trials(3, 90)
-    names = [*works.begun] if number > 30 else SHORT
-    held = works.disturber.run(["--version"], memory=1 << 50).memory
-    with row("RLIMIT_AS, from plenty to too little") as figures:
-        for trial in range(number):
+    """Above what the server of faults, of which every command is a child, has mapped."""
+    with row(
+        "memory ceiling (RLIMIT_AS) in steps of 10%, every command", 3, 12 * len(works.begun)
+    ) as figures:
+        names = [*works.begun] if figures.whole else SHORT
+        for trial in figures.numbers():
             work = works.work(names[trial % len(names)])
+            share = 1.2 - 0.1 * (trial // len(names) if figures.whole else 4 * trial)
             home = works.copy(work)
-            # what the server of faults has mapped already is taken by every child
-            limit = works.disturber.mapped + int(held * 10 ** rng.uniform(-3, 0.5))
+            limit = works.disturber.mapped + int(share * (work.mapped - works.disturber.mapped))
             ended = works.give(work, home, memory=limit)
-            with figures.trial(f"{work.name}, {limit / 1e9:.2f} GB"):
+            with figures.trial(f"{work.name}, {share:.0%}, {limit / 1e9:.2f} GB"):
+                require_named(ended, 6)
+                require_named(works.give(work, home))
+                works.require_same(work, home)
+
+
+def in_a_process(works: Works, work: Work, home: Path, limit: int) -> Ended:
+    """A command in a process of its own with a ceiling on its address space (0: none)."""
+    read, write = os.pipe()
+
+    def prepare() -> None:
+        os.dup2(write, 3)
+        if limit:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *works.words(work.words, home)],
+        capture_output=True, text=True, errors="replace", preexec_fn=prepare, pass_fds=(3,),
+        check=False,
+    )  # fmt: skip
+    os.close(write)
+    with os.fdopen(read) as stream:
+        mapped = 1024 * int(stream.read() or 0)
+    return Ended(ran.returncode, ran.stdout, ran.stderr, 0.0, 0, mapped, 0, False)
+
+
+def test_too_little_memory_from_the_start_is_named(works: Works) -> None:
+    """Libraries are loaded below the ceiling too."""
+    names = ("run from deepfeature", "run from landscape", "reclassify", "edits")
+    plenty: dict[str, Ended] = {}
+    with row("memory ceiling (ulimit -v) of a new process in steps of 10%", 1, 44) as figures:
+        for trial in figures.numbers():
+            name, share = names[trial % len(names)], 1.1 - 0.1 * (trial // len(names))
+            work = works.work(name)
+            if name not in plenty:
+                plenty[name] = in_a_process(works, work, works.copy(work), 0)
+                require_named(plenty[name])
+            home = works.copy(work)
+            ended = in_a_process(works, work, home, int(share * plenty[name].mapped))
+            with figures.trial(f"{name}, {share:.0%} of {plenty[name].mapped / 1e9:.2f} GB"):
                 require_named(ended, 6)
                 require_named(works.give(work, home))
                 works.require_same(work, home)

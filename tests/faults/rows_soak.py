@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from battery import row, trials
+from battery import row
 from works import Works
 
 pytestmark = pytest.mark.slow
@@ -39,10 +39,10 @@ print(json.dumps(found))
 def test_runs_in_a_row_do_not_grow(works: Works, tmp_path: Path) -> None:
     work = works.work("run")
     home = works.copy(work)
-    number = trials(1, 50)
     (tmp_path / "tmp").mkdir()
     shared = len([*Path("/dev/shm").iterdir()])
-    with row("soak: runs in a row in one process") as figures:
+    with row("soak: runs in a row in one process", 1, 50) as figures:
+        number = len([*figures.numbers()])
         ran = subprocess.run(
             [sys.executable, "-c", ROUNDS, home, str(number), *works.words(work.words, home)],
             capture_output=True, text=True, check=False,
@@ -51,7 +51,8 @@ def test_runs_in_a_row_do_not_grow(works: Works, tmp_path: Path) -> None:
         assert ran.returncode == 0, ran.stderr[-3000:]
         found = json.loads(ran.stdout.splitlines()[-1])
         first = found[1]  # the first loads and compiles
-        for turn in found[2:]:
+        for trial, turn in enumerate(found[2:]):
+            figures.now = trial
             with figures.trial(turn):
                 assert turn["threads"] <= first["threads"] + 1
                 assert turn["descriptors"] <= first["descriptors"]

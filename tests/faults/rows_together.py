@@ -1,7 +1,7 @@
 """Two commands on one project at once: one waits or is told, files are never mixed."""
 
 import pytest
-from battery import contents, debris, differences, require_named, row, trials
+from battery import contents, debris, differences, require_named, row
 from works import Works
 
 pytestmark = pytest.mark.slow
@@ -16,8 +16,9 @@ PAIRS = (
 
 def test_two_commands_at_once(works: Works) -> None:
     alone: dict[tuple[str, str], dict[str, bytes]] = {}
-    with row("two commands at once: run, vote, edits, reclassify, report") as figures:
-        for trial in range(trials(3, 20 * len(PAIRS))):
+    number = 20 * len(PAIRS)
+    with row("two commands at once: run, vote, edits, reclassify, report", 3, number) as figures:
+        for trial in figures.numbers():
             pair = PAIRS[trial % len(PAIRS)]
             begun, other = (works.work(name) for name in pair)
             home = works.copy(begun)

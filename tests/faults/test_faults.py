@@ -8,7 +8,7 @@ from rows_disk import (  # noqa: F401
     test_no_locks_is_said_and_harmless,
     test_read_errors_are_named,
 )
-from rows_environment import test_locales, test_paths  # noqa: F401
-from rows_relion_stand_ins import test_stand_ins_of_relion_are_named  # noqa: F401
+from rows_environment import test_paths  # noqa: F401
+from rows_relion import test_stand_ins_of_relion_are_named  # noqa: F401
 
 pytestmark = pytest.mark.slow

@@ -26,6 +26,8 @@ class Work:
     changes, reads : int
         Changes of the file system, and reads below that folder, that it makes.
     seconds : float
+    mapped : int
+        Bytes of address space that it takes at most, in a child of the server of faults.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Work:
     changes: int = 0
     reads: int = 0
     seconds: float = 0.0
+    mapped: int = 0
 
 
 class Works:
@@ -83,7 +86,7 @@ class Works:
             home = self.copy(found)
             ended = self.disturber.run(self.words(words, home), arm=[str(home), CHANGES, 0, 0, 0])
             require_named(ended)
-            found.changes, found.seconds = ended.seen, ended.seconds
+            found.changes, found.seconds, found.mapped = ended.seen, ended.seconds, ended.mapped
             found.made = contents(home / "project")
             assert not debris(home / "project")
             self.known[name] = found
@@ -97,11 +100,12 @@ class Works:
             work.reads = self.disturber.run(self.words(work.words, home), arm=arm).seen
         return work.reads
 
-    def copy(self, work: Work) -> Path:
+    def copy(self, work: Work, *, in_place: bool = False) -> Path:
         """A home to disturb, always in the same place: records name their folder."""
         home = self.folder / "tried"
-        shutil.rmtree(home, ignore_errors=True)
-        return Path(shutil.copytree(work.start, home))
+        if not in_place:
+            shutil.rmtree(home, ignore_errors=True)
+        return Path(shutil.copytree(work.start, home, dirs_exist_ok=in_place))
 
     def give(self, work: Work, home: Path, **how: Any) -> Ended:
         """Give the command of a piece of work."""

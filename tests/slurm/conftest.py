@@ -75,48 +75,72 @@ def stop(pid: int) -> None:
         pass
 
 
-@pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Slurm with one node of two CPUs; ``SLURM_CONF`` names it while the tests run."""
-    if os.geteuid() != 0:
-        pytest.skip("starting Slurm needs root")
-    folder = tmp_path_factory.mktemp("slurm")
-    for name in ("state", "spool"):
-        (folder / name).mkdir()
-    configuration = folder / "slurm.conf"
-    host = socket.gethostname().split(".")[0]
-    cpus = os.cpu_count() or 1
-    configuration.write_text(
-        CONFIGURATION.format(host=host, ports=free_ports(2), folder=folder, cpus=cpus)
-    )
-    before = os.environ.get("SLURM_CONF")
-    os.environ["SLURM_CONF"] = str(configuration)
-    with Path("/run/lock/alphacryo4d-munge").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # test files run in two processes
-        munge = start_munge()
-    programs = [shutil.which(name) or f"/usr/sbin/{name}" for name in ("slurmctld", "slurmd")]
-    daemons = [subprocess.Popen([program, "-D"]) for program in programs]
-    try:
+class RunningSlurm:
+    """Slurm with one node: its configuration, and its daemons that may be killed."""
+
+    def __init__(self, folder: Path, more: str = "") -> None:
+        for name in ("state", "spool"):
+            (folder / name).mkdir()
+        self.folder, self.configuration = folder, folder / "slurm.conf"
+        self.host = socket.gethostname().split(".")[0]
+        text = CONFIGURATION.format(
+            host=self.host, ports=free_ports(2), folder=folder, cpus=os.cpu_count() or 1
+        )
+        self.configuration.write_text(text + more)
+        self.daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self.before = os.environ.get("SLURM_CONF")
+        self.munge: int | None = None
+
+    def start(self) -> None:
+        """Start munge and the daemons; ``SLURM_CONF`` names the configuration."""
+        os.environ["SLURM_CONF"] = str(self.configuration)
+        with Path("/run/lock/alphacryo4d-munge").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # test files run in two processes
+            self.munge = start_munge()
+        self.start_daemon("slurmctld")
+        self.start_daemon("slurmd")
+        self.wait_for_node()
+
+    def start_daemon(self, name: str) -> None:
+        """Start a daemon, or start it again."""
+        program = shutil.which(name) or f"/usr/sbin/{name}"
+        self.daemons[name] = subprocess.Popen([program, "-D"])
+
+    def wait_for_node(self) -> None:
+        """Wait until the node is free."""
         for _ in range(200):
             state = subprocess.run(
                 ["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, check=False
             )
             if "idle" in state.stdout:
-                break
+                return
             time.sleep(0.5)
-        else:
-            logs = [path.read_text()[-2000:] for path in folder.glob("*.log")]
-            pytest.fail("Slurm did not come up:\n" + "\n".join([state.stderr, *logs]))
-        yield configuration
-    finally:
+        logs = [path.read_text()[-2000:] for path in self.folder.glob("*.log")]
+        pytest.fail("Slurm did not come up:\n" + "\n".join([state.stderr, *logs]))
+
+    def end(self) -> None:
+        """Stop all that was started."""
         subprocess.run(["scancel", "--user=root"], capture_output=True, check=False)
         time.sleep(1)
-        for daemon in reversed(daemons):
+        for daemon in reversed(self.daemons.values()):
             stop(daemon.pid)
             daemon.wait()
-        if munge is not None:
-            stop(munge)
-        if before is None:
+        if self.munge is not None:
+            stop(self.munge)
+        if self.before is None:
             os.environ.pop("SLURM_CONF", None)
         else:
-            os.environ["SLURM_CONF"] = before
+            os.environ["SLURM_CONF"] = self.before
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Slurm with one node of two CPUs; ``SLURM_CONF`` names it while the tests run."""
+    if os.geteuid() != 0:
+        pytest.skip("starting Slurm needs root")
+    found = RunningSlurm(tmp_path_factory.mktemp("slurm"))
+    try:
+        found.start()
+        yield found.configuration
+    finally:
+        found.end()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from alphacryo4d.core import record
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.particles.open import open_table
@@ -123,6 +124,26 @@ def test_the_command_takes_a_project_and_numbers_the_selection(voted: Any) -> No
     done = CliRunner().invoke(vote, words, catch_exceptions=False)
     assert done.exit_code == 0
     assert str(voted.root / "vote-2" / "particles.star") in done.output
+
+
+def test_edits_that_failed_take_the_same_number_again(
+    voted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = VoteOptions(edits=write(voted.root, {"drop": 2}), **PLAIN)
+    second = voted.root / "vote-2"
+    second.mkdir()
+    for name in (".lock", ".ac4d-job.abc.json"):  # of a run that was killed when it had begun
+        (second / name).touch()
+    assert selection_for(voted.root, voted.landscape, options) == second
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "same_content", lambda entry, path: path.name != "edits.json")
+        with pytest.raises(InputError, match="changed while vote-2 was made from it"):
+            run_vote(voted.resample, voted.landscape, second, options=options)
+    assert selection_for(voted.root, voted.landscape, options) == second
+    run_vote(voted.resample, voted.landscape, second, options=options)
+    assert selection_for(voted.root, voted.landscape, options) == second
+    other = VoteOptions(edits=write(voted.root, {"drop": 1}), **PLAIN)
+    assert selection_for(voted.root, voted.landscape, other) == voted.root / "vote-3"
 
 
 @pytest.mark.parametrize(
