@@ -111,9 +111,9 @@ class HalfMaps:
             return moved_images(images, rows, rotations[rows], shifts[rows])
 
         made = next(
-            iter(reconstruct(images, labels, halves=self.half, source=source, threads=self.workers))
+            reconstruct(images, labels, half_sets=self.half, source=source, threads=self.workers)
         )
-        self.halves, self.volume = made.halves, made.volume
+        self.halves, self.volume = made.half_maps, made.volume
         self._compare()
         self._filter()
         self._estimate_noise(rotations, shifts, np.flatnonzero(used))

@@ -12,9 +12,6 @@ from typing import Any
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import file_digest
 
-NO_DEFAULT = object()
-"""Default of a leaf that stands in no dataclass."""
-
 RESOURCES = frozenset({"memory", "mpi_launcher", "scratch"})
 """Names of options that change no result."""
 

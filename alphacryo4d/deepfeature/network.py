@@ -11,8 +11,6 @@ from alphacryo4d.deepfeature.layers import reference_layer, transposed_glorot
 from alphacryo4d.deepfeature.options import NetworkOptions
 
 Floats = NDArray[np.float32]
-REDUCTION = 4
-"""Box size of a volume over that of its feature map."""
 
 
 class _Layers:

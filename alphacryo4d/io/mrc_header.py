@@ -63,8 +63,6 @@ class MrcHeader:
         Along x in Angstrom; 0 where the header does not say.
     axes : (int, int, int)
         mapc, mapr, maps.
-    has_map : bool
-        Whether the MAP identifier is there.
     available : int
         Whole sections that the file really holds.
     """
@@ -76,7 +74,6 @@ class MrcHeader:
     voxel_size: float
     voxel_sizes: tuple[float, float, float]
     axes: tuple[int, int, int]
-    has_map: bool
     available: int
 
     @property
@@ -151,7 +148,6 @@ def read_header(path: Path) -> MrcHeader:
         voxel_size=float(sizes[0]),
         voxel_sizes=(float(sizes[0]), float(sizes[1]), float(sizes[2])),
         axes=(int(header["axes"][0]), int(header["axes"][1]), int(header["axes"][2])),
-        has_map=bytes(header["map"])[:3] == b"MAP",
         available=max(0, min(nz, (size - offset) // section)),
     )
 

@@ -40,12 +40,12 @@ def conjugate_gradients(
     search = direction = precondition(residual)
     old = inner(residual, direction)
     for step in range(steps):
-        moves, moved = product(search)
-        length = old / max(inner(search, moved), 1e-30)
-        fields += np.float32(length) * moves
+        step_taken, response = product(search)
+        length = old / max(inner(search, response), 1e-30)
+        fields += np.float32(length) * step_taken
         if step + 1 == steps:
             return
-        residual -= np.float32(length) * moved
+        residual -= np.float32(length) * response
         direction = precondition(residual)
         new = inner(residual, direction)
         search = direction + np.float32(new / max(old, 1e-30)) * search

@@ -42,11 +42,11 @@ class Reconstruction:
     count : int
         Particles.
     volume : (box, box, box) float32
-        Weighted by the FSC of the halves; contrast positive.
-    halves : (2, box, box, box) float32
+        Weighted by the FSC of the half maps; contrast positive.
+    half_maps : (2, box, box, box) float32
         Unfiltered half maps.
     fsc : (shells,) float64
-        Fourier shell correlation of the halves.
+        Fourier shell correlation of the half maps.
     resolution : float
         Where it falls below 0.143 (A).
     """
@@ -55,13 +55,13 @@ class Reconstruction:
     label: int
     count: int
     volume: Array
-    halves: Array
+    half_maps: Array
     fsc: Array
     resolution: float
 
 
-def split_halves(count: int) -> Array:
-    """Deterministic random halves (0 or 1) for particles without ``rlnRandomSubset``."""
+def random_half_sets(count: int) -> Array:
+    """Deterministic random half-sets (0 or 1) for particles without ``rlnRandomSubset``."""
     return np.random.default_rng(20220808).integers(0, 2, count, dtype=np.int8)
 
 
@@ -69,7 +69,7 @@ def reconstruct(
     images: PreparedImages,
     labels: Array,
     *,
-    halves: Array | None = None,
+    half_sets: Array | None = None,
     source: Callable[[Array], PreparedImages] | None = None,
     threads: int | None = None,
     progress: Progress = no_progress,
@@ -83,8 +83,8 @@ def reconstruct(
         Prepared without a limit of resolution (unless there is a ``source``).
     labels : (P,) or (P, F) int array
         Class of every particle of ``images`` in every fold, from 0; negative where it has none.
-    halves : (P,) int array, optional
-        Half of every particle, 0 or 1; by default a fixed random split.
+    half_sets : (P,) int array, optional
+        Half-set of every particle, 0 or 1; by default a fixed random split.
     source : callable, optional
         ``source(rows)`` prepares some of the images with all shells, for when ``images`` holds only
         those of the classification; images are then read again, class by class.
@@ -99,7 +99,7 @@ def reconstruct(
         By fold, then class; classes without particles are left out.
     """
     columns = labels.reshape(len(images), -1)
-    half = split_halves(len(images)) if halves is None else np.asarray(halves, np.int8)
+    half = random_half_sets(len(images)) if half_sets is None else np.asarray(half_sets, np.int8)
     work = [
         (fold, int(label))
         for fold in range(columns.shape[1])
@@ -174,12 +174,12 @@ def finished(
     fold, label, count : int
         Of the :class:`Reconstruction`.
     """
-    halves = np.stack([_to_map(images, grid, sums[side]) for side in (0, 1)])
-    fsc = shell_correlation(halves[0], halves[1])
+    half_maps = np.stack([_to_map(images, grid, sums[side]) for side in (0, 1)])
+    fsc = shell_correlation(half_maps[0], half_maps[1])
     sums[0] += sums[1]
     volume = filter_by_correlation(_to_map(images, grid, sums[0]), fsc)
     resolution = resolution_at(fsc, images.pixel_size)
-    return Reconstruction(fold, label, count, volume, halves, fsc, resolution)
+    return Reconstruction(fold, label, count, volume, half_maps, fsc, resolution)
 
 
 def _to_map(images: PreparedImages, grid: Grid, sums: Array) -> Array:
@@ -250,7 +250,7 @@ def without_corners(volume: Array, width: float = 3.0) -> Array:
 
 
 def filter_by_correlation(volume: Array, fsc: Array) -> Array:
-    """The volume weighted shell by shell with its own signal, as the FSC of its halves tells.
+    """The volume weighted shell by shell with its own signal, as the FSC of its half maps tells.
 
     The FSC of the whole is 2 F / (1 + F) (Rosenthal & Henderson 2003), which is the Wiener weight
     of a shell. A shell never vanishes, so that its phases stay comparable.

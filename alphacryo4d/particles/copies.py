@@ -96,21 +96,21 @@ def half_sets(particles: ParticleSet) -> Array:
     Raises
     ------
     InputError
-        The table has copies of one image in both halves.
+        The table has copies of one image in both half-sets.
     """
-    from alphacryo4d.ml3d.reconstruct import split_halves
+    from alphacryo4d.ml3d.reconstruct import random_half_sets
 
     ids = particle_images(particles)
     subset = particles.random_subset
     if subset is None:
-        halves: Array = split_halves(image_count(ids))
-        return halves[ids] if image_count(ids) < len(ids) else halves
+        mine: Array = random_half_sets(image_count(ids))
+        return mine[ids] if image_count(ids) < len(ids) else mine
     for fault in split_copies(particles.path, ids, subset):
         raise fault.error()
     return np.asarray(subset - 1, np.int8)
 
 
-def batch_halves(particles: ParticleSet, rows: Array) -> Array | None:
+def batch_half_sets(particles: ParticleSet, rows: Array) -> Array | None:
     """Half of some particles, or None where any split will do: no column, and no copies."""
     if particles.random_subset is None:
         ids = particle_images(particles)

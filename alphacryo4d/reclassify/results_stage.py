@@ -59,23 +59,23 @@ class Round:
     support: Support | None = None
     split: SplitGain | None = None
     log: list[str] = field(default_factory=list)
-    moves: dict[tuple[int, int], tuple[Array, Array, bool]] = field(default_factory=dict)
+    pose_changes: dict[tuple[int, int], tuple[Array, Array, bool]] = field(default_factory=dict)
     """By batch and fold: rotation vectors (degrees) and shifts (A), and if poses are of images."""
 
     @property
     def free_poses(self) -> bool:
         """Whether poses were fitted to the images, and so are free."""
-        return any(of_images for _, _, of_images in self.moves.values())
+        return any(of_images for _, _, of_images in self.pose_changes.values())
 
     def rise_since(self, before: Round) -> tuple[float, float]:
         """Rise of the held-out log-likelihood (nats per particle), and its standard error."""
         rise = self.likelihood - before.likelihood
         return float(rise.mean()), float(rise.std() / np.sqrt(len(rise)))
 
-    def heldout_moves(self, groups: Array) -> tuple[Array, Array]:
+    def heldout_pose_changes(self, groups: Array) -> tuple[Array, Array]:
         """Changes of the poses (P, 3) and (P, 2) by the fold that left each particle out."""
         rotations, shifts = np.zeros((len(groups), 3)), np.zeros((len(groups), 2))
-        for (batch, fold), (turned, moved, _) in self.moves.items():
+        for (batch, fold), (turned, moved, _) in self.pose_changes.items():
             members = np.flatnonzero(groups[:, 0] == batch)
             left = np.flatnonzero(groups[members, 1] == fold + 1)
             rotations[members[left]], shifts[members[left]] = turned[left], moved[left]

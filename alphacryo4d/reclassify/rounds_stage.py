@@ -49,7 +49,7 @@ class Rounds:
         focus = recorded.classify.focus_mask
         self._solvent = None if recorded.mask is None else read_mask(recorded.mask, particles)
         self._focus = None if focus is None else read_mask(focus, particles)
-        self._moves: dict[tuple[int, int], tuple[Array, Array, bool]] = {}
+        self._pose_changes: dict[tuple[int, int], tuple[Array, Array, bool]] = {}
 
     def batch_rows(self, batch: int) -> Array:
         """Particles of a batch, ascending."""
@@ -149,9 +149,9 @@ class Rounds:
         workers = thread_count(inputs.flags.threads)
         poses = MovingPoses(self._focused(self.images(batch), rows, workers), workers)
         fit = inputs.fit
-        if (batch, fold) in self._moves:
+        if (batch, fold) in self._pose_changes:
             # the poses of the round before are good enough to move on from at once
-            rotations, shifts, of_images = self._moves[batch, fold]
+            rotations, shifts, of_images = self._pose_changes[batch, fold]
             poses.put(np.arange(len(members)), rotations, shifts)
             fit = replace(fit, initial_resolution=fit.resolution, from_images=of_images)
         known = np.flatnonzero(poses.images.informative[rows])
@@ -226,8 +226,8 @@ class Rounds:
         found.likelihood[members[heldout]] = result["likelihood"]
         turned, moved = result["rotations"][heldout], result["shifts"][heldout]
         turn_error, shift_error = result["errors"]
-        of_images, moves = bool(result["from_images"]), (result["rotations"], result["shifts"])
-        found.moves[batch, fold] = *moves, of_images
+        of_images, changes = bool(result["from_images"]), (result["rotations"], result["shifts"])
+        found.pose_changes[batch, fold] = *changes, of_images
         found.log.append(
             f"batch {batch} fold {fold + 1}: poses {'fitted to' if of_images else 'apart from'} "
             f"the images, pose sigma {turn_error:.2f} degrees, {shift_error:.2f} A on each axis; "
@@ -240,4 +240,4 @@ class Rounds:
 
     def take_poses(self, found: Round) -> None:
         """Start every fold from the poses that it found; folds do not share them."""
-        self._moves = found.moves
+        self._pose_changes = found.pose_changes

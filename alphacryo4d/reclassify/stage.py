@@ -203,7 +203,7 @@ def _write(
     outputs.append(path)
     table = inputs.particles.table
     if inputs.options.write_poses:
-        rotations, shifts = found.heldout_moves(inputs.groups)
+        rotations, shifts = found.heldout_pose_changes(inputs.groups)
         path = job.folder / REFINED_STAR
         table = open_table(write_refined_poses(inputs.particles, rotations, shifts, path))
         outputs.append(path)

@@ -36,10 +36,10 @@ _FEWEST = 4
 
 @dataclasses.dataclass(frozen=True)
 class StateRead:
-    """Images of one state, the half of each, and where they lie if memory was too small."""
+    """Images of one state, the half-set of each, and where they lie if memory was too small."""
 
     images: PreparedImages
-    halves: Array
+    half_sets: Array
     scratch: Path
 
 
@@ -55,16 +55,16 @@ class StateImages:
     threads: int | None
 
     @functools.cached_property
-    def halves(self) -> Array:
-        """Half of every particle, 0 or 1."""
+    def half_sets(self) -> Array:
+        """Half-set of every particle, 0 or 1."""
         return half_sets(self.particles)
 
     def read(self, state: int) -> tuple[dict[str, Any], StateRead | None]:
         """What is known of a state, and its images unless they are too few for half maps."""
         rows = np.flatnonzero(self.states == state)
-        halves = self.halves[rows]
+        half = self.half_sets[rows]
         entry: dict[str, Any] = {"state": state, "particles": len(rows)}
-        if min((halves == 0).sum(), (halves == 1).sum()) < _FEWEST:
+        if min((half == 0).sum(), (half == 1).sum()) < _FEWEST:
             return entry | {"note": "too few particles for half maps"}, None
         scratch = self.output / ".scratch" / str(state)
         images = prepare_recorded(
@@ -76,7 +76,7 @@ class StateImages:
             memory=self.memory,
             scratch=scratch,
         )
-        return entry, StateRead(images, halves, scratch)
+        return entry, StateRead(images, half, scratch)
 
 
 def reconstruct_state(
@@ -94,8 +94,8 @@ def reconstruct_state(
         return entry, []
     from alphacryo4d.ml3d.reconstruct import reconstruct
 
-    voxel, labels = read.images.pixel_size, np.zeros(len(read.halves), np.int32)
-    made = next(iter(reconstruct(read.images, labels, halves=read.halves, threads=1)))
+    voxel, labels = read.images.pixel_size, np.zeros(len(read.half_sets), np.int32)
+    made = next(iter(reconstruct(read.images, labels, half_sets=read.half_sets, threads=1)))
     remove_scratch(read.scratch)
     place = functools.partial(state_table, output, state)
     return write_maps(
@@ -136,12 +136,12 @@ def write_maps(
     if looks_inverted(made.volume):
         entry["inverted"] = True
         logger.warning("%s: %s", title, INVERTED)
-    mask = soft_mask(made.halves.mean(axis=0), voxel) if mask is None else mask
-    curves = correlate_halves(made.halves[0], made.halves[1], voxel, mask=mask)
+    mask = soft_mask(made.half_maps.mean(axis=0), voxel) if mask is None else mask
+    curves = correlate_halves(made.half_maps[0], made.half_maps[1], voxel, mask=mask)
     paths = [
         write_volume(place(".mrc"), made.volume, voxel),
-        write_volume(place("_half1_unfil.mrc"), made.halves[0], voxel),
-        write_volume(place("_half2_unfil.mrc"), made.halves[1], voxel),
+        write_volume(place("_half1_unfil.mrc"), made.half_maps[0], voxel),
+        write_volume(place("_half2_unfil.mrc"), made.half_maps[1], voxel),
         write_curves(place("_fsc.csv"), curves),
     ]
     entry |= {
@@ -157,14 +157,14 @@ def write_maps(
         entry["resolution_unmasked"],
     )
     if local:
-        found, path = _local_resolution(made.halves, curves, mask, title, place, threads)
+        found, path = _local_resolution(made.half_maps, curves, mask, title, place, threads)
         entry["local_resolution"] = found
         paths.append(path)
     return entry, paths
 
 
 def _local_resolution(
-    halves: Array,
+    half_maps: Array,
     curves: Correlation,
     mask: Array,
     title: str,
@@ -176,7 +176,7 @@ def _local_resolution(
     window = window_diameter(curves.resolution, len(mask), voxel)
     with show_progress(f"local resolution of {title}") as progress:
         found = local_resolution(
-            halves[0], halves[1], voxel, window=window, threads=threads, progress=progress
+            half_maps[0], half_maps[1], voxel, window=window, threads=threads, progress=progress
         )
     low, middle, high = np.percentile(found[mask > 0.5], [5, 50, 95])
     logger.info(

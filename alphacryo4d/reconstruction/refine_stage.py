@@ -162,7 +162,7 @@ def _tables(
             tables[state] = state_table(output, state)
             written.append(_with_half_sets(particles, tables[state], policy, seed))
         else:
-            half_sets(particles)  # refuses copies of an image in both halves
+            half_sets(particles)  # refuses copies of an image in both half-sets
     return tables, policy, written
 
 
@@ -172,10 +172,10 @@ def _with_half_sets(particles: ParticleSet, path: Path, policy: str, seed: int) 
         ids = particle_images(particles)
         images = image_count(ids)
         split = np.arange(images) % 2
-        halves = np.random.default_rng([seed, 1]).permutation(split)[ids]
+        mine = np.random.default_rng([seed, 1]).permutation(split)[ids]
     else:
-        halves = half_sets(particles)
-    return particles.table.write_with_columns(path, {SUBSET: halves.astype(np.int32) + 1})
+        mine = half_sets(particles)
+    return particles.table.write_with_columns(path, {SUBSET: mine.astype(np.int32) + 1})
 
 
 def refinable_states(folder: Path, wanted: str) -> list[int]:

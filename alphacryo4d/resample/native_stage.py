@@ -18,7 +18,7 @@ from alphacryo4d.core.progress import Progress, show_progress
 from alphacryo4d.core.reading import load_archive
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.fourier import fourier_resize
-from alphacryo4d.particles.copies import batch_halves
+from alphacryo4d.particles.copies import batch_half_sets
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.particles.samples import leave_out_junk, match_intensities, prepare_rows
 from alphacryo4d.relion.preflight import check_map
@@ -257,7 +257,7 @@ class NativeEngine:
         iteration, voxel_size = self.plan.classify.iterations, images.pixel_size
         labels = np.full((len(images), 1), -1, dtype=np.int32)
         labels[local, 0] = result.labels
-        halves = batch_halves(self.particles, batch)
+        half_sets = batch_half_sets(self.particles, batch)
         deep = len(self.plan.classify.levels) > 1
         outputs, classes, kept = [], [], []
         again = None
@@ -268,9 +268,11 @@ class NativeEngine:
                 found.ctf[:] *= self._intensity[rows, None].astype(np.float32)
                 return found
 
-        for item in reconstruct(images, labels, halves=halves, source=again, threads=self.threads):
+        for item in reconstruct(
+            images, labels, half_sets=half_sets, source=again, threads=self.threads
+        ):
             number = item.label + 1
-            for half, volume in enumerate((item.volume, *item.halves)):
+            for half, volume in enumerate((item.volume, *item.half_maps)):
                 path = files.class_volume(folder, iteration, number, half)
                 outputs.append(write_volume(path, volume, voxel_size))
             parent = int(result.parents[item.label]) + 1 if deep else 0

@@ -138,7 +138,7 @@ def test_what_is_no_mrc_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_real_stacks_without_map_identifier_are_read(shared_data: Path) -> None:
     header = read_header(shared_data / "formats/relion31.mrcs")
-    assert (header.shape, header.has_map) == ((5, 256, 256), False)
+    assert header.shape == (5, 256, 256)
     assert not header.voxel_size_is_known
     header = read_header(shared_data / "formats/empiar_10076_7.mrc")
     assert (header.shape, header.voxel_size) == ((7, 320, 320), 0.0)

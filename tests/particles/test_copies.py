@@ -11,7 +11,7 @@ from small_tables import make_images, modern_table, numbered, run_command
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.cs import read_cs
-from alphacryo4d.particles.copies import batch_halves, half_sets, particle_images, same_poses
+from alphacryo4d.particles.copies import batch_half_sets, half_sets, particle_images, same_poses
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.steps_stage import run_shuffle, run_split
@@ -133,7 +133,7 @@ def test_half_sets_are_made_by_image(folder: Path) -> None:
     halves = half_sets(particles)
     assert set(halves.tolist()) == {0, 1}
     assert (halves.reshape(COPIES, 12) == halves[:12]).all()
-    assert (batch_halves(particles, np.array([3, 15])) == halves[3]).all()
+    assert (batch_half_sets(particles, np.array([3, 15])) == halves[3]).all()
     single = read_particles(modern_table(folder / "q.star", numbered("a.mrcs", 12)))
     assert (half_sets(single) == single.random_subset - 1).all()
 

@@ -38,7 +38,7 @@ def poisoned(tmp_path_factory):
     labels[np.arange(COUNT), groups[:, 1] - 1] = -1
     found = list(reconstruct(prepare_rows(particles, np.arange(COUNT), None), labels))
     np.save(
-        folder / "resample" / "volumes.npy", np.stack([one.halves.mean(axis=0) for one in found])
+        folder / "resample" / "volumes.npy", np.stack([one.half_maps.mean(axis=0) for one in found])
     )
     columns = {
         "ac4dBatch": [1] * len(found),

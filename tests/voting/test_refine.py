@@ -14,7 +14,7 @@ from alphacryo4d.cli import main
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume
-from alphacryo4d.ml3d.reconstruct import split_halves
+from alphacryo4d.ml3d.reconstruct import random_half_sets
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.reconstruction.options import RefineOptions
 from alphacryo4d.reconstruction.refine_script import refine_script
@@ -104,7 +104,7 @@ def test_particles_without_half_sets_get_those_of_the_half_maps(states, tmp_path
         in (tmp_path / "refine" / "refine.sh").read_text()
     )
     np.testing.assert_array_equal(
-        halves_of(tmp_path / "refine" / "class002.star") - 1, split_halves(150)
+        halves_of(tmp_path / "refine" / "class002.star") - 1, random_half_sets(150)
     )
 
 

@@ -115,10 +115,10 @@ class LabelTable:
             joint = joint[joint.any(1)]
             if not len(joint):
                 continue
-            moves = joint / joint.sum(1, keepdims=True)
-            ratios = moves / np.maximum(moves.mean(0), 1e-300)
-            logs = np.log(ratios, out=np.zeros_like(moves), where=moves > 0)
-            found.append(float((moves * logs).sum(1).mean()))
+            transitions = joint / joint.sum(1, keepdims=True)
+            ratios = transitions / np.maximum(transitions.mean(0), 1e-300)
+            logs = np.log(ratios, out=np.zeros_like(transitions), where=transitions > 0)
+            found.append(float((transitions * logs).sum(1).mean()))
         return float(np.mean(found))
 
     @cached_property
