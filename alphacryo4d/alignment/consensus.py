@@ -41,7 +41,7 @@ _ENTRIES = ("resolution", "angle_change", "shift_change", "log_likelihood")
 
 def find_consensus(
     images: PreparedImages,
-    halves: Array,
+    half_sets: Array,
     asked: Search,
     *,
     reference: Array | None = None,
@@ -57,7 +57,7 @@ def find_consensus(
     ----------
     images : PreparedImages
         With all shells; with the poses that are given where the search is not everywhere.
-    halves : (P,) int array
+    half_sets : (P,) int array
         Half-set of every particle, 0 or 1.
     asked : Search
     reference : (n, n, n) array, optional
@@ -69,7 +69,7 @@ def find_consensus(
         Told how far it is; called before every iteration, stops by raising; told the state after
         every iteration.
     """
-    work = Refinement(images, halves, asked, mask, workers)
+    work = Refinement(images, half_sets, asked, mask, workers)
     saved = None if checkpoint is None else checkpoint.load()
     if saved is not None:
         work.restore(saved)
@@ -95,10 +95,15 @@ class Refinement:
     """State of the refinement between iterations."""
 
     def __init__(
-        self, images: PreparedImages, halves: Array, asked: Search, mask: Array | None, workers: int
+        self,
+        images: PreparedImages,
+        half_sets: Array,
+        asked: Search,
+        mask: Array | None,
+        workers: int,
     ) -> None:
         self.images, self.asked, self.workers = images, asked, workers
-        self.half = np.asarray(halves)
+        self.half = np.asarray(half_sets)
         self.maps = HalfMaps(images, self.half, diameter=asked.diameter, mask=mask, workers=workers)
         self.rotations = whole_rotations(images.matrices)
         self.shifts = np.zeros((len(images), 2))
@@ -240,7 +245,7 @@ class Refinement:
         """The poses and maps of now."""
         assert self.maps.curves is not None
         return Consensus(
-            self.rotations, self.shifts, self.maps.halves, self.maps.volume, self.maps.curves,
+            self.rotations, self.shifts, self.maps.half_maps, self.maps.volume, self.maps.curves,
             float(self.errors[0]), float(self.errors[1]), self.log,
         )  # fmt: skip
 

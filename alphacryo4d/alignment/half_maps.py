@@ -24,7 +24,7 @@ _FINE = 15.0
 """From this resolution on (A) the mask follows the map."""
 _NOISE = 4000
 """Particles from which the noise is estimated anew."""
-KEPT = ("volumes", "halves", "volume", "noise", "resolution")
+KEPT = ("volumes", "half_maps", "volume", "noise", "resolution")
 
 
 def moved_images(
@@ -59,7 +59,7 @@ class HalfMaps:
     volumes : (2, n, n, n) float32
         What the images of each half-set are aligned to: masked, each shell weighted by the
         correlation of the halves, the Wiener weight of a half map.
-    halves : (2, n, n, n) float32
+    half_maps : (2, n, n, n) float32
         Half maps, not filtered.
     volume : (n, n, n) float32
         Of all particles, filtered by the correlation.
@@ -85,7 +85,7 @@ class HalfMaps:
         every = images.sorted_rows(np.arange(len(images)))
         self.noise = data_power(View(images, every, self.grid))
         self.resolution = np.inf
-        self.volumes = self.halves = np.zeros((2, *[images.box] * 3), np.float32)
+        self.volumes = self.half_maps = np.zeros((2, *[images.box] * 3), np.float32)
         self.volume = self.volumes[0]
         self.curves: Correlation | None = None
 
@@ -113,7 +113,7 @@ class HalfMaps:
         made = next(
             reconstruct(images, labels, half_sets=self.half, source=source, threads=self.workers)
         )
-        self.halves, self.volume = made.half_maps, made.volume
+        self.half_maps, self.volume = made.half_maps, made.volume
         self._compare()
         self._filter()
         self._estimate_noise(rotations, shifts, np.flatnonzero(used))
@@ -123,11 +123,11 @@ class HalfMaps:
             return self.given
         if self.resolution > _FINE:
             return self.sphere
-        own = soft_mask(self.halves.mean(axis=0), self.images.pixel_size)
+        own = soft_mask(self.half_maps.mean(axis=0), self.images.pixel_size)
         return np.asarray(self.sphere * own, np.float32)
 
     def _compare(self) -> None:
-        one, two = self.halves
+        one, two = self.half_maps
         self.mask = self._mask()
         self.curves = correlate_halves(one, two, self.images.pixel_size, mask=self.mask)
         self.resolution = float(self.curves.resolution)
@@ -140,7 +140,7 @@ class HalfMaps:
         if len(beyond):
             weights[beyond[0] + 1 :] = 0
         shells = np.minimum(shell_numbers(size), len(weights))
-        spectra = scipy.fft.rfftn(self.halves, axes=(1, 2, 3), workers=self.workers)
+        spectra = scipy.fft.rfftn(self.half_maps, axes=(1, 2, 3), workers=self.workers)
         shared = shells <= size * self.images.pixel_size / SHARED
         spectra[:, shared] = spectra[:, shared].mean(axis=0)
         spectra *= np.append(weights, 0)[shells]
@@ -168,6 +168,6 @@ class HalfMaps:
         for name in KEPT:
             setattr(self, name, saved[name])
         resolution = self.resolution = float(saved["resolution"])
-        if self.halves.any():
+        if self.half_maps.any():
             self._compare()
             self.resolution = resolution

@@ -51,7 +51,7 @@ class Consensus:
     rotations : (P, 3, 3) float64
     shifts : (P, 2) float64
         That centre the prepared images (pixels).
-    halves : (2, n, n, n) float32
+    half_maps : (2, n, n, n) float32
         Half maps, not filtered.
     volume : (n, n, n) float32
         Of all particles, filtered by the correlation of the halves.
@@ -67,7 +67,7 @@ class Consensus:
 
     rotations: Array
     shifts: Array
-    halves: Array
+    half_maps: Array
     volume: Array
     curves: Correlation
     angle_error: float

@@ -121,28 +121,28 @@ def align_natively(
             diameter=consensus.particle_diameter, threads=flags.threads, memory=half_of_memory(),
             scratch=output / "scratch", progress=progress,
         )  # fmt: skip
-    halves = half_sets(particles)
+    subsets = half_sets(particles)
     with show_progress("align") as progress:
         found = find_consensus(
-            images, halves, asked,
+            images, subsets, asked,
             reference=None if relion.reference is None else read_volume(relion.reference)[0],
             mask=None if consensus.mask is None else read_volume(consensus.mask)[0],
             workers=thread_count(flags.threads), progress=progress, check=flags.deadline.check,
             checkpoint=checkpoint,
         )  # fmt: skip
-    outputs = _written(output, particles, images, halves, found)
+    outputs = _written(output, particles, images, subsets, found)
     checkpoint.remove()
     return outputs
 
 
 def _written(
-    output: Path, particles: ParticleSet, images: PreparedImages, halves: Array, found: Consensus
+    output: Path, particles: ParticleSet, images: PreparedImages, subsets: Array, found: Consensus
 ) -> list[Path]:
     from alphacryo4d.alignment.outcome import changes_of
 
     voxel = images.pixel_size
     turned, moved = changes_of(images, found)
-    subset = {"rlnRandomSubset": np.asarray(halves, np.int64) + 1}
+    subset = {"rlnRandomSubset": np.asarray(subsets, np.int64) + 1}
     more = subset if particles.random_subset is None else {}
     report: dict[str, Any] = {
         "resolution": round(float(found.curves.resolution), 2),
@@ -159,8 +159,8 @@ def _written(
     return [
         write_refined_poses(particles, turned, moved, table, more=more),
         write_volume(output / "consensus.mrc", found.volume, voxel),
-        write_volume(output / "consensus_half1_unfil.mrc", found.halves[0], voxel),
-        write_volume(output / "consensus_half2_unfil.mrc", found.halves[1], voxel),
+        write_volume(output / "consensus_half1_unfil.mrc", found.half_maps[0], voxel),
+        write_volume(output / "consensus_half2_unfil.mrc", found.half_maps[1], voxel),
         write_curves(output / "consensus_fsc.csv", found.curves),
         files.write_text(output / "consensus.json", json.dumps(report, indent=1) + "\n"),
     ]

@@ -109,13 +109,15 @@ def test_equal_weights_are_an_ordinary_reconstruction():
     chosen = rng.random(300) < 0.5
     halves = rng.integers(0, 2, 300)
     labels = np.where(chosen, 0, -1)
-    wanted = next(iter(reconstruct(images, labels, halves=halves, threads=1)))
+    wanted = next(iter(reconstruct(images, labels, half_sets=halves, threads=1)))
     weights = [PointWeights(chosen.astype(np.float32)[:, None]), PointWeights(np.ones((300, 1)))]
     choice = [np.zeros(images.radius + 1, int)] * 2
     for workers in (1, 2):
         sums = weighted_sums(images, weights, choice, halves, workers=workers)
         made = finished(images, Grid(images.radius), sums[0], 0, 1, int(chosen.sum()))
-        np.testing.assert_allclose(made.halves, wanted.halves, atol=1e-5 * np.ptp(wanted.halves))
+        np.testing.assert_allclose(
+            made.half_maps, wanted.half_maps, atol=1e-5 * np.ptp(wanted.half_maps)
+        )
         np.testing.assert_allclose(made.fsc, wanted.fsc, atol=1e-4)
 
 
@@ -267,7 +269,7 @@ def test_half_sets_choose_widths_as_near_to_the_truth_as_the_best_single_one(pro
     sums = weighted_sums(images, every, [choice, *single], inputs.halves, workers=2)
     grid = Grid(images.radius)
     made = [finished(images, grid, one, 0, 1, 1) for one in sums]
-    curves = [shell_correlation(one.halves.mean(axis=0), truth)[1:7] for one in made]
+    curves = [shell_correlation(one.half_maps.mean(axis=0), truth)[1:7] for one in made]
     chosen, others = curves[0].mean(), [curve.mean() for curve in curves[1:]]
     assert chosen > max(others) - 0.005
     assert chosen > max(others[0], others[-1]) + 0.01

@@ -17,9 +17,9 @@ from alphacryo4d.reclassify.stage import run_reclassify
 
 def made_up(mean, *, free):
     nothing = np.zeros(0)
-    moves = {(1, 0): (nothing, nothing, False), (1, 1): (nothing, nothing, free)}
+    changes = {(1, 0): (nothing, nothing, False), (1, 1): (nothing, nothing, free)}
     likelihood = mean + np.tile([-1.0, 1.0], 200)
-    return Round(*[nothing] * 5, likelihood, moves=moves)
+    return Round(*[nothing] * 5, likelihood, pose_changes=changes)
 
 
 def after_one(*, free, gain=5.0, changed=0.4):

@@ -63,7 +63,7 @@ def _score(count: int) -> Any:
         code.store(code.lane(sums[2 * count + 1], 0), 12, 1)
         for v in range(2 * count):
             argument, column = (9, v) if v < count else (10, v - count)
-            code.store(code.add(*code.halves(sums[v])), argument, at, FOUR * column)
+            code.store(code.add(*code.split_lanes(sums[v])), argument, at, FOUR * column)
 
     @intrinsic
     def operation(  # type: ignore[no-untyped-def]

@@ -141,7 +141,7 @@ class Vectors:
         """``a * b + c``."""
         return self.add(self.times(a, b), c)
 
-    def halves(self, value: Any) -> tuple[Any, Any]:
+    def split_lanes(self, value: Any) -> tuple[Any, Any]:
         """The lower and the upper lanes of a vector."""
         half = value.type.count // 2
         lower, upper = list(range(half)), list(range(half, 2 * half))
@@ -150,7 +150,7 @@ class Vectors:
     def lane_sum(self, value: Any) -> Any:
         """Sum of the lanes of a vector, pair by pair."""
         while value.type.count > 1:
-            value = self.add(*self.halves(value))
+            value = self.add(*self.split_lanes(value))
         return self.lane(value, 0)
 
     @contextmanager
