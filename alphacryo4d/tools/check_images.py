@@ -87,7 +87,10 @@ def _shortened(faults: list[Fault]) -> list[Fault]:
 
 def _stack_faults(table: Path, stack: StackReport) -> list[Fault]:
     if stack.path is None:
-        way_out = "restore it, or run from the folder that image paths start from"
+        way_out = (
+            "run from the folder that image paths start from, name it with --images-from, or "
+            "restore the stack"
+        )
         return [Fault(table, "", f"stack {stack.name!r} is missing", way_out, "missing-stack")]
     if stack.header is None:
         what, _, way_out = stack.problem.removeprefix(f"{stack.path}: ").partition("; ")

@@ -30,6 +30,9 @@ NEEDED = (
 )
 """Python packages that the program needs, and for what."""
 
+ALSO = {"tensorflow": "tensorflow-cpu"}
+"""The same package under another name, without GPUs."""
+
 _GIB = 1 << 30
 _UNKNOWN = "there, version unknown"
 _LEAST_MEMORY = 8
@@ -87,12 +90,13 @@ def examine(folder: Path, *, devices: bool = True) -> list[Finding]:
 
 
 def package(name: str, why: str) -> Finding:
-    """Version of a Python package."""
-    try:
-        return Finding(name, importlib.metadata.version(name), needed=True)
-    except importlib.metadata.PackageNotFoundError:
-        advice = f"{why}; pip install {name}"
-        return Finding(name, None, advice, needed=True)
+    """Version of a Python package, under the other name that it may have."""
+    for installed in (name, ALSO.get(name, name)):
+        try:
+            return Finding(name, importlib.metadata.version(installed), needed=True)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return Finding(name, None, f"{why}; pip install {name}", needed=True)
 
 
 def accelerators() -> Finding:

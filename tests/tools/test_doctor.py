@@ -47,6 +47,19 @@ def test_a_missing_package_is_exit_code_4(capsys, monkeypatch):
     assert "MISSING  numba" in text
 
 
+def test_tensorflow_for_processors_is_tensorflow(monkeypatch):
+    """The package that envs/cpu.yml installs has another name."""
+
+    def version(name: str) -> str:
+        if name == "tensorflow-cpu":
+            return "2.21.0"
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert doctor.package("tensorflow", "deep features").mark == "ok"
+    assert doctor.package("keras", "deep features").mark == "MISSING"
+
+
 def test_a_folder_that_is_not_there_yet_has_the_disk_of_its_parent(tmp_path):
     finding = doctor.disk(tmp_path / "not" / "yet")
     assert finding.found is not None
