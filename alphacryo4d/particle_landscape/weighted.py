@@ -1,9 +1,10 @@
 """Volumes at points: all particles projected back, each with its weight near the point.
 
 All points are served in one pass over the images: a block of images is projected back for every
-point and half-set before the next is touched. First for every width on a grid without padding,
-which is enough to choose the width of every shell; then once more, every shell with its own width,
-on the padded grid of the reconstruction.
+point and half-set before the next is touched. First in rings around the point, on a grid without
+padding: weighted sums of rings stand for every width, which is enough to choose that of every
+shell. Then once more, every shell with the weights of its own width, on the padded grid of the
+reconstruction.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.threads import in_tasks
 from alphacryo4d.ml3d.compiled.classes import backproject_class
-from alphacryo4d.ml3d.compiled.components import backproject
-from alphacryo4d.ml3d.compiled.vectors import LANES
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid, aligned_zeros
 from alphacryo4d.ml3d.images import PreparedImages
-from alphacryo4d.particle_landscape.width_choice import chosen_widths, explained_by_width
+from alphacryo4d.particle_landscape.width_choice import (
+    RINGS,
+    chosen_widths,
+    explained_by_width,
+    rings_of,
+)
 
-MOST_WIDTHS = LANES
-"""Widths that are projected back at once: what a vector of the machine holds."""
-_BLOCK = 1024
+_BLOCK = 2048
 _NOISE_IMAGES = 512
 
 
@@ -37,23 +39,17 @@ class PointWeights:
     Attributes
     ----------
     weights : (P, K) float32
-        Weight of every image of the prepared ones for every width, the narrowest first; K at most
-        :data:`MOST_WIDTHS`.
+        Weight of every image of the prepared ones for every width, the narrowest first.
     """
 
     weights: Array
-
-    @property
-    def near(self) -> Array:
-        """Images that count for some width, (P,) bool."""
-        return np.asarray(self.weights.any(axis=1))
 
 
 def memory_of_point(box: int) -> float:
     """Memory (GB) that one point takes while the images are projected back."""
     grid = Grid(box // 2 - 1)
     plain = grid.cube**2 * (grid.cube // 2 + 1)
-    return 2 * 4 * max(4 * grid.voxels, 3 * MOST_WIDTHS * plain) / 2**30
+    return 2 * 4 * 4 * max(grid.voxels, RINGS * plain) / 2**30
 
 
 def noise_power(images: PreparedImages) -> Array:
@@ -92,35 +88,34 @@ def choose_widths(
     """
     grid = Grid(images.radius)
     voxels = grid.cube**2 * (grid.cube // 2 + 1)
-    sums = [aligned_zeros((2, voxels, 2 * LANES)) for _ in points]
-    norms = [aligned_zeros((2, voxels, LANES)) for _ in points]
+    rings = [rings_of(point.weights) for point in points]
+    sums = [aligned_zeros((2, RINGS, voxels, 4)) for _ in points]
     view = View(images, np.arange(0), grid)
     positions, last = view.positions, view.last
     turns = [np.ascontiguousarray(turn * np.float32(0.5)) for turn in view.turns]
-    ones = np.ones((1, grid.radius + 1), np.float32)
+    ones = np.ones((1, last), np.float32)
     group = np.zeros(len(images), np.int32)
 
     def work(point: int, half: int, rows: Array) -> None:
-        weights = np.zeros((len(rows), LANES), np.float32)
-        weights[:, : points[point].weights.shape[1]] = points[point].weights[rows]
-        for turn in turns:
-            backproject(
-                0, len(rows), images.data, images.ctf, turn, rows, *positions, images.shell, last,
-                group, ones, weights, weights, grid.cube, False, sums[point][half].reshape(-1),
-                norms[point][half].reshape(-1),
-            )  # fmt: skip
+        of = rings[point][0][rows]
+        for ring in np.unique(of):
+            some = rows[of == ring]
+            for turn in turns:
+                backproject_class(
+                    np.arange(len(some)), np.ones(len(some), np.float32), images.data, images.ctf,
+                    turn, some, *positions, last, group, ones, grid.cube,
+                    sums[point][half, ring].reshape(-1),
+                )  # fmt: skip
 
-    _one_pass(images, points, halves, work, workers, progress, check)
+    near = [np.asarray(point.weights.any(axis=1)) for point in points]
+    _one_pass(images, near, halves, work, workers, progress, check)
     noise = noise_power(images)
     found: list[Array] = [np.empty(0)] * len(points)
 
     def judge(point: int) -> None:
-        k = points[point].weights.shape[1]
-        columns = np.r_[:k, LANES : LANES + k]
-        explained = explained_by_width(
-            sums[point][..., columns], norms[point][..., :k], grid.shell_map
-        )
+        explained = explained_by_width(sums[point], rings[point][1], grid.shell_map)
         found[point] = chosen_widths(explained, noise)
+        sums[point] = np.empty(0)
 
     in_tasks(judge, range(len(points)), workers)
     return found
@@ -168,13 +163,17 @@ def weighted_sums(
                 by_sample, grid.padded, sums[point][half].reshape(-1),
             )  # fmt: skip
 
-    _one_pass(images, points, halves, work, workers, progress, check)
+    near = [
+        np.asarray(point.weights[:, np.unique(choice)].any(axis=1))
+        for point, choice in zip(points, choices, strict=True)
+    ]
+    _one_pass(images, near, halves, work, workers, progress, check)
     return sums
 
 
 def _one_pass(
     images: PreparedImages,
-    points: list[PointWeights],
+    near: list[Array],
     halves: Array,
     work: Callable[[int, int, Array], None],
     workers: int,
@@ -182,7 +181,6 @@ def _one_pass(
     check: Callable[[], None],
 ) -> None:
     """Call ``work(point, half, rows)`` for every block of images, before the next is touched."""
-    near = [point.near for point in points]
     order = images.order
     for begin in range(0, len(order), _BLOCK):
         check()
@@ -195,5 +193,5 @@ def _one_pass(
             if len(rows):
                 work(point, half, rows)
 
-        in_tasks(one, range(2 * len(points)), workers)
+        in_tasks(one, range(2 * len(near)), workers)
     progress(1, 1)

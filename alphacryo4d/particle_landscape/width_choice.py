@@ -12,6 +12,9 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 
+RINGS = 8
+_INNERMOST = 0.35
+"""Particles of the innermost ring, in those that the narrowest width is worth."""
 _SHARE = 0.1
 """Share of a shell's mean weight that is added to the weight of every voxel."""
 _NEIGHBOURS = 2
@@ -20,16 +23,46 @@ _BEYOND_CHANCE = 4.0
 """Least gain of a width over the widest, in noise powers."""
 
 
-def explained_by_width(sums: Array, weights: Array, shells: Array) -> Array:
+def rings_of(weights: Array) -> tuple[Array, Array]:
+    """Rings of particles around a point, each a fixed multiple of the one within.
+
+    Parameters
+    ----------
+    weights : (n, K) array
+        Weights of the particles for every width, the narrowest first.
+
+    Returns
+    -------
+    ring : (n,) int8 array
+        Ring of every particle, from 0, by its weight for the middle width; -1 without weight.
+    means : (K, RINGS) float32 array
+        Mean weight of each ring's particles for every width.
+    """
+    near = np.flatnonzero(weights.any(axis=1))
+    ring = np.full(len(weights), -1, np.int8)
+    # the widest orders those that the middle width leaves out
+    middle = weights[near, weights.shape[1] // 2]
+    order = near[np.lexsort((-weights[near, -1], -middle))]
+    narrow = max(1.0, weights[:, 0].sum(dtype=np.float64) * _INNERMOST)
+    edges = np.geomspace(min(narrow, len(near)), max(1, len(near)), RINGS)
+    ring[order] = np.searchsorted(edges, np.arange(len(order)), side="right").clip(0, RINGS - 1)
+    means = np.zeros((weights.shape[1], RINGS), np.float32)
+    for one in range(RINGS):
+        members = ring == one
+        if members.any():
+            means[:, one] = weights[members].mean(axis=0)
+    return ring, means
+
+
+def explained_by_width(sums: Array, means: Array, shells: Array) -> Array:
     """What maps of every width explain of the data nearest the point in the other half-set.
 
     Parameters
     ----------
-    sums : (2, voxels, 2 K) float32
-        Of each half-set, ``w c y`` projected back with the weights of every width, the narrowest
-        first: real parts, then imaginary parts.
-    weights : (2, voxels, K) float32
-        ``w c^2`` likewise.
+    sums : (2, RINGS, voxels, 4) float32
+        Of each half-set and ring, real and imaginary part of ``c y`` and ``c^2`` projected back.
+    means : (K, RINGS) array
+        Weight of each ring for every width, the narrowest first.
     shells : (voxels,) int array
         Shell of every voxel, -1 for none.
 
@@ -39,23 +72,26 @@ def explained_by_width(sums: Array, weights: Array, shells: Array) -> Array:
         Drop of the squared residual by the best multiple of each map, both half-sets together; of
         the order of the noise power per sample where a map has no signal.
     """
-    used = shells >= 0
+    used = np.flatnonzero(shells >= 0)
     index, number = shells[used], int(shells.max()) + 1
-    k = weights.shape[2]
-    found = np.zeros((number, k))
+    sizes = np.maximum(np.bincount(index, minlength=number), 1)
+    found = np.zeros((number, len(means)))
+    rings = [[sums[half, ring, used, :3] for ring in range(sums.shape[1])] for half in (0, 1)]
+
+    def of(half: int, row: Array) -> Array:
+        weighted = zip(row, rings[half], strict=True)
+        return np.asarray(np.sum([w * ring for w, ring in weighted if w > 0], axis=0))
+
     for judge in (0, 1):
-        real, imag = sums[judge][used, 0], sums[judge][used, k]
-        counted = weights[judge][used, 0]
-        own, other = sums[1 - judge], weights[1 - judge]
-        for column in range(k):
-            total = other[used, column]
-            mean = np.bincount(index, total, number) / np.maximum(np.bincount(index), 1)
+        real, imag, counted = of(judge, means[0]).T
+        for width, row in enumerate(means):
+            first, second, total = of(1 - judge, row).T
+            mean = np.bincount(index, total, number) / sizes
             inverse = 1 / np.maximum(total + (_SHARE * mean)[index], 1e-30)
-            a, b = own[used, column] * inverse, own[used, k + column] * inverse
+            a, b = first * inverse, second * inverse
             cross = np.bincount(index, real * a + imag * b, number)
             power = np.bincount(index, counted * (a * a + b * b), number)
-            gain = np.sign(cross) * cross**2 / np.maximum(power, 1e-30)
-            found[:, column] += gain
+            found[:, width] += np.sign(cross) * cross**2 / np.maximum(power, 1e-30)
     return found
 
 
