@@ -75,7 +75,7 @@ $(OLDEST)/.ready: pyproject.toml
 	@touch $(OLDEST)/.ready
 
 test-oldest: $(OLDEST)/.ready
-	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST_ARGS)
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" -W ignore::DeprecationWarning $(PYTEST_ARGS)
 
 # each in an environment of its own, .venv-3.12 and so on
 PYTHONS ?= python3.11 python3.12 python3.13 $(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin/python)
