@@ -25,7 +25,6 @@ ABOVE_STAGES = ("pipeline", "assessment", "prototype", "tools", "report")
 # Larger than they should be; the lists may only shrink
 LONG_FILES: dict[str, int] = {
     "io.tables.kernels": 351,
-    "reclassify.state_fit": 374,
 }
 LONG_FUNCTIONS: dict[str, int] = {
     "io.tables.kernels.parse_rows": 89,

@@ -108,7 +108,7 @@ class Refinement:
         self.rotations = whole_rotations(images.matrices)
         self.shifts = np.zeros((len(images), 2))
         self.log: list[dict[str, float]] = []
-        self.errors = np.full(2, np.nan)
+        self.pose_sigma = np.full(2, np.nan)
         self.unscaled = self.finished = False
 
     def start(self, reference: Array | None) -> None:
@@ -165,7 +165,7 @@ class Refinement:
                 told(0.9 * done / used.sum())
         previous, self.unscaled = self.maps.resolution, False
         self.maps.rebuild(self.rotations, self.shifts, used)
-        self.errors = self._errors(curvature)
+        self.pose_sigma = self._errors(curvature)
         turned = Rotation.from_matrix(self.rotations @ before.transpose(0, 2, 1)).magnitude()
         moved = np.linalg.norm(self.shifts - shifts_before, axis=1) * self.images.pixel_size
         numbers = (
@@ -229,13 +229,13 @@ class Refinement:
 
     def state(self) -> dict[str, Array]:
         """What :meth:`restore` needs to go on."""
-        own = {name: getattr(self, name) for name in ("rotations", "shifts", "errors")}
+        own = {name: getattr(self, name) for name in ("rotations", "shifts", "pose_sigma")}
         log = np.array([[entry[name] for name in _ENTRIES] for entry in self.log])
         return self.maps.state() | own | {"log": log, "finished": np.array(self.finished)}
 
     def restore(self, saved: dict[str, Array]) -> None:
         """Go on from a state."""
-        for name in ("rotations", "shifts", "errors"):
+        for name in ("rotations", "shifts", "pose_sigma"):
             setattr(self, name, saved[name])
         self.log = [dict(zip(_ENTRIES, map(float, row), strict=True)) for row in saved["log"]]
         self.finished = bool(saved["finished"])
@@ -246,7 +246,7 @@ class Refinement:
         assert self.maps.curves is not None
         return Consensus(
             self.rotations, self.shifts, self.maps.half_maps, self.maps.volume, self.maps.curves,
-            float(self.errors[0]), float(self.errors[1]), self.log,
+            float(self.pose_sigma[0]), float(self.pose_sigma[1]), self.log,
         )  # fmt: skip
 
 

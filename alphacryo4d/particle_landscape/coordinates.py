@@ -33,7 +33,7 @@ class FoldCoordinates:
     states : (P, K) float32
         Log-likelihood of every state, up to a number of each particle's own; states are points
         with the scatter of the fold.
-    errors : tuple of float
+    pose_sigma : tuple of float
         Pose sigma (degrees, A).
     """
 
@@ -41,7 +41,7 @@ class FoldCoordinates:
     projected: Array
     information: Array
     states: Array
-    errors: tuple[float, float]
+    pose_sigma: tuple[float, float]
 
 
 def fold_coordinates(
@@ -78,7 +78,7 @@ def fold_coordinates(
         np.empty((count, q), np.float32),
         np.empty((count, q, q), np.float32),
         np.empty((count, len(model.points)), np.float32),
-        model.sigma or model.errors,
+        model.sigma or model.pose_sigma,
     )
     for rows in (seen, left_out):
         check()
@@ -96,6 +96,6 @@ def _ask(poses: MovingPoses, rows: Array, model: StateModel, found: FoldCoordina
         centres = model.centres(states.argmax(axis=1))
         moments, _ = joint_moments(view, model.cubes, model.noise, None, centres)
         states = model.latent(moments, so_far).of(model.points)
-    _, projected, information = moments.marginalise_pose(model.errors, so_far)
+    _, projected, information = moments.marginalise_pose(model.pose_sigma, so_far)
     found.projected[order], found.information[order] = projected, information
     found.states[order] = states

@@ -77,7 +77,7 @@ def fit_options(
         initial_resolution=max(options.initial_resolution, finest),
         iterations=options.iterations,
         move=options.refine_poses and recorded.classify.focus_mask is None,
-        errors=options.pose_sigma,
+        pose_sigma=options.pose_sigma,
         split_merge=False,
         mask_diameter=options.mask_diameter or recorded.classify.mask_diameter,
         seed=seed,
@@ -150,7 +150,7 @@ def _fold(
         "information": packed(found.information[left]),
         "seen": mean.astype(np.float32),
         "states": found.states[left],
-        "errors": np.array(found.errors),
+        "pose_sigma": np.array(found.pose_sigma),
     }
 
 

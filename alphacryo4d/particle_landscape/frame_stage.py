@@ -143,7 +143,7 @@ def _take(
     back = np.linalg.pinv(turn)
     arrays[SEEN][members[seen]] += (found["seen"] - offset) @ back.T / (inputs.folds - 1)
     states[members[left]] = found["states"]
-    return found["errors"]
+    return found["pose_sigma"]
 
 
 def _keep(folder: Path, arrays: dict[str, Array], count: int, kept: int) -> list[Path]:

@@ -22,7 +22,7 @@ class FitOptions:
         Iterations of expectation maximisation of the second pass.
     move : bool
         Whether poses move.
-    errors : tuple of float, optional
+    pose_sigma : tuple of float, optional
         Errors of the poses (degrees, A); estimated by default.
     split_merge : bool
         Whether two states may be merged and a third one split (split-merge EM).
@@ -43,7 +43,7 @@ class FitOptions:
     initial_resolution: float = 12.0
     iterations: int = 1
     move: bool = True
-    errors: tuple[float, float] | None = None
+    pose_sigma: tuple[float, float] | None = None
     split_merge: bool = True
     latent: bool = False
     mask_diameter: float | None = None
@@ -58,4 +58,4 @@ class FitOptions:
     @property
     def tests_poses(self) -> bool:
         """Whether the score of the given poses shall say what they are."""
-        return self.move and self.errors is None and self.from_images is None
+        return self.move and self.pose_sigma is None and self.from_images is None

@@ -72,19 +72,19 @@ class JointMoments:
         self.projected[rows] = others.projected
         self.information[rows] = others.information
 
-    def _with_prior(self, errors: tuple[float, float], so_far: Array) -> tuple[Array, Array]:
+    def _with_prior(self, pose_sigma: tuple[float, float], so_far: Array) -> tuple[Array, Array]:
         """Precision (q + 6, q + 6) of the prior, and the slopes (n, q + 6) with its own."""
-        variance = pose_variance(errors)
+        variance = pose_variance(pose_sigma)
         right = self.projected.copy()
         right[:, self.count :] -= so_far / variance
         return np.diag(np.concatenate([np.ones(self.count), 1 / variance])), right
 
-    def posterior(self, errors: tuple[float, float], so_far: Array) -> tuple[Array, Array]:
+    def posterior(self, pose_sigma: tuple[float, float], so_far: Array) -> tuple[Array, Array]:
         """Moments of z and e, with standard normal z and pose errors of a known width.
 
         Parameters
         ----------
-        errors : tuple of float
+        pose_sigma : tuple of float
             Standard deviation of rotations (degrees) and shifts (A) on each axis.
         so_far : (n, 6) array
             Change of the poses so far, in the volume's frame; the prior is about no change at all.
@@ -94,7 +94,7 @@ class JointMoments:
         mean : (n, q + 6) array
         covariance : (n, q + 6, q + 6) array
         """
-        prior, right = self._with_prior(errors, so_far)
+        prior, right = self._with_prior(pose_sigma, so_far)
         covariance = np.empty_like(self.information)
 
         def work(begin: int, end: int) -> None:
@@ -103,9 +103,9 @@ class JointMoments:
         in_ranges(work, len(right), _PARTS, self.workers)
         return np.einsum("nij,nj->ni", covariance, right), covariance
 
-    def posterior_mean(self, errors: tuple[float, float], so_far: Array) -> Array:
+    def posterior_mean(self, pose_sigma: tuple[float, float], so_far: Array) -> Array:
         """The mean (n, q + 6) of :meth:`posterior` alone."""
-        prior, right = self._with_prior(errors, so_far)
+        prior, right = self._with_prior(pose_sigma, so_far)
         mean = np.empty_like(right)
 
         def work(begin: int, end: int) -> None:
@@ -117,7 +117,7 @@ class JointMoments:
 
     def posterior_of_states(
         self,
-        errors: tuple[float, float],
+        pose_sigma: tuple[float, float],
         so_far: Array,
         points: Array,
         scatter: Array,
@@ -144,8 +144,8 @@ class JointMoments:
         """
         q = self.count
         inner = np.linalg.inv(scatter + _LEAST_SCATTER * np.eye(q))
-        _, right = self._with_prior(errors, so_far)
-        prior = np.diag(np.concatenate([np.zeros(q), 1 / pose_variance(errors)]))
+        _, right = self._with_prior(pose_sigma, so_far)
+        prior = np.diag(np.concatenate([np.zeros(q), 1 / pose_variance(pose_sigma)]))
         prior[:q, :q] = inner
         centre = soft @ points
         right[:, :q] += centre @ inner
@@ -164,7 +164,7 @@ class JointMoments:
         return mean, covariance
 
     def marginalise_pose(
-        self, errors: tuple[float, float], so_far: Array
+        self, pose_sigma: tuple[float, float], so_far: Array
     ) -> tuple[Array, Array, Array]:
         """Log-likelihood of z alone, pose errors marginalised: base, projected, information.
 
@@ -173,7 +173,7 @@ class JointMoments:
         (n,), (n, q), (n, q, q) arrays
             The base lacks a constant that is the same for all conformations of a particle.
         """
-        q, variance = self.count, pose_variance(errors)
+        q, variance = self.count, pose_variance(pose_sigma)
         slope = self.projected[:, q:] - so_far / variance
         cross = self.information[:, :q, q:]
         right = np.concatenate([self.information[:, q:, :q], slope[:, :, None]], axis=2)

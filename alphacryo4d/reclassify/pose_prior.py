@@ -93,7 +93,7 @@ def fitted_to_images(
 
 
 def estimated_errors(
-    moments: JointMoments, so_far: Array, errors: tuple[float, float], steps: int = 15
+    moments: JointMoments, so_far: Array, pose_sigma: tuple[float, float], steps: int = 15
 ) -> tuple[float, float]:
     """Errors of the poses (degrees, A) that make the data most likely, by EM from a first guess.
 
@@ -103,6 +103,6 @@ def estimated_errors(
     few, q = moments.rows(slice(None, None, every)), moments.count
     changed = so_far[::every]
     for _ in range(steps):
-        mean, covariance = few.posterior(errors, changed)
-        errors = errors_of(changed + mean[:, q:], covariance[:, q:, q:], errors)
-    return errors
+        mean, covariance = few.posterior(pose_sigma, changed)
+        pose_sigma = errors_of(changed + mean[:, q:], covariance[:, q:, q:], pose_sigma)
+    return pose_sigma

@@ -83,12 +83,12 @@ class PoseMoments:
     curvature: Array
     apart: Array
 
-    def marginal(self, errors: tuple[float, float], so_far: Array) -> tuple[Array, Array]:
+    def marginal(self, pose_sigma: tuple[float, float], so_far: Array) -> tuple[Array, Array]:
         """Log-likelihoods with pose errors marginalised, and the most likely changes.
 
         Parameters
         ----------
-        errors : tuple of float
+        pose_sigma : tuple of float
             Standard deviation of rotations (degrees) and shifts (A) on each axis.
         so_far : (n, 6) array
             Change of the poses so far, radians and Angstrom in the volume's frame; the prior is
@@ -100,7 +100,7 @@ class PoseMoments:
         changes : (n, 6, K + 1) array
             Further change for each state.
         """
-        variance = pose_variance(errors)
+        variance = pose_variance(pose_sigma)
         slope = self.slope - (so_far / variance)[:, :, None]
         matrix = self.curvature + np.diag(1 / variance)
         changes = np.linalg.solve(matrix, slope)
@@ -110,7 +110,7 @@ class PoseMoments:
         return values, changes
 
     def merging_losses(
-        self, errors: tuple[float, float], so_far: Array, weights: Array
+        self, pose_sigma: tuple[float, float], so_far: Array, weights: Array
     ) -> tuple[Array, Array]:
         """What the mixture of the states loses when two become one, their weighted mean.
 
@@ -128,9 +128,9 @@ class PoseMoments:
         sums, squares : (K, K) float64 arrays
             Sum over particles of the loss (nats), and of its square.
         """
-        values, changes = self.marginal(errors, so_far)
+        values, changes = self.marginal(pose_sigma, so_far)
         values, count = values[:, :-1], len(weights)
-        slope = self.slope[..., :-1] - (so_far / pose_variance(errors))[:, :, None]
+        slope = self.slope[..., :-1] - (so_far / pose_variance(pose_sigma))[:, :, None]
         pose = np.einsum("nik,nij->nkj", slope, changes[..., :-1])
         own = np.einsum("nkk->nk", pose)
         apart = self.apart - 0.5 * (own[:, :, None] + own[:, None] - 2 * pose)
@@ -156,17 +156,17 @@ class PoseMoments:
 
         Shifts along the line of sight, of which images say nothing, do not count.
         """
-        errors = (1.0, 0.5)
+        pose_sigma = (1.0, 0.5)
         for _ in range(steps):
-            variance = pose_variance(errors)
-            values, changes = self.marginal(errors, so_far)
+            variance = pose_variance(pose_sigma)
+            values, changes = self.marginal(pose_sigma, so_far)
             share = softmax(values[:, :-1] + np.log(weights), axis=1)
             mean = np.einsum("nk,nik->ni", share, changes[..., :-1])
             spread = np.einsum("nk,nik,njk->nij", share, changes[..., :-1], changes[..., :-1])
             covariance = np.linalg.inv(self.curvature + np.diag(1 / variance)) + spread
             covariance -= mean[:, :, None] * mean[:, None, :]
-            errors = errors_of(so_far + mean, covariance, errors)
-        return errors
+            pose_sigma = errors_of(so_far + mean, covariance, pose_sigma)
+        return pose_sigma
 
 
 def errors_of(change: Array, covariance: Array, before: tuple[float, float]) -> tuple[float, float]:
@@ -189,9 +189,9 @@ def errors_of(change: Array, covariance: Array, before: tuple[float, float]) -> 
     )
 
 
-def pose_variance(errors: tuple[float, float]) -> Array:
+def pose_variance(pose_sigma: tuple[float, float]) -> Array:
     """Prior variance (6,) of rotations (radians) and shifts (A) of given deviations."""
-    return np.repeat([np.deg2rad(errors[0]) ** 2, errors[1] ** 2], 3)
+    return np.repeat([np.deg2rad(pose_sigma[0]) ** 2, pose_sigma[1] ** 2], 3)
 
 
 def _states_and_changes(images: PreparedImages, volumes: Array, weights: Array, edge: int) -> Array:

@@ -180,7 +180,7 @@ class Rounds:
             "weights": found.model.proportions,
             "lost": seen.losses[0],
             "lost_squares": seen.losses[1],
-            "errors": np.array(seen.errors),
+            "pose_sigma": np.array(seen.pose_sigma),
             "from_images": np.array(found.model.groups is not None),
             "rotations": poses.rotations.astype(np.float32),
             "shifts": poses.shifts.astype(np.float32),
@@ -225,7 +225,7 @@ class Rounds:
         found.sides[members[rows], fold] = result["sides"]
         found.likelihood[members[heldout]] = result["likelihood"]
         turned, moved = result["rotations"][heldout], result["shifts"][heldout]
-        turn_error, shift_error = result["errors"]
+        turn_error, shift_error = result["pose_sigma"]
         of_images, changes = bool(result["from_images"]), (result["rotations"], result["shifts"])
         found.pose_changes[batch, fold] = *changes, of_images
         found.log.append(

@@ -150,7 +150,7 @@ def _reclassify(
             initial_resolution=max(options.initial_resolution, finest),
             iterations=options.iterations,
             move=move,
-            errors=options.pose_sigma,
+            pose_sigma=options.pose_sigma,
             split_merge=options.split_merge,
             latent=options.split,
             mask_diameter=options.mask_diameter or recorded.classify.mask_diameter,

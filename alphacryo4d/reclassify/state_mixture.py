@@ -108,7 +108,7 @@ class LatentStates:
 
 def states_of_moments(
     found: JointMoments,
-    errors: tuple[float, float],
+    pose_sigma: tuple[float, float],
     so_far: Array,
     start: Array,
     *,
@@ -126,7 +126,7 @@ def states_of_moments(
     split_merge, seed
         As for :func:`mixture_of_labels`.
     """
-    _, projected, information = found.marginalise_pose(errors, so_far)
+    _, projected, information = found.marginalise_pose(pose_sigma, so_far)
     particles = LatentParticles(information, projected, found.workers)
     mixture, moves = mixture_of_labels(particles, start, split_merge=split_merge, seed=seed)
     soft, proportions = particles.posteriors(mixture.points), particles.proportions

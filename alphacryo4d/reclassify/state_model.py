@@ -40,7 +40,7 @@ class StateModel:
         Shares of the states; they add up to 1.
     noise : (G, shells) float64
         Noise power.
-    errors : tuple of float
+    pose_sigma : tuple of float
         Deviations of the prior of the poses on each axis (degrees, A).
     sigma : tuple of float, optional
         Errors of the given poses as they are estimated, where these are not those of the prior.
@@ -55,7 +55,7 @@ class StateModel:
     scatter: Array
     proportions: Array
     noise: Array
-    errors: tuple[float, float]
+    pose_sigma: tuple[float, float]
     sigma: tuple[float, float] | None = None
     groups: Array | None = None
 
@@ -81,7 +81,7 @@ class StateModel:
 
     def latent(self, moments: JointMoments, so_far: Array) -> Latent:
         """What particles say of points, their scatter and errors of the poses marginalised."""
-        _, projected, information = moments.marginalise_pose(self.errors, so_far)
+        _, projected, information = moments.marginalise_pose(self.pose_sigma, so_far)
         return without_scatter(projected, information, self.scatter)
 
 
@@ -158,7 +158,7 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
     found, so_far = found.rows(back), poses.so_far(rows)
     proportions = np.maximum(model.proportions, 1e-9)
     moments = found.of_states(model.points, proportions)
-    likelihood, _ = moments.marginal(model.errors, so_far)
+    likelihood, _ = moments.marginal(model.pose_sigma, so_far)
     latent = model.latent(found, so_far)
     soft = softmax(latent.of(model.points), axis=1).astype(np.float32)
     heldout = HeldOut(
@@ -166,8 +166,8 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
         consensus=likelihood[:, -1],
         posteriors=weighted(soft, proportions),
         labels=soft.argmax(axis=1).astype(np.int32),
-        errors=model.sigma or model.errors,
-        losses=moments.merging_losses(model.errors, so_far, proportions),
+        pose_sigma=model.sigma or model.pose_sigma,
+        losses=moments.merging_losses(model.pose_sigma, so_far, proportions),
     )
     alone = noise_likelihood(View(poses.images, order, model.grid), model.noise)
     return Judgement(heldout, gain[back], heldout.evidence + alone[back], latent)
@@ -196,10 +196,10 @@ def noise_likelihood(view: View, noise: Array) -> Array:
 def _likely_change(model: StateModel, found: JointMoments, so_far: Array) -> Array:
     """Most likely coordinates and changes of the poses (n, q + 6)."""
     if model.groups is None:
-        return found.posterior_mean(model.errors, so_far)
+        return found.posterior_mean(model.pose_sigma, so_far)
     likely = model.latent(found, so_far).of(model.points)
     soft = softmax(likely + np.log(np.maximum(model.proportions, 1e-9)), axis=1)
-    mean, _ = found.posterior_of_states(model.errors, so_far, model.points, model.scatter, soft)
+    mean, _ = found.posterior_of_states(model.pose_sigma, so_far, model.points, model.scatter, soft)
     return mean
 
 
@@ -218,6 +218,6 @@ def _judged(
     found, _ = joint_moments(view, model.cubes, model.noise, None, centres)
     proportions = np.maximum(model.proportions, 1e-9)
     moments = found.of_states(model.points, proportions)
-    values, _ = moments.marginal(model.errors, poses.so_far(order))
+    values, _ = moments.marginal(model.pose_sigma, poses.so_far(order))
     evidence: Array = logsumexp(values[:, :-1], axis=1, b=proportions)
     return found, evidence

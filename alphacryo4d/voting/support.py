@@ -167,7 +167,7 @@ class HeldOut:
         Of the states.
     labels : (n,) int32
         Most likely state when all are equally frequent, from 0.
-    errors : tuple of float
+    pose_sigma : tuple of float
         Errors of the poses (degrees, A) that were marginalised.
     losses : tuple of (K, K) float64
         Of :meth:`PoseMoments.merging_losses`.
@@ -177,7 +177,7 @@ class HeldOut:
     consensus: Array
     posteriors: Array
     labels: Array
-    errors: tuple[float, float]
+    pose_sigma: tuple[float, float]
     losses: tuple[Array, Array]
 
 
@@ -189,7 +189,7 @@ def heldout_evidence(
     *,
     resolution: float,
     noise: Array | None = None,
-    errors: tuple[float, float] | None = None,
+    pose_sigma: tuple[float, float] | None = None,
     so_far: Array | None = None,
     threads: int | None = None,
 ) -> HeldOut:
@@ -211,7 +211,7 @@ def heldout_evidence(
         Finest resolution used (A).
     noise : (G, shells) array, optional
         Noise power; by default estimated from what the states leave unexplained.
-    errors : tuple of float, optional
+    pose_sigma : tuple of float, optional
         Standard deviations of the pose errors (degrees, A); by default estimated.
     so_far : (n, 6) array, optional
         What the poses were changed by already, in the volume's frame.
@@ -225,17 +225,17 @@ def heldout_evidence(
         images, rows, volumes, share, resolution=resolution, noise=noise, threads=threads
     )
     changed = np.zeros((len(rows), 6)) if so_far is None else so_far
-    if errors is None:
-        errors = moments.estimated_errors(share, changed)
-    values, _ = moments.marginal(errors, changed)
+    if pose_sigma is None:
+        pose_sigma = moments.estimated_errors(share, changed)
+    values, _ = moments.marginal(pose_sigma, changed)
     posteriors = softmax(values[:, :-1] + np.log(share), axis=1).astype(np.float32)
     return HeldOut(
         evidence=logsumexp(values[:, :-1], axis=1, b=share),
         consensus=values[:, -1],
         posteriors=posteriors,
         labels=values[:, :-1].argmax(axis=1).astype(np.int32),
-        errors=errors,
-        losses=moments.merging_losses(errors, changed, share),
+        pose_sigma=pose_sigma,
+        losses=moments.merging_losses(pose_sigma, changed, share),
     )
 
 

@@ -95,7 +95,7 @@ def support_of_votes(
             found = heldout_evidence(
                 images.of(b), rows, *known, resolution=images.recorded.resolution, threads=threads
             )
-            errors.append(found.errors)
+            errors.append(found.pose_sigma)
             pairs = np.ix_(present, present)
             together[pairs] = True
             for total, more in zip(losses, found.losses, strict=True):

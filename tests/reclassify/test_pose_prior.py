@@ -108,7 +108,7 @@ def test_poses_fitted_to_the_images_are_free_and_get_better(sets, fits):
         assert after["degrees"] < 0.95 * before["degrees"]
         # states stay in one frame
         assert after["degrees"] ** 2 - after["spread_degrees"] ** 2 < 0.5 * before["degrees"] ** 2
-    assert judged.heldout.errors == fit.model.sigma
+    assert judged.heldout.pose_sigma == fit.model.sigma
     assert fit.model.sigma[0] == pytest.approx(before["degrees"], rel=0.3)
 
 
@@ -117,7 +117,7 @@ def test_random_errors_are_estimated_and_held_to_their_sigma(sets, fits):
     poses, left, fit, judged = fits["random"]
     assert fit.model.groups is None
     assert fit.model.sigma is None
-    assert judged.heldout.errors[0] == pytest.approx(2.5, rel=0.2)
+    assert judged.heldout.pose_sigma[0] == pytest.approx(2.5, rel=0.2)
     after = errors_after(data, poses, np.flatnonzero(left))
     assert after["degrees"] < 2.4
 
@@ -138,7 +138,7 @@ def test_likelihoods_of_images_are_largest_for_their_own_noise(sets, fits):
 
 
 def test_errors_given_by_hand_are_not_tested(sets):
-    assert not FitOptions(8.0, errors=(1.0, 0.5)).tests_poses
+    assert not FitOptions(8.0, pose_sigma=(1.0, 0.5)).tests_poses
     assert not FitOptions(8.0, move=False).tests_poses
     assert not FitOptions(8.0, from_images=True).tests_poses
     assert FitOptions(8.0).tests_poses

@@ -128,7 +128,7 @@ def test_poses_of_a_fold_come_closer_while_states_are_fitted(particles):
     options = FitOptions(resolution=12.0, iterations=3, mask_diameter=110.0)
     start = np.eye(2, dtype=np.float32)[rows % 2]
     found = fit_states(poses, rows, start, options)
-    assert np.isclose(found.model.errors[0], 3.0, rtol=0.25)
+    assert np.isclose(found.model.pose_sigma[0], 3.0, rtol=0.25)
     before = np.linalg.norm(turn[rows], axis=1)
     assert (distances(turn, poses, rows) ** 2).mean() < 0.7 * (before**2).mean()
     assert (poses.rotations[600:] == 0).all()
