@@ -183,11 +183,11 @@ class Row:
         begun = time.monotonic()
         limit = float(os.environ.get("FAULTS_SECONDS", "inf"))
         only = os.environ.get("FAULTS_TRIALS")
-        survived = {entry["trial"] for entry in self._record() if not entry["lost"]}
         for trial in range(self.number) if only is None else map(int, only.split(",")):
             if time.monotonic() - begun > limit:
                 return
-            if trial not in survived or only is not None:
+            survived = any(e["trial"] == trial and not e["lost"] for e in self._record())
+            if not survived or only is not None:
                 self.now, self.begun = trial, time.monotonic()
                 yield trial
 
@@ -202,8 +202,8 @@ class Row:
         lost = ""
         try:
             yield
-        except AssertionError as failed:
-            lost = f"trial {self.now}, {what}: {str(failed)[:300]} ... {str(failed)[-1500:]}"
+        except Exception as failed:  # noqa: BLE001 - any other end than the one that is asked
+            lost = f"trial {self.now}, {what}: {failed!r:.300} ... {str(failed)[-1500:]}"
             self.lost.append(lost)
         if os.environ.get("FAULTS_RECORD"):
             entry = {"row": self.name, "asked": self.asked, "trial": self.now, "lost": lost}

@@ -17,8 +17,9 @@ def finished_files(project: Path) -> dict[str, int]:
     found = {}
     for record in project.glob("*/job.json"):
         if '"status": "done"' in record.read_text():
-            for path in record.parent.rglob("[!j]*.*"):  # relocate writes job.json anew
-                found[str(path)] = path.stat().st_mtime_ns
+            for path in record.parent.rglob("*.*"):
+                if path.name != "job.json" and not path.name.startswith("."):  # of the run alone
+                    found[str(path)] = path.stat().st_mtime_ns
     return found
 
 

@@ -19,13 +19,13 @@ RAN = "document.documentElement.dataset.ran=1"
 PAYLOADS = (
     f"</script><img/src=x/onerror={RAN}>",
     f"<svg/onload={RAN}>",
-    f'"><script>{RAN}</script>',
-    f"'onfocus='{RAN}'autofocus='",
+    f'x"><script>{RAN}</script>',
+    f"x'onfocus='{RAN}'autofocus='",
     f"javascript:{RAN}",
     f"<a/href=javascript:{RAN}>x</a>",
     f"<!--<script>{RAN}//-->",
     f"${{{RAN}}}{{{{{RAN}}}}}`{RAN}`",
-    f"\u2028</SCRIPT\u2029><iframe/srcdoc=<script>parent.{RAN}</script>>",
+    f"x\u2028</SCRIPT\u2029><iframe/srcdoc=<script>parent.{RAN}</script>>",
 )
 """Without blanks, so that each is one value of a STAR table."""
 
@@ -40,18 +40,18 @@ class Dead:
 
 def add_column(path: Path, name: str, value: str) -> None:
     """Give the last table of a STAR file one more column."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").split("\n")
     last = max(n for n, line in enumerate(lines) if line.startswith("_"))
     lines[last] += f"\n_{name} #{int(lines[last].split('#')[1]) + 1}"
     lines[last + 1 :] = [f"{line} {value}" if line.strip() else line for line in lines[last + 1 :]]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.write_text("\n".join(lines), encoding="utf-8")
 
 
 def hostile_project(folder: Path, payload: str) -> Path:
     """A project in which everything that people or programs name is the payload."""
     project = write_project(folder, name=payload, particles=80, states=2)
     for path in (folder / "particles.star", project / "vote" / "particles.star"):
-        add_column(path, payload, payload)
+        add_column(path, "".join(filter(str.isprintable, payload)), payload)
     for path in project.glob("*/job.json"):
         record = json.loads(path.read_text())
         record |= dict.fromkeys(("command", "version", "host", "started"), payload)
@@ -88,17 +88,28 @@ def test_hostile_names_run_nothing(browser: Any, tmp_path: Path) -> None:
             named = payload.replace("/", " ").replace("\u2028", "").replace("\u2029", "")[:200]
             project = hostile_project(tmp_path / f"{number} {named}", payload)
             asked = Asked(project, allow_edits=True)
-            with figures.trial(f"from disk and served, with a log, {payload}"):
-                opened = Opened(browser, write_report_page(project).as_uri())
-                assert ran(opened) == []
-                assert payload in opened.page.inner_text("#particles table")
-                assert payload in opened.page.inner_text(".card >> nth=0")
-                assert opened.fetched == []
-                opened.page.close()
-                asked.server.runner.job = Running(payload, Dead(), deque([payload]))
-                opened = Opened(browser, f"{asked.home}/secret/")
-                opened.page.wait_for_selector("#progress:not([hidden])")
-                assert ran(opened) == []
-                assert payload in opened.page.text_content("#progress-text")
-                opened.page.close()
-            asked.close()
+            try:
+                with figures.trial(f"from disk and served, with a log, {payload}"):
+                    look_from_disk(browser, project, payload)
+                    look_served(browser, asked, payload)
+            finally:
+                asked.close()
+
+
+def look_from_disk(browser: Any, project: Path, payload: str) -> None:
+    opened = Opened(browser, write_report_page(project).as_uri())
+    assert ran(opened) == []
+    assert payload in opened.page.inner_text("#particles table")
+    assert payload in opened.page.inner_text(".card >> nth=0")
+    assert opened.fetched == []
+    opened.page.close()
+
+
+def look_served(browser: Any, asked: Asked, payload: str) -> None:
+    """The line of a running command's log, in the page of a server."""
+    asked.server.runner.job = Running(payload, Dead(), deque([payload]))
+    opened = Opened(browser, f"{asked.home}/secret/")
+    opened.page.wait_for_selector("#progress:not([hidden])")
+    assert ran(opened) == []
+    assert payload in opened.page.text_content("#progress-text")
+    opened.page.close()

@@ -60,10 +60,9 @@ class Batch:
         )
         program.chmod(0o755)
         words = Works.words(work.words, home)
-        left_out = {"run", "--i", "--o", "--j"}
-        table, project, threads = (words[words.index(name) + 1] for name in ("--i", "--o", "--j"))
-        more = [word for word in words if word not in {*left_out, table, project}]
-        more.remove(threads)
+        given = dict(zip(words[1::2], words[2::2], strict=True))
+        table, project, threads = (given.pop(name) for name in ("--i", "--o", "--j"))
+        more = [word for pair in given.items() for word in pair]
         self.home, self.pid = home, home / "pid"
         self.command = [
             "sbatch", "--parsable", "--requeue", "--open-mode=append", "--cpus-per-task", threads,
