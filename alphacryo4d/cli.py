@@ -22,7 +22,12 @@ import click
 from alphacryo4d import __version__
 from alphacryo4d.core.errors import AlphaCryo4DError, InterruptedRun
 from alphacryo4d.core.kernel_cache import choose_kernel_cache
-from alphacryo4d.core.memory import address_space_left, is_want_of_memory, ulimit_text
+from alphacryo4d.core.memory import (
+    address_space_left,
+    is_want_of_memory,
+    require_address_space,
+    ulimit_text,
+)
 from alphacryo4d.core.options import CONTEXT
 from alphacryo4d.core.streams import open_streams
 
@@ -197,6 +202,8 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
     choose_kernel_cache()
     as_json = "--json" in arguments
     try:
+        if "numpy" not in sys.modules and not _QUICK & set(arguments):
+            require_address_space(_LIBRARIES, "what it computes with (NumPy, SciPy, Numba)")
         root.main(args=arguments, prog_name="alphacryo4d", standalone_mode=False, **extra)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
@@ -221,8 +228,10 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
         _fail(*explain_failure(failed), as_json=as_json)
 
 
-_THREAD = 64 << 20
-"""Address space without which no thread starts."""
+_THREAD, _LIBRARIES = 64 << 20, 0.6e9
+"""Address space (bytes) without which no thread starts; that libraries take once they are loaded,
+of two threads. Below, they end the program without a word."""
+_QUICK = {"--help", "-h", "--help-all", "--version", "doctor", "cite", "status"}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EFBIG}
 
 

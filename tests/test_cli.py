@@ -139,6 +139,13 @@ def test_a_library_without_memory_ends_the_program_in_words(
     assert "error: not enough memory; give --memory or --j 1" in done.stderr
 
 
+def test_too_little_address_space_is_said_before_libraries_end_the_program() -> None:
+    script = f"ulimit -v 300000; exec {sys.executable} -m alphacryo4d run --i x.star --o project"
+    ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 6
+    assert "needs about 0.6 GB of address space" in ended.stderr
+
+
 def test_other_errors_of_libraries_are_bugs(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: object) -> None:
         raise RuntimeError("dictionary changed size during iteration")

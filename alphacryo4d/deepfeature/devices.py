@@ -15,10 +15,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from alphacryo4d.core.errors import MissingProgramError, UsageError
+from alphacryo4d.core.memory import require_address_space
 
 logger = logging.getLogger(__name__)
 
 _MOST_THREADS = 16
+_TENSORFLOW, _TRAINING = 3.2e9, 1.8e9
+"""Address space (bytes) that TensorFlow takes with a training, and with one once it is loaded: of
+two threads, for a few volumes of 24 voxels (3.9 GB of a whole process). Below, it aborts."""
 
 
 def parse_gpus(text: str | None) -> list[int]:
@@ -91,8 +95,20 @@ def start_keras() -> str:
     return backend
 
 
+def require_room_for_training() -> None:
+    """Refuse a training for whose libraries ``ulimit -v`` leaves no room.
+
+    Raises
+    ------
+    ResourceError
+    """
+    loaded = "tensorflow" in sys.modules
+    require_address_space(_TRAINING if loaded else _TENSORFLOW, "TensorFlow")
+
+
 def start_tensorflow() -> Any:
     """Import TensorFlow with deterministic operations and a fixed number of threads."""
+    require_room_for_training()
     if not logger.isEnabledFor(logging.DEBUG):
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")

@@ -19,6 +19,7 @@ from alphacryo4d.core.errors import ResourceError
 from alphacryo4d.core.memory import usable_memory
 from alphacryo4d.core.plan import UNCHANGED, Plan
 from alphacryo4d.core.progress import format_duration
+from alphacryo4d.deepfeature.devices import require_room_for_training
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.resample.options import analysis_box
@@ -237,6 +238,8 @@ def require_resources(found: dict[str, Need], project: Path) -> None:
             f"about {memory:.1f} GB of memory are needed, {machine_memory():.1f} may be taken "
             "here; give --box, fewer classes or a smaller --batch-size, or take a larger machine"
         )
+    if files.DEEPFEATURE in found:
+        require_room_for_training()
     disk, free = sum(need.disk for need in found.values()), free_disk(project)
     if disk > free:
         raise ResourceError(

@@ -1,12 +1,20 @@
 """Memory that a process may take: of the machine, a container, a job, or its ulimit."""
 
 import resource
+import sys
 from pathlib import Path
 
 import pytest
 
 from alphacryo4d.core import memory
-from alphacryo4d.core.memory import cgroup_limits, usable_memory
+from alphacryo4d.core.errors import ResourceError
+from alphacryo4d.core.memory import (
+    address_space_left,
+    cgroup_limits,
+    require_address_space,
+    usable_memory,
+)
+from alphacryo4d.deepfeature.devices import require_room_for_training
 
 
 def test_control_groups_of_both_versions_and_those_above_count(tmp_path: Path) -> None:
@@ -35,3 +43,27 @@ def test_the_least_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert usable_memory() == min(before, 100 << 20)
     monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (50 << 20, resource.RLIM_INFINITY))
     assert usable_memory() == 50 << 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
+def test_what_ulimit_leaves_is_named_where_it_is_too_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require_address_space(1e15, "everything")  # no limit
+    mapped = 4096 * int(Path("/proc/self/statm").read_text().split()[0])
+    limit = (mapped + (1 << 30), resource.RLIM_INFINITY)
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda _: limit)
+    assert 0.9e9 < address_space_left() < 1.2e9
+    require_address_space(0.5e9, "a little")
+    with pytest.raises(
+        ResourceError, match=r"TensorFlow needs about 3\.2 GB .* 1\.\d\d GB are left"
+    ):
+        require_address_space(3.2e9, "TensorFlow")
+
+
+def test_a_training_without_address_space_is_refused_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "address_space_left", lambda: 1e9)
+    with pytest.raises(ResourceError, match="give a larger `ulimit -v`"):
+        require_room_for_training()

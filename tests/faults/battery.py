@@ -172,7 +172,8 @@ class Row:
 
     def __init__(self, name: str, short: int, whole: int) -> None:
         factor = os.environ.get("FAULTS")
-        self.name, self.asked, self.whole = name, whole, factor is not None
+        self.name, self.asked = name, whole
+        self.whole = factor is not None and float(factor) >= 1
         self.number = short if factor is None else max(1, round(whole * float(factor)))
         self.tried = 0
         self.lost: list[str] = []
