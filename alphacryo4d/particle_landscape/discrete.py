@@ -16,6 +16,11 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.particle_landscape.density import Density
 from alphacryo4d.particle_landscape.mixture import Likelihoods, expected
+from alphacryo4d.particle_landscape.points import (
+    improved_points,
+    likelihood_features,
+    point_terms,
+)
 
 MOST_POINTS, PATIENCE = 24, 2
 PARTICLES, CANDIDATES, STEPS = 30_000, 1_000, 25
@@ -112,7 +117,7 @@ def points_or_continuum(
     labels = np.unique(groups)
     rows = np.sort(rng.choice(len(data), min(PARTICLES, len(data)), replace=False))
     some, of = data.rows(rows), groups[rows]
-    features = _features(some)
+    features = likelihood_features(some.projected, some.information)
     continuous = np.empty(len(rows))
     for label, mixture in zip(labels, density.replicates, strict=True):
         continuous[of == label] = expected(some.rows(of == label), mixture)[1]
@@ -173,21 +178,9 @@ def _judged(gains: list[Array], of: Array, labels: Array, apart: float) -> Discr
     return Discreteness(verdict, best + 1, table, difference, error, apart)
 
 
-def _features(data: Likelihoods) -> Array:
-    """What the log-likelihood is linear in, (n, d + d * d) float64."""
-    n, d = data.projected.shape
-    return np.concatenate([data.projected, data.information.reshape(n, d * d)], axis=1)
-
-
-def _terms(points: Array) -> Array:
-    """What the features are multiplied with, (d + d * d, K)."""
-    squares = points[:, :, None] * points[:, None]
-    return np.concatenate([points, -0.5 * squares.reshape(len(points), -1)], axis=1).T
-
-
 def _logs(features: Array, points: Array, shares: Array) -> Array:
     """Log-likelihood (n,) of particles under a mixture of points."""
-    every = features @ _terms(points) + np.log(np.maximum(shares, 1e-300))
+    every = features @ point_terms(points) + np.log(np.maximum(shares, 1e-300))
     top = every.max(axis=1)
     found: Array = top + np.log(np.exp(every - top[:, None]).sum(axis=1))
     return found
@@ -199,7 +192,7 @@ def _one_more(
     """The mixture with the point that particles gain most from, after EM of all."""
     before = np.zeros(len(features)) if not len(points) else _logs(features, points, shares)
     gain = np.zeros(len(candidates))
-    terms = _terms(candidates)
+    terms = point_terms(candidates)
     for begin in range(0, len(features), _BLOCK):
         part = slice(begin, begin + _BLOCK)
         # a first point has nothing to gain over: the likelihood itself
@@ -208,19 +201,4 @@ def _one_more(
     new = candidates[int(gain.argmax())]
     share = 1 / (len(points) + 1)
     points = np.concatenate([points, new[None]])
-    return _improved(features, points, np.append(shares * (1 - share), share))
-
-
-def _improved(features: Array, points: Array, shares: Array) -> tuple[Array, Array]:
-    """EM of places and proportions."""
-    d = points.shape[1]
-    for _ in range(STEPS):
-        every = features @ _terms(points) + np.log(np.maximum(shares, 1e-300))
-        soft = np.exp(every - every.max(axis=1, keepdims=True))
-        soft /= soft.sum(axis=1, keepdims=True)
-        sums = soft.T @ features
-        information = sums[:, d:].reshape(-1, d, d)
-        information += 1e-9 * (np.trace(information.mean(axis=0)) + 1e-12) * np.eye(d)
-        points = np.linalg.solve(information, sums[:, :d, None])[..., 0]
-        shares = soft.mean(axis=0)
-    return points, shares
+    return improved_points(features, points, np.append(shares * (1 - share), share), steps=STEPS)

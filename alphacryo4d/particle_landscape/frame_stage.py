@@ -21,12 +21,18 @@ from alphacryo4d.particle_landscape.frame import (
     common_frame,
     evidence_by_count,
     in_frame,
+    likelihood_of,
     packed_size,
     posterior,
     unpacked,
 )
 from alphacryo4d.particle_landscape.orientation import explained_by_imaging, warnings_of
-from alphacryo4d.particle_landscape.populations import state_populations, voted_populations
+from alphacryo4d.particle_landscape.populations import (
+    MOST,
+    placed_populations,
+    state_populations,
+    voted_populations,
+)
 
 COORDINATES, COVARIANCES, SEEN = "coordinates.npy", "covariances.npy", "coordinates_seen.npy"
 COMPONENTS_CSV, POPULATIONS_CSV = "components.csv", "populations.csv"
@@ -100,7 +106,7 @@ def write_coordinates(job: Job, inputs: FoldInputs) -> int:
         path.unlink()
     table, imaging = _write_components(job.folder, inputs, frame, evidence, count)
     outputs.append(table)
-    outputs.append(_write_populations(job.folder, inputs, states))
+    outputs.append(_write_populations(job.folder, inputs, states, count))
     own = np.load(job.folder / COORDINATES, mmap_mode="r")
     outputs += draw_imaging(job.folder, inputs.particles, own, inputs.states)
     turned, moved = np.mean(sigma, axis=0)
@@ -199,9 +205,10 @@ def correlation(one: Array, other: Array) -> float:
     return float(np.mean((one - one.mean()) * (other - other.mean())) / spread) if spread else 0.0
 
 
-def _write_populations(folder: Path, inputs: FoldInputs, states: Array) -> Path:
+def _write_populations(folder: Path, inputs: FoldInputs, states: Array, kept: int) -> Path:
     """Populations of the states as the likelihoods of held-out particles have them, and votes."""
-    found, error = state_populations(states, inputs.groups[:, 1])
+    placed = _placed(folder, inputs) if kept else None
+    found, error = placed or state_populations(states, inputs.groups[:, 1])
     count = states.shape[1]
     safe = np.maximum(found, 1e-12)
     columns = {
@@ -213,6 +220,15 @@ def _write_populations(folder: Path, inputs: FoldInputs, states: Array) -> Path:
         "share_of_votes": voted_populations(inputs.states, count),
     }
     return write_csv(folder / POPULATIONS_CSV, columns)
+
+
+def _placed(folder: Path, inputs: FoldInputs) -> tuple[Array, Array] | None:
+    """Populations of states that EM places among the components; None where they do not stay."""
+    step = -(-len(inputs.groups) // MOST)
+    mean = np.load(folder / COORDINATES, mmap_mode="r")[::step]
+    own = unpacked(np.load(folder / COVARIANCES, mmap_mode="r")[::step], mean.shape[1])
+    votes, groups = inputs.states[::step], inputs.groups[::step, 1]
+    return placed_populations(*likelihood_of(mean, own), votes, groups, int(inputs.states.max()))
 
 
 def _say(count: int, mean: Array, error: Array) -> None:

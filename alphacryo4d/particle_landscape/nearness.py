@@ -18,7 +18,7 @@ from alphacryo4d.particle_landscape.frame import likelihood_of
 PRIOR = 3.0
 """Standard deviation of the prior, in those of the components."""
 _BLOCK = 16_384
-_SHARPENED = (0.25, 0.5)
+_SHARPENED = (0.25, 0.35, 0.5, 0.7)
 """Parts of the posterior's own covariance, below a neighbourhood of no width."""
 _WIDTHS = 0.25 * 2.0 ** (np.arange(21) / 2)
 _SAMPLE = 50_000
