@@ -29,7 +29,7 @@ def _require(path: Path, particles: Array, names: Iterable[str]) -> None:
     if missing:
         raise InputError(
             f"{path}: no field {', '.join(missing)}; add the job's passthrough file with: "
-            f"alphacryo4d convert --i {path.name} --passthrough FILE --o merged.cs"
+            f"alphacryo4d convert --i {path} --passthrough FILE --o merged.cs"
         )
 
 

@@ -204,6 +204,6 @@ def way_to_poses(table: ParticleTable) -> str:
         )
     return (
         f"take the .cs of a job that refines poses ({job}): it is that job's output itself, or "
-        f"its passthrough file: alphacryo4d convert --i {table.path.name} --passthrough "
+        f"its passthrough file: alphacryo4d convert --i {table.path} --passthrough "
         "FILE --o merged.cs"
     )

@@ -161,3 +161,26 @@ def test_a_page_that_nobody_named_enters_the_navigation_too(tmp_path):
         (tmp_path / name).write_text("# A title\n")
     config = {"docs_dir": str(tmp_path), "nav": [{"Your data": "data.md"}]}
     assert PAGES.on_config(config)["nav"][1:] == [{"More": [{"A title": "more.md"}]}]
+
+
+def anchor(heading):
+    """Name of a heading, as GitHub and MkDocs make it."""
+    plain = re.sub(r"[^\w\s-]", "", heading.strip().lower())
+    return re.sub(r"\s+", "-", plain)
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "scripts/README.md"]
+)
+def test_links_between_files_of_the_repository_lead_somewhere(name):
+    """MkDocs checks those of the site."""
+    page = REPOSITORY / name
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        path, _, fragment = target.partition("#")
+        there = page.parent / path
+        assert there.exists(), target
+        if fragment:
+            headings = re.findall(r"^#+ (.+)", there.read_text(), re.M)
+            assert fragment in map(anchor, headings), target
