@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from browser_page import Opened, pixels, settled
 from chimerax_grammar import Scene
+from matplotlib.image import imsave
 from matplotlib.path import Path as Polygon
 from small_project import write_project
 from waiting import wait_until
@@ -285,6 +286,27 @@ def test_local_resolution_is_drawn_on_every_card(browser, tmp_path):
     assert min(drawn) > 50
     opened.page.close()
     assert opened.faults == []
+
+
+def test_the_particle_landscape_fits_the_page(browser, tmp_path):
+    project = write_project(tmp_path, particles=60, states=2)
+    folder = project / "particle_landscape"
+    folder.mkdir()
+    record = {"results": {"components": 1, "gain_per_particle": 2.0, "imaging": ["<b>look</b>"]}}
+    (folder / "job.json").write_text(json.dumps(record))
+    (folder / "components.csv").write_text("components,kept,view_share\n0,1,\n1,1,0.25\n")
+    imsave(folder / "energies.png", np.zeros((40, 3000)))
+    opened = Opened(browser, write_report_page(project).as_uri())
+    shown = opened.page.locator("#particle-landscape")
+    assert "Warning: <b>look</b>." in shown.inner_text()
+    assert shown.locator("img").evaluate("img => img.naturalWidth") == 3000
+    shown.locator("summary").click()
+    assert shown.locator("td >> text=0.250").count() == 1
+    opened.page.set_viewport_size({"width": 400, "height": 900})
+    opened.page.wait_for_function("document.documentElement.scrollWidth <= 400")
+    opened.page.close()
+    assert opened.faults == []
+    assert opened.fetched == []
 
 
 def test_a_lasso_on_a_sample_says_so_and_names_the_command_that_takes_all(
