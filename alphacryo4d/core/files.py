@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -114,8 +115,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         )
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
-    os.close(handle)
     temporary = Path(name)
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is in use: remove_stale
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -132,8 +134,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
             f"{path}: writing failed ({error.strerror or error}); nothing was changed"
         ) from error
     finally:
+        os.close(handle)
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def remove_stale(path: Path) -> None:
+    """Remove what a run that was killed was writing for a file; not what another run writes now."""
+    for left in path.parent.glob(f"{TEMPORARY}{path.stem[:40]}.*{path.suffix}"):
+        with suppress(OSError), left.open("ab") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def require_file(path: Path) -> None:

@@ -60,7 +60,9 @@ def write_report_page(
     warn_changed(project)
     data, payload = project_data(project)
     data["first"] = selection
-    path = files.write_text(output or project / REPORT_HTML, page_text(data, payload))
+    path = output or project / REPORT_HTML
+    files.remove_stale(path)
+    files.write_text(path, page_text(data, payload))
     logger.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
     return path
 

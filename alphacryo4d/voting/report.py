@@ -128,7 +128,10 @@ def complete_report(folder: Path) -> None:
     made = read_object(path) if path.is_file() else {}
     before = json.dumps(report)
     add_maps(report, made)
-    if json.dumps(report) != before:
+    table = folder / REPORT_TXT
+    # a run that was stopped between the two files has written the first alone
+    known = table.read_text(encoding="utf-8") if table.is_file() else None
+    if json.dumps(report) != before or summary(report) != known:
         write_report(folder, report)
 
 

@@ -13,6 +13,7 @@ from alphacryo4d.core.files import (
     data_table,
     fold_name,
     load_array,
+    remove_stale,
     save_array,
     volume_name,
     write_text,
@@ -44,6 +45,20 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) ->
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_run_was_writing_goes_and_what_another_writes_stays(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    left, other = tmp_path / ".ac4d-report.abc.html", tmp_path / ".ac4d-other.abc.html"
+    left.write_text("half")
+    other.write_text("of another file")
+    with atomic_path(page) as written:
+        written.write_text("whole")
+        remove_stale(page)
+        assert not left.exists()
+        assert written.is_file()
+    assert page.read_text() == "whole"
+    assert other.is_file()
 
 
 def test_an_unwritable_folder_is_an_error_with_its_name(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 The short form of some rows runs in the suite; ``make faults`` runs the whole (:class:`Row`).
 """
 
+import difflib
 import json
 import os
 import random
@@ -154,6 +155,19 @@ def contents(project: Path, *parts: str) -> dict[str, bytes]:
 def differences(found: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
     """Names of files that are not the same."""
     return sorted(n for n in {*found, *wanted} if found.get(n) != wanted.get(n))
+
+
+def first_difference(found: dict[str, bytes], wanted: dict[str, bytes]) -> str:
+    """Lines that differ in files of text."""
+    told = []
+    for name in differences(found, wanted):
+        if name.endswith((".json", ".txt", ".star", ".csv", ".toml")):
+            both = [
+                held.get(name, b"").decode(errors="replace").replace(", ", ",\n").splitlines()
+                for held in (wanted, found)
+            ]
+            told += list(difflib.unified_diff(*both, "undisturbed", name, lineterm="", n=0))[:12]
+    return "\n".join(told)[:1200]
 
 
 def debris(project: Path) -> list[str]:

@@ -5,7 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from battery import CHANGES, READ, Disturber, Ended, contents, debris, differences, require_named
+from battery import (
+    CHANGES,
+    READ,
+    Disturber,
+    Ended,
+    contents,
+    debris,
+    differences,
+    first_difference,
+    require_named,
+)
 
 RECLASSIFY = ["--final-resolution", "20", "--initial-resolution", "25", "--rounds", "1", "--j", "2"]
 STAGES = ("resample", "deepfeature", "landscape", "vote")
@@ -113,6 +123,7 @@ class Works:
 
     def require_same(self, work: Work, home: Path) -> None:
         """Hold that the project is what an undisturbed run makes, without debris."""
-        found = differences(contents(home / "project"), work.made)
-        assert not found, f"files differ: {found[:12]}"
+        made = contents(home / "project")
+        found = differences(made, work.made)
+        assert not found, f"files differ: {found[:12]}\n{first_difference(made, work.made)}"
         assert not debris(home / "project"), f"left behind: {debris(home / 'project')}"

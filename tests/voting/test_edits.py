@@ -16,6 +16,7 @@ from alphacryo4d.pipeline.editing import selection_for
 from alphacryo4d.voting.cli import vote
 from alphacryo4d.voting.edits import inside_polygon, parse_edits
 from alphacryo4d.voting.options import VoteOptions
+from alphacryo4d.voting.report import complete_report
 from alphacryo4d.voting.stage import run_vote
 
 PLAIN = {"test": False, "reconstruct": False}
@@ -144,6 +145,20 @@ def test_edits_that_failed_take_the_same_number_again(
     assert selection_for(voted.root, voted.landscape, options) == second
     other = VoteOptions(edits=write(voted.root, {"drop": 1}), **PLAIN)
     assert selection_for(voted.root, voted.landscape, other) == voted.root / "vote-3"
+
+
+def test_a_summary_that_was_not_written_is_made_good(voted: Any) -> None:
+    """A full disk between report.json and summary.txt: the next run writes the second."""
+    folder = voted.root / "vote"
+    made = {"note": "", "states": [{"state": 1, "resolution_masked": 8.0}]}
+    (folder / "reconstruction.json").write_text(json.dumps(made))
+    before = (folder / "summary.txt").read_text()
+    complete_report(folder)
+    whole = (folder / "summary.txt").read_text()
+    assert "resolution" in whole
+    (folder / "summary.txt").write_text(before)
+    complete_report(folder)
+    assert (folder / "summary.txt").read_text() == whole
 
 
 @pytest.mark.parametrize(
