@@ -16,7 +16,7 @@ _BATCHES_SHOWN = 10
 """Batches in the summary: those that differ most."""
 _BIASED, _BIASED_LEAST = 3.0, 0.05
 """Cramer's V from which batches are called biased: so many times chance, and at least this."""
-EXPLAINED = "What the columns mean: docs/results.md, The numbers of the summary."
+EXPLAINED = "What the columns mean: Understand the results, in the documents (docs/results.md)."
 
 
 def add_verdicts(report: dict[str, Any]) -> None:
