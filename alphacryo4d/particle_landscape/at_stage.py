@@ -28,7 +28,7 @@ from alphacryo4d.particle_landscape.nearness import (
     trial_widths,
     weights_near,
 )
-from alphacryo4d.particle_landscape.points_stage import read_points
+from alphacryo4d.particle_landscape.points_stage import kept_components, read_points
 from alphacryo4d.particle_landscape.volume_files_stage import (
     OPTIMISTIC,
     shell_of,
@@ -121,14 +121,6 @@ def run_volumes(
         if not job.finished:
             _all_points(job, _read(landscape, kept, options, flags), points, names)
         return job.outputs
-
-
-def kept_components(landscape: Path) -> int:
-    """Components that a particle landscape has; refuses one without structure or without end."""
-    path = landscape / COORDINATES
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; `alphacryo4d landscape particles` writes it")
-    return int(files.load_array(path, dtype=np.floating, ndim=2, memory_map=True).shape[1])
 
 
 def _read(landscape: Path, kept: int, options: VolumeOptions, flags: RunFlags) -> PointInputs:

@@ -11,8 +11,10 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.job import read_job
 from alphacryo4d.core.reading import load_archive
 from alphacryo4d.particle_landscape.density_stage import DENSITY_NPZ, STATES_CSV
+from alphacryo4d.particle_landscape.frame_stage import COORDINATES
 from alphacryo4d.particle_landscape.mixture import GaussianMixture
 from alphacryo4d.particle_landscape.surface import DensitySurface, energy_of_share
 
@@ -22,6 +24,19 @@ WITH_DATA = 0.95
 """Share of the particles in the region of the points of a grid."""
 MOST_POINTS = 1000
 _FILES = (".csv", ".npy", ".txt")
+
+
+def kept_components(landscape: Path) -> int:
+    """Components that a particle landscape has; refuses one without structure."""
+    path = landscape / COORDINATES
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; `alphacryo4d landscape particles` writes it")
+    if (read_job(landscape) or {}).get("results", {}).get("components") == 0:
+        raise InputError(
+            f"{landscape}: no structure was found, all points are one map; `vote reconstruct` "
+            "makes it"
+        )
+    return int(files.load_array(path, dtype=np.floating, ndim=2, memory_map=True).shape[1])
 
 
 def read_points(text: str, landscape: Path, kept: int) -> tuple[list[Array], list[str]]:

@@ -41,8 +41,8 @@ def volume_command(**values: Any) -> None:
     Every particle counts by how much of its posterior lies near the point; half-sets choose how
     near, Fourier shell by shell. Each point gets map, half maps and FSC.
     """
-    from alphacryo4d.particle_landscape.at_stage import kept_components, run_volumes
-    from alphacryo4d.particle_landscape.points_stage import read_points
+    from alphacryo4d.particle_landscape.at_stage import run_volumes
+    from alphacryo4d.particle_landscape.points_stage import kept_components, read_points
 
     fill_from_project(values, input_path=".")
     require_options(i=values["input_path"])

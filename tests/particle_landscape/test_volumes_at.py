@@ -381,6 +381,12 @@ def test_what_is_missing_or_empty_is_named(project, tmp_path):
     (tmp_path / "points.csv").write_text("z1\nhere\n")
     with pytest.raises(InputError, match="row 1 is not numbers"):
         read_points(str(tmp_path / "points.csv"), folder / "particle_landscape", 2)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    np.save(empty / "coordinates.npy", np.zeros((3, 1), np.float32))
+    (empty / "job.json").write_text(json.dumps({"results": {"components": 0}}))
+    with pytest.raises(InputError, match="no structure was found"):
+        run_volumes(empty, tmp_path / "out", options=VolumeOptions(at="0"))
     with pytest.raises(UsageError, match="one point makes no movie"):
         run_volumes(
             folder / "particle_landscape", tmp_path / "out", options=VolumeOptions("1", movie=True)
