@@ -5,6 +5,7 @@ Steps are damped where they do not climb (Levenberg 1944; Marquardt 1963).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,16 +145,54 @@ def climb(
     The best 40% of the candidates go on from a resolution to the next, 1.5 times as fine, from the
     shell ``coarse`` to the last of the target.
     """
-    radius = min(coarse, target.radius)
+    best, curvature, _ = climb_models(
+        images, [target], poses, np.zeros(len(poses.row), np.int64), each, coarse, workers=workers
+    )
+    return best, curvature
+
+
+def climb_models(
+    images: PreparedImages,
+    targets: Sequence[Target],
+    poses: Poses,
+    model: Array,
+    each: int,
+    coarse: int,
+    *,
+    workers: int = 1,
+) -> tuple[Poses, Array, Array]:
+    """As :func:`climb`, where every candidate belongs to one of several maps.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+        Of one noise and one last shell.
+    model : (m,) int array
+        Map of every candidate, from 0.
+
+    Returns
+    -------
+    Poses, (n, 5, 5) array, (n,) int array
+        The best pose of every image, the curvature there, its map.
+    """
+    last = targets[0].radius
+    radius = min(coarse, last)
     while True:
         turn = np.rad2deg(1.0 / (0.6 * radius))
-        final = radius == target.radius
-        poses, curvature = refine(
-            images, target, poses, radius, 5 if final else 3, most=turn / 2, workers=workers
-        )
+        final = radius == last
+        curvature = np.empty((len(model), 5, 5))
+        for number, target in enumerate(targets):
+            mine = np.flatnonzero(model == number)
+            if not len(mine):
+                continue
+            found, curvature[mine] = refine(
+                images, target, poses.take(mine), radius, 5 if final else 3, most=turn / 2,
+                workers=workers,
+            )  # fmt: skip
+            poses = poses.replaced(mine, found)
         keep = 1 if final else max(1, round(0.4 * each))
         chosen = best_rows(poses, keep, each)
-        poses, curvature, each = poses.take(chosen), curvature[chosen], keep
+        poses, curvature, model, each = poses.take(chosen), curvature[chosen], model[chosen], keep
         if final:
-            return poses, curvature
-        radius = min(max(radius + 1, int(1.5 * radius)), target.radius)
+            return poses, curvature, model
+        radius = min(max(radius + 1, int(1.5 * radius)), last)

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from alphacryo4d.alignment import climbing
+from alphacryo4d.alignment import climbing, several
 from alphacryo4d.alignment.half_maps import HalfMaps
 from alphacryo4d.alignment.outcome import Consensus, Search
 from alphacryo4d.alignment.poses import Poses, Target, rotations_apart, shifts_within
@@ -34,6 +34,9 @@ _SOME, _ITERATIONS_OF_SOME, _AGAIN = 5000, 4, 4
 searched everywhere in the next two, and in every so many after these."""
 _SETTLED = 1e-3
 """Gain of the log-likelihood, as a part of it, below which an iteration is the last."""
+_FURTHER = 5
+"""Iterations after the others at most: a search against classes, then poses are refined where they
+are."""
 _BLOCK = 2000
 """Images whose candidates are in memory at once."""
 _ENTRIES = ("resolution", "angle_change", "shift_change", "log_likelihood")
@@ -81,10 +84,10 @@ def find_consensus(
         done = len(work.log)
 
         def told(part: float, done: int = done) -> None:
-            progress(done + part, most, work.words())
+            progress(min(done + part, most), most, work.words())
 
         told(0)
-        work.iterate(told)
+        work.iterate(told, check)
         if checkpoint is not None:
             checkpoint.save(work.state())
     progress(most, most, work.words())
@@ -110,6 +113,7 @@ class Refinement:
         self.log: list[dict[str, float]] = []
         self.pose_sigma = np.full(2, np.nan)
         self.unscaled = self.finished = False
+        self.further = 0
 
     def start(self, reference: Array | None) -> None:
         """Begin with a map of any grey scale, or with that of the poses given."""
@@ -145,12 +149,63 @@ class Refinement:
     @property
     def _everywhere(self) -> bool:
         done = len(self.log) - _ITERATIONS_OF_SOME
-        return self.asked.everywhere and (done < 2 or done % _AGAIN == 1)
+        return self.asked.everywhere and not self.further and (done < 2 or done % _AGAIN == 1)
 
-    def iterate(self, told: Callable[[float], None]) -> None:
+    def iterate(
+        self, told: Callable[[float], None], check: Callable[[], None] = lambda: None
+    ) -> None:
         """Align both half-sets, and reconstruct."""
-        count, done, used = len(self.half), 0, self._used()
+        count, used = len(self.half), self._used()
         before, shifts_before = self.rotations.copy(), self.shifts.copy()
+        if self.further == 1:
+            rows = np.flatnonzero(used)
+            found = self._by_classes(rows, told, check)
+            self.rotations[rows], self.shifts[rows] = found.rotations, found.shifts
+            score = np.zeros(count)
+            score[rows] = found.score
+        else:
+            curvature, score = self._by_mean(used, told)
+            self.pose_sigma = self._errors(curvature)
+        previous, self.unscaled = self.maps.resolution, False
+        self.maps.rebuild(self.rotations, self.shifts, used)
+        turned = Rotation.from_matrix(self.rotations @ before.transpose(0, 2, 1)).magnitude()
+        moved = np.linalg.norm(self.shifts - shifts_before, axis=1) * self.images.pixel_size
+        numbers = (
+            self.maps.resolution, np.rad2deg(np.median(turned[used])), np.median(moved[used]),
+            score[used].mean(),
+        )  # fmt: skip
+        self.log.append(dict(zip(_ENTRIES, map(float, numbers), strict=True)))
+        self._go_on(self.maps.resolution > 0.98 * previous, int(used.sum()))
+
+    def _go_on(self, no_finer: bool, used: int) -> None:
+        """Say whether the iteration was the last, or the last before the search by classes."""
+        fewest = _ITERATIONS_OF_SOME + 3 if self.asked.everywhere else 3
+        settled = len(self.log) >= fewest and self._gain() < _SETTLED
+        classes = several.number_of_classes(self.asked.classes, used)
+        over = len(self.log) >= self.asked.most_iterations or (settled and no_finer)
+        if self.further or (over and classes > 1):
+            self.further += 1
+            self.finished = self.further > _FURTHER or (self.further > 3 and settled)
+        else:
+            self.finished = over
+
+    def _by_classes(
+        self, rows: Array, told: Callable[[float], None], check: Callable[[], None]
+    ) -> Poses:
+        """Search all orientations of the particles (n,) against classes of others."""
+        finest = max(several.RESOLUTION, self.maps.resolution, self.asked.resolution or 0)
+        shell = shell_of_resolution(finest, self.images.box, self.images.pixel_size)
+        return several.align_to_classes(
+            self.images, self.half,
+            Poses(rows, self.rotations[rows], self.shifts[rows], np.zeros(len(rows))),
+            self.maps.noise, several.number_of_classes(self.asked.classes, len(rows)),
+            min(shell, self.maps.grid.radius),
+            workers=self.workers, told=lambda part: told(0.9 * part), check=check,
+        )  # fmt: skip
+
+    def _by_mean(self, used: Array, told: Callable[[float], None]) -> tuple[Array, Array]:
+        """Align both half-sets to their maps; curvatures (P, 5, 5) and log-likelihoods (P,)."""
+        count, done = len(self.half), 0
         curvature, score = np.zeros((count, 5, 5)), np.zeros(count)
         for half in (0, 1):
             rows = np.flatnonzero((self.half == half) & used)
@@ -163,20 +218,7 @@ class Refinement:
                 score[some] = found.score
                 done += len(some)
                 told(0.9 * done / used.sum())
-        previous, self.unscaled = self.maps.resolution, False
-        self.maps.rebuild(self.rotations, self.shifts, used)
-        self.pose_sigma = self._errors(curvature)
-        turned = Rotation.from_matrix(self.rotations @ before.transpose(0, 2, 1)).magnitude()
-        moved = np.linalg.norm(self.shifts - shifts_before, axis=1) * self.images.pixel_size
-        numbers = (
-            self.maps.resolution, np.rad2deg(np.median(turned[used])), np.median(moved[used]),
-            score[used].mean(),
-        )  # fmt: skip
-        self.log.append(dict(zip(_ENTRIES, map(float, numbers), strict=True)))
-        fewest = _ITERATIONS_OF_SOME + 3 if self.asked.everywhere else 3
-        settled = len(self.log) >= fewest and self._gain() < _SETTLED
-        no_finer = self.maps.resolution > 0.98 * previous
-        self.finished = len(self.log) >= self.asked.most_iterations or (settled and no_finer)
+        return curvature, score
 
     def _gain(self) -> float:
         """By what part of itself the log-likelihood has risen in the last iteration."""
@@ -198,11 +240,13 @@ class Refinement:
     ) -> tuple[Poses, Array]:
         images, each = self.images, self.asked.candidates
         start = Poses(rows, self.rotations[rows], self.shifts[rows], np.zeros(len(rows)))
+        if self.further:
+            return climbing.climb(images, target, start, 1, target.radius, workers=self.workers)
         if everywhere is not None:
             coarse = everywhere.target.radius
             many = everywhere.best(rows, start.shifts, each)
             if self.log:
-                many, each = _joined(many, start, each), each + 1
+                many, each = Poses.joined([many, start], [each, 1]), each + 1
         else:
             coarse = max(min(_COARSE, target.radius), int(target.radius / 1.5))
             near = climbing.around(start, *_steps(coarse, images.box))
@@ -231,14 +275,16 @@ class Refinement:
         """What :meth:`restore` needs to go on."""
         own = {name: getattr(self, name) for name in ("rotations", "shifts", "pose_sigma")}
         log = np.array([[entry[name] for name in _ENTRIES] for entry in self.log])
-        return self.maps.state() | own | {"log": log, "finished": np.array(self.finished)}
+        return self.maps.state() | own | {
+            "log": log, "finished": np.array(self.finished), "further": np.array(self.further),
+        }  # fmt: skip
 
     def restore(self, saved: dict[str, Array]) -> None:
         """Go on from a state."""
         for name in ("rotations", "shifts", "pose_sigma"):
             setattr(self, name, saved[name])
         self.log = [dict(zip(_ENTRIES, map(float, row), strict=True)) for row in saved["log"]]
-        self.finished = bool(saved["finished"])
+        self.finished, self.further = bool(saved["finished"]), int(saved["further"])
         self.maps.restore(saved)
 
     def outcome(self) -> Consensus:
@@ -257,19 +303,3 @@ def _steps(shell: int, box: int) -> tuple[float, float]:
     1 / (0.6 r); a shift after a quarter of a period.
     """
     return float(np.rad2deg(1 / (0.6 * shell))), box / (4.0 * shell)
-
-
-def _joined(many: Poses, start: Poses, each: int) -> Poses:
-    """Candidates of every image (``each``), and the pose that it has."""
-    n = len(start.row)
-
-    def join(a: Array, b: Array) -> Array:
-        both = np.concatenate([a.reshape(n, each, *a.shape[1:]), b[:, None]], axis=1)
-        return both.reshape(n * (each + 1), *a.shape[1:])
-
-    return Poses(
-        join(many.row, start.row),
-        join(many.rotations, start.rotations),
-        join(many.shifts, start.shifts),
-        join(many.score, start.score),
-    )

@@ -24,7 +24,10 @@ class Search:
         Shifts (pixels) around those that are given.
     candidates : int
         Poses of an image that are refined.
+    classes : int
+        Maps of the last search of all orientations, beside the mean; 1 for none.
     most_iterations : int
+        But for those after the last search.
     resolution : float or None
         Finest that is used (A).
     initial : float
@@ -36,6 +39,7 @@ class Search:
     everywhere: bool
     reach: float = 5.0
     candidates: int = 12
+    classes: int = 1
     most_iterations: int = 25
     resolution: float | None = None
     initial: float = 60.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -58,6 +59,34 @@ class Poses:
         return Poses(
             self.row[chosen], self.rotations[chosen], self.shifts[chosen], self.score[chosen]
         )
+
+    def replaced(self, chosen: Array, others: Poses) -> Poses:
+        """The poses, some of them (m,) int replaced by others."""
+        made = self.take(np.arange(len(self.row)))
+        for name in self.NAMES:
+            getattr(made, name)[chosen] = getattr(others, name)
+        return made
+
+    @classmethod
+    def joined(cls, parts: Sequence[Poses], counts: Sequence[int]) -> Poses:
+        """Candidates of the same images, one part's behind the other's.
+
+        Parameters
+        ----------
+        parts : sequence of Poses
+        counts : sequence of int
+            Candidates of an image in every part, one behind the other.
+        """
+
+        def together(name: str) -> Array:
+            split = [
+                (values := getattr(part, name)).reshape(-1, count, *values.shape[1:])
+                for part, count in zip(parts, counts, strict=True)
+            ]
+            whole = np.concatenate(split, axis=1)
+            return whole.reshape(-1, *whole.shape[2:])
+
+        return cls(*(together(name) for name in cls.NAMES))
 
 
 def target_of(cube: Array, grid: Grid, inverse: Array) -> Target:

@@ -87,6 +87,11 @@ def is_want_of_memory(failed: BaseException | None) -> bool:
     return False
 
 
+def half_of_memory() -> float:
+    """Half of the memory in GB that this process may take."""
+    return usable_memory() / 2**31
+
+
 def cgroup_limits(own: Path, root: Path) -> list[int]:
     """Limits (bytes) of the control groups that hold a process, and of those above them.
 

@@ -181,7 +181,7 @@ def consensus_command(
     One model is auto-refined with independent half-sets, which needs three MPI ranks or more;
     several models are a classification with a coarse global search.
     """
-    auto = consensus.models == 1
+    auto = consensus.relion_models == 1
     words = _program("relion_refine", run.ranks, options.mpi_launcher, as_root=as_root)
     words += ["--o", str(run.root), "--i", str(run.table), "--ref", str(run.reference)]
     words += ["--ini_high", number(consensus.initial_lowpass), "--ctf"]
@@ -191,7 +191,7 @@ def consensus_command(
     if auto:
         words += ["--auto_refine", "--split_random_halves", "--low_resol_join_halves", "40"]
     else:
-        words += ["--iter", str(consensus.iterations), "--K", str(consensus.models)]
+        words += ["--iter", str(consensus.iterations), "--K", str(consensus.relion_models)]
         words += ["--tau2_fudge", number(options.relion_tau2_fudge)]
     words += ["--flatten_solvent", *(["--zero_mask"] if options.zero_mask else [])]
     if consensus.mask is not None:

@@ -105,8 +105,12 @@ class ConsensusOptions:
         "auto is global where there are none.",
         choices=("auto", "global", "local"),
     )
-    models: int = setting(
-        1, "Consensus models; 1 is 3D auto-refinement with half-sets, more is a classification."
+    models: int | None = setting(
+        None,
+        "Consensus models. With RELION 1 (the default) is 3D auto-refinement with half-sets, more "
+        "is a classification; with the native engine so many classes are searched against in the "
+        "end, 8 by default where all orientations are searched.",
+        type=int,
     )
     initial_lowpass: float = setting(
         60.0,
@@ -137,9 +141,16 @@ class ConsensusOptions:
         False, "The particles have poses that are good: check them and go on, without RELION."
     )
 
+    @property
+    def relion_models(self) -> int:
+        """Models that RELION finds."""
+        return self.models or 1
+
     def __post_init__(self) -> None:
         """Check the values."""
-        require_setting(self.models >= 1, f"--models {self.models}: must be at least 1")
+        require_setting(
+            self.models is None or self.models >= 1, f"--models {self.models}: must be at least 1"
+        )
         require_setting(self.iterations >= 1, "--iter must be at least 1")
         require_setting(0 <= self.healpix_order <= 7, "--healpix-order must be from 0 to 7")
         for name in ("initial_lowpass", "limit_resolution", "particle_diameter"):

@@ -10,6 +10,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import start_job
+from alphacryo4d.core.memory import half_of_memory
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume, write_volume
@@ -19,7 +20,7 @@ from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.relion.preflight import check_map
-from alphacryo4d.resample.native_stage import FoldCheckpoint, half_of_memory
+from alphacryo4d.resample.native_stage import FoldCheckpoint
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.components import Components

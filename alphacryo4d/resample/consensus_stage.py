@@ -43,8 +43,8 @@ def choose_ranks(consensus: ConsensusOptions, options: RelionOptions) -> int:
     UsageError
         Fewer are asked for.
     """
-    ranks = options.ranks or (3 if consensus.models == 1 else 1)
-    if consensus.models == 1 and ranks < 3:
+    ranks = options.ranks or (3 if consensus.relion_models == 1 else 1)
+    if consensus.relion_models == 1 and ranks < 3:
         raise UsageError(
             f"--ranks {ranks}: auto-refinement with half-sets needs 3 MPI ranks or more"
         )
@@ -176,10 +176,10 @@ def _align(
 def _results(particles: ParticleSet, output: Path, consensus: ConsensusOptions) -> list[Path]:
     """Check what RELION wrote: every particle once, finite poses, finite maps."""
     start = output / "run"
-    if consensus.models > 1:
+    if consensus.relion_models > 1:
         start = output / f"run_it{consensus.iterations:03d}"
-    maps = [with_suffix(start, f"_class{k:03d}.mrc") for k in range(1, consensus.models + 1)]
-    if consensus.models == 1:
+    maps = [with_suffix(start, f"_class{k:03d}.mrc") for k in range(1, consensus.relion_models + 1)]
+    if consensus.relion_models == 1:
         maps += [with_suffix(start, f"_half{half}_class001_unfil.mrc") for half in (1, 2)]
     try:
         found = read_particles(with_suffix(start, "_data.star"), need_images=False)

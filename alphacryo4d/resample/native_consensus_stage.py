@@ -13,6 +13,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.memory import half_of_memory
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume, write_volume
@@ -24,7 +25,7 @@ from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.reconstruction.map_stage import write_curves
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.relion.preflight import check_map
-from alphacryo4d.resample.native_stage import FoldCheckpoint, half_of_memory
+from alphacryo4d.resample.native_stage import FoldCheckpoint
 
 if TYPE_CHECKING:
     from alphacryo4d.alignment.outcome import Consensus
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT = ".consensus.npz"
 _LOCAL_REACH = 2.0
+_CLASSES = 8
+"""Classes of the last search where all orientations are searched."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,19 @@ class Plan:
     particles: ParticleSet
     everywhere: bool
 
+    def classes(self, consensus: ConsensusOptions) -> int:
+        """Classes of the last search."""
+        return consensus.models or (_CLASSES if self.everywhere else 1)
+
     def words(self, consensus: ConsensusOptions, relion: RelionOptions) -> str:
         """For ``--dry-run``."""
         where = "all orientations" if self.everywhere else "orientations around those given"
         start = relion.reference or "the map of the poses given"
+        classes = self.classes(consensus)
+        last = f", then against {classes} classes" if classes > 1 else ""
         return (
             f"would search {where} of {len(self.particles)} particles of {self.particles.box} px, "
-            f"from {start} at {consensus.initial_lowpass:g} A, half-sets apart"
+            f"from {start} at {consensus.initial_lowpass:g} A, half-sets apart{last}"
         )
 
 
@@ -66,10 +75,8 @@ def native_plan(table: Path, consensus: ConsensusOptions, relion: RelionOptions)
     Raises
     ------
     UsageError, InputError
-        Several models, no poses and no reference, maps that do not fit, poses in a ``.cs`` file.
+        No poses and no reference, maps that do not fit, poses in a ``.cs`` file.
     """
-    if consensus.models > 1:
-        raise UsageError("--models: the native engine finds one; take --engine relion for several")
     particles = read_particles(table, need_poses=False)
     if particles.table.path.suffix.lower() == ".cs":
         raise InputError(
@@ -107,6 +114,7 @@ def align_natively(
     asked = Search(
         plan.everywhere,
         reach=consensus.offset_range if plan.everywhere else _LOCAL_REACH,
+        classes=plan.classes(consensus),
         most_iterations=consensus.iterations,
         resolution=consensus.limit_resolution,
         initial=consensus.initial_lowpass,

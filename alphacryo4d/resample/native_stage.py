@@ -13,7 +13,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.core.memory import usable_memory
+from alphacryo4d.core.memory import half_of_memory
 from alphacryo4d.core.progress import Progress, show_progress
 from alphacryo4d.core.reading import load_archive
 from alphacryo4d.io.mrc import read_volume, write_volume
@@ -39,11 +39,6 @@ if TYPE_CHECKING:
     from alphacryo4d.ml3d.signal import Signal
 
 logger = logging.getLogger(__name__)
-
-
-def half_of_memory() -> float:
-    """Half of the memory in GB that this process may take."""
-    return usable_memory() / 2**31
 
 
 def samples_memory(particles: ParticleSet, count: int) -> float:

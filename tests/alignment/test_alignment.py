@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from scipy.spatial.transform import Rotation
 
-from alphacryo4d.alignment import climbing
+from alphacryo4d.alignment import climbing, several
 from alphacryo4d.alignment.consensus import Refinement, find_consensus
 from alphacryo4d.alignment.kernels import project
 from alphacryo4d.alignment.outcome import Search, changes_of
@@ -272,6 +272,51 @@ def test_a_run_without_poses_aligns_first(simulated: Path, tmp_path: Path) -> No
     assert before == {path: path.stat().st_mtime_ns for path in project.rglob("*.npy")}
 
 
+def test_every_image_is_aligned_to_the_map_that_it_shows(
+    truth: tuple[np.ndarray, np.ndarray],
+) -> None:
+    rotations, shifts = truth
+    images = images_of(rotations, shifts, 1.0, 2)
+    grid, noise = Grid(RADIUS), np.full((1, RADIUS + 1), 2.0)
+    cube = sampled_map()
+    other = cube.copy()
+    other[cube.shape[0] // 2 + 1 :] = 0  # a part of the molecule is not there
+    targets = [target_of(one, grid, 1 / noise) for one in (other, 0.3 * other, cube)]
+    eye = np.tile(np.eye(3), (40, 1, 1))
+    start = Poses(np.arange(40), eye, 0.5 - shifts, np.zeros(40))
+    found, model = several.EveryModel(images, targets, 2).best(start)
+    right = Rotation.from_matrix(found.rotations @ rotations.transpose(0, 2, 1)).magnitude()
+    assert np.mean(np.rad2deg(right) < 5) >= 0.95
+    assert np.mean(model == 2) >= 0.95
+
+
+def test_a_search_against_classes_keeps_half_sets_apart(
+    simulated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(several, "LEAST", 30)
+    images = prepare_rows(read_particles(simulated / "particles.star"), np.arange(240), None)
+    halves, asked = np.arange(240) % 2, Search(False, most_iterations=1, classes=2)
+    work = Refinement(images, halves, asked, None, 2)
+    work.start(None)
+    work.iterate(lambda part: None)
+    assert (work.further, work.finished) == (1, False)
+    state = {name: np.array(value) for name, value in work.state().items()}
+    other = replace(images, data=images.data.copy())
+    other.data[1::2] = other.data[np.roll(np.arange(1, 240, 2), 1)]  # half-set 1 shows others
+    again = Refinement(other, halves, asked, None, 2)
+    again.restore(state)
+    for one in (work, again):
+        one.iterate(lambda part: None)
+    np.testing.assert_array_equal(work.rotations[::2], again.rotations[::2])
+    assert not np.array_equal(work.rotations[1::2], again.rotations[1::2])
+    while not work.finished:
+        work.iterate(lambda part: None)
+    assert 4 <= len(work.log) <= 6
+    whole = whole_rotations(images.matrices)
+    angle = Rotation.from_matrix(work.rotations @ whole.transpose(0, 2, 1)).magnitude()
+    assert np.median(np.rad2deg(angle)) < 3
+
+
 def test_what_cannot_be_aligned_is_refused_before_the_work(simulated: Path, tmp_path: Path) -> None:
     blind = simulated / "blind.star"
     write_volume(tmp_path / "small.mrc", np.zeros((16, 16, 16), np.float32), 8.0)
@@ -279,7 +324,6 @@ def test_what_cannot_be_aligned_is_refused_before_the_work(simulated: Path, tmp_
     for error, words, consensus, relion in (
         (UsageError, "--reference MAP", {}, RelionOptions()),
         (InputError, "--search global", {"search": "local"}, RelionOptions()),
-        (UsageError, "--engine relion", {"models": 2}, RelionOptions()),
         (InputError, "box of 16", {}, small),
     ):
         asked = ConsensusOptions(engine="native", **consensus)
@@ -289,4 +333,5 @@ def test_what_cannot_be_aligned_is_refused_before_the_work(simulated: Path, tmp_
     said += ["--reference", str(simulated / "true.mrc")]
     done = CliRunner().invoke(consensus_command, said, catch_exceptions=False)
     assert "all orientations of 500 particles" in done.output
+    assert "then against 8 classes" in done.output
     assert not (tmp_path / "e").exists()
