@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from alphacryo4d.alignment import climbing, several
 from alphacryo4d.alignment.half_maps import HalfMaps
 from alphacryo4d.alignment.outcome import Consensus, Search
-from alphacryo4d.alignment.poses import Poses, Target, rotations_apart, shifts_within
+from alphacryo4d.alignment.poses import Poses, Target, grid_steps, rotations_apart, shifts_within
 from alphacryo4d.alignment.search import EveryPose
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
@@ -228,7 +228,7 @@ class Refinement:
     def _search(self, target: Target) -> EveryPose:
         """Projections of a target in all orientations, up to a coarse shell."""
         coarse = min(_COARSE if target.radius < 2 * _FINER else _FINER, target.radius)
-        step, slide = _steps(coarse, self.images.box)
+        step, slide = grid_steps(coarse, self.images.box)
         reach = self.asked.reach if len(self.log) < 3 else 0
         return EveryPose(
             self.images, replace(target, radius=coarse), rotations_apart(step),
@@ -249,7 +249,7 @@ class Refinement:
                 many, each = Poses.joined([many, start], [each, 1]), each + 1
         else:
             coarse = max(min(_COARSE, target.radius), int(target.radius / 1.5))
-            near = climbing.around(start, *_steps(coarse, images.box))
+            near = climbing.around(start, *grid_steps(coarse, images.box))
             around = len(near.row) // len(rows)
             sums = climbing.fit(images, target, near, coarse, self.workers)
             near.score = 2 * sums.cross - sums.norm
@@ -294,12 +294,3 @@ class Refinement:
             self.rotations, self.shifts, self.maps.half_maps, self.maps.volume, self.maps.curves,
             float(self.pose_sigma[0]), float(self.pose_sigma[1]), self.log,
         )  # fmt: skip
-
-
-def _steps(shell: int, box: int) -> tuple[float, float]:
-    """Angle (degrees) and shift (pixels) by which neighbours on a search grid differ.
-
-    At a Fourier shell of radius r a particle of 0.6 times the box is told apart after a turn of
-    1 / (0.6 r); a shift after a quarter of a period.
-    """
-    return float(np.rad2deg(1 / (0.6 * shell))), box / (4.0 * shell)

@@ -122,3 +122,12 @@ def shifts_within(reach: float, step: float) -> Array:
     grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
     kept: Array = grid[np.hypot(*grid.T) <= reach + 1e-9]
     return kept
+
+
+def grid_steps(shell: int, box: int) -> tuple[float, float]:
+    """Angle (degrees) and shift (pixels) by which neighbours on a search grid differ.
+
+    At a Fourier shell of radius r a particle of 0.6 times the box is told apart after a turn of
+    1 / (0.6 r); a shift after a quarter of a period.
+    """
+    return float(np.rad2deg(1 / (0.6 * shell))), box / (4.0 * shell)

@@ -13,7 +13,14 @@ import numpy as np
 
 from alphacryo4d.alignment import climbing
 from alphacryo4d.alignment.half_maps import moved_images
-from alphacryo4d.alignment.poses import Poses, Target, rotations_apart, shifts_within, target_of
+from alphacryo4d.alignment.poses import (
+    Poses,
+    Target,
+    grid_steps,
+    rotations_apart,
+    shifts_within,
+    target_of,
+)
 from alphacryo4d.alignment.search import EveryPose
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.fourier import resize_cubes
@@ -72,8 +79,8 @@ class EveryModel:
     def __init__(self, images: PreparedImages, targets: Sequence[Target], workers: int = 1) -> None:
         self.images, self.targets, self.workers = images, targets, workers
         self.coarse = min(_COARSE, targets[0].radius)
-        slide = images.box / (4.0 * self.coarse)
-        rotations = rotations_apart(float(np.rad2deg(1 / (0.6 * self.coarse))))
+        step, slide = grid_steps(self.coarse, images.box)
+        rotations = rotations_apart(step)
         self.searches = [
             EveryPose(
                 images, replace(target, radius=self.coarse), rotations,

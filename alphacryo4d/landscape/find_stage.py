@@ -103,10 +103,20 @@ def landscape_of(
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the full space and the particles say of the volumes, where it is at hand."""
+    """What the full space and the particles say of the volumes, where it is at hand.
+
+    Volumes whose images show no particle (``junk``, (V,) bool) take no part in the states: they
+    get one of their own, behind the others and beside the number that is asked for.
+    """
 
     distances: Array | None = None
     assignments: Array | None = None
+    junk: Array | None = None
+
+    @property
+    def has_junk(self) -> bool:
+        """Whether some volumes are junk, and others are not."""
+        return self.junk is not None and bool(self.junk.any()) and not bool(self.junk.all())
 
 
 def find_states(
@@ -130,7 +140,9 @@ def find_states(
     else:
         centers = read_centers(Path(options.centers))
     if labels is not None:
-        order = states.ordered_along(centers, None if path is None else path.images)
+        real = len(centers) - (options.centers == "volumes" and evidence.has_junk)
+        order = states.ordered_along(centers[:real], None if path is None else path.images)
+        order = np.append(order, np.arange(real, len(centers)))
         centers, labels = centers[order], np.argsort(order)[labels]
     return _complete(landscape, options, centers, labels)
 
@@ -184,25 +196,43 @@ def _from_volumes(
             "--centers volumes needs the volumes: give --i, the folder of the resample stage, or "
             "take --centers path or minima"
         )
+    every = np.arange(len(landscape.counts))
+    rows = every if not evidence.has_junk else np.flatnonzero(~np.asarray(evidence.junk))
     with show_progress("states") as progress:
         grouping = group_volumes(
-            evidence.distances,
-            landscape.embedding,
-            landscape.counts,
-            landscape.folds,
+            evidence.distances[np.ix_(rows, rows)],
+            landscape.embedding[rows],
+            landscape.counts[rows],
+            landscape.folds[rows],
             states=options.number,
-            assignments=evidence.assignments,
+            assignments=_among(rows, len(every), evidence.assignments),
             seed=seed,
             progress=progress,
         )
     count = len(np.unique(grouping.labels))
+    labels = np.full(len(every), count)
+    labels[rows] = grouping.labels
+    if len(rows) < len(every):
+        logger.warning(
+            "states: the images of %d volumes show no particle: they are state %d, beside the %d",
+            len(every) - len(rows), count + 1, count,
+        )  # fmt: skip
     if options.number is not None and count < options.number:
         logger.warning(
             "states: %d volumes make %d groups that the folds agree on, fewer than the %d asked; "
             "take fewer --states, or resample with more --classes",
             len(grouping.labels), count, options.number,
         )  # fmt: skip
-    return grouping.labels
+    return labels
+
+
+def _among(rows: Array, count: int, assignments: Array | None) -> Array | None:
+    """Assignments with the numbers of some of ``count`` volumes; negative for others."""
+    if assignments is None or len(rows) == count:
+        return assignments
+    place = np.full(count, -2, assignments.dtype)
+    place[rows] = np.arange(len(rows))
+    return np.where(assignments < 0, assignments, place[np.maximum(assignments, 0)])
 
 
 def _complete(

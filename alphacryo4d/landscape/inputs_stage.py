@@ -13,12 +13,15 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import (
     ASSIGNMENTS_NPY,
     FEATURES_NPY,
+    SIGNAL_NPY,
     VOLUMES_NPY,
     VOLUMES_STAR,
     load_array,
 )
 from alphacryo4d.io.star import read_tables
+from alphacryo4d.voting.junk import groups_of_junk
 
+_OF_PARTICLES = (ASSIGNMENTS_NPY, SIGNAL_NPY)
 _NEEDED = ("ac4dVolumeName", "ac4dBatch", "ac4dFold", "ac4dParticleCount", "rlnPixelSize")
 
 
@@ -109,12 +112,16 @@ def _fold_names(names: Array, folds: Array) -> Array:
 
 @dataclass(frozen=True)
 class StageInputs:
-    """Everything that the stage works on; volumes and features are memory maps."""
+    """Everything that the stage works on; volumes and features are memory maps.
+
+    ``junk`` (V,) bool says of which volumes the images show no particle, where that was measured.
+    """
 
     table: VolumeTable
     volumes: Array
     features: Array | None
     assignments: Array | None
+    junk: Array | None
     paths: tuple[Path, ...]
 
 
@@ -123,8 +130,8 @@ def input_paths(resample: Path, features: Path | None) -> tuple[Path, ...]:
     paths = [resample / VOLUMES_STAR, resample / VOLUMES_NPY]
     if features is not None:
         paths.append(features if features.suffix == ".npy" else features / FEATURES_NPY)
-    assignments = resample / ASSIGNMENTS_NPY
-    return (*paths, assignments) if assignments.is_file() else tuple(paths)
+    paths += [resample / name for name in _OF_PARTICLES if (resample / name).is_file()]
+    return tuple(paths)
 
 
 def read_inputs(resample: Path, features: Path | None) -> StageInputs:
@@ -151,7 +158,14 @@ def read_inputs(resample: Path, features: Path | None) -> StageInputs:
         assignments = load_array(path, dtype=np.integer, ndim=2)
         _require_same_counts(path, assignments, table)
         paths.append(path)
-    return StageInputs(table, volumes, maps, assignments, tuple(paths))
+    junk = None
+    path = resample / SIGNAL_NPY
+    if path.is_file():
+        signal = load_array(path, dtype=np.floating, ndim=2)
+        paths.append(path)
+        if assignments is not None and len(signal) == len(assignments):
+            junk = groups_of_junk(signal[:, 0], assignments, len(table.names))
+    return StageInputs(table, volumes, maps, assignments, junk, tuple(paths))
 
 
 def _require_rows(path: Path, array: Array, rows: int) -> None:

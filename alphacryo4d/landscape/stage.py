@@ -94,7 +94,7 @@ def run_landscape(
             if options.embed.stability and not job.completed("stability"):
                 stability_step(job, distances, embedding, options.embed)
             landscape = energy_step(job, embedding, inputs.table, options.energy)
-            evidence = Evidence(distances, inputs.assignments)
+            evidence = Evidence(distances, inputs.assignments, inputs.junk)
             finish(job, landscape, options, evidence, inputs.table, seed)
         return job.outputs
 

@@ -173,7 +173,7 @@ def run_states(
         evidence = Evidence()
         if inputs is not None:
             distances, made = stage.embed_step(job, inputs, options.embed, seed, flags.threads)
-            evidence = Evidence(distances, inputs.assignments)
+            evidence = Evidence(distances, inputs.assignments, inputs.junk)
             if points is None:
                 table = inputs.table
                 points = _Points(

@@ -106,8 +106,7 @@ class ClassifyOptions:
     )
     keep_outliers: bool = setting(
         False,
-        "Classify images without signal of the particle too; they are named all the same "
-        "(native engine).",
+        "Classify images without signal of the particle too; they are named all the same.",
     )
     output_box: int | None = setting(
         None,

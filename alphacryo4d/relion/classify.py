@@ -50,7 +50,7 @@ class Classified:
     Attributes
     ----------
     labels : (n,) int32 array
-        Class number of every row that was classified.
+        Class number of every row that was classified; 0 of outliers.
     probabilities : (n,) float64 array
         Probability of that class (of the last level).
     classes : tuple of FoundClass
@@ -80,6 +80,7 @@ def classify_with_relion(
     options: RelionOptions,
     *,
     rows: Array | None = None,
+    outliers: Array | None = None,
     threads: int | None = None,
     gpu: str | None = None,
     resume: bool = False,
@@ -94,16 +95,14 @@ def classify_with_relion(
         Particle table with poses, any dialect that the installed RELION reads; output folder.
     request, options : Request, RelionOptions
         What is asked for, and how RELION is to do it.
-    rows : (n,) int array, optional
-        Ascending rows of the table to classify; all by default.
-    threads : int, optional
-        Workers; gives the MPI ranks where the options do not say.
-    gpu : str, optional
+    rows, outliers : (n,), (m,) int arrays, optional
+        Ascending rows of the table to classify, by default all; those that take no part (class 0).
+    threads, gpu : int, str, optional
+        Workers, which give the MPI ranks where the options do not say; refused.
     resume : bool
         Keep the runs that are complete and continue one that was interrupted from its last whole
         iteration; otherwise all is done anew.
-    deadline : Deadline, optional
-    progress : callable
+    deadline, progress : Deadline, callable
         Called with runs done and runs in all.
 
     Raises
@@ -124,7 +123,8 @@ def classify_with_relion(
     for path, what in ((options.reference, "reference"), (request.mask, "mask")):
         if path is not None:
             check_map(path, particles, what=what, is_mask=what == "mask")
-    _refuse_small_classes(table, len(rows), request.levels[0])
+    taken = rows if outliers is None else np.setdiff1d(rows, outliers)
+    _refuse_small_classes(table, len(taken), request.levels[0])
     if not resume:
         shutil.rmtree(folder / "relion", ignore_errors=True)
     (work := folder / "relion").mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def classify_with_relion(
     runner = Runner(options=options, version=version, ranks=ranks, root=root, watch=deadline.check)
     name_from(root, folder)
     tree = _Tree(particles.table, work, request, runner, progress)
-    return _publish(particles.table, rows, folder, request.iterations, tree.classify(rows))
+    return _publish(particles.table, rows, folder, request.iterations, tree.classify(taken))
 
 
 @dataclass

@@ -48,8 +48,12 @@ def ending(stage: str, folder: Path) -> list[str]:
 
 
 def states_said(report: dict[str, Any]) -> str:
-    """States, how many are supported, particles and resolution of a report, in a line."""
-    states = [one for one in report["per_state"] if one["particles"]]
+    """States, how many are supported, particles and resolution of a report, in a line.
+
+    States of junk are counted apart.
+    """
+    states = [one for one in report["per_state"] if one["particles"] and not one.get("junk")]
+    junk = [one["state"] for one in report["per_state"] if one["particles"] and one.get("junk")]
     text = f"{len(states)} state{'s' * (len(states) != 1)}"
     tested = [one for one in states if one.get("supported") is not None]
     if tested:
@@ -57,6 +61,8 @@ def states_said(report: dict[str, Any]) -> str:
         text += f", {good} supported by held-out particles"
     else:
         text += ", not tested on held-out particles"
+    if junk:
+        text += f", and state {', '.join(map(str, junk))} of junk"
     text += f"; {report['voted']:,} of {report['particles']:,} particles kept"
     return text + _range([one["resolution"] for one in states if one.get("resolution")])
 

@@ -117,6 +117,8 @@ def verdict_of_state(row: dict[str, Any]) -> dict[str, str]:
     """What held-out particles say of one state: a level (good, warn, off) and words."""
     if row.get("particles", 0) == 0:
         return {"level": "warn", "text": "no particles"}
+    if row.get("junk"):
+        return {"level": "warn", "text": "junk: its images show no particle"}
     if row.get("supported") is None:
         return {"level": "off", "text": "not tested on held-out particles"}
     if row["supported"]:

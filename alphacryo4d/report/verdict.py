@@ -17,7 +17,11 @@ def sentence(found: dict[str, Any]) -> str:
     states = [row for row in found["states"] if row.get("particles")]
     if not states:
         return "No state has particles yet."
-    parts = [f"{len(states)} state{'s' if len(states) > 1 else ''}{_support(found, states)}"]
+    junk = [str(row["state"]) for row in states if row.get("junk")]
+    states = [row for row in states if not row.get("junk")]
+    parts = [f"{len(states)} state{'s' * (len(states) != 1)}{_support(found, states)}"]
+    if junk:
+        parts.append(f"state {', '.join(junk)}: junk, no particle in the images")
     total, voted = found.get("particles"), found.get("voted")
     if total:
         parts.append(f"{voted:,} of {total:,} particles kept")

@@ -61,7 +61,7 @@ def make_engine(
 
         refuse_gpu_without_alignment(gpu)
         refuse_native_options(plan.classify)
-        return RelionEngine(particles, plan, threads)
+        return RelionEngine(particles, plan, threads, memory=memory, scratch=scratch)
     if gpu:
         logger.info("classification without alignment runs on the CPU; --gpu serves the training")
     from alphacryo4d.resample.native_stage import NativeEngine

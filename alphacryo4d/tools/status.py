@@ -67,12 +67,19 @@ def mark_stale(stages: list[dict[str, Any]]) -> None:
 
 
 def states_of(folder: Path) -> dict[str, int]:
-    """Number of states in a folder, and how many are supported where that was tested."""
+    """Number of states in a folder, how many are supported where that was tested, and junk.
+
+    States of junk are counted apart, and so are particles that were voted out as junk.
+    """
     report = read_json(folder / "report.json")
     rows = [one for one in report.get("per_state", []) if one.get("particles")]
+    junk = sum(bool(one.get("junk")) for one in rows)
+    rows = [one for one in rows if not one.get("junk")]
     if rows:
         tested = [one["supported"] for one in rows if one.get("supported") is not None]
-        return {"states": len(rows)} | ({"supported": sum(map(bool, tested))} if tested else {})
+        told = {"states": len(rows)} | ({"supported": sum(map(bool, tested))} if tested else {})
+        counts = {"junk_states": junk, "no_signal": int(report.get("no_signal", 0))}
+        return told | {name: count for name, count in counts.items() if count}
     table = read_table(folder / files.STATES_STAR, "states")
     return {"states": len(table["ac4dState"])} if "ac4dState" in table else {}
 
@@ -183,6 +190,10 @@ def format_status(told: dict[str, Any]) -> str:
             line += f", {stage['states']} states"
             if stage.get("supported") is not None:
                 line += f", {stage['supported']} supported"
+            if stage.get("junk_states"):
+                line += f", {stage['junk_states']} of junk beside them"
+            if stage.get("no_signal"):
+                line += f", {stage['no_signal']} particles voted out as junk"
         if stage.get("stale"):
             line += f" ({', '.join(stage['stale'])})"
         if "seconds" in stage:

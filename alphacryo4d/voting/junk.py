@@ -13,6 +13,7 @@ from alphacryo4d.voting.null_figures import number
 SIGNAL, OUTLIER = "ac4dSignal", "ac4dOutlier"
 JUNK = "junk: its images show no particle"
 """Verdict on a state of junk."""
+_SURE = 4.0
 _LEAST_SIGNAL = 0.5
 """Mean amplitude of a state's images below which it is junk: halfway from a particle to none."""
 
@@ -33,6 +34,30 @@ def signal_columns(signal: Array | None, outliers: Array) -> dict[str, Array]:
     out[outliers] = True
     amplitude = np.nan_to_num(signal[:, 0].astype(np.float64))
     return {SIGNAL: np.round(amplitude, 4), OUTLIER: out.astype(np.int32)}
+
+
+def groups_of_junk(amplitude: Array, labels: Array, count: int) -> Array:
+    """Groups of particles whose images show no particle in the mean, (count,) bool.
+
+    The mean must lie below half a particle by four standard errors.
+
+    Parameters
+    ----------
+    amplitude : (P,) array
+        Of the particle in every image; NaN where it was not measured.
+    labels : (P, ...) int array
+        Groups of every particle, from 0; negative for none.
+    count : int
+    """
+    known = np.isfinite(amplitude)
+    labels = labels[known].reshape(int(known.sum()), labels.size // max(1, len(labels)))
+    inside = labels >= 0
+    values = np.broadcast_to(amplitude[known, None], labels.shape)[inside]
+    sizes = np.bincount(labels[inside], minlength=count)
+    sums = np.bincount(labels[inside], values, minlength=count)
+    spread = amplitude[known].std() if known.any() else 0.0
+    highest = sums + _SURE * spread * np.sqrt(sizes)
+    return np.asarray((sizes > 0) & (highest < _LEAST_SIGNAL * sizes))
 
 
 def add_junk(report: dict[str, Any], signal: Array | None, outliers: Array, states: Array) -> None:
@@ -57,10 +82,8 @@ def add_junk(report: dict[str, Any], signal: Array | None, outliers: Array, stat
         mine = signal[states == entry["state"], 0]
         mine = mine[np.isfinite(mine)]
         entry["signal"] = number(mine.mean()) if len(mine) else None
-    report["junk_states"] = [
-        entry["state"] for entry in report["per_state"]
-        if entry["signal"] is not None and entry["signal"] < _LEAST_SIGNAL
-    ]  # fmt: skip
+        entry["junk"] = entry["signal"] is not None and entry["signal"] < _LEAST_SIGNAL
+    report["junk_states"] = [one["state"] for one in report["per_state"] if one["junk"]]
 
 
 def outliers_named(report: Mapping[str, Any]) -> str:

@@ -103,3 +103,21 @@ def test_fewer_groups_than_asked_are_said(caplog: pytest.LogCaptureFixture) -> N
     found = find_states(landscape, options, None, Evidence(distances, assignments), 0)
     assert len(found.centers) < 9
     assert f"8 volumes make {len(found.centers)} groups" in caplog.text
+
+
+def test_volumes_of_junk_are_a_state_beside_those_asked(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    places = np.array([[0.0, 0.0], [4.0, 0.0], [9.0, 0.0]])
+    points = np.repeat(places, 4, axis=0) + rng.normal(0, 0.01, (12, 2))
+    distances = ((points[:, None] - points[None]) ** 2).sum(-1)
+    folds = np.tile([0, 1, 2, 3], 3)
+    state = rng.integers(0, 3, 600)
+    assignments = np.stack([state * 4 + fold for fold in range(4)], axis=1)
+    junk = np.arange(12) // 4 == 1
+    landscape = landscape_of(points, np.full(12, 200.0), folds, EnergyOptions())
+    evidence = Evidence(distances, assignments, junk)
+    found = find_states(landscape, StatesOptions(states="2"), None, evidence, 0)
+    assert len(found.centers) == 3
+    assert (found.volumes[junk] == 3).all()
+    assert [len(set(found.volumes[i : i + 4])) for i in (0, 8)] == [1, 1]
+    assert "4 volumes show no particle: they are state 3, beside the 2" in caplog.text

@@ -44,9 +44,6 @@ def projects(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return {engine: run(data, folder / engine, engine) for engine in ("relion", "native")}
 
 
-EVIDENCE = ("ac4dSignal", "ac4dOutlier")
-
-
 def names(project: Path) -> set[str]:
     """Final files, without those of single classes, whose number the data decide."""
     found = set()
@@ -58,17 +55,13 @@ def names(project: Path) -> set[str]:
 
 
 def test_both_engines_give_the_same_files(projects: dict[str, Path]) -> None:
-    """But for the evidence of signal in every image, which only our engine takes."""
-    native = {name for name in names(projects["native"]) if Path(name).name != "signal.npy"}
-    assert names(projects["relion"]) == native
-    assert (projects["native"] / "resample/signal.npy").is_file()
+    assert names(projects["relion"]) == names(projects["native"])
 
 
 def test_tables_have_the_same_columns(projects: dict[str, Path]) -> None:
     relion, native = projects["relion"], projects["native"]
     for name in ("resample/batch1/u123/run_it005_data.star", "vote/particles.star"):
-        columns = [c for c in open_table(native / name).columns if c not in EVIDENCE]
-        assert open_table(relion / name).columns == columns
+        assert open_table(relion / name).columns == open_table(native / name).columns
     for name in ("resample/volumes.star", "landscape/states.star"):
         tables = [read_tables(project / name) for project in (relion, native)]
         assert [{table: list(content.columns) for table, content in one.items()} for one in tables][

@@ -80,6 +80,9 @@ def test_states_support_and_resolution_are_said():
     for one in states:
         del one["supported"]
     assert "not tested" in states_said({"per_state": states, "particles": 1200, "voted": 1000})
+    states.append({"state": 4, "particles": 20, "supported": True, "junk": True})
+    said = states_said({"per_state": states, "particles": 1200, "voted": 1000})
+    assert said.startswith("2 states, not tested on held-out particles, and state 4 of junk; 1,000")
 
 
 def test_nothing_is_said_where_nothing_can_be_read(tmp_path):

@@ -10,7 +10,13 @@ from click.testing import CliRunner
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import file_digest
-from alphacryo4d.tools.status import fold_states, format_status, job_state, project_status
+from alphacryo4d.tools.status import (
+    fold_states,
+    format_status,
+    job_state,
+    project_status,
+    states_of,
+)
 from alphacryo4d.tools.status_cli import status
 
 
@@ -120,3 +126,19 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         project_status(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         project_status(tmp_path / "gone")
+
+
+def test_states_of_junk_are_counted_apart(tmp_path: Path) -> None:
+    states = [{"state": k, "particles": 50, "supported": True, "junk": k == 3} for k in (1, 2, 3)]
+    report = {"per_state": states, "no_signal": 12}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    told = states_of(tmp_path)
+    assert told == {"states": 2, "supported": 2, "junk_states": 1, "no_signal": 12}
+    stage = {"stage": "vote", "status": "done", **told}
+    folds = {"done": 0, "of": 0, "unfinished": []}
+    said = format_status(
+        {"input": None, "next": None, "jobs": [], "folds": folds, "stages": [stage]}
+    )
+    assert said.endswith(
+        "2 states, 2 supported, 1 of junk beside them, 12 particles voted out as junk"
+    )

@@ -1,6 +1,12 @@
 import numpy as np
 
-from alphacryo4d.voting.junk import add_junk, junk_lines, outliers_named, signal_columns
+from alphacryo4d.voting.junk import (
+    add_junk,
+    groups_of_junk,
+    junk_lines,
+    outliers_named,
+    signal_columns,
+)
 
 SIGNAL = np.array(
     [[1.1, 0.1, 0], [0.9, 0.1, 0], [0.1, 0.1, 1], [np.nan, np.nan, 0], [0.0, 0.1, 1], [0.2, 0.1, 1]]
@@ -27,3 +33,11 @@ def test_a_state_of_junk_is_named_and_what_was_kept_is_counted():
     first, second = junk_lines(report)
     assert "state 2" in first
     assert second.startswith("2 particles")
+
+
+def test_groups_whose_images_show_no_particle():
+    amplitude = np.array([1.0, 0.9, np.nan, 0.1, 0.0, 0.3])
+    labels = np.array([[0, 2], [0, -1], [1, 1], [1, 2], [1, -2], [2, 2]])
+    many, groups = np.tile(amplitude, 100), np.tile(labels, (100, 1))
+    assert groups_of_junk(many, groups, 4).tolist() == [False, True, False, False]
+    assert not groups_of_junk(amplitude, labels, 4).any()  # too few to be sure
