@@ -31,7 +31,7 @@ def test_too_little_memory_is_named(works: Works) -> None:
         names = [*works.begun] if figures.whole else SHORT
         for trial in figures.numbers():
             work = works.work(names[trial % len(names)])
-            share = 1.2 - 0.1 * (trial // len(names) if figures.whole else 4 * trial)
+            share = 1.2 - 0.1 * (trial // len(names) % 12)
             home = works.copy(work)
             limit = works.disturber.mapped + int(share * (work.mapped - works.disturber.mapped))
             ended = works.give(work, home, memory=limit)
