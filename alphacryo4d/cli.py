@@ -21,6 +21,7 @@ import click
 
 from alphacryo4d import __version__
 from alphacryo4d.core.errors import AlphaCryo4DError, InterruptedRun
+from alphacryo4d.core.guard import watch_over_memory
 from alphacryo4d.core.kernel_cache import choose_kernel_cache
 from alphacryo4d.core.memory import (
     address_space_left,
@@ -195,6 +196,8 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
     """Entry point of ``alphacryo4d``; exits with the codes of the contract."""
     open_streams()
+    if arguments is None:  # a process of its own
+        watch_over_memory()
     signal.signal(signal.SIGTERM, _terminate)
     atexit.register(gc.freeze)  # to sweep what large libraries hold takes half a second at exit
     arguments = list(sys.argv[1:] if arguments is None else arguments)

@@ -91,7 +91,7 @@ def run_child(job: dict[str, object], log: Path) -> int:
         for number in job.get("closed", []):
             os.close(number)
         sys.argv = ["alphacryo4d", *job["words"]]
-        main(job["words"])
+        main()
         code = 0
     except SystemExit as ended:
         code = int(ended.code or 0)
