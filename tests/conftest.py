@@ -1,5 +1,6 @@
 """What all tests share: real data where it is present, real programs where they are installed."""
 
+import logging
 import os
 import shutil
 import sys
@@ -94,6 +95,16 @@ def browser() -> Iterator[Any]:
         )
         yield found
         found.close()
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """Take back what a command that ran in this process did to the log."""
+    package = logging.getLogger("alphacryo4d")
+    kept = package.handlers[:], package.propagate, package.level
+    yield
+    package.handlers[:], package.propagate = kept[:2]
+    package.setLevel(kept[2])
 
 
 @pytest.fixture(autouse=True)
