@@ -135,12 +135,12 @@ def share_of_particles(iteration: int, coarse: int, total: int) -> float:
     """Part of the particles that an iteration uses: the first ones only find the directions.
 
     A quarter, then half, then all at the starting resolution (``coarse`` iterations), but no more
-    than half where a finer one follows, nor there: the coordinates of all come from the last
-    components.
+    than half where a finer one follows; there half, and all in the end.
     """
-    if total > coarse and iteration >= 0.4 * coarse:
-        return 0.5
-    return 0.25 if iteration < 0.4 * coarse else 0.5 if iteration < 0.7 * coarse else 1.0
+    if iteration < coarse:
+        last = 1.0 if total == coarse else 0.5
+        return 0.25 if iteration < 0.4 * coarse else 0.5 if iteration < 0.7 * coarse else last
+    return 0.5 if iteration - coarse < 0.8 * (total - coarse) else 1.0
 
 
 _KEPT = ("mask", "sphere", "fields", "spectrum", "noise", "variance", "means", "second")
