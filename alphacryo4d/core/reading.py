@@ -66,8 +66,8 @@ def load_archive(path: Path) -> dict[str, np.ndarray[Any, Any]]:
                 with archive.open(entry) as stream:
                     name = entry.filename.removesuffix(".npy")
                     found[name] = np.lib.format.read_array(stream, allow_pickle=False)
-    # zipfile says NotImplementedError and RuntimeError of packings and locks that it cannot open
-    except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    # zipfile says RuntimeError, or a kind of it, of packings and locks that it cannot open
+    except (ValueError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
         raise InputError(f"{path}: not a readable .npz file ({error}); {_AGAIN}") from error
     return found
 

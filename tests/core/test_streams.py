@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-import os, sys
+import os, subprocess, sys
 from pathlib import Path
 from alphacryo4d.core.streams import open_streams
 open_streams()
@@ -15,7 +15,7 @@ with open(sys.argv[1], "wb") as data:
     print("to stdout", flush=True)
     print("to stderr", file=sys.stderr, flush=True)
     os.write(1, b"of a library"), os.write(2, b"of a library")
-    os.system("echo of a program; echo of a program >&2")
+    subprocess.run(["sh", "-c", "echo of a program; echo of a program >&2"], check=False)
     assert not sys.stdin.read()
     data.write(b"data")
 """

@@ -73,11 +73,11 @@ def pickled(path: Path, rng: random.Random, other: Path) -> None:
     canary = Canary(path.with_name("canary"))
     if path.suffix == ".npz":
         held = io.BytesIO()
-        np.save(held, np.array([canary], object), allow_pickle=True)
+        np.save(held, np.array([canary], object))
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("points.npy", held.getvalue())
     elif path.suffix == ".npy":
-        np.save(path, np.array([canary], object), allow_pickle=True)
+        np.save(path, np.array([canary], object))
     else:
         path.write_bytes(pickle.dumps(canary))
 

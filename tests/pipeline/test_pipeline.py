@@ -107,7 +107,9 @@ def test_the_page_of_a_run_is_drawn_by_a_browser(finished: tuple[Path, str], bro
         assert page.locator(".strip canvas").count() >= 4 * 6
     assert "poses off by about" in page.inner_text("#answer")
     seen = pixels(page, "#stage")
-    assert (np.abs(seen - seen[2, 2]).max(axis=-1) > 0.1).mean() > 0.005  # seen end on
+    high, wide = seen.shape[:2]
+    middle = seen[:, (wide - high) // 2 : (wide + high) // 2]  # the box of the map fits the height
+    assert (np.abs(middle - seen[2, 2]).max(axis=-1) > 0.1).mean() > 0.02
     page.close()
     assert opened.faults == []
     assert opened.fetched == []
