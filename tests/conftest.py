@@ -98,13 +98,11 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(autouse=True)
-def _log_as_it_was() -> Iterator[None]:
-    """Take back what a command that ran in this process did to the log."""
+def _log_of_a_library() -> None:
+    """Begin with the log as imported, whatever commands ran in this process before."""
     package = logging.getLogger("alphacryo4d")
-    kept = package.handlers[:], package.propagate, package.level
-    yield
-    package.handlers[:], package.propagate = kept[:2]
-    package.setLevel(kept[2])
+    package.handlers[:], package.propagate = [], True
+    package.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

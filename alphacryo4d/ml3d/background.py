@@ -147,37 +147,74 @@ def level(images: Array, inside: Array, normalise: str = "deviation", workers: i
         Not finite where a pixel is not.
     """
     found = np.empty((len(images), 3))
+    levelling = _Background(inside, normalise)
 
     def work(begin: int, end: int) -> None:
-        with np.errstate(invalid="ignore", over="ignore"):  # the caller names such images
-            found[begin:end] = _level_some(images[begin:end], inside, normalise)
+        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+            for first in range(begin, end, _TOGETHER):
+                part = slice(first, min(end, first + _TOGETHER))
+                found[part] = levelling.take(images[part])
 
-    in_ranges(work, len(images), 64, workers)
+    in_ranges(work, len(images), _TOGETHER, workers)
     return found
 
 
+_TOGETHER = 32
+"""Images that stay in the processor's cache from one pass over their pixels to the next."""
+_MODERATE = 1e-15, 1e15
+"""Deviations whose squares single precision sums."""
 _ROUNDING = 3e-7
 """Deviation over mean up to which an image is constant but for the rounding of float32."""
 
 
-def _level_some(images: Array, inside: Array, normalise: str) -> Array:
-    """The same in one thread; sums are in float64."""
-    outside, axis = ~inside.ravel(), np.arange(len(inside)) - len(inside) // 2
-    rest = images.reshape(len(images), -1).astype(np.float64)
-    y, x = (values.ravel() for values in np.meshgrid(axis, axis, indexing="ij"))
-    basis = np.stack([np.ones(len(x)), x, y])[: 3 if normalise == "ramp" else 1]
-    known = basis * outside
-    plane = rest @ (np.linalg.inv(known @ known.T) @ known).T
-    for height, form in zip(plane.T, basis, strict=True):
-        rest -= height[:, None] * form
-    square = rest * rest
-    every = np.sqrt(square @ np.full(len(x), 1 / len(x)))
-    deviation = np.sqrt(square @ (outside / outside.sum()))
-    deviation = np.where(deviation <= 1e-6 * every, every, deviation)
-    deviation[deviation <= _ROUNDING * np.abs(plane[:, 0])] = 0.0
-    if normalise in ("deviation", "ramp"):
-        factor = np.divide(1.0, deviation, out=np.zeros(len(images)), where=deviation > 0)
-        rest *= factor[:, None]
-    if normalise != "none":
-        images[:] = rest.reshape(images.shape)
-    return np.stack([plane[:, 0], deviation, every], axis=1)
+class _Background:
+    """Sums over images of one size, as products with matrices.
+
+    Parameters
+    ----------
+    inside, normalise
+        As for :func:`level`.
+    """
+
+    def __init__(self, inside: Array, normalise: str) -> None:
+        self.normalise = normalise
+        outside, axis = ~inside.ravel(), np.arange(len(inside)) - len(inside) // 2
+        y, x = (values.ravel() for values in np.meshgrid(axis, axis, indexing="ij"))
+        self.plane = np.stack([np.ones(len(x)), x, y])[: 3 if normalise == "ramp" else 1]
+        known = self.plane * outside
+        self.heights = (np.linalg.inv(known @ known.T) @ known).T
+        self.means = np.stack([np.full(len(x), 1 / len(x)), outside / outside.sum()], axis=1)
+        self._single = [
+            values.astype(np.float32) for values in (self.plane, self.heights, self.means)
+        ]
+
+    def take(self, images: Array) -> Array:
+        """Level some images in place; in double precision where single does not hold squares."""
+        pixels = images.reshape(len(images), -1)
+        levelled, found = self._levelled(pixels, *self._single)
+        low, high = _MODERATE
+        extreme = ~((found[:, 2] > low) & (found[:, 2] < high))
+        if extreme.any():
+            levelled[extreme], found[extreme] = self._levelled(
+                pixels[extreme].astype(np.float64), self.plane, self.heights, self.means
+            )
+        if self.normalise != "none":
+            pixels[:] = levelled
+        return found
+
+    def _levelled(
+        self, pixels: Array, plane: Array, heights: Array, means: Array
+    ) -> tuple[Array, Array]:
+        """Levelled pixels (n, b * b) in the precision of those given, and what was found."""
+        rest, height = pixels, np.zeros((len(pixels), len(plane)))
+        for _ in range(2):  # the second time without what the first sums have lost by rounding
+            part = rest @ heights
+            height += part
+            rest = rest - (part if len(plane) == 1 else part @ plane)
+        every, deviation = np.sqrt((rest * rest) @ means).T.astype(np.float64)
+        deviation = np.where(deviation <= 1e-6 * every, every, deviation)
+        deviation[deviation <= _ROUNDING * np.abs(height[:, 0])] = 0.0
+        if self.normalise in ("deviation", "ramp"):
+            factor = np.divide(1.0, deviation, out=np.zeros(len(pixels)), where=deviation > 0)
+            rest *= factor[:, None].astype(pixels.dtype)
+        return rest, np.stack([height[:, 0], deviation, every], axis=1)

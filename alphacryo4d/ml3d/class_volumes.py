@@ -65,7 +65,7 @@ def class_sums(view: View, inverse_noise: Array, posteriors: Array) -> ClassSums
     totals = np.sum(posteriors, axis=1, where=kept)
     factor = posteriors.sum(axis=1) / np.maximum(totals, np.float32(LEAST))
     members = np.ascontiguousarray(np.nonzero(kept.T)[1])
-    shares = (posteriors * factor[:, None]).T[kept.T]
+    of_members = (posteriors * factor[:, None]).T[kept.T]
     right = np.zeros((classes, size, size, size // 2 + 1), np.complex64)
     weights = np.zeros((classes, size, size, size // 2 + 1), np.float32)
     positions, turns, last = view.positions, view.turns, view.last
@@ -75,7 +75,7 @@ def class_sums(view: View, inverse_noise: Array, posteriors: Array) -> ClassSums
         sums, part = aligned_zeros((grid.voxels, 4)), slice(ends[k], ends[k + 1])
         for matrices in turns:
             backproject_class(
-                members[part], shares[part], images.data, images.ctf, matrices, view.rows,
+                members[part], of_members[part], images.data, images.ctf, matrices, view.rows,
                 *positions, last, images.group, inverse, size, sums.reshape(-1),
             )  # fmt: skip
         fold_class(sums, size, 2 * grid.radius + 3, right[k], weights[k])

@@ -60,7 +60,7 @@ logger = logging.getLogger(__name__)
 
 SCRATCH = ".scratch"
 FEWEST_NEAR = 10.0
-"""Particles, by the shares of their posteriors within an error, without which there is no map."""
+"""Particles, by the masses of their posteriors within an error, without which there is no map."""
 _BLOCK = 65_536
 _WIDEST, _NARROWEST, _LEAST = 5, 200, 30
 """The widest neighbourhood is worth a 5th of all particles, the narrowest a 200th, at least 30."""

@@ -102,7 +102,7 @@ class Nearness:
         return found
 
     def mass(self, point: Array) -> float:
-        """Particles within a typical error of a point, by the shares of their posteriors."""
+        """Particles within a typical error of a point, by the masses of their posteriors."""
         logs = self.logs(point, (Width(1.0, 1.0),))
         return float(np.exp(logs, dtype=np.float64).sum())
 

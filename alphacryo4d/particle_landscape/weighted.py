@@ -156,10 +156,10 @@ def weighted_sums(
     def work(point: int, half: int, rows: Array) -> None:
         by_sample = np.zeros((_BLOCK, last), np.float32)
         by_sample[place[rows]] = np.take(points[point].weights[rows], of_sample[point], axis=1)
-        everyone, shares = np.arange(len(rows)), np.ones(len(rows), np.float32)
+        everyone, once = np.arange(len(rows)), np.ones(len(rows), np.float32)
         for turn in turns:
             backproject_class(
-                everyone, shares, images.data, images.ctf, turn, rows, *positions, last, place,
+                everyone, once, images.data, images.ctf, turn, rows, *positions, last, place,
                 by_sample, grid.padded, sums[point][half].reshape(-1),
             )  # fmt: skip
 

@@ -123,9 +123,9 @@ def along_path(
     squares = ((path[:, None] - points[None]) ** 2).sum(axis=2)
     nearest = min(8, len(points) - 1)
     widths = np.sort(squares, axis=1)[:, nearest][:, None] / 4 + 1e-12
-    shares = np.exp(-squares / (2 * widths)) * weights
-    shares /= shares.sum(axis=1, keepdims=True)
-    kept = np.where(shares > 1e-3, shares, 0)
+    kernel = np.exp(-squares / (2 * widths)) * weights
+    kernel /= kernel.sum(axis=1, keepdims=True)
+    kept = np.where(kernel > 1e-3, kernel, 0)
     kept /= kept.sum(axis=1, keepdims=True)
     found: Array | None = None
     for row in np.flatnonzero(kept.any(axis=0)):

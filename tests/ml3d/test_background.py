@@ -142,9 +142,6 @@ def test_images_that_all_are_constant_are_refused(
 def test_images_unlike_all_others_get_no_weight_and_are_named(
     hinge: tuple[ParticleSet, np.ndarray, np.ndarray], caplog: pytest.LogCaptureFixture
 ) -> None:
-    import logging
-
-    logging.getLogger("alphacryo4d").propagate = True
     particles, images, _ = hinge
     strange = images.copy()
     strange[[3, 50]] *= 1000

@@ -179,7 +179,6 @@ def test_states_count_images() -> None:
 
 
 def test_the_split_says_how_many_images(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("alphacryo4d").propagate = True
     with caplog.at_level(logging.INFO, logger="alphacryo4d"):
         run_split(expanded(folder / "p.star"), folder / "s", options=ResampleOptions())
     assert "36 particles of 12 images: copies stay in one fold" in caplog.text

@@ -76,7 +76,6 @@ def test_images_are_found_beside_the_table_and_that_is_said(
 ) -> None:
     images = make_images(tmp_path / "a.mrcs")
     path = modern_table(tmp_path / "p.star", numbered("a.mrcs"))
-    logging.getLogger("alphacryo4d").propagate = True
     with caplog.at_level(logging.INFO, logger="alphacryo4d"):
         particles = read_particles(path)
     assert (particles.images([2]) == images[2]).all()
@@ -153,7 +152,6 @@ def test_origins_that_contradict_each_other_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize("value", ["0", "1", "2"])
 def test_one_half_set_is_none(folder: Path, value: str, caplog: pytest.LogCaptureFixture) -> None:
     make_images(folder / "a.mrcs")
-    logging.getLogger("alphacryo4d").propagate = True
     path = modern_table(folder / "p.star", numbered("a.mrcs"), rlnRandomSubset=value)
     assert read_particles(path).random_subset is None
     assert f"rlnRandomSubset is {value} in every row" in caplog.text
@@ -219,7 +217,6 @@ def test_values_of_options_fill_and_replace(folder: Path, caplog: pytest.LogCapt
     path.write_text(text)
     with pytest.raises(InputError, match=r"rlnMagnification.*\(--pixel-size\), rlnVoltage.*\(--v"):
         read_particles(path)
-    logging.getLogger("alphacryo4d").propagate = True
     particles = read_particles(path, pixel_size=2.0, voltage=200, amplitude_contrast=0.07)
     assert (particles.pixel_size, particles.optics.voltage[0]) == (2.0, 200)
     assert particles.shifts[0].tolist() == [4.0, -2.0]

@@ -11,7 +11,7 @@ import simulated
 from alphacryo4d.cli import main
 
 RUN = ["--classes", "3", "--iter", "2", "--epochs", "1", "--states", "2", "--j", "2"]
-RUN += ["--minimum-class-size", "5"]
+RUN += ["--minimum-class-size", "5", "--components", "2"]
 """Options of the run that made the project."""
 
 

@@ -21,7 +21,7 @@ from alphacryo4d.report.edits import save_edits
 from alphacryo4d.report.stage import project_data
 
 OPTIONS = ["--classes", "5", "--iter", "6", "--states", "4", "--epochs", "6", "--reclassify"]
-OPTIONS += ["--j", "2"]
+OPTIONS += ["--components", "4", "--j", "2"]
 SAME = (".npy", ".star", ".mrc", ".csv", ".npz", ".toml")
 
 

@@ -27,7 +27,7 @@ from alphacryo4d.voting.options import VoteOptions
 pytestmark = pytest.mark.slow
 OPTIONS = PipelineOptions(
     resample=ResampleOptions(minimum_class_size=5),
-    classify=ClassifyOptions(classes="4", iterations=2),
+    classify=ClassifyOptions(classes="4", components=3, iterations=2),
     deepfeature=DeepFeatureOptions(train=TrainOptions(epochs=1)),
     landscape=LandscapeOptions(
         path=PathOptions(images=30, bootstrap=0, stepmax=200), states=StatesOptions(states="3")

@@ -20,7 +20,7 @@ from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.stage import run_resample
 from alphacryo4d.resample.steps_stage import run_classify, run_shuffle, run_split
 
-CLASSIFY = ClassifyOptions(classes="4", iterations=8)
+CLASSIFY = ClassifyOptions(classes="4", components=4, iterations=8)
 SPLIT = ResampleOptions(batch_size=450)
 
 
@@ -167,7 +167,7 @@ def test_a_time_limit_stops_between_folds_and_continue_finishes(
 
 def test_one_classification_of_one_table(easy_data: Path, tmp_path: Path) -> None:
     table = easy_data / "particles.star"
-    options = ClassifyOptions(classes="2x2", iterations=4)
+    options = ClassifyOptions(classes="2x2", components=4, iterations=4)
     run_classify(
         table,
         tmp_path / "class3d",
@@ -187,7 +187,7 @@ def test_one_classification_of_one_table(easy_data: Path, tmp_path: Path) -> Non
         table,
         tmp_path / "class3d",
         options=ResampleOptions(),
-        classify=ClassifyOptions(classes="2", iterations=2),
+        classify=ClassifyOptions(classes="2", components=2, iterations=2),
         relion=_no_relion(),
     )
     assert [path.name for path in (tmp_path / "class3d").glob("*_data.star")] == [

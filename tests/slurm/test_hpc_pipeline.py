@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = Path(sys.executable).with_name("alphacryo4d")
 OPTIONS = {
-    "RESAMPLE": "--classes 5 --iter 3 --limit-resolution 25 --minimum-class-size 5",
+    "RESAMPLE": "--classes 5 --components 3 --iter 3 --limit-resolution 25 --minimum-class-size 5",
     "TRAIN": "--epochs 2",
     "LANDSCAPE": "--states 3 --perplexity 5",
     "VOTE": "--no-reconstruct --no-test",

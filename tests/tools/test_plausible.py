@@ -1,6 +1,5 @@
 """check: values and images that cannot be, or look like another unit, are named with it."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -205,7 +204,6 @@ def test_warnings_are_said_and_leave_the_exit_code(
     assert "no fault found" in done.stdout
     done = run_command(capsys, "check", "--i", str(path), "--json")
     assert '"kind": "one-half-set"' in done.stdout
-    logging.getLogger("alphacryo4d").propagate = True
     require_sound(path)
     assert "rlnRandomSubset is 1 in every row" in caplog.text
 

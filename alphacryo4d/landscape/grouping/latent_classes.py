@@ -24,7 +24,7 @@ class LatentClasses:
 
     Attributes
     ----------
-    shares : (V, K) array
+    expected : (V, K) array
         Expected particles of each volume in each state.
     log_likelihood : float
         Of all particles' labels.
@@ -32,14 +32,14 @@ class LatentClasses:
         Free parameters: state shares, and the classes' shares in each fold and state.
     """
 
-    shares: Array
+    expected: Array
     log_likelihood: float
     parameters: int
 
     @property
     def labels(self) -> Array:
         """State of each volume (V,), from 0: the one that most of its particles are in."""
-        labels: Array = self.shares.argmax(1)
+        labels: Array = self.expected.argmax(1)
         return labels
 
     def criterion(self, penalty: float) -> float:
@@ -172,10 +172,10 @@ class LabelTable:
         """
         states = posteriors.shape[1]
         likelihood = -np.inf
-        shares = self.weighted @ posteriors
+        expected = self.weighted @ posteriors
         for _ in range(iterations):
-            shares = self.weighted @ posteriors
-            classes = shares + self.pseudo
+            expected = self.weighted @ posteriors
+            classes = expected + self.pseudo
             totals = np.zeros((self.folds.max() + 1, states))
             np.add.at(totals, self.folds, classes)
             prior = self.weights @ posteriors + 1.0
@@ -188,7 +188,7 @@ class LabelTable:
             before, likelihood = likelihood, float(self.weights @ (highest + np.log(norm))[:, 0])
             if likelihood - before < tolerance * abs(likelihood):
                 break
-        return LatentClasses(shares, likelihood, self.parameters(states)), posteriors
+        return LatentClasses(expected, likelihood, self.parameters(states)), posteriors
 
 
 def best_of_starts(

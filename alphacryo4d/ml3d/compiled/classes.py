@@ -13,7 +13,7 @@ from alphacryo4d.ml3d.compiled.vectors import LANES
 
 @kernel
 def backproject_class(  # type: ignore[no-untyped-def]
-    members, shares, data, ctf, matrices, rows, kx, ky, last, group, inverse_noise, size, sums,
+    members, posteriors, data, ctf, matrices, rows, kx, ky, last, group, inverse_noise, size, sums,
 ):  # fmt: skip
     """Add the members of one class to its grid, each sample to its eight neighbours.
 
@@ -24,14 +24,14 @@ def backproject_class(  # type: ignore[no-untyped-def]
     ----------
     members : (n,) int64
         Places in ``rows`` of the particles.
-    shares : (n,) float32
-        Their posteriors.
+    posteriors : (n,) float32
+        Of the particles in this class.
     inverse_noise : (G, last) float32
         Inverse noise power of every sample.
     last : int
         Samples in use; ``kx`` and ``ky`` have zeros up to a multiple of 8.
     sums : (N * N * (N // 2 + 1) * 4,) float32
-        Every voxel's real and imaginary part of ``share * w c y / noise``, ``share * c^2 / noise``
+        Every voxel's real and imaginary part of ``p w c y / noise``, ``p c^2 / noise``
         and an unused number; added to.
     Others as in :func:`alphacryo4d.ml3d.compiled.expect.expect_classes`.
     """
@@ -49,17 +49,17 @@ def backproject_class(  # type: ignore[no-untyped-def]
             fetch(data[later].ravel(), 0, 2 * last)
             fetch(ctf[later], 0, last)
         place_samples(kx, ky, matrices[p], size, index, weight, nearest, sign, part)
-        _weigh(data[p], ctf[p], inverse_noise[group[p]], shares[n], sign, datum)
+        _weigh(data[p], ctf[p], inverse_noise[group[p]], posteriors[n], sign, datum)
         scatter_samples(sums, index, weight, datum, samples)
 
 
 @numba.njit(inline="always", fastmath=FAST)
-def _weigh(data, ctf, inverse, share, sign, datum):  # type: ignore[no-untyped-def]
+def _weigh(data, ctf, inverse, posterior, sign, datum):  # type: ignore[no-untyped-def]
     """Data and squared CTF as they enter the sums: real, imaginary parts, squares."""
     samples, last = len(sign), len(inverse)
     imaginary, square = datum[samples : 2 * samples], datum[2 * samples :]
     for s in range(last):
-        imaginary[s] = share * inverse[s] * ctf[s]
+        imaginary[s] = posterior * inverse[s] * ctf[s]
     for s in range(last):
         square[s] = imaginary[s] * ctf[s]
     for s in range(last):
