@@ -176,7 +176,8 @@ class StatesOptions:
         require_setting(self.radius is None or self.radius > 0, "--radius must be positive")
         require_setting(
             self.centers in CENTERS or Path(self.centers).suffix in (".npy", ".txt", ".star"),
-            f"--centers {self.centers}: volumes, path, minima, or a .npy, .txt or .star file",
+            f"--centers {self.centers}: volumes, path, minima, or a .npy, .txt or .star file; "
+            "basins of the density of particles are states of `vote density`",
         )
 
     @property

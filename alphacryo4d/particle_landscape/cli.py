@@ -45,6 +45,7 @@ def particles_command(selection: str | None, **values: Any) -> None:
     density is freed of the blur that each particle's own error makes; energies are -ln of it.
     """
     from alphacryo4d.particle_landscape.stage import particles_work, run_particles
+    from alphacryo4d.report.ending import say_ending
     from alphacryo4d.selection.sets_stage import selection_folder
 
     fill_from_project(values, input_path=".")
@@ -67,4 +68,5 @@ def particles_command(selection: str | None, **values: Any) -> None:
         project, output, selection=selection, options=options, density=density, flags=flags,
         **values,
     )  # fmt: skip
+    say_ending(files.PARTICLE_LANDSCAPE, output)
     answer(made, as_json=as_json)

@@ -79,7 +79,9 @@ def write_density(
                 lowest_route(density, ends, seed=seed),
                 images=options.images,
                 depth=options.depth,
+                particles=(data, inputs.groups[chosen, 1]),
                 progress=progress,
+                check=flags.deadline.check,
             )
         outputs += _write_path(job.folder, path)
         if options.path_volumes:

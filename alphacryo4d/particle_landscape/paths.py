@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import t as student
@@ -13,7 +14,8 @@ from alphacryo4d.landscape.barriers import Barrier, Interval, arc_lengths, barri
 from alphacryo4d.landscape.options import PathOptions
 from alphacryo4d.landscape.string_method import EnergyPath, minimum_energy_path
 from alphacryo4d.particle_landscape.density import Density
-from alphacryo4d.particle_landscape.mixture import GaussianMixture
+from alphacryo4d.particle_landscape.mixture import GaussianMixture, Likelihoods
+from alphacryo4d.particle_landscape.profile import smooth_profile
 from alphacryo4d.particle_landscape.surface import DensitySurface
 
 CONFIDENCE = 0.9
@@ -29,7 +31,7 @@ class DensityPath:
     path : EnergyPath
         Images (n, d) and energies (n,) in kT above the lowest image.
     errors : (n,) float64
-        Standard errors of the energies (:meth:`Density.error`).
+        Standard errors of the energies.
     barriers : tuple of (Barrier, Interval, Interval)
         Every barrier with the 90% intervals of its height from the minimum before and from the one
         behind.
@@ -47,7 +49,9 @@ def density_path(
     images: int = 101,
     depth: float = 0.5,
     steps: int = 20_000,
+    particles: tuple[Likelihoods, Array] | None = None,
     progress: Progress = no_progress,
+    check: Callable[[], None] = lambda: None,
 ) -> DensityPath:
     """Path of least energy by the string method, between minima that points lead to.
 
@@ -62,29 +66,39 @@ def density_path(
         Least depth of a minimum along the path (kT).
     steps : int
         Most steps of the string method.
-    progress : Progress
+    particles : (Likelihoods, (n,) int array), optional
+        Those that the density was fitted to, and their groups: energies along the path are fitted
+        anew (:func:`smooth_profile`).
+    progress, check : callable
     """
     surface = DensitySurface(density.mixture)
     options = PathOptions(images=images, stepmax=steps, tolerance=1e-6)
     path = minimum_energy_path(surface, points, options, progress=progress)
-    lowest = int(path.energies.argmin())
-    energies = path.energies - path.energies[lowest]
-    path = EnergyPath(
-        path.images, energies, path.iterations, path.displacement, path.residual, path.converged,
-        path.returned,
-    )  # fmt: skip
     lengths = arc_lengths(path.images)
-    found = barriers_along(path.images, energies, depth=depth)
+    fitted = None
+    if particles is not None:
+        fitted = smooth_profile(*particles, density.mixture, path.images, check=check)
+    energies = path.energies if fitted is None else fitted.energies
+    lowest = int(energies.argmin())
+    path = replace(path, energies=energies - energies[lowest])
+    found = barriers_along(path.images, path.energies, depth=depth)
 
     def profile(mixture: GaussianMixture) -> Array:
-        values = DensitySurface(mixture).values(path.images)
+        return above_lowest(DensitySurface(mixture).values(path.images))
+
+    def above_lowest(values: Array) -> Array:
         return np.asarray(values - values[lowest])
 
-    def heights(mixture: GaussianMixture) -> Array:
-        return _heights(found, lengths, profile(mixture))
+    def heights(values: Array) -> Array:
+        return _heights(found, lengths, above_lowest(values))
 
-    errors, groups = density.error(heights), len(density.replicates)
-    return DensityPath(path, density.error(profile), _with_intervals(found, errors, groups))
+    if fitted is None:
+        errors = density.error(profile)
+        of_heights = density.error(lambda mixture: heights(profile(mixture)))
+    else:
+        errors, of_heights = fitted.error(above_lowest), fitted.error(heights)
+    groups = len(density.replicates)
+    return DensityPath(path, errors, _with_intervals(found, of_heights, groups))
 
 
 def _heights(barriers: list[Barrier], lengths: Array, profile: Array) -> Array:

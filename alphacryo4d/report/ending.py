@@ -27,7 +27,7 @@ def say_ending(stage: str, folder: Path) -> None:
     ----------
     stage : str
         ``run``, ``resample``, ``deepfeature``, ``landscape``, ``vote``, ``reclassify``,
-        ``reconstruct``, ``refine`` or ``zoom``.
+        ``reconstruct``, ``refine``, ``zoom`` or ``particle_landscape``.
     folder : Path
         Where its results lie.
     """
@@ -198,6 +198,34 @@ def _of_refine(folder: Path) -> Lines:
     )
 
 
+def _of_particles(folder: Path) -> Lines:
+    noted = (read_job(folder) or {})["results"]
+    project, page = folder.parent, ["report", "--i", folder.parent]
+    if not noted["components"]:
+        result = "no structure: no component makes held-out particles more likely than their mean"
+        return result, folder / "components.csv", [page, ["status", "--i", project]]
+    states = noted["density_states"]
+    result = (
+        f"{noted['components']} component{'s' * (noted['components'] != 1)}; density over "
+        f"{noted['dimensions']} with {states} state{'s' * (states != 1)}, {noted['verdict']}"
+    )
+    barriers = read_columns(folder / "barriers.csv")
+    if len(barriers.get("forward_value_kt", [])):
+        height, low, high = (
+            [float(value) for value in barriers[f"forward_{name}_kt"]]
+            for name in ("value", "low", "high")
+        )
+        top = int(np.argmax(height))
+        result += (
+            f"; highest barrier {height[top]:.1f} kT, 90% interval {low[top]:.1f} to "
+            f"{high[top]:.1f}"
+        )
+    at = ["--at", "states;path:10"] if (folder / files.PATH_NPY).is_file() else ["--at", "states"]
+    volumes: list[Any] = ["volume", "--i", folder, *at, "--o", project / files.PARTICLE_VOLUMES]
+    votes: list[Any] = ["vote", "density", "--i", project]
+    return result, folder / "energies.png", [volumes, votes if states > 1 else page]
+
+
 def _of_zoom(folder: Path) -> Lines:
     from alphacryo4d.particles.open import open_table
 
@@ -224,4 +252,5 @@ _OF = {
     "reconstruct": _of_reconstruct,
     "refine": _of_refine,
     "zoom": _of_zoom,
+    files.PARTICLE_LANDSCAPE: _of_particles,
 }

@@ -53,8 +53,10 @@ def job_state(folder: Path) -> dict[str, Any]:
 
 
 def selections(project: Path) -> list[Path]:
-    """Folders of states beside the votes: the reclassification, selections, in order."""
-    return [one.folder for one in state_sets(project) if one.folder.name not in STAGES]
+    """Folders beside the stages: reclassification, selections, in order; the particles last."""
+    found = [one.folder for one in state_sets(project) if one.folder.name not in STAGES]
+    landscape = project / files.PARTICLE_LANDSCAPE
+    return [*found, landscape] if read_job(landscape) else found
 
 
 def mark_stale(stages: list[dict[str, Any]]) -> None:
@@ -101,7 +103,7 @@ def next_step(project: Path, stages: list[dict[str, Any]]) -> str | None:
     whole = next((name for name in STAGES if states.get(name) != "done"), None)
     if whole is None:
         last = [name for name in states if states[name] == "done"][-1]
-        lines = ending(files.VOTE, project / last)
+        lines = ending(last if last == files.PARTICLE_LANDSCAPE else files.VOTE, project / last)
         return next((line[6:] for line in lines if line.startswith("next: ")), None)
     run = read_job(project)
     if run is not None and run.get("command", "").startswith("alphacryo4d "):
@@ -186,6 +188,13 @@ def format_status(told: dict[str, Any]) -> str:
     lines = [f"input        {told['input']}"] if told["input"] else []
     for stage in told["stages"]:
         line = f"{stage['stage']:<12} {stage['status']}"
+        noted = stage.get("results", {})
+        if "components" in noted:
+            line += (
+                f", {noted['components']} components" if noted["components"] else ", no structure"
+            )
+            if noted.get("density_states"):
+                line += f", {noted['density_states']} states of the density"
         if stage.get("states"):
             line += f", {stage['states']} states"
             if stage.get("supported") is not None:

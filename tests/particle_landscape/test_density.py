@@ -21,6 +21,7 @@ from alphacryo4d.particle_landscape.mixture import (
 )
 from alphacryo4d.particle_landscape.options import DensityOptions
 from alphacryo4d.particle_landscape.paths import density_path, farthest_apart
+from alphacryo4d.particle_landscape.profile import smooth_profile
 from alphacryo4d.particle_landscape.surface import DensitySurface, energy_of_share, marginal
 
 
@@ -266,6 +267,30 @@ def test_a_path_goes_round_a_void_not_through_it():
     assert found.path.energies.max() < 0.5
     np.testing.assert_allclose(np.linalg.norm(found.path.images, axis=1), 2, atol=0.1)
     assert found.path.images[:, 1].max() > 1.9
+
+
+def test_energies_along_a_path_are_those_of_the_particles_not_of_a_wrong_mixture():
+    """Two wells of 3 kT on a ring: the mixture has a third of that, the particles know better."""
+    rng = np.random.default_rng(12)
+    turn = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
+    share = np.exp(-1.5 * (1 - np.cos(2 * turn)))
+    angle = rng.choice(turn, 3000, p=share / share.sum())
+    data, _ = measured(1.4 * np.stack([np.cos(angle), np.sin(angle)], axis=1), 0.25, rng)
+    beads = np.linspace(0, 2 * np.pi, 30, endpoint=False)
+    places = 1.4 * np.stack([np.cos(beads), np.sin(beads)], axis=1)
+    share = np.exp(-0.5 * (1 - np.cos(2 * beads)))
+    spread = np.tile(0.03 * np.eye(2), (30, 1, 1))
+    density = as_density(GaussianMixture(share / share.sum(), places, spread))
+    ends = lowest_route(density, places[[0, 15]])
+    groups = rng.integers(1, 5, 3000)
+    assert density_path(density, ends).path.energies.max() < 1.2
+    (barrier,) = density_path(density, ends, particles=(data, groups)).barriers
+    for interval in barrier[1:]:
+        assert abs(interval.value - 3) < 0.4
+        assert interval.low <= 3 <= interval.high
+        assert interval.high - interval.low < 3
+    nowhere = np.array([[90.0, 0.0], [91.0, 0.0]])
+    assert smooth_profile(data, groups, density.mixture, nowhere) is None
 
 
 def test_a_mean_of_densities_is_the_mean_of_their_values():

@@ -12,6 +12,7 @@ import simulated
 from alphacryo4d.cli import main
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.landscape.options import StatesOptions
 from alphacryo4d.particle_landscape.frame import packed_size, unpacked
 from alphacryo4d.particle_landscape.frame_stage import components_kept
 from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
@@ -19,6 +20,8 @@ from alphacryo4d.particle_landscape.orientation import warnings_of
 from alphacryo4d.particle_landscape.stage import run_particles
 from alphacryo4d.particle_landscape.votes_stage import run_density_votes
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.report.ending import ending
+from alphacryo4d.tools.status import format_status, project_status
 
 COUNT = 1200
 QUICK = CoordinateOptions(
@@ -214,8 +217,38 @@ def test_basins_are_states_voted_over_folds(project, capsys):
     assert (votes.sum(axis=1) == 3).all()
     report = json.loads((place / "report.json").read_text())
     assert report["heldout_agreement"] > report["heldout_chance"]
+    # a basin is zoomed into as a state of the votes is
+    np.save(folder / "resample" / "assignments.npy", np.load(place / "assignments.npy"))
+    (folder / "landscape").mkdir()
+    np.save(folder / "landscape" / "embedding.npy", np.zeros((12, 2), np.float32))
+    main(["landscape", "zoom", "--i", str(folder), "--selection", "vote-density", "--state", "2",
+          "--o", str(folder / "zoom")])  # fmt: skip
+    rows = open_table(folder / "zoom" / "particles.star").read(["rlnImageName"])["rlnImageName"]
+    names = open_table(place / "particles.star").read(["rlnImageName"])["rlnImageName"]
+    np.testing.assert_array_equal(rows, names[states == 2])
     with pytest.raises(InputError, match=r"basins.npz: missing"):
         run_density_votes(folder / "vote", folder / "other")
+
+
+def test_the_end_and_the_status_say_what_was_found(project, tmp_path):
+    folder = project[0]
+    place = folder / "particle_landscape"
+    result, opened, *commands = ending("particle_landscape", place)
+    kept = results(place)["components"]
+    assert result.startswith(f"result: {kept} components; density over 2 with 3 states, ")
+    assert "highest barrier" in result
+    assert opened == f"open first: {place / 'energies.png'}"
+    assert [line.split()[2] for line in commands] == ["volume", "vote"]
+    told = format_status(project_status(folder))
+    assert f"particle_landscape done, {kept} components, 3 states of the density" in told
+    record = {"status": "done", "results": {"components": 0}}
+    (tmp_path / "job.json").write_text(json.dumps(record))
+    result, opened, *commands = ending("particle_landscape", tmp_path)
+    assert result.startswith("result: no structure")
+    assert opened == f"open first: {tmp_path / 'components.csv'}"
+    assert len(commands) == 2
+    with pytest.raises(UsageError, match="states of `vote density`"):
+        StatesOptions(centers="density")
 
 
 def test_whether_states_are_discrete_is_said(project):
@@ -243,6 +276,15 @@ def test_a_table_with_the_coordinates_is_added_without_fitting_again(project, tm
     covariance = np.load(output / "covariances.npy")
     np.testing.assert_allclose(read["ac4dCoordinateError1"] ** 2, covariance[:, 0], atol=1e-4)
     assert table.columns[0] == "rlnImageName"
+    # any region of them is a selection
+    where = "ac4dCoordinate1 > 0.5 and ac4dCoordinate2 < 0"
+    given = str(output / "coordinates.star")
+    main(["select", "--i", given, "--where", where, "--o", str(tmp_path / "some")])
+    some = open_table(tmp_path / "some" / "particles.star").read(["rlnImageName"])
+    chosen = (wanted[:, 0] > 0.5) & (wanted[:, 1] < 0)
+    names = table.read(["rlnImageName"])["rlnImageName"]
+    np.testing.assert_array_equal(some["rlnImageName"], names[chosen])
+    assert 0 < chosen.sum() < COUNT
 
 
 @pytest.mark.parametrize(("snr", "angle_error"), [(1e-8, 0.0), (0.3, 5.0)])
