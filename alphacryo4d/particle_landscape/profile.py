@@ -184,7 +184,7 @@ def _fitted(ratio: Array, penalty: Array, start: Array) -> Array:
     logs, damping = start.copy(), 1e-3
     value, shares, each = _objective(ratio, penalty, logs)
     for _ in range(_NEWTON):
-        soft = ratio * shares / each[:, None]
+        soft = ratio * shares / np.maximum(each, 1e-300)[:, None]
         members = soft.mean(axis=0)
         gradient = shares - members + penalty @ logs
         whole = np.diag(shares) - np.outer(shares, shares) + penalty
@@ -212,7 +212,7 @@ def _fitted(ratio: Array, penalty: Array, start: Array) -> Array:
 def _root_of_errors(ratio: Array, penalty: Array, logs: Array) -> Array:
     """Root (B + 1, B + 1) of the covariance of the logarithms, as counting particles has it."""
     shares = shares_of(logs)
-    soft = ratio * shares / (ratio @ shares)[:, None]
+    soft = ratio * shares / np.maximum(ratio @ shares, 1e-300)[:, None]
     members, second = soft.mean(axis=0), soft.T @ soft / len(soft)
     matrix = np.diag(shares - members) + second - np.outer(shares, shares) + penalty
     values, vectors = np.linalg.eigh(matrix)

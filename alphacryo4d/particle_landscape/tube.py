@@ -21,13 +21,13 @@ BEYOND, TUBE = 2.0, 4.0
 """How far the path is continued at its ends, and how far from it particles count, in errors."""
 SPREAD = 2.0
 """How far points are scattered around the path, in errors."""
-_TRIALS = 500
+_TRIALS, _DEEPEST = 500, 60.0
 _INEXACT, _LEAST = 0.05, 1e-4
 
 
 def shares_of(logs: Array) -> Array:
     """Shares (B + 1,) of bins and the rest, from their logarithms up to a constant."""
-    found = np.exp(logs - logs.max())
+    found = np.exp(np.maximum(logs - logs.max(), -_DEEPEST))
     return np.asarray(found / found.sum())
 
 

@@ -71,6 +71,9 @@ class Size:
         Fourier samples of an image to the final resolution of the classification.
     epochs : int
         Epochs that the training may take.
+    finer : float
+        Fourier samples of an image to the resolution of the particle landscape; 0 where there is
+        none.
     """
 
     particles: int
@@ -82,6 +85,7 @@ class Size:
     states: int
     samples: float
     epochs: int
+    finer: float = 0.0
 
     @property
     def volumes(self) -> int:
@@ -99,7 +103,12 @@ def size_of(particles: ParticleSet, options: PipelineOptions) -> Size:
     classify = options.classify
     side = particles.box * particles.pixel_size
     finest = min(classify.initial_resolution, classify.final_resolution or math.inf)
-    radius = min(side / finest, particles.box / 2 - 1)
+    last = options.particle_landscape
+    own = finest if last is None else min(finest, last.particles.final_resolution)
+
+    def samples(resolution: float) -> float:
+        return 0.5 * math.pi * min(side / resolution, particles.box / 2 - 1) ** 2
+
     return Size(
         particles=len(particles),
         box=particles.box,
@@ -110,8 +119,9 @@ def size_of(particles: ParticleSet, options: PipelineOptions) -> Size:
         folds=options.resample.folds + 1,
         classes=math.prod(classify.levels),
         states=options.landscape.states.number or STATES,
-        samples=0.5 * math.pi * radius**2,
+        samples=samples(finest),
         epochs=options.deepfeature.train.epochs,
+        finer=0.0 if last is None else samples(own),
     )
 
 
