@@ -21,7 +21,7 @@ import click
 
 from alphacryo4d import __version__
 from alphacryo4d.core.errors import AlphaCryo4DError, InterruptedRun
-from alphacryo4d.core.guard import watch_over_memory
+from alphacryo4d.core.guard import name_lost_files, watch_over_memory
 from alphacryo4d.core.kernel_cache import choose_kernel_cache
 from alphacryo4d.core.memory import (
     address_space_left,
@@ -198,6 +198,7 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
     open_streams()
     if arguments is None:  # a process of its own
         watch_over_memory()
+        name_lost_files()
     signal.signal(signal.SIGTERM, _terminate)
     atexit.register(gc.freeze)  # to sweep what large libraries hold takes half a second at exit
     arguments = list(sys.argv[1:] if arguments is None else arguments)

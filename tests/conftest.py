@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from small_particles import four_arms
+from small_run import RUN, call, make_data, reconstruct
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSER_ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
@@ -59,6 +60,19 @@ def _skip_or_fail(reason: str) -> None:
     if IN_CI:
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder ``home`` with data (stacks below images/), a finished project and maps of it.
+
+    The small project that tests of the pipeline and of faults copy.
+    """
+    home = tmp_path_factory.mktemp("moves") / "home"
+    table = make_data(home)
+    assert call("run", "--i", table, "--o", home / "project", *RUN) == 0
+    assert reconstruct(home / "project", home / "maps") == 0
+    return home.rename(home.with_name("kept"))  # nothing is left where the records say
 
 
 @pytest.fixture(scope="session")

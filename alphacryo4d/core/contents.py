@@ -51,8 +51,14 @@ def record_contents(folder: Path, record: dict[str, Any], names: Iterable[str]) 
         del known[name]
 
 
-def is_intact(folder: Path, record: Mapping[str, Any], name: str) -> bool:
-    """Whether an output is there and holds what finished work wrote, by its record."""
+def is_intact(
+    folder: Path, record: Mapping[str, Any], name: str, *, read_again: bool = False
+) -> bool:
+    """Whether an output is there and holds what finished work wrote, by its record.
+
+    A file of the size and time on record is taken to hold it, unless it shall be read again: what
+    a disk or a copy that keeps times has damaged shows nowhere else.
+    """
     path = folder / name
     known = record.get(CONTENTS, {}).get(name) if record.get("status") == "done" else None
     if known is None:
@@ -62,7 +68,9 @@ def is_intact(folder: Path, record: Mapping[str, Any], name: str) -> bool:
     state = path.stat()
     if state.st_size != known[0]:
         return False
-    return bool(state.st_mtime == known[1] or sampled_digest(path, _WHOLE) == known[2])
+    if state.st_mtime == known[1] and not read_again:
+        return True
+    return bool(sampled_digest(path, _WHOLE) == known[2])
 
 
 def changed_outputs(folder: Path, record: Mapping[str, Any] | None = None) -> list[Path]:
@@ -119,7 +127,7 @@ def require_intact(paths: Iterable[Path]) -> None:
         if folder not in records:
             records[folder] = _record_of(folder)
         record = records[folder]
-        if not path.is_file() or is_intact(folder, record, path.name):
+        if not path.is_file() or is_intact(folder, record, path.name, read_again=True):
             continue
         if path.suffix in _EDITED_BY_PEOPLE:
             logger.warning(
@@ -135,9 +143,23 @@ def require_intact(paths: Iterable[Path]) -> None:
 
 
 def _record_of(folder: Path) -> dict[str, Any]:
-    """Record of a folder; empty without one."""
+    """Record of a folder; empty without one.
+
+    A ``job.json`` of another program (cryoSPARC writes one into every job) knows no contents.
+    """
     try:
         record = json.loads((folder / JOB_JSON).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError, RecursionError):
         return {}
-    return record if isinstance(record, dict) else {}
+    return record if isinstance(record, dict) and _is_contents(record.get(CONTENTS)) else {}
+
+
+def _is_contents(value: Any) -> bool:
+    """Whether an entry of ``job.json`` is what :func:`record_contents` puts there."""
+    return isinstance(value, dict) and all(
+        isinstance(one, list)
+        and len(one) == 3
+        and all(isinstance(number, (int, float)) for number in one[:2])
+        and isinstance(one[2], str)
+        for one in value.values()
+    )

@@ -90,10 +90,22 @@ def data_table(folder: Path, iteration: int) -> Path:
     return folder / f"run_it{iteration:03d}_data.star"
 
 
+_UNKNOWN = {errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS, errno.EISDIR}
+"""What file systems that cannot sync folders, as some network file systems, say of it."""
+
+
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        if error.errno in {*_UNKNOWN, errno.EACCES}:  # it may be written in and not be read
+            return
+        raise
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
     finally:
         os.close(descriptor)
 
@@ -124,7 +136,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        with suppress(PermissionError):  # a file system without modes
+            temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -245,16 +258,15 @@ def load_array(
     require_file(path)
     try:
         with path.open("rb") as stream:
-            if stream.read(2) != b"PK":
-                stream.seek(0)
-                require_whole_array(stream, path.stat().st_size)
+            if stream.read(2) == b"PK":
+                raise InputError(f"{path}: an archive, but a single .npy array is needed")
+            stream.seek(0)
+            require_whole_array(stream, path.stat().st_size)
         array: np.ndarray[Any, Any] = np.load(
             path, mmap_mode="r" if memory_map else None, allow_pickle=False
         )
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy file ({error})") from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: an archive, but a single .npy array is needed")
     if dtype is not None and not np.issubdtype(array.dtype, dtype):
         kind = getattr(dtype, "__name__", str(dtype))
         raise InputError(f"{path}: holds {array.dtype}, but {kind} is needed")

@@ -7,12 +7,17 @@ hardly any memory, says why it died.
 
 from __future__ import annotations
 
+import json
 import math
+import mmap
 import os
 import signal
 import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from alphacryo4d.core.memory import address_space_left, ulimit_text
 
@@ -46,3 +51,59 @@ def watch_over_memory() -> None:
         os.write(2, f"{text}`ulimit -v`, a smaller --memory, or --j 1\n".encode())
         code = 6
     os._exit(code if code >= 0 else 128 - code)
+
+
+_KEPT: list[Any] = []
+"""What the C library calls must not be collected."""
+
+
+def name_lost_files() -> None:
+    """End with exit code 3 and the file's name where a mapped file shrinks or its disk fails.
+
+    Images and volumes are read from memory maps. Where such a file becomes shorter meanwhile, or a
+    network file system does not answer, the system sends SIGBUS, which no exception stands for: a
+    process would end without a word. The handler must not return, since the fault would come again.
+    """
+    import ctypes
+
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_int)
+    handler = kind(_end_for_lost_file)
+    put = ctypes.CDLL(None).signal
+    put.argtypes, put.restype = [ctypes.c_int, kind], ctypes.c_void_p
+    put(signal.SIGBUS, handler)
+    _KEPT.append(handler)
+
+
+def _end_for_lost_file(_number: int) -> None:
+    try:
+        files = _lost_files(Path("/proc/self/maps"))
+        text = (
+            f"{', '.join(files) or 'a file'}: became shorter while it was read, or its disk failed;"
+            " give the same command once it is whole"
+        )
+        if "--json" in sys.argv:
+            os.write(1, (json.dumps({"error": text, "exit_code": 3}) + "\n").encode())
+        os.write(2, f"error: {text}\n".encode())
+    finally:
+        os._exit(3)
+
+
+def _lost_files(maps: Path) -> list[str]:
+    """Mapped files that are shorter than their maps; all mapped data where there is none."""
+    mapped: dict[str, bool] = {}
+    with suppress(OSError):
+        for line in maps.read_text(encoding="utf-8", errors="replace").splitlines():
+            fields = line.split(maxsplit=5)
+            if len(fields) < 6 or Path(fields[5]).suffix not in _DATA:
+                continue
+            first, last = (int(place, 16) for place in fields[0].split("-"))
+            needed = int(fields[2], 16) + last - first - mmap.PAGESIZE
+            try:
+                short = Path(fields[5]).stat().st_size <= needed
+            except OSError:
+                short = True
+            mapped[fields[5]] = mapped.get(fields[5], False) or short
+    return [name for name, short in mapped.items() if short] or list(mapped)
+
+
+_DATA = {".npy", ".mrc", ".mrcs", ".map", ".st", ".cs", ".star"}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 import zipfile
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,6 +15,10 @@ import numpy as np
 from alphacryo4d.core.errors import InputError
 
 _AGAIN = "remove it and give the command again that wrote it"
+
+UNREADABLE = (ArithmeticError, EOFError, MemoryError, RuntimeError, SyntaxError, TokenError,
+              TypeError, ValueError)  # fmt: skip
+"""What NumPy says of a damaged header of ``.npy``, which Python's parser reads."""
 
 
 def require_whole_array(stream: BinaryIO, size: int) -> None:
@@ -31,17 +37,31 @@ def require_whole_array(stream: BinaryIO, size: int) -> None:
         It is cut short, holds objects, or is no array.
     """
     start = stream.tell()
+    try:
+        with warnings.catch_warnings():  # of words in a header that is no header
+            warnings.simplefilter("ignore", (SyntaxWarning, UserWarning))
+            shape, dtype = _header(stream)
+    except UNREADABLE as error:
+        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise ValueError(f"its header is damaged: {said}") from error
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which can run code")
+    plain = all(type(length) is int and 0 <= length < 1 << 40 for length in shape)
+    if not plain or dtype.itemsize == 0:
+        raise ValueError(f"its header is damaged: shape {shape} of {dtype}"[:200])
+    needed = stream.tell() - start + math.prod(shape) * dtype.itemsize
+    if needed > size:
+        raise ValueError(f"cut short: {size:,} bytes of {needed:,}")
+    stream.seek(start)
+
+
+def _header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     else:
         shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects, which can run code")
-    needed = stream.tell() - start + math.prod(shape) * dtype.itemsize
-    if needed > size:
-        raise ValueError(f"cut short: {size:,} bytes of {needed:,}")
-    stream.seek(start)
+    return shape, dtype
 
 
 def load_archive(path: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -70,6 +90,41 @@ def load_archive(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     except (ValueError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
         raise InputError(f"{path}: not a readable .npz file ({error}); {_AGAIN}") from error
     return found
+
+
+def read_text(path: Path, way_out: str = "write it as UTF-8") -> str:
+    """Text of a file.
+
+    Raises
+    ------
+    InputError
+        It is missing, or no text in UTF-8.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not text in UTF-8 ({error}); {way_out}") from error
+
+
+def read_numbers(path: Path, **layout: Any) -> np.ndarray[Any, Any]:
+    """Numbers of a text file, by :func:`numpy.loadtxt`.
+
+    Raises
+    ------
+    InputError
+        It is missing, or does not hold numbers of that layout.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # an empty file: its shape tells
+            return np.loadtxt(path, **layout)
+    except (ValueError, OverflowError) as error:
+        said = str(error).splitlines()[0][:200]
+        raise InputError(f"{path}: not a table of numbers ({said})") from error
 
 
 def read_object(path: Path, way_out: str = _AGAIN) -> dict[str, Any]:

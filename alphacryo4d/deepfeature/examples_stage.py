@@ -30,7 +30,7 @@ def read_network(path: Path) -> tuple[int, NetworkOptions]:
     try:
         values = dict(tomllib.loads(path.read_text(encoding="utf-8"))["network"])
         return int(values.pop("box")), NetworkOptions(**values)
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{path}: does not describe a network ({error})") from error
 
 

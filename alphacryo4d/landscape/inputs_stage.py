@@ -18,6 +18,7 @@ from alphacryo4d.core.files import (
     VOLUMES_STAR,
     load_array,
 )
+from alphacryo4d.core.reading import read_numbers
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.voting.junk import groups_of_junk
 
@@ -235,9 +236,4 @@ def read_centers(path: Path) -> Array:
 def _read_numbers(path: Path) -> Array:
     if path.suffix == ".npy":
         return load_array(path, dtype=np.number).astype(np.float64)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        return np.loadtxt(path, dtype=np.float64)
-    except ValueError as error:
-        raise InputError(f"{path}: not a table of numbers ({error})") from error
+    return read_numbers(path, dtype=np.float64)

@@ -12,6 +12,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.reading import load_archive
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.latent import packed
@@ -183,5 +184,4 @@ def _write(path: Path, result: dict[str, Array]) -> None:
 
 def read_fold(folder: Path, batch: int, fold: int) -> dict[str, Array]:
     """Results of a fold (from 1)."""
-    with np.load(fold_file(folder, batch, fold), allow_pickle=False) as stored:
-        return dict(stored)
+    return load_archive(fold_file(folder, batch, fold))

@@ -173,12 +173,12 @@ def read_table(path: Path) -> Array:
     """
     files.require_file(path)
     try:
-        lines = [line for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+        rows = list(csv.reader(lines)) if path.suffix.lower() == ".csv" else [
+            line.replace(",", " ").split() for line in lines
+        ]  # fmt: skip
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable table ({error})") from error
-    rows = list(csv.reader(lines)) if path.suffix.lower() == ".csv" else [
-        line.replace(",", " ").split() for line in lines
-    ]  # fmt: skip
     columns: list[int] | None = None
     if rows and not _numbers(rows[0]):
         named = [n for n, name in enumerate(rows[0]) if name.strip() in _coordinate_names(rows[0])]

@@ -95,7 +95,7 @@ def edit_states(
         if not path.exists() and _is_free(output):
             files.write_text(path, text)
             break
-        mine = path.is_file() and path.read_text(encoding="utf-8") == text
+        mine = path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text
         if mine and (_is_free(output) or _same_work(project, landscape, output, options)):
             break
     return run_vote(

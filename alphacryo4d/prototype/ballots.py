@@ -10,6 +10,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.reading import read_text
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.prototype.ballot_box import (
     Ballots,
@@ -80,7 +81,7 @@ def prepare_votes(
     names = read_log(log)
     made = []
     wanted = []
-    for number, line in enumerate(cluster.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(cluster).splitlines(), 1):
         words = line.split()
         if not words or not words[0].isdigit() or not 1 <= int(words[0]) <= len(names):
             raise InputError(

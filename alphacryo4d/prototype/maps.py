@@ -11,6 +11,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.reading import read_text
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.particles.open import open_table
@@ -54,7 +55,7 @@ def read_log(path: Path) -> list[str]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; run bigdata.py first")
     names = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         words = line.split()
         if len(words) != 2 or words[0] != str(number):
             raise InputError(f'{path}: line {number} is not "{number} NAME"; run bigdata.py again')

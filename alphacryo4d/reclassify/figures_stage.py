@@ -11,7 +11,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
-from alphacryo4d.core.reading import read_object
+from alphacryo4d.core.reading import read_numbers, read_object
 from alphacryo4d.io.tables.small import read_tables
 from alphacryo4d.reclassify.plots import draw_populations, draw_states
 from alphacryo4d.reclassify.populations import state_energies
@@ -58,7 +58,7 @@ def draw_changes(job: Job, first: Path, landscape: Path) -> None:
         if rows.max() < len(table):
             centres = table[["ac4dCenterX", "ac4dCenterY"]].to_numpy(np.float64)[rows]
             radii = table["ac4dRadius"].to_numpy(np.float64)[rows]
-            surface = np.loadtxt(inputs[0], delimiter=",", skiprows=1, ndmin=2)
+            surface = read_numbers(inputs[0], delimiter=",", skiprows=1, ndmin=2)
             written += draw_states(
                 [job.folder / "landscape.png", job.folder / "landscape.pdf"],
                 surface,

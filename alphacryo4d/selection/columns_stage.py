@@ -11,6 +11,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.reading import read_numbers
 from alphacryo4d.io.star import ParticleTable
 from alphacryo4d.io.tables.small import is_text_column
 from alphacryo4d.particles.open import open_table
@@ -207,10 +208,7 @@ class ProjectColumns:
         if path.suffix == ".npy":
             rows = files.load_array(path, dtype=np.integer, ndim=1)
         else:
-            try:
-                rows = np.loadtxt(path, dtype=np.int64, ndmin=1)
-            except ValueError as error:
-                raise InputError(f"{path}: not a list of whole numbers ({error})") from error
+            rows = read_numbers(path, dtype=np.int64, ndmin=1)
         wrong = np.flatnonzero((rows < 0) | (rows >= self.table.rows))
         if wrong.size:
             raise InputError(
@@ -232,7 +230,7 @@ class ProjectColumns:
         elif path.suffix == ".npy":
             corners = files.load_array(path, ndim=2)
         else:
-            corners = np.loadtxt(path, ndmin=2)
+            corners = read_numbers(path, ndmin=2)
         if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
             raise InputError(f"{path}: three corners x y at least are needed")
         if self.project is None:

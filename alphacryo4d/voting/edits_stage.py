@@ -14,7 +14,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.core.reading import read_object
+from alphacryo4d.core.reading import read_object, read_text
 from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.landscape.states import centers_of_groups, fitted_radii
 from alphacryo4d.selection.sets_stage import STATE_NAME, state_names, word
@@ -60,9 +60,7 @@ class Edited:
 
 def base_of(edits: Path, landscape: Path) -> tuple[Path, Path]:
     """Folder with the states that edits start from, and that of the votes for them."""
-    if not edits.is_file():
-        raise InputError(f"{edits}: no such file")
-    base, _ = parse_edits(edits.read_text(encoding="utf-8"), str(edits))
+    base, _ = parse_edits(read_text(edits), str(edits))
     return base_folders(base, landscape, str(edits))
 
 
@@ -82,7 +80,7 @@ def base_folders(base: str, landscape: Path, source: str) -> tuple[Path, Path]:
 def edited_states(edits: Path, resample: Path, landscape: Path, options: VoteOptions) -> Edited:
     """Apply the edits of a file and judge each before it is done."""
     place, votes = base_of(edits, landscape)
-    _, wanted = parse_edits(edits.read_text(encoding="utf-8"), str(edits))
+    _, wanted = parse_edits(read_text(edits), str(edits))
     return apply_edits(wanted, place, votes, resample, options)
 
 

@@ -130,7 +130,7 @@ def complete_report(folder: Path) -> None:
     add_maps(report, made)
     table = folder / REPORT_TXT
     # a run that was stopped between the two files has written the first alone
-    known = table.read_text(encoding="utf-8") if table.is_file() else None
+    known = table.read_text(encoding="utf-8", errors="replace") if table.is_file() else None
     if json.dumps(report) != before or summary(report) != known:
         write_report(folder, report)
 

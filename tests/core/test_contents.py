@@ -80,6 +80,27 @@ def test_a_damaged_array_is_refused_as_an_input(tmp_path: Path, table: Path) -> 
     assert read_job(tmp_path / "second") is None
 
 
+def test_damage_that_keeps_the_time_is_refused_too(tmp_path: Path, table: Path) -> None:
+    """As of a disk, or of a copy that keeps times."""
+    make(tmp_path, table)
+    path = tmp_path / "first" / "values.npy"
+    before = path.stat()
+    damage(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(InputError, match=r"values\.npy: holds something else than `first` wrote"):
+        make(tmp_path, path, "second")
+
+
+def test_a_record_of_another_program_knows_no_contents(tmp_path: Path, table: Path) -> None:
+    """Such as cryoSPARC's ``job.json``, or none that can be read."""
+    make(tmp_path, table)
+    path = tmp_path / "first" / "values.npy"
+    for text in ('{"contents": 5}', '{"contents": {"values.npy": 5}}', "[" * 100_000, "[]"):
+        (tmp_path / "first" / "job.json").write_text(text)
+        require_intact([path])
+        warn_changed(tmp_path)
+
+
 def test_an_edited_table_is_named_and_taken(
     tmp_path: Path, table: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,3 +1,6 @@
+import errno
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +62,37 @@ def test_what_a_killed_run_was_writing_goes_and_what_another_writes_stays(tmp_pa
         assert written.is_file()
     assert page.read_text() == "whole"
     assert other.is_file()
+
+
+def test_file_systems_without_modes_or_synced_folders_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network file systems refuse to sync a folder, or to change a mode."""
+    sync = os.fsync
+
+    def files_alone(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync(descriptor)
+
+    def refuse(path: Path, _mode: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+
+    monkeypatch.setattr(os, "fsync", files_alone)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    assert write_text(tmp_path / "table.star", "new").read_text() == "new"
+
+
+def test_an_error_of_the_disk_while_a_folder_is_synced_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(ResourceError, match=r"table\.star: writing failed \(Input/output error\)"):
+        write_text(tmp_path / "table.star", "new")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unwritable_folder_is_an_error_with_its_name(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Below ``ulimit -v`` a parent says why the work died."""
+"""What ends a process without a word is told: want of memory, and files that shrink."""
 
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,38 @@ def test_signals_reach_the_work() -> None:
     process.terminate()
     assert process.wait() == 143
     process.stdout.close()
+
+
+LOST = """
+import sys, threading
+import numpy as np
+from pathlib import Path
+from alphacryo4d.core.guard import name_lost_files
+name_lost_files()
+whole = np.memmap("whole.npy", mode="r")
+pixels = np.memmap("stack.mrcs", np.float32, mode="r")
+total = pixels.sum()
+Path("stack.mrcs").open("r+b").truncate(5000)
+{}
+print("never here")
+"""
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        "pixels.sum()",
+        "reader = threading.Thread(target=lambda: np.sort(pixels)); reader.start(); reader.join()",
+    ],
+)
+def test_a_mapped_file_that_shrinks_is_named(tmp_path: Path, read: str) -> None:
+    for name in ("stack.mrcs", "whole.npy"):
+        (tmp_path / name).write_bytes(bytes(1 << 20))
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LOST.format(read), "--json"],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 3
+    assert ended.stderr.startswith(f"error: {tmp_path}/stack.mrcs: became shorter while it was")
+    assert '"exit_code": 3' in ended.stdout
+    assert "whole.npy" not in ended.stderr

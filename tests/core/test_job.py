@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -6,7 +8,7 @@ import pytest
 
 from alphacryo4d.core import lock
 from alphacryo4d.core.deadline import Deadline
-from alphacryo4d.core.errors import InputError, TimeLimitReached, UsageError
+from alphacryo4d.core.errors import InputError, ResourceError, TimeLimitReached, UsageError
 from alphacryo4d.core.files import write_text
 from alphacryo4d.core.job import (
     Job,
@@ -253,6 +255,29 @@ def test_a_time_limit_is_recorded(folder: Path, table: Path) -> None:
         stop()
     assert read_job(folder)["status"] == "stopped"
     Deadline(None).check()
+
+
+@pytest.mark.parametrize("method", ["read_text", "replace"])
+def test_a_record_that_the_disk_refuses_is_named_and_loses_nothing(
+    folder: Path, table: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """EIO of ``job.json``: nothing is taken for new work, and no result is touched."""
+    work(folder, table)
+    before, real = contents(folder), getattr(Path, method)
+
+    def failing(path: Path, *arguments: Path, **options: str) -> object:
+        if "job.json" in (path.name, *(target.name for target in arguments)):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path, *arguments, **options)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, method, failing)
+        with pytest.raises((OSError, ResourceError), match="Input/output error") as told:
+            work(folder, table, states=9)
+    assert "job.json" in str(told.value)
+    assert contents(folder) == before
+    assert work(folder, table) is None
+    assert work(folder, table, states=9) == ["second", "figures"]
 
 
 @pytest.mark.parametrize("how", ["moved", "copied", "parent renamed"])

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import resource
+import struct
 import zipfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import load_array, new_map
 from alphacryo4d.core.job import read_job
-from alphacryo4d.core.reading import load_archive, read_object
+from alphacryo4d.core.reading import load_archive, read_numbers, read_object, read_text
 
 
 class Evil:
@@ -70,12 +71,55 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def described(shape: str, dtype: str = "'<f4'") -> bytes:
+    return f"{{'descr': {dtype}, 'fortran_order': False, 'shape': {shape}, }}".encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{\0", b"(" * 8000, b"-" * 8000 + b"1", b"\xff" * 50, described("(3,")[:-2],
+        described("(True,)"), described("(-1,)"), described(f"(1{400 * '0'},)"),
+        described("(4611686018427387904, 4, 0)"), described("(1000000000000,)", "'|V0'"),
+        described("(3,)", "'\\q'"), described("(3,)", "5"),
+    ],
+)  # fmt: skip
+def test_damaged_headers_are_named(tmp_path: Path, text: bytes) -> None:
+    """What bits that flip make of a header; NumPy asks Python's parser, whose errors are many."""
+    damaged = b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text + bytes(1000)
+    (tmp_path / "a.npy").write_bytes(damaged)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("one.npy", damaged)
+    for mapped in (False, True):
+        with pytest.raises(InputError, match=r"a\.npy: not a readable \.npy file"):
+            load_array(tmp_path / "a.npy", memory_map=mapped)
+    with pytest.raises(InputError, match=r"a\.npz: not a readable \.npz file"):
+        load_archive(tmp_path / "a.npz")
+
+
+def test_an_archive_in_place_of_an_array_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(b"PK\3\4 and no archive")
+    with pytest.raises(InputError, match="an archive, but a single .npy array is needed"):
+        load_array(tmp_path / "a.npy")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000, "\x00\xff", "null"])
 def test_wrong_json_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "report.json"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=r"report\.json: not "):
         read_object(path)
+
+
+@pytest.mark.parametrize("text", ["geöffnet", "1 2\n3\n", "9" * 30, "1 x", "\x00"])
+def test_what_is_no_text_or_no_number_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "corners.txt"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=r"corners\.txt: not a table of numbers \("):
+        read_numbers(path, dtype=np.int64, ndmin=2)
+    if not text.isascii():
+        with pytest.raises(InputError, match=r"corners\.txt: not text in UTF-8 .*write it as UTF"):
+            read_text(path)
 
 
 @pytest.mark.parametrize(

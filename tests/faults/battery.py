@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-WRITE, CREATE, READ, OPEN, SYNC, RENAME, LOCK = (1 << bit for bit in range(7))
+WRITE, CREATE, READ, OPEN, SYNC, RENAME, LOCK, STAT = (1 << bit for bit in range(8))
 CHANGES = WRITE | CREATE | SYNC | RENAME
 """Kinds of calls as ``shim.c`` numbers them."""
 FOREVER, KILL = -1, -1
@@ -64,12 +64,12 @@ def require_named(ended: Ended, *codes: int) -> None:
 class Disturber:
     """The server of ``disturbing.py``, with the shim where there is a compiler."""
 
-    def __init__(self, shim: Path | None) -> None:
+    def __init__(self, shim: Path | None, *, trains: bool) -> None:
         environment = os.environ | ({} if shim is None else {"LD_PRELOAD": str(shim)})
         environment |= {"PYTHONFAULTHANDLER": "0", "COLUMNS": "100"}
         self.shim = shim
         self.process = subprocess.Popen(
-            [sys.executable, HERE / "disturbing.py"],
+            [sys.executable, HERE / "disturbing.py", *(["tensorflow", "keras"] if trains else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -137,6 +137,14 @@ def edit(path: Path, rng: random.Random, other: Path) -> None:
     return None
 
 
+def swap_folder(path: Path, rng: random.Random, other: Path) -> None:
+    """The whole folder, record and all, of another project."""
+    if other.parent.is_dir():
+        shutil.rmtree(path.parent)
+        shutil.copytree(other.parent, path.parent)
+
+
 WAYS = (
-    truncate, empty, zero, zero_tail, swap, noise, flip, vanish, folder, pickled, bomb, edit, edit
+    truncate, empty, zero, zero_tail, swap, noise, flip, vanish, folder, pickled, bomb, edit, edit,
+    swap_folder,
 )  # fmt: skip

@@ -1,9 +1,9 @@
 """A server that gives commands in children, each with a fault of its own.
 
-``python disturbing.py`` reads lines of JSON from stdin and answers with lines of JSON. A line is a
-list of children, which run at the same time; of each comes back how it ended. Everything heavy is
-imported before the first child, so that a child costs a fork. Loaded with ``shim.c`` by LD_PRELOAD
-a child can arm it.
+``python disturbing.py MODULES`` reads lines of JSON from stdin and answers with lines of JSON. A
+line is a list of children, which run at the same time; of each comes back how it ended. Everything
+heavy, and the modules, are imported before the first child, so that a child costs a fork. Loaded
+with ``shim.c`` by LD_PRELOAD a child can arm it.
 
 A child is ``{"words": [...], ...}`` with any of: ``arm`` (arguments of ``faults_arm``), ``clock``
 (of ``faults_clock``), ``signal`` and ``after`` (signal number, seconds), ``folder`` (working
@@ -37,7 +37,7 @@ def load_everything() -> None:
         importlib.import_module(f"alphacryo4d.{module}")
     for name in ("scipy.ndimage", "sklearn.manifold", "sklearn.cluster", "matplotlib.pyplot"):
         importlib.import_module(name)
-    for name in (*(f"alphacryo4d.{stage}.stage" for stage in STAGES), "tensorflow", "keras"):
+    for name in (*(f"alphacryo4d.{stage}.stage" for stage in STAGES), *sys.argv[1:]):
         importlib.import_module(name)
 
 

@@ -15,16 +15,16 @@ from battery import (
     OPEN,
     READ,
     RENAME,
+    STAT,
     SYNC,
     WRITE,
     contents,
     require_named,
     row,
 )
-from works import Works
+from works import EVERY, SHORT, Works
 
 pytestmark = pytest.mark.slow
-SHORT = ("run from vote", "run, other threshold", "edits", "report", "reconstruct", "relocate")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
@@ -37,10 +37,9 @@ def test_a_full_disk_loses_nothing(works: Works) -> None:
     with row(
         "disk full, quota, read-only, inodes: at a random change and from then on", 3, 200
     ) as figures:
-        names = [*works.begun] if figures.whole else SHORT
         for trial in figures.numbers():
             rng = figures.random()
-            work = works.work(names[trial % len(names)])
+            work = works.work(EVERY[trial % len(EVERY)])
             home = works.copy(work)
             before = contents(home / "project")
             error = FULL[rng.randrange(4)] if trial % 3 == 0 else errno.ENOSPC
@@ -93,10 +92,9 @@ def mount(*words: object) -> bool:
 def test_a_small_disk_loses_nothing(works: Works) -> None:
     place = works.folder / "tried"
     with row("a small disk (tmpfs): no room, no inodes, read-only", 1, 45) as figures:
-        names = [*works.begun] if figures.whole else SHORT
         for trial in figures.numbers():
             rng = figures.random()
-            work = works.work(names[trial % len(names)])
+            work = works.work(EVERY[trial % len(EVERY)])
             disk = Disk(place)
             if not disk.mounted:
                 pytest.skip("disks can be mounted by root alone")
@@ -119,10 +117,9 @@ def test_a_small_disk_loses_nothing(works: Works) -> None:
 
 def test_a_limit_on_file_sizes_is_named(works: Works) -> None:
     with row("RLIMIT_FSIZE", 1, 40) as figures:
-        names = [*works.begun] if figures.whole else SHORT
         for trial in figures.numbers():
             rng = figures.random()
-            work = works.work(names[trial % len(names)])
+            work = works.work(EVERY[trial % len(EVERY)])
             home = works.copy(work)
             ended = works.give(work, home, file_size=int(10 ** rng.uniform(3.6, 5)))
             with figures.trial(work.name):
@@ -132,15 +129,19 @@ def test_a_limit_on_file_sizes_is_named(works: Works) -> None:
 
 
 def test_read_errors_are_named(works: Works) -> None:
-    with row("network file system: EIO and ESTALE at a random read", 3, 100) as figures:
-        names = [*works.begun] if figures.whole else SHORT
+    with row("network file system: EIO and ESTALE at a random read or look", 3, 100) as figures:
         for trial in figures.numbers():
             rng = figures.random()
-            work = works.work(names[trial % len(names)])
+            work = works.work(EVERY[trial % len(EVERY)])
             reads = works.reads(work)
             home = works.copy(work)
             error = rng.choice([errno.EIO, errno.ESTALE])
-            arm = [str(home), READ | OPEN, rng.randint(1, max(1, reads)), rng.choice([1, FOREVER])]
+            arm = [
+                str(home),
+                READ | OPEN | STAT,
+                rng.randint(1, max(1, reads)),
+                rng.choice([1, FOREVER]),
+            ]
             ended = works.give(work, home, arm=[*arm, error])
             with figures.trial(f"{work.name}, {os.strerror(error)}, {arm[2]} of {reads}"):
                 require_named(ended, 3, 5, 6)
@@ -149,10 +150,9 @@ def test_read_errors_are_named(works: Works) -> None:
 
 
 def test_no_locks_is_said_and_harmless(works: Works) -> None:
-    with row("file system without locks", 1, 10) as figures:
-        names = ["run from vote", *works.begun]
+    with row("file system without locks", 1, len(SHORT)) as figures:
         for trial in figures.numbers():
-            name = names[trial]
+            name = SHORT[trial]
             work = works.work(name)
             home = works.copy(work)
             ended = works.give(work, home, arm=[str(home), LOCK, 1, FOREVER, errno.ENOLCK])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from battery import CHANGES, KILL, Ended, require_named, row
-from works import Work, Works
+from works import EVERY, Work, Works
 
 pytestmark = pytest.mark.slow
-SHORT = ("run from vote", "run, other threshold", "reclassify", "edits", "report", "relocate")
+TIMED = ("run from landscape", "classify", "particles", "reclassify", "run")
 
 
 def finished_files(project: Path) -> dict[str, int]:
@@ -37,10 +37,9 @@ def test_kills_lose_nothing(works: Works) -> None:
     with row(
         "kill -9 at random moments, every stage, reclassification, edits, report", 6, 200
     ) as figures:
-        names = [*works.begun] if figures.whole else SHORT
         for trial in figures.numbers():
             rng = figures.random()
-            work = works.work(names[trial % len(names)])
+            work = works.work(EVERY[trial % len(EVERY)])
             home, ended = disturb(works, work, rng)
             with figures.trial(f"{work.name}, trial {trial}, code {ended.code}"):
                 if not ended.killed:
@@ -56,10 +55,9 @@ def test_kills_lose_nothing(works: Works) -> None:
 def test_signals_lose_nothing(works: Works) -> None:
     codes = {signal.SIGTERM: 143, signal.SIGINT: 130}
     with row("SIGTERM and SIGINT at random moments", 3, 100) as figures:
-        names = [*works.begun] if figures.whole else SHORT
         for trial in figures.numbers():
             rng = figures.random()
-            work = works.work(names[trial % len(names)])
+            work = works.work(EVERY[trial % len(EVERY)])
             home = works.copy(work)
             number = rng.choice([signal.SIGTERM, signal.SIGINT])
             ended = works.give(
@@ -76,7 +74,7 @@ def test_time_limits_lose_nothing(works: Works) -> None:
     with row("--max-time", 1, 20) as figures:
         for trial in figures.numbers():
             rng = figures.random()
-            work = works.work(("run from landscape", "run")[trial % 2])
+            work = works.work(TIMED[trial % len(TIMED)])
             home = works.copy(work)
             hours = rng.uniform(0.01, work.seconds) / 3600
             with figures.trial(f"{work.name}, {hours}"):

@@ -11,7 +11,6 @@ from battery import Ended, require_named, row
 from works import Work, Works
 
 pytestmark = pytest.mark.slow
-SHORT = ("run from vote", "reclassify")
 PROGRAM = """
 import atexit, json, os, sys
 def tell():
@@ -28,7 +27,7 @@ def test_too_little_memory_is_named(works: Works) -> None:
     with row(
         "memory ceiling (RLIMIT_AS) in steps of 10%, every command", 3, 12 * len(works.begun)
     ) as figures:
-        names = [*works.begun] if figures.whole else SHORT
+        names = [*works.begun]
         for trial in figures.numbers():
             work = works.work(names[trial % len(names)])
             share = 1.2 - 0.1 * (trial // len(names) % 12)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from battery import row
@@ -12,12 +13,11 @@ from works import Works
 
 pytestmark = pytest.mark.slow
 ROUNDS = """
-import gc, json, os, shutil, sys, threading
+import gc, json, os, shutil, sys
 from pathlib import Path
 from alphacryo4d.cli import main
-home, number, words = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-found = []
-for turn in range(number + 2):
+home, words = Path(sys.argv[1]), sys.argv[2:]
+for _ in sys.stdin:
     shutil.rmtree(home / "project", ignore_errors=True)
     try:
         main(words)
@@ -25,37 +25,65 @@ for turn in range(number + 2):
         assert not ended.code, ended.code
     gc.collect()
     status = Path("/proc/self/status").read_text()
-    found.append({
+    found = {
         "memory": int(status.split("VmRSS:")[1].split()[0]),
         "threads": int(status.split("Threads:")[1].split()[0]),
         "descriptors": len(os.listdir("/proc/self/fd")),
         "semaphores": len(os.listdir("/dev/shm")),
         "temporary": len(os.listdir(os.environ["TMPDIR"])),
-    })
-print(json.dumps(found))
+    }
+    print("held", json.dumps(found), flush=True)
 """
+
+
+class Runs:
+    """A process that runs a command again and again."""
+
+    def __init__(self, words: list[str], home: Path, temporary: Path) -> None:
+        temporary.mkdir()
+        self.log = temporary.with_name("log")
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", ROUNDS, home, *words],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                env=os.environ | {"TMPDIR": str(temporary)},
+            )  # fmt: skip
+
+    def again(self) -> dict[str, Any]:
+        """What the process holds after one more run."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("held "):
+                return json.loads(line.removeprefix("held "))
+        raise AssertionError(self.log.read_text()[-3000:])
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=600)
+        self.process.stdout.close()
 
 
 def test_runs_in_a_row_do_not_grow(works: Works, tmp_path: Path) -> None:
     work = works.work("run")
     home = works.copy(work)
-    (tmp_path / "tmp").mkdir()
     shared = len([*Path("/dev/shm").iterdir()])
-    with row("soak: runs in a row in one process", 1, 50) as figures:
-        number = len([*figures.numbers()])
-        ran = subprocess.run(
-            [sys.executable, "-c", ROUNDS, home, str(number), *works.words(work.words, home)],
-            capture_output=True, text=True, check=False,
-            env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
-        )  # fmt: skip
-        assert ran.returncode == 0, ran.stderr[-3000:]
-        found = json.loads(ran.stdout.splitlines()[-1])
-        first = found[1]  # the first loads and compiles
-        for trial, turn in enumerate(found[2:]):
-            figures.now = trial
-            with figures.trial(turn):
-                assert turn["threads"] <= first["threads"] + 1
-                assert turn["descriptors"] <= first["descriptors"]
-                assert turn["temporary"] == 0
-                assert turn["semaphores"] <= max(shared, first["semaphores"]) + 2
-                assert turn["memory"] < 1.1 * first["memory"] + 60_000
+    runs = Runs(works.words(work.words, home), home, tmp_path / "tmp")
+    try:
+        runs.again()  # the first loads and compiles
+        first = runs.again()
+        with row("soak: runs in a row in one process", 1, 50) as figures:
+            for _ in figures.numbers():
+                held = runs.again()
+                with figures.trial(held):
+                    assert held["threads"] <= first["threads"] + 1
+                    assert held["descriptors"] <= first["descriptors"]
+                    assert held["temporary"] == 0
+                    assert held["semaphores"] <= max(shared, first["semaphores"]) + 2
+                    assert held["memory"] < 1.1 * first["memory"] + 60_000
+    finally:
+        runs.end()

@@ -1,6 +1,7 @@
 /* Faults of the file system and of the clock, put in between a program and the C library.
    Compiled by the tests, loaded by LD_PRELOAD, armed by the program itself (ctypes). */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,13 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { WRITE = 1, CREATE = 2, READ = 4, OPEN = 8, SYNC = 16, RENAME = 32, LOCK = 64 };
+enum { WRITE = 1, CREATE = 2, READ = 4, OPEN = 8, SYNC = 16, RENAME = 32, LOCK = 64, STAT = 128 };
 
 static char part[1024];
 static int kinds, fault;
@@ -93,6 +95,15 @@ size_t fread(void *b, size_t size, size_t n, FILE *stream) {
     return fails_fd(READ, fileno(stream)) ? 0 : real(b, size, n, stream);
 }
 
+ssize_t sendfile(int to, int from, off_t *o, size_t n) {
+    REAL(sendfile);
+    return fails_fd(WRITE, to) || fails_fd(READ, from) ? -1 : real(to, from, o, n);
+}
+ssize_t sendfile64(int to, int from, off64_t *o, size_t n) {
+    REAL(sendfile64);
+    return fails_fd(WRITE, to) || fails_fd(READ, from) ? -1 : real(to, from, o, n);
+}
+
 static int refuses_open(const char *path, int flags) {
     return fails(flags & (O_CREAT | O_WRONLY | O_RDWR) ? CREATE : OPEN, path);
 }
@@ -132,6 +143,28 @@ int unlink(const char *path) {
 int rmdir(const char *path) {
     REAL(rmdir);
     return fails(RENAME, path) ? -1 : real(path);
+}
+
+#define STATS(name, kind) \
+    int name(const char *path, struct kind *found) { \
+        REAL(name); \
+        return fails(STAT, path) ? -1 : real(path, found); \
+    }
+STATS(stat, stat)
+STATS(stat64, stat64)
+STATS(lstat, stat)
+STATS(lstat64, stat64)
+int fstatat(int folder, const char *path, struct stat *found, int flags) {
+    REAL(fstatat);
+    return fails(STAT, path) ? -1 : real(folder, path, found, flags);
+}
+int fstatat64(int folder, const char *path, struct stat64 *found, int flags) {
+    REAL(fstatat64);
+    return fails(STAT, path) ? -1 : real(folder, path, found, flags);
+}
+DIR *opendir(const char *path) {
+    REAL(opendir);
+    return fails(STAT, path) ? NULL : real(path);
 }
 
 static long jumped(void) {

@@ -15,6 +15,7 @@ from alphacryo4d.particles.open import open_table
 from alphacryo4d.pipeline.editing import selection_for
 from alphacryo4d.voting.cli import vote
 from alphacryo4d.voting.edits import inside_polygon, parse_edits
+from alphacryo4d.voting.edits_stage import base_of
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.report import complete_report
 from alphacryo4d.voting.stage import run_vote
@@ -190,3 +191,11 @@ def test_inside_of_a_polygon_that_is_not_convex() -> None:
     corners = [[0, 0], [4, 0], [4, 4], [2, 1], [0, 4]]
     points = np.array([[2, 0.5], [2, 3], [0.5, 2], [5, 1]])
     assert inside_polygon(points, corners).tolist() == [True, False, True, False]
+
+
+def test_a_file_of_edits_that_is_no_text_is_named(tmp_path: Path) -> None:
+    """Such as names of states with umlauts in an editor's own encoding."""
+    path = tmp_path / "edits.json"
+    path.write_text('{"edits": [{"rename": {"1": "geöffnet"}}]}', encoding="latin-1")
+    with pytest.raises(InputError, match=r"edits\.json: not text in UTF-8"):
+        base_of(path, tmp_path / "landscape")
