@@ -122,8 +122,9 @@ class Refinement:
             self.unscaled = True
             return
         self.maps.rebuild(self.rotations, self.shifts, self.images.informative)
-        # poses that came from one map agree too well: these halves are not independent
-        self.maps.resolution = min(self.asked.initial, 2 * self.maps.resolution)
+        if not self.asked.near:
+            # poses that came from one map agree too well: these halves are not independent
+            self.maps.resolution = min(self.asked.initial, 2 * self.maps.resolution)
 
     def words(self) -> str:
         """What is known of the map, for the progress."""
@@ -240,8 +241,9 @@ class Refinement:
     ) -> tuple[Poses, Array]:
         images, each = self.images, self.asked.candidates
         start = Poses(rows, self.rotations[rows], self.shifts[rows], np.zeros(len(rows)))
-        if self.further:
-            return climbing.climb(images, target, start, 1, target.radius, workers=self.workers)
+        if self.further or self.asked.near:
+            coarse = target.radius if self.further else int(target.radius / 1.5)
+            return climbing.climb(images, target, start, 1, coarse, workers=self.workers)
         if everywhere is not None:
             coarse = everywhere.target.radius
             many = everywhere.best(rows, start.shifts, each)

@@ -20,6 +20,8 @@ class Search:
     ----------
     everywhere : bool
         All orientations; otherwise around the poses that are given.
+    near : bool
+        Only uphill from the poses that are given, from the resolution of their map on.
     reach : float
         Shifts (pixels) around those that are given.
     candidates : int
@@ -37,6 +39,7 @@ class Search:
     """
 
     everywhere: bool
+    near: bool = False
     reach: float = 5.0
     candidates: int = 12
     classes: int = 1

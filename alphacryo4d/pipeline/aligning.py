@@ -1,9 +1,10 @@
-"""A run that begins without poses: the consensus refinement before everything else."""
+"""A run that begins with a consensus refinement: of particles without poses, or of rough ones."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.particles.stacks import resolve_stack
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.pipeline.preflight import require_possible
-from alphacryo4d.relion.options import ConsensusOptions
+from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 
 logger = logging.getLogger(__name__)
 
 CONSENSUS = "consensus"
+ITERATIONS = 3
+"""Most iterations where poses that are there are refined."""
 
 
 def lacks_poses(table: Path) -> bool:
@@ -41,6 +44,7 @@ def aligned_table(
     project: Path,
     options: PipelineOptions,
     *,
+    realign: bool,
     given: Mapping[str, float | None],
     seed: int,
     gpu: str | None,
@@ -51,6 +55,18 @@ def aligned_table(
     """The table with poses: itself, or that of a consensus refinement in ``project/consensus``.
 
     Everything that the run would refuse later is refused before the refinement.
+
+    Parameters
+    ----------
+    table, project, options, seed, gpu, flags
+        As for the run.
+    realign : bool
+        Poses that are there are refined, by our own engine.
+    given : mapping
+        Optics that the table lacks.
+    here : bool
+        The work is done on this machine, not submitted to a cluster.
+    dry_run : bool
 
     Returns
     -------
@@ -66,27 +82,17 @@ def aligned_table(
     from alphacryo4d.resample.consensus_stage import plan_consensus, run_consensus
     from alphacryo4d.tools.check import require_sound
 
-    if options.relion.reference is None or not lacks_poses(table):
+    blind, output = lacks_poses(table), project / CONSENSUS
+    realign &= table.resolve() != (output / files.PARTICLES_STAR).resolve()  # that was done
+    if (blind and options.relion.reference is None) or not (blind or realign):
         return table
-    if not here:
-        raise UsageError(
-            f"{table}: has no poses; find them first: alphacryo4d resample consensus --engine "
-            f"native --i {table} --reference {options.relion.reference} --o consensus, and give "
-            "its particles.star"
-        )
-    if any(value is not None for value in given.values()):
-        raise UsageError(
-            f"{table}: has neither poses nor all optics; write the optics into it first: "
-            f"alphacryo4d convert --i {table} --o completed.star with the same options"
-        )
-    engine = "native" if options.resample.engine == "native" else "relion"
-    asked = ConsensusOptions(engine=engine)
-    output = project / CONSENSUS
+    asked, relion = _asked(options, blind=blind)
+    _require_here(table, relion, given, here=here)
     require_sound(table, need_poses=False)
     _require_images(table, output / files.PARTICLES_STAR)
     particles = read_particles(table, need_poses=False).on_grid(*options.classify.grid)
     require_possible(particles, project, options, gpu=gpu, here=here)
-    everything: dict[str, Any] = {"consensus": asked, "relion": options.relion}
+    everything: dict[str, Any] = {"consensus": asked, "relion": relion}
     everything |= {"seed": seed, "gpu": gpu, "flags": flags}
     if dry_run:
         text = plan_consensus(table, output, **everything)
@@ -94,6 +100,33 @@ def aligned_table(
         return None
     logger.info("== consensus")
     return run_consensus(table, output, **everything)[0]
+
+
+def _asked(options: PipelineOptions, *, blind: bool) -> tuple[ConsensusOptions, RelionOptions]:
+    """What the refinement is asked; poses that are there start from the map that they give."""
+    if blind:
+        engine = "native" if options.resample.engine == "native" else "relion"
+        return ConsensusOptions(engine=engine), options.relion
+    asked = ConsensusOptions(engine="native", search="near", iterations=ITERATIONS)
+    return asked, replace(options.relion, reference=None)
+
+
+def _require_here(
+    table: Path, relion: RelionOptions, given: Mapping[str, float | None], *, here: bool
+) -> None:
+    """Refuse a cluster, and optics that only the run itself fills in."""
+    if not here:
+        start = "--search near" if relion.reference is None else f"--reference {relion.reference}"
+        raise UsageError(
+            f"{table}: poses are refined on this machine; do it first: alphacryo4d resample "
+            f"consensus --engine native --i {table} {start} --o consensus, and give its "
+            "particles.star"
+        )
+    if any(value is not None for value in given.values()):
+        raise UsageError(
+            f"{table}: lacks optics, which the alignment needs; write them into it first: "
+            f"alphacryo4d convert --i {table} --o completed.star with the same options"
+        )
 
 
 def _require_images(table: Path, written: Path) -> None:

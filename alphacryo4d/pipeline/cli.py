@@ -91,6 +91,14 @@ NOT_REPEATED = frozenset(ClusterOptions.__dataclass_fields__) | {
     "engine); as long again as the classification, and much better states.",
 )
 @click.option(
+    "--realign",
+    cls=HelpOption,
+    help_group=STATES,
+    is_flag=True,
+    help="Begin with `resample consensus --engine native`, around the poses of the table: for "
+    "poses that were not refined to the resolution that the images have.",
+)
+@click.option(
     "--particle-landscape",
     cls=HelpOption,
     help_group=STATES,
@@ -114,13 +122,14 @@ def run(
     dry_run: bool,
     as_json: bool,
     reclassify: bool,
+    realign: bool,
     particle_landscape: bool,
     only: str | None,
     **values: Any,
 ) -> None:
     """All four stages: from a particle table to states on a landscape.
 
-    A table without poses gets them first, with --reference MAP (`resample consensus`).
+    A table without poses gets them first, with --reference MAP; --realign refines those it has.
 
     Finer options of a stage: run the stages one by one, `alphacryo4d resample --help` and so on;
     they read and write the same project folder.
@@ -139,8 +148,8 @@ def run(
     from alphacryo4d.pipeline.aligning import aligned_table
 
     posed = aligned_table(
-        input_path, output_path, options, given=given, seed=seed, gpu=gpu, flags=flags,
-        here=not cluster.submit, dry_run=dry_run,
+        input_path, output_path, options, realign=realign, given=given, seed=seed, gpu=gpu,
+        flags=flags, here=not cluster.submit, dry_run=dry_run,
     )  # fmt: skip
     if posed is None:
         return
@@ -214,15 +223,8 @@ def demo(
     ]
     *results, page = results
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "score": report,
-                    "reclassified": again,
-                    "results": [str(path) for path in [*results, *figures, page]],
-                }
-            )
-        )
+        made = [str(path) for path in [*results, *figures, page]]
+        click.echo(json.dumps({"score": report, "reclassified": again, "results": made}))
         return
     from alphacryo4d.assessment.score_stage import format_report
 

@@ -101,9 +101,9 @@ class ConsensusOptions:
     )
     search: str = setting(
         "auto",
-        "Of the native engine: all orientations (global), or those around the poses given (local); "
-        "auto is global where there are none.",
-        choices=("auto", "global", "local"),
+        "Of the native engine: all orientations (global), those around the poses given (local), or "
+        "only uphill from them (near); auto is global where there are none and local elsewhere.",
+        choices=("auto", "global", "local", "near"),
     )
     models: int | None = setting(
         None,

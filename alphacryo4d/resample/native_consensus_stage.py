@@ -59,6 +59,11 @@ class Plan:
 
     def words(self, consensus: ConsensusOptions, relion: RelionOptions) -> str:
         """For ``--dry-run``."""
+        if consensus.search == "near":
+            return (
+                f"would climb from the poses of {len(self.particles)} particles of "
+                f"{self.particles.box} px, against the map that they give, half-sets apart"
+            )
         where = "all orientations" if self.everywhere else "orientations around those given"
         start = relion.reference or "the map of the poses given"
         classes = self.classes(consensus)
@@ -91,6 +96,8 @@ def native_plan(table: Path, consensus: ConsensusOptions, relion: RelionOptions)
             f"{table}: has no poses, so a map to start from is needed: --reference MAP (it is "
             "filtered to --initial-lowpass first)"
         )
+    if consensus.search == "near" and relion.reference is not None:
+        raise UsageError("--search near starts from the map of the poses given, not --reference")
     for path, what in ((relion.reference, "reference"), (consensus.mask, "mask")):
         if path is not None:
             check_map(path, particles, what=what, is_mask=what == "mask")
@@ -113,6 +120,7 @@ def align_natively(
     particles = plan.particles
     asked = Search(
         plan.everywhere,
+        near=consensus.search == "near",
         reach=consensus.offset_range if plan.everywhere else _LOCAL_REACH,
         classes=plan.classes(consensus),
         most_iterations=consensus.iterations,

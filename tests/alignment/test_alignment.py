@@ -20,7 +20,9 @@ from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.stage import write_simulation
 from alphacryo4d.cli import main
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume, write_volume
+from alphacryo4d.landscape.options import LandscapeOptions, StatesOptions
 from alphacryo4d.maths.fsc import shell_correlation
 from alphacryo4d.maths.rotations import euler_matrices, whole_rotations
 from alphacryo4d.ml3d.grid import Grid
@@ -28,7 +30,10 @@ from alphacryo4d.ml3d.images import PreparedImages, half_plane
 from alphacryo4d.ml3d.reconstruct import reconstruct
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
+from alphacryo4d.particles.refined import write_refined_poses
 from alphacryo4d.particles.samples import prepare_rows
+from alphacryo4d.pipeline.aligning import aligned_table
+from alphacryo4d.pipeline.options import DEMO
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.resample.consensus_stage import run_consensus
 from alphacryo4d.resample.relion_cli import consensus_command
@@ -219,8 +224,8 @@ def test_rough_poses_become_better(simulated: Path, tmp_path: Path) -> None:
         images, matrices=(turn @ whole_rotations(images.matrices))[:, :2].astype(np.float32)
     )
     halves = rng.integers(0, 2, 500)
-    found = find_consensus(rough, halves, Search(False, reach=2.0, most_iterations=5), workers=2)
-    assert len(found.log) <= 5
+    found = find_consensus(rough, halves, Search(False, reach=2.0, most_iterations=3), workers=2)
+    assert len(found.log) <= 3
     left = Rotation.from_matrix(
         found.rotations @ whole_rotations(images.matrices).transpose(0, 2, 1)
     )
@@ -230,6 +235,34 @@ def test_rough_poses_become_better(simulated: Path, tmp_path: Path) -> None:
     again = Rotation.from_rotvec(turned, degrees=True).as_matrix() @ whole_rotations(rough.matrices)
     np.testing.assert_allclose(again, found.rotations, atol=1e-6)
     assert moved.shape == (500, 2)
+
+
+def test_a_run_realigns_the_poses_of_its_table(simulated: Path, tmp_path: Path) -> None:
+    true = read_particles(simulated / "particles.star")
+    errors = np.random.default_rng(0).normal(0, 4, (500, 3))
+    table = write_refined_poses(true, errors, np.zeros((500, 2)), tmp_path / "rough.star")
+    options = replace(
+        DEMO, reclassify=None, classify=replace(DEMO.classify, classes="3"),
+        landscape=LandscapeOptions(states=StatesOptions(states="2")),
+        relion=RelionOptions(reference=simulated / "true.mrc"),
+    )  # fmt: skip
+
+    def posed(table: Path, **asked: bool) -> Path | None:
+        return aligned_table(
+            table, tmp_path / "project", options, given={}, seed=0, gpu=None,
+            flags=RunFlags(threads=2), **{"realign": True, "here": True, "dry_run": False} | asked,
+        )  # fmt: skip
+
+    assert posed(table, realign=False) == table
+    with pytest.raises(UsageError, match="poses are refined on this machine"):
+        posed(table, here=False)
+    assert posed(table, dry_run=True) is None
+    assert not (tmp_path / "project").exists()
+    found = posed(table)
+    assert found is not None
+    before, after = (angles_apart(read_particles(path), true) for path in (table, found))
+    assert np.median(after) < 0.6 * np.median(before)
+    assert posed(found) == found
 
 
 def test_a_refinement_goes_on_where_it_was_stopped(simulated: Path) -> None:
@@ -324,6 +357,7 @@ def test_what_cannot_be_aligned_is_refused_before_the_work(simulated: Path, tmp_
     for error, words, consensus, relion in (
         (UsageError, "--reference MAP", {}, RelionOptions()),
         (InputError, "--search global", {"search": "local"}, RelionOptions()),
+        (InputError, "--search global", {"search": "near"}, RelionOptions()),
         (InputError, "box of 16", {}, small),
     ):
         asked = ConsensusOptions(engine="native", **consensus)
