@@ -40,7 +40,9 @@ $(TESTED): $(READY)
 demo: $(READY)
 	$(BIN)/alphacryo4d demo --o $(DEMO) --overwrite
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# two processes of one thread each, so that matrix products do not wait for each other's threads
+ONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PYTEST := $(ONE) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test: $(TESTED)
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
@@ -75,7 +77,7 @@ $(OLDEST)/.ready: pyproject.toml
 	@touch $(OLDEST)/.ready
 
 test-oldest: $(OLDEST)/.ready
-	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" -W ignore::DeprecationWarning $(PYTEST_ARGS)
+	$(ONE) $(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" -W ignore::DeprecationWarning $(PYTEST_ARGS)
 
 # each in an environment of its own, .venv-3.12 and so on
 PYTHONS ?= python3.11 python3.12 python3.13 $(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin/python)

@@ -13,7 +13,7 @@ from alphacryo4d.core.job import read_job
 
 pytestmark = pytest.mark.slow
 
-KILLS = 20
+KILLS = 8
 SUFFIXES = (".npy", ".star", ".mrc", ".csv", ".npz", ".toml", ".cxc")
 HERE = Path(__file__).parent
 
@@ -45,7 +45,7 @@ def whole(folder: Path, *others: Path) -> bool:
     return all(any((p / name).is_file() for p in (folder, *others)) for name in record["outputs"])
 
 
-def test_twenty_kills_lose_nothing(home: Path, tmp_path: Path) -> None:
+def test_kills_lose_nothing(home: Path, tmp_path: Path) -> None:
     project, rng = home / "project", np.random.default_rng(20)
     again = ["run", "--i", str(home / "data" / "particles.star"), "--o", str(project), *RUN]
     merge = ["landscape", "states", "--i", str(project), "--merge", "1+2", "--j", "2"]

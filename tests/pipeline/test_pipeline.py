@@ -20,7 +20,7 @@ from alphacryo4d.report.commands import Runner
 from alphacryo4d.report.edits import save_edits
 from alphacryo4d.report.stage import project_data
 
-OPTIONS = ["--classes", "5", "--iter", "6", "--states", "4", "--epochs", "6", "--reclassify"]
+OPTIONS = ["--classes", "5", "--iter", "4", "--states", "4", "--epochs", "2", "--reclassify"]
 OPTIONS += ["--components", "4", "--j", "2"]
 SAME = (".npy", ".star", ".mrc", ".csv", ".npz", ".toml")
 

@@ -45,7 +45,7 @@ def project(easy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = (easy_data / "particles.star").read_text().replace(f"{easy_data}/", "")
     (folder / "particles.star").unlink()
     (folder / "particles.star").write_text(text)
-    parameters = {"classes": "5", "components": "4", "iter": "6", "states": "4", "epochs": "4"}
+    parameters = {"classes": "5", "components": "4", "iter": "3", "states": "4", "epochs": "1"}
     labels = {
         f"param{i}_{what}": text
         for i, pair in enumerate(parameters.items(), 1)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = Path(sys.executable).with_name("alphacryo4d")
 OPTIONS = {
     "RESAMPLE": "--classes 5 --components 3 --iter 3 --limit-resolution 25 --minimum-class-size 5",
-    "TRAIN": "--epochs 2",
+    "TRAIN": "--epochs 1",
     "LANDSCAPE": "--states 3 --perplexity 5",
     "VOTE": "--no-reconstruct --no-test",
 }

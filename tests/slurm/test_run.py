@@ -17,7 +17,7 @@ from alphacryo4d.core.errors import ProgramError
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 TEMPLATE = Path(__file__).resolve().parent.parent.parent / "envs" / "relion_qsub.template"
-OPTIONS = ["--classes", "5", "--iter", "4", "--states", "4", "--epochs", "2", "--cores", "1"]
+OPTIONS = ["--classes", "5", "--iter", "4", "--states", "4", "--epochs", "1", "--cores", "1"]
 OPTIONS += ["--components", "4"]
 SITE = ["--qsub-template", str(TEMPLATE), "--queue", "main"]
 
