@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphacryo4d.core.errors import UsageError
-from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.core.settings import described, require_setting, setting
 
 
+@described
 @dataclass(frozen=True)
 class SimulateOptions:
     """How particles are simulated (section 4.13 of the paper, at a smaller box)."""
@@ -122,6 +123,7 @@ DEMO_OPTIONS = SimulateOptions(
 """The demonstration: 4,000 particles of the hinge protein, quick and easy."""
 
 
+@described
 @dataclass(frozen=True)
 class ReferenceOptions:
     """The reference classifier that knows the true volumes."""

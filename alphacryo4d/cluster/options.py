@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphacryo4d.core.help import SPEED
-from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.core.settings import described, require_setting, setting
 
 
+@described
 @dataclass(frozen=True)
 class ClusterOptions:
     """How a run is given to Slurm. Empty values come from RELION's environment variables."""

@@ -8,7 +8,8 @@ a default stands in one place. This module imports nothing heavy: ``--help`` mus
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import textwrap
+from typing import Any, TypeVar
 
 from alphacryo4d.core.errors import UsageError
 
@@ -75,6 +76,23 @@ def setting(
         "former_choices": former_choices or {},
     }
     return dataclasses.field(default=default, metadata=metadata)
+
+
+Options = TypeVar("Options", bound=type)
+
+
+def described(options: Options) -> Options:
+    """Class decorator: the docstring of an options dataclass lists its fields as the help does."""
+    lines = [(options.__doc__ or "").rstrip(), "", "Attributes", "----------"]
+    for field in dataclasses.fields(options):
+        default = field.default
+        given = "" if default is dataclasses.MISSING else f", default {default!r}"
+        lines.append(f"{field.name} : {field.type}{given}")
+        text, choices = field.metadata.get("help", ""), field.metadata.get("choices", ())
+        text += f" One of {', '.join(choices)}." if choices else ""
+        lines += textwrap.wrap(text, 92, initial_indent="    ", subsequent_indent="    ")
+    options.__doc__ = "\n".join(lines) + "\n"
+    return options
 
 
 def keep_as_text(options: Any, **values: Any) -> None:

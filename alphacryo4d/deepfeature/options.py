@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from alphacryo4d.core.help import SPEED
-from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.core.settings import described, require_setting, setting
 
 
+@described
 @dataclass(frozen=True)
 class NetworkOptions:
     """What rebuilds the autoencoder (Table 1), apart from the box size of its volumes."""
@@ -27,6 +28,7 @@ class NetworkOptions:
         require_setting(0 <= self.momentum < 1, "--momentum must be in [0, 1)")
 
 
+@described
 @dataclass(frozen=True)
 class TrainOptions:
     """How the autoencoder is trained (sections 4.2 and 4.3)."""
@@ -69,6 +71,7 @@ class TrainOptions:
         require_setting(self.minimum_epochs >= 1, "--minimum-epochs must be at least 1")
 
 
+@described
 @dataclass(frozen=True)
 class DeepFeatureOptions:
     """Options of the whole stage."""

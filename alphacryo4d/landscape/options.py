@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphacryo4d.core.help import STATES
-from alphacryo4d.core.settings import keep_as_text, require_setting, setting
+from alphacryo4d.core.settings import described, keep_as_text, require_setting, setting
 
 METHODS = ("tsne", "pca", "mds", "isomap", "lle", "umap")
 CENTERS = ("volumes", "path", "minima")
 
 
+@described
 @dataclass(frozen=True)
 class EmbedOptions:
     """Distances between volumes and their embedding in the plane (section 4.5)."""
@@ -61,6 +62,7 @@ class EmbedOptions:
         )
 
 
+@described
 @dataclass(frozen=True)
 class EnergyOptions:
     """Energy of the volumes (eq. 6) and the surface through them."""
@@ -87,6 +89,7 @@ class EnergyOptions:
         return self.energy_from == "density"
 
 
+@described
 @dataclass(frozen=True)
 class PathOptions:
     """Minimum-energy path by the simplified string method (sections 4.6 and 4.7)."""
@@ -135,6 +138,7 @@ class PathOptions:
         )
 
 
+@described
 @dataclass(frozen=True)
 class StatesOptions:
     """How states are found."""
@@ -186,6 +190,7 @@ class StatesOptions:
         return None if self.states == "auto" else int(self.states)
 
 
+@described
 @dataclass(frozen=True)
 class LandscapeOptions:
     """All options of the stage."""

@@ -58,9 +58,17 @@ class Correlation:
 
 
 def shell_correlation(first: Array, second: Array) -> Array:
-    """Correlation of two maps (n, n, n) in every Fourier shell below Nyquist, (n // 2,).
+    """Fourier shell correlation of two maps (Harauz & van Heel 1986), in double precision.
 
-    Harauz & van Heel 1986; computed in double precision. A shell where a map vanishes gives 0.
+    Parameters
+    ----------
+    first, second : (n, n, n) arrays
+
+    Returns
+    -------
+    (n // 2,) float64 array
+        From -1 to 1, in shells of one Fourier pixel from 0 up to below Nyquist; 0 where a map
+        vanishes.
     """
     size = first.shape[0]
     a, b = (scipy.fft.rfftn(np.asarray(volume, np.float64)) for volume in (first, second))
@@ -81,10 +89,22 @@ def shell_correlation(first: Array, second: Array) -> Array:
 
 
 def resolution_at(curve: Array, voxel_size: float, limit: float = FSC_LIMIT) -> float:
-    """Resolution in Angstrom where a curve first falls below a limit, between shells linearly.
+    """Resolution where a curve first falls below a limit, between shells linearly.
 
-    A curve that never falls gives Nyquist; one that starts below gives the edge of the box: no
-    shell is reproducible (RELION says 999).
+    Parameters
+    ----------
+    curve : (n // 2,) array
+        Of :func:`shell_correlation`.
+    voxel_size : float
+        Angstrom.
+    limit : float
+        0.143 by default (Rosenthal & Henderson 2003).
+
+    Returns
+    -------
+    float
+        Angstrom. A curve that never falls gives Nyquist; one that starts below gives the edge of
+        the box: no shell is reproducible (RELION says 999).
     """
     box = 2 * len(curve)
     below = np.flatnonzero(curve[1:] < limit) + 1
@@ -143,7 +163,12 @@ def correlate_halves(
     mask : (n, n, n) array, optional
         Soft mask; made from the mean of the halves where it is not given.
     seed : int
-        For the randomised phases.
+        For the randomised phases (Chen et al. 2013), by which the masked curve is corrected.
+
+    Returns
+    -------
+    Correlation
+        The curves, and resolutions in Angstrom.
 
     Raises
     ------

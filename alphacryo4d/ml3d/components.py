@@ -71,7 +71,7 @@ def fit_components(
     saved: dict[str, Array] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Components:
-    """Probabilistic principal components of some particles.
+    """Probabilistic principal components of some particles, by EM (Tipping & Bishop 1999).
 
     The solvent mask narrows, on the way, to what the mean and the components fill.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.help import RESOLUTION, STATES
-from alphacryo4d.core.settings import keep_as_text, require_setting, setting
+from alphacryo4d.core.settings import described, keep_as_text, require_setting, setting
 
 
 def class_levels(classes: str | int | tuple[int, ...]) -> tuple[int, ...]:
@@ -26,6 +26,7 @@ def class_levels(classes: str | int | tuple[int, ...]) -> tuple[int, ...]:
     return levels
 
 
+@described
 @dataclass(frozen=True)
 class ClassifyOptions:
     """Options of one classification without alignment."""

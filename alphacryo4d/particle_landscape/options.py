@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from alphacryo4d.core.help import RESOLUTION, STATES
-from alphacryo4d.core.settings import known_pose_sigma, require_setting, setting
+from alphacryo4d.core.settings import described, known_pose_sigma, require_setting, setting
 
 
+@described
 @dataclass(frozen=True)
 class CoordinateOptions:
     """Components of every fold, and the coordinates of all particles among them."""
@@ -71,6 +72,7 @@ class CoordinateOptions:
         return known_pose_sigma(self.angle_sigma, self.shift_sigma)
 
 
+@described
 @dataclass(frozen=True)
 class DensityOptions:
     """Density of the particles over the components, its states and a path."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphacryo4d.core.help import RESOLUTION, STATES
-from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.core.settings import described, require_setting, setting
 from alphacryo4d.voting.options import SYMMETRY_HELP
 
 
+@described
 @dataclass(frozen=True)
 class VolumeOptions:
     """Reconstruction at points of the landscape from all particles near them."""

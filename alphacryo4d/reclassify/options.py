@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from alphacryo4d.core.help import INPUT, RESOLUTION, STATES
-from alphacryo4d.core.settings import keep_as_text, known_pose_sigma, require_setting, setting
+from alphacryo4d.core.settings import (
+    described,
+    keep_as_text,
+    known_pose_sigma,
+    require_setting,
+    setting,
+)
 from alphacryo4d.voting.options import votes_needed
 
 
+@described
 @dataclass(frozen=True)
 class ReclassifyOptions:
     """Second classification, seeded by the states of the landscape."""

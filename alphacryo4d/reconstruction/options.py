@@ -7,10 +7,11 @@ from pathlib import Path
 
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.help import RESOLUTION, STATES
-from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.core.settings import described, require_setting, setting
 from alphacryo4d.voting.options import SYMMETRY_HELP
 
 
+@described
 @dataclass(frozen=True)
 class ReconstructOptions:
     """Reconstruction of every state from its particles."""
@@ -48,6 +49,7 @@ class ReconstructOptions:
         )
 
 
+@described
 @dataclass(frozen=True)
 class RefineOptions:
     """RELION's refinement of every state, from its voted particles."""

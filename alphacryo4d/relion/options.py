@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.help import RESOLUTION
-from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.core.settings import described, require_setting, setting
 
 NO_GPU_REASON = (
     "RELION uses neither GPUs nor its vectorised path in classification without alignment "
@@ -23,6 +23,7 @@ def refuse_gpu_without_alignment(gpu: str | None) -> None:
         raise UsageError(f"--gpu {gpu}: {NO_GPU_REASON}")
 
 
+@described
 @dataclass(frozen=True)
 class RelionOptions:
     """Options of RELION's classification beyond those that both engines share."""
@@ -90,6 +91,7 @@ class RelionOptions:
         )
 
 
+@described
 @dataclass(frozen=True)
 class ConsensusOptions:
     """Options of the consensus alignment by RELION (4.10: one pose for every particle)."""

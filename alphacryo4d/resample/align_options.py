@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alphacryo4d.core.settings import require_setting, setting
+from alphacryo4d.core.settings import described, require_setting, setting
 
 
+@described
 @dataclass(frozen=True)
 class AlignOptions:
     """How volumes are brought into one frame."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from alphacryo4d.core.help import STATES
-from alphacryo4d.core.settings import keep_as_text, require_setting, setting
+from alphacryo4d.core.settings import described, keep_as_text, require_setting, setting
 
 
+@described
 @dataclass(frozen=True)
 class ResampleOptions:
     """How particles are shuffled into folds and what becomes of the classes (4.1, 4.10)."""

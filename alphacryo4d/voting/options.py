@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.help import INPUT, RESOLUTION, STATES
-from alphacryo4d.core.settings import keep_as_text, require_setting, setting
+from alphacryo4d.core.settings import described, keep_as_text, require_setting, setting
 
 SYMMETRY_HELP = "Point group, in RELION's orientation; by default that of the resampling."
 
@@ -56,6 +56,7 @@ def votes_needed(threshold: str | float, folds: int) -> int:
     return whole
 
 
+@described
 @dataclass(frozen=True)
 class VoteOptions:
     """How particles are assigned to states."""

@@ -1,5 +1,7 @@
 """Options take numbers and tuples in Python, and the spellings of the command line."""
 
+import dataclasses
+
 import pytest
 
 from alphacryo4d.core.errors import UsageError
@@ -38,3 +40,10 @@ def test_numbers_that_make_no_sense_are_refused():
                   lambda: VoteOptions(threshold=1.5)):  # fmt: skip
         with pytest.raises(UsageError):
             wrong()
+
+
+def test_options_describe_every_field_as_the_help_does():
+    text = ClassifyOptions.__doc__ or ""
+    for field in dataclasses.fields(ClassifyOptions):
+        assert f"\n{field.name} : {field.type}, default {field.default!r}\n" in text
+    assert "Resolution limit of the first iterations (A);" in " ".join(text.split())
