@@ -7,3 +7,10 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+
+
+def as_slice(rows: Array) -> Array | slice:
+    """Rows (n,) int that follow each other as a slice, which needs no copy of its own."""
+    if len(rows) and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows

@@ -6,14 +6,16 @@ amplitudes is undone (:mod:`alphacryo4d.ml3d.image_model`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import scipy.fft
 
-from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.arrays import Array, as_slice
 from alphacryo4d.core.errors import InputError, ResourceError
 from alphacryo4d.core.files import new_map
 from alphacryo4d.core.progress import Progress, no_progress
@@ -30,7 +32,8 @@ from alphacryo4d.ml3d.images import (
 )
 from alphacryo4d.ml3d.sampling import direct_samples, fitted, white_again, within_nyquist
 
-_BLOCK = 1024
+_BLOCK, _PIXELS = 1024, 2**24
+"""Images that are read together, at most, and their pixels (64 MB); two such blocks are held."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,29 @@ class _Reader:
         mine = np.asarray(number)[self.model.optics_group[rows]]
         return [rows[mine == grid] for grid in np.unique(mine)]
 
-    def levelled(self, rows: Array, normalise: str) -> tuple[Array, Array]:
+    def blocks(self, count: int) -> Iterator[tuple[Array, Array]]:
+        """All rows with their images, in blocks of one grid; the next is read meanwhile."""
+        largest = max(sampling.box for sampling in self.model.samplings)
+        block = min(_BLOCK, max(1, _PIXELS // largest**2))
+        every = [
+            rows
+            for start in range(0, count, block)
+            for rows in self.parts(np.arange(start, min(count, start + block)))
+        ]
+        if self.workers == 1 or len(every) < 2:
+            yield from ((rows, self.read_images(rows)) for rows in every)
+            return
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(self.read_images, every[0])
+            for rows, later in itertools.zip_longest(every, every[1:]):
+                pixels = coming.result()
+                if later is not None:
+                    coming = ahead.submit(self.read_images, later)
+                yield rows, pixels
+
+    def levelled(self, rows: Array, pixels: Array, normalise: str) -> tuple[Array, Array]:
         """Images of one grid, levelled, and what :func:`level` found."""
-        images = np.ascontiguousarray(self.read_images(rows), dtype=np.float32)
+        images = np.ascontiguousarray(pixels, dtype=np.float32)
         sampling = self.model.samplings[self.model.optics_group[rows[0]]]
         wide = None if self.diameter is None else self.diameter / sampling.pixel_size
         found = level(images, circle(images.shape[1], wide), normalise, self.workers)
@@ -121,17 +144,16 @@ class _Reader:
         """Deviations of most of the images."""
         count = len(self.model)
         found = np.zeros((count, 3))
-        for start in range(0, count, _BLOCK):
-            for rows in self.parts(np.arange(start, min(count, start + _BLOCK))):
-                found[rows] = self.levelled(rows, "none")[1]
+        for rows, pixels in self.blocks(count):
+            found[rows] = self.levelled(rows, pixels, "none")[1]
         groups = len(self.model.samplings)
         return typical_of(found, self.model.optics_group, groups)
 
-    def fill(self, rows: Array, data: Array, ctf: Array, outlier: Array) -> None:
-        """Fill in the samples and the CTF of some rows of one grid."""
+    def fill(self, rows: Array, pixels: Array, data: Array, ctf: Array, outlier: Array) -> None:
+        """Fill in the samples and the CTF of some rows of one grid, from their images."""
         model, group = self.model, self.model.optics_group[rows]
         sampling = model.samplings[group[0]]
-        images, found = self.levelled(rows, self.normalise)
+        images, found = self.levelled(rows, pixels, self.normalise)
         strange = self.typical.outliers(found, group)
         if self.normalise == "none":
             strange = ~(found[:, 1] > 0)
@@ -142,7 +164,7 @@ class _Reader:
             images *= np.float32(sampling.edge * sampling.pixel_size**2 / width)
         seeds = rows if model.seeds is None else model.seeds[rows]
         images = fitted(images, sampling.edge, seeds)
-        place = _run(rows)
+        place = as_slice(rows)
         samples, waves = data[place], ctf[place]
         shifts = model.shifts[rows] @ sampling.triangle * (sampling.edge / sampling.pixel_size)
         if sampling.plain:
@@ -203,13 +225,6 @@ class _Reader:
         ctf[:, ~within_nyquist(model.samplings[group[0]], kx, ky)] = 0
 
 
-def _run(rows: Array) -> Array | slice:
-    """Rows that follow each other as a slice, which needs no copy."""
-    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
-        return slice(int(rows[0]), int(rows[-1]) + 1)
-    return rows
-
-
 def prepare_images(
     read_images: Callable[[Array], Array],
     model: ImageModel,
@@ -262,11 +277,11 @@ def prepare_images(
     data, ctf = _arrays(count, len(kx), whole, memory, scratch)
     reader = _Reader(read_images, model, levelling or Levelling(), kx, ky, workers)
     outlier = np.zeros(count, bool)
-    for start in range(0, count, _BLOCK):
-        stop = min(count, start + _BLOCK)
-        for rows in reader.parts(np.arange(start, stop)):
-            reader.fill(rows, data, ctf, outlier)
-        progress(stop, count)
+    done = 0
+    for rows, pixels in reader.blocks(count):
+        reader.fill(rows, pixels, data, ctf, outlier)
+        done += len(rows)
+        progress(done, count)
     rotations = model.rotations()
     group = model.optics_group if noise_group is None else noise_group
     return PreparedImages(

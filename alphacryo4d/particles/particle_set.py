@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.arrays import Array, as_slice
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.mrc import open_stack, release_pages
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
@@ -196,13 +196,13 @@ class ParticleSet:
                     f"{self.stacks[number]}: images of {stack.shape[2]} x {stack.shape[1]} px, "
                     f"the table says {box}; take the stack that belongs to the table"
                 )
-            images[_run(places)] = stack[_run(slices)]
+            images[as_slice(places)] = stack[as_slice(slices)]
             release_pages(stack)
         if self.image_sign is not None:
             images *= self.image_sign[rows][:, None, None]
         with np.errstate(invalid="ignore", over="ignore"):
-            finite = bool(np.isfinite(images.sum(dtype=np.float64)))
-        if not finite:
+            finite = bool(np.isfinite(images.sum()))
+        if not finite:  # a pixel, or the sum of large ones
             self._refuse_not_finite(images, rows)
         return images
 
@@ -291,10 +291,3 @@ def read_particles(
     if need_images:
         _ = particles.box, particles.pixel_size
     return particles
-
-
-def _run(places: Array) -> Array | slice:
-    """Places that follow each other as a slice, which needs no copy of its own."""
-    if len(places) and (np.diff(places) == 1).all():
-        return slice(int(places[0]), int(places[-1]) + 1)
-    return places
