@@ -38,13 +38,13 @@ def load_conformers(given: Sequence[str], *, box: int, pixel_size: float) -> lis
 
 def find_conformers(inputs: Sequence[Path]) -> list[Path]:
     """Files of the conformers: files as given, those of folders in natural order."""
-    found: list[Path] = []
+    conformers: list[Path] = []
     for path in inputs:
         if path.is_dir():
             inside = [p for p in path.iterdir() if _kind(p) is not None]
             if not inside:
                 raise InputError(f"{path}: holds no PDB, mmCIF or MRC files")
-            found += sorted(inside, key=_natural)
+            conformers += sorted(inside, key=_natural)
         elif not path.is_file():
             raise InputError(f"{path}: no such file")
         elif _kind(path) is None:
@@ -53,8 +53,8 @@ def find_conformers(inputs: Sequence[Path]) -> list[Path]:
                 f"known are {' '.join((*MODEL_SUFFIXES[:4], *MAP_SUFFIXES))}"
             )
         else:
-            found.append(path)
-    return found
+            conformers.append(path)
+    return conformers
 
 
 def _natural(path: Path) -> list[Any]:

@@ -61,8 +61,8 @@ def refine_consensus(
         grid = Grid(min(shell, images.radius), workers)
         view = View(poses.images, images.sorted_rows(np.arange(len(images))), grid)
         cube, noise = consensus_map(view, check=check)
-        found, _ = joint_moments(view, cube, noise)
-        step = found.posterior_mean(_FLAT, np.zeros((len(view.rows), 6)))
+        moments, _ = joint_moments(view, cube, noise)
+        step = moments.posterior_mean(_FLAT, np.zeros((len(view.rows), 6)))
         poses.move(view.rows, bounded(step))
     progress(len(RESOLUTIONS), len(RESOLUTIONS))
     return poses
@@ -70,8 +70,8 @@ def refine_consensus(
 
 def bounded(step: Array) -> Array:
     """Steps (n, 6) of which none turns by more than 5 degrees or moves by more than 3 A."""
-    found = step.copy()
+    shortened = step.copy()
     for part, longest in zip((slice(0, 3), slice(3, 6)), _LONGEST, strict=True):
         length = np.linalg.norm(step[:, part], axis=1, keepdims=True)
-        found[:, part] *= np.minimum(1.0, longest / np.maximum(length, 1e-12))
-    return found
+        shortened[:, part] *= np.minimum(1.0, longest / np.maximum(length, 1e-12))
+    return shortened

@@ -95,7 +95,7 @@ def marginalise_poses(
         Gauss-Newton steps.
     """
     n, count = len(images), len(cubes)
-    found = Marginal(
+    marginal = Marginal(
         np.empty((n, count)),
         np.empty((n, count, 3), np.float32),
         np.empty((n, count, 2), np.float32),
@@ -106,22 +106,22 @@ def marginalise_poses(
     def align(rows: Array, k: int, poses: MovingPoses, steps: int) -> None:
         order = images.sorted_rows(rows)
         moments = _best_poses(poses, order, cubes[k], grid, power, errors, steps)
-        found.evidence[order, k] = _laplace(moments, errors, poses.so_far(order))
-        found.fit[order, k] = moments.base
-        found.rotations[order, k], found.shifts[order, k] = (
+        marginal.evidence[order, k] = _laplace(moments, errors, poses.so_far(order))
+        marginal.fit[order, k] = moments.base
+        marginal.rotations[order, k], marginal.shifts[order, k] = (
             poses.rotations[order],
             poses.shifts[order],
         )
 
     for k in range(count):
         align(np.arange(n), k, MovingPoses(images, grid.workers), 1)
-    near = found.evidence > found.evidence.max(axis=1, keepdims=True) - FAR
+    near = marginal.evidence > marginal.evidence.max(axis=1, keepdims=True) - FAR
     for k in range(count):
         rows, poses = np.flatnonzero(near[:, k]), MovingPoses(images, grid.workers)
         if len(rows) and steps > 1:
-            poses.put(rows, found.rotations[rows, k], found.shifts[rows, k])
+            poses.put(rows, marginal.rotations[rows, k], marginal.shifts[rows, k])
             align(rows, k, poses, steps - 1)
-    return found
+    return marginal
 
 
 def _best_poses(
@@ -137,31 +137,31 @@ def _best_poses(
     variance = pose_variance(errors)
 
     def judge() -> tuple[JointMoments, Array]:
-        found, _ = joint_moments(View(poses.images, order, grid), cube[None], noise)
+        moments, _ = joint_moments(View(poses.images, order, grid), cube[None], noise)
         so_far = poses.so_far(order)
-        return found, found.base - 0.5 * (so_far**2 / variance).sum(axis=1)
+        return moments, moments.base - 0.5 * (so_far**2 / variance).sum(axis=1)
 
-    found, values = judge()
+    moments, values = judge()
     length = np.ones((len(order), 1))
     for _ in range(steps):
         before = poses.rotations[order], poses.shifts[order]
-        step = bounded(found.posterior_mean(errors, poses.so_far(order)))
+        step = bounded(moments.posterior_mean(errors, poses.so_far(order)))
         poses.move(order, length * step)
         tried, new = judge()
         worse = new < values
         poses.put(order[worse], before[0][worse], before[1][worse])
-        found, values = tried.where(~worse, found), np.maximum(values, new)
+        moments, values = tried.where(~worse, moments), np.maximum(values, new)
         length[worse] *= 0.5
-    return found
+    return moments
 
 
-def _laplace(found: JointMoments, errors: tuple[float, float], so_far: Array) -> Array:
+def _laplace(moments: JointMoments, errors: tuple[float, float], so_far: Array) -> Array:
     """Log evidence (n,) about the pose of now, but for what all conformers have in common."""
     variance = pose_variance(errors)
-    slope = found.projected - so_far / variance
-    matrix = found.information + np.diag(1 / variance)
+    slope = moments.projected - so_far / variance
+    matrix = moments.information + np.diag(1 / variance)
     change = np.linalg.solve(matrix, slope[:, :, None])[..., 0]
-    value = found.base + 0.5 * (slope * change).sum(axis=1)
+    value = moments.base + 0.5 * (slope * change).sum(axis=1)
     value -= 0.5 * (so_far**2 / variance).sum(axis=1)
     logarithm: Array = value - 0.5 * np.linalg.slogdet(matrix)[1]
     return logarithm

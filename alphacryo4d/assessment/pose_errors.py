@@ -79,8 +79,8 @@ def pose_errors(
 def _volume_shift(matrices: Array, shifts: Array) -> Array:
     """Shift (3,) of the volume that explains the shifts (n, 2) of its images best (A)."""
     projections = matrices[:, :2].reshape(-1, 3)
-    found: Array = np.linalg.lstsq(projections, shifts.reshape(-1), rcond=None)[0]
-    return found
+    shift: Array = np.linalg.lstsq(projections, shifts.reshape(-1), rcond=None)[0]
+    return shift
 
 
 def _root_mean_square(values: Array) -> float:

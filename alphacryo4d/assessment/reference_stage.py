@@ -122,15 +122,15 @@ def _marginalised(
         progress(start, len(every))
         rows = every[start : start + _BLOCK]
         images = prepare_rows(particles, rows, resolution, threads=threads)
-        found = marginalise_poses(images, cubes, grid, noise=noise, errors=prior)
-        best = found.evidence.argmax(axis=1)
+        marginal = marginalise_poses(images, cubes, grid, noise=noise, errors=prior)
+        best = marginal.evidence.argmax(axis=1)
         here = np.arange(len(rows))
-        apart = found.evidence - found.evidence.max(axis=1, keepdims=True)
-        turns = rotation_matrices(found.rotations[here, best])
+        apart = marginal.evidence - marginal.evidence.max(axis=1, keepdims=True)
+        turns = rotation_matrices(marginal.rotations[here, best])
         result[rows, 0] = best + 1
         result[rows, 1] = 1 / np.exp(apart).sum(axis=1)
         result[rows, 2:5] = euler_angles(turns @ euler_matrices(particles.angles[rows]))
-        result[rows, 5:] = particles.shifts[rows] + found.shifts[here, best]
+        result[rows, 5:] = particles.shifts[rows] + marginal.shifts[here, best]
     progress(len(every), len(every))
     return result
 

@@ -105,8 +105,8 @@ def read_pose_errors(
             matched_rows(table, order, len(truth)),
         )
     known = truth[rows] > 0
-    right, found = poses[rows][known], (particles.angles[known], particles.shifts[known])
-    return pose_errors(*found, right[:, :3], right[:, 3:], truth[rows][known])
+    right, estimated = poses[rows][known], (particles.angles[known], particles.shifts[known])
+    return pose_errors(*estimated, right[:, :3], right[:, 3:], truth[rows][known])
 
 
 def read_true_poses(true: Path, table: Path, particles: int) -> Array:

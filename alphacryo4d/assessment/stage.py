@@ -267,12 +267,12 @@ def _write_stack(
     """Add noise block by block and append to the stack, in order, with bounded memory."""
     deviation = float(np.sqrt(noise))
     coloured = options.noise == "coloured"
-    found = coloured_noise(len(signal), deviation, options, seed) if coloured else None
+    noise_generator = coloured_noise(len(signal), deviation, options, seed) if coloured else None
 
     def work(start: int) -> np.ndarray[Any, Any]:
         images = signal[start : start + BLOCK]
-        if found is not None:
-            return found.images(np.asarray(images), start)
+        if noise_generator is not None:
+            return noise_generator.images(np.asarray(images), start)
         if deviation == 0:
             return np.asarray(images)
         return add_noise(images, deviation, (seed, 1, start // BLOCK))

@@ -150,4 +150,4 @@ def _from_template(
     if unknown:
         named = ", ".join(f"XXX{name}XXX" for name in unknown)
         raise InputError(f"{path}: the template has variables that RELION does not know: {named}")
-    return _VARIABLE.sub(lambda found: replaced[found[1]], text)
+    return _VARIABLE.sub(lambda match: replaced[match[1]], text)

@@ -66,13 +66,13 @@ def submit(job: BatchJob, options: ClusterOptions, *, dependency: str = "") -> s
     find_program(command[0], hint="log in where jobs can be submitted, or leave out --submit")
     write_text(job.script, render_script(job, options))
     text = program_output(command)
-    found = re.search(r"^(\d+)(;\S+)?$", text, flags=re.MULTILINE) or re.search(
+    match = re.search(r"^(\d+)(;\S+)?$", text, flags=re.MULTILINE) or re.search(
         r"batch job (\d+)", text
     )
-    if found is None:
+    if match is None:
         raise ProgramError(f"{shlex.join(command)}: prints no job id: {text.strip()[:200]!r}")
-    logger.info("submitted %s as job %s", job.name, found[1])
-    return found[1]
+    logger.info("submitted %s as job %s", job.name, match[1])
+    return match[1]
 
 
 def queue(ids: Iterable[str]) -> list[QueuedJob] | None:
@@ -87,13 +87,13 @@ def queue(ids: Iterable[str]) -> list[QueuedJob] | None:
     except ProgramError as error:
         logger.info("%s", error)
         return None
-    found = []
+    jobs = []
     for line in text.splitlines():
         parts = line.split("|")
         if len(parts) == 5 and parts[1] in wanted:
             name = parts[1] if parts[2] == "N/A" else f"{parts[1]}_{parts[2]}"
-            found.append(QueuedJob(name, parts[3], parts[4]))
-    return found
+            jobs.append(QueuedJob(name, parts[3], parts[4]))
+    return jobs
 
 
 def script_texts(jobs: Iterable[tuple[BatchJob, str]], options: ClusterOptions) -> str:

@@ -39,29 +39,29 @@ def plain(value: Any) -> Any:
 def option_leaves(value: Any, name: str = "") -> dict[str, Any]:
     """Single options by their dotted names, such as ``embed.perplexity``."""
     if isinstance(value, Mapping) and value:
-        found: dict[str, Any] = {}
+        leaves: dict[str, Any] = {}
         for key, item in value.items():
-            found |= option_leaves(item, f"{name}.{key}" if name else str(key))
-        return found
+            leaves |= option_leaves(item, f"{name}.{key}" if name else str(key))
+        return leaves
     return {name: value} if name else {}
 
 
 def option_defaults(value: Any, name: str = "") -> dict[str, Any]:
     """Defaults of the options that stand in dataclasses, by their dotted names."""
-    found: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     if isinstance(value, Mapping):
         for key, item in value.items():
-            found |= option_defaults(item, f"{name}.{key}" if name else str(key))
+            defaults |= option_defaults(item, f"{name}.{key}" if name else str(key))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             inner, dotted = getattr(value, field.name), f"{name}.{field.name}"
             if dataclasses.is_dataclass(inner):
-                found |= option_defaults(inner, dotted)
+                defaults |= option_defaults(inner, dotted)
             elif field.default is not dataclasses.MISSING:
-                found[dotted] = plain(field.default)
+                defaults[dotted] = plain(field.default)
             elif field.default_factory is not dataclasses.MISSING:
-                found |= option_leaves(plain(field.default_factory()), dotted)
-    return found
+                defaults |= option_leaves(plain(field.default_factory()), dotted)
+    return defaults
 
 
 def is_resource(leaf: str) -> bool:
@@ -173,20 +173,20 @@ def input_contents(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     kinds: dict[str, list[Mapping[str, Any]]] = {}
     for entry in listed:
         kinds.setdefault(Path(entry["path"]).suffix, []).append(entry)
-    found: dict[str, str] = {}
+    contents: dict[str, str] = {}
     for entry in listed:
         path = Path(entry["path"])
         if len(kinds[path.suffix]) > _MANY:
             name = f"{len(kinds[path.suffix])} files {path.suffix}"
-            if name not in found:
+            if name not in contents:
                 text = "\n".join(_content(one) for one in kinds[path.suffix])
-                found[name] = hashlib.sha256(text.encode()).hexdigest()
+                contents[name] = hashlib.sha256(text.encode()).hexdigest()
             continue
         name, number = path.name, 2
-        while name in found:
+        while name in contents:
             name, number = f"{path.name} ({number})", number + 1
-        found[name] = _content(entry)
-    return found
+        contents[name] = _content(entry)
+    return contents
 
 
 def _content(entry: Mapping[str, Any]) -> str:

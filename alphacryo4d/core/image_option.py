@@ -38,9 +38,9 @@ def _images_of_output(table: Any, output: Any) -> str | None:
     output = output or Path()
     table = table or next(iter(recorded_inputs(output / RESAMPLE)), None)
     for place in () if table is None else (output / RESAMPLE, output):
-        found = recorded_image_root(place, table)
-        if found is not None:
-            return f"{found[1]}:{found[0]}"
+        recorded = recorded_image_root(place, table)
+        if recorded is not None:
+            return f"{recorded[1]}:{recorded[0]}"
     return None
 
 

@@ -106,7 +106,7 @@ def cgroup_limits(own: Path, root: Path) -> list[int]:
         lines = own.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    found = []
+    limits = []
     for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -118,10 +118,10 @@ def cgroup_limits(own: Path, root: Path) -> list[int]:
             continue
         place = base.joinpath(*Path(path).parts[1:])
         for folder in (place, *place.parents):
-            found += _number(folder / name)
+            limits += _number(folder / name)
             if folder == base:
                 break
-    return found
+    return limits
 
 
 def _number(path: Path) -> list[int]:

@@ -45,11 +45,11 @@ def find_program(name: str, *, hint: str = "") -> Path:
     MissingProgramError
         It is not installed.
     """
-    found = shutil.which(name)
-    if found is None:
+    program = shutil.which(name)
+    if program is None:
         advice = hint or "install it or load its module, so that it is on PATH"
         raise MissingProgramError(f"{name}: no such program; {advice}")
-    return Path(found).absolute()
+    return Path(program).absolute()
 
 
 def program_output(command: Sequence[str | Path], *, timeout: float = 60.0) -> str:

@@ -74,7 +74,7 @@ def load_archive(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    found: dict[str, np.ndarray[Any, Any]] = {}
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -85,11 +85,11 @@ def load_archive(path: Path) -> dict[str, np.ndarray[Any, Any]]:
                     require_whole_array(stream, entry.file_size)  # type: ignore[arg-type]
                 with archive.open(entry) as stream:
                     name = entry.filename.removesuffix(".npy")
-                    found[name] = np.lib.format.read_array(stream, allow_pickle=False)
+                    arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
     # zipfile says RuntimeError, or a kind of it, of packings and locks that it cannot open
     except (ValueError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
         raise InputError(f"{path}: not a readable .npz file ({error}); {_AGAIN}") from error
-    return found
+    return arrays
 
 
 def read_text(path: Path, way_out: str = "write it as UTF-8") -> str:
@@ -144,9 +144,9 @@ def read_object(path: Path, way_out: str = _AGAIN) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); {way_out}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path}: not a JSON object; {way_out}")
-    return found
+    return content

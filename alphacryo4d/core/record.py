@@ -174,18 +174,18 @@ def stale_inputs(folder: Path, record: dict[str, Any]) -> list[str]:
 
     An input of the same size and time is taken to be the same; else its content decides.
     """
-    found = []
+    stale = []
     for entry in record.get("inputs", []):
         path = located(entry, folder, record.get("folder"))
         if not path.exists():
-            found.append(f"{path} is gone")
+            stale.append(f"{path} is gone")
         elif path.is_file() and "sha256" in entry:
             now = path.stat()
             if (now.st_size, now.st_mtime) == (entry.get("size"), entry.get("mtime")):
                 continue
             if content_digest(path) != entry["sha256"]:
-                found.append(f"{path} changed")
-    return found
+                stale.append(f"{path} changed")
+    return stale
 
 
 def is_void(record: dict[str, Any]) -> bool:

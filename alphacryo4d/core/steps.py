@@ -89,10 +89,10 @@ class Changes:
 
     def of(self, step: Step) -> list[str]:
         """Differences that one step depends on, in words."""
-        found = [text for name, text in self.options.items() if _matches(name, step.options)]
+        differences = [text for name, text in self.options.items() if _matches(name, step.options)]
         if self.seed is not None and _matches("seed", step.options):
-            found.append(self.seed)
-        return found + [t for name, t in self.inputs.items() if _matches(name, step.inputs)]
+            differences.append(self.seed)
+        return differences + [t for name, t in self.inputs.items() if _matches(name, step.inputs)]
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -121,7 +121,7 @@ def changes_between(record: Mapping[str, Any], new: Mapping[str, Any], work: Wor
     """
     before = by_content(option_leaves(record.get("options", {})), record.get("inputs", []))
     after = by_content(option_leaves(new["options"]), new["inputs"])
-    defaults, found = option_defaults(work.options), Changes()
+    defaults, changes = option_defaults(work.options), Changes()
     for name in dict.fromkeys([*after, *before]):
         if is_resource(name):
             continue
@@ -129,21 +129,21 @@ def changes_between(record: Mapping[str, Any], new: Mapping[str, Any], work: Wor
         now = after.get(name, _MISSING)
         if old != now:
             words = ["not given" if value is _MISSING else shown(value) for value in (old, now)]
-            found.options[name] = f"{name.rsplit('.', 1)[-1]} {words[0]} -> {words[1]}"
+            changes.options[name] = f"{name.rsplit('.', 1)[-1]} {words[0]} -> {words[1]}"
     if record.get("seed") != new["seed"]:
-        found.seed = f"seed {record.get('seed')} -> {new['seed']}"
+        changes.seed = f"seed {record.get('seed')} -> {new['seed']}"
     contents = [input_contents(one.get("inputs", [])) for one in (record, new)]
     if list(contents[0].values()) != list(contents[1].values()):
         for name in dict.fromkeys([*contents[1], *contents[0]]):
             if name not in contents[0]:
-                found.inputs[name] = f"{name} is a new input"
+                changes.inputs[name] = f"{name} is a new input"
             elif name not in contents[1]:
-                found.inputs[name] = f"{name} is no input any more"
+                changes.inputs[name] = f"{name} is no input any more"
             elif contents[0][name] != contents[1][name]:
-                found.inputs[name] = f"{name} changed"
-        if not found.inputs:
-            found.inputs["*"] = "the order of the inputs changed"
-    return found
+                changes.inputs[name] = f"{name} changed"
+        if not changes.inputs:
+            changes.inputs["*"] = "the order of the inputs changed"
+    return changes
 
 
 def step_of(name: str, steps: Iterable[Step]) -> Step:
@@ -156,12 +156,12 @@ def step_of(name: str, steps: Iterable[Step]) -> Step:
 
 def reasons(step: Step, changes: Changes, steps: tuple[Step, ...]) -> list[str]:
     """Why a step must be done again: its own differences, and those of the steps before it."""
-    found = changes.of(step)
+    causes = changes.of(step)
     if "*" in changes.inputs:
-        found.append(changes.inputs["*"])
+        causes.append(changes.inputs["*"])
     for name in step.after:
-        found += reasons(step_of(name, steps), changes, steps)
-    return list(dict.fromkeys(found))
+        causes += reasons(step_of(name, steps), changes, steps)
+    return list(dict.fromkeys(causes))
 
 
 def standing_steps(

@@ -165,9 +165,9 @@ def _byte_order(path: Path, raw: bytes) -> tuple[str, Any]:
 
 
 def _refuse_foreign(path: Path, raw: bytes) -> None:
-    found = foreign_format(raw, path)
-    if found is not None:
-        raise InputError(f"{path}: not an MRC file but {found[0]}; {found[1]}")
+    foreign = foreign_format(raw, path)
+    if foreign is not None:
+        raise InputError(f"{path}: not an MRC file but {foreign[0]}; {foreign[1]}")
 
 
 def header_type(order: str) -> np.dtype[Any]:

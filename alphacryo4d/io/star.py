@@ -145,22 +145,22 @@ class ParticleTable:
             if name not in texts:
                 (numbers if typed(name, [first[name]]).dtype != object else texts).append(name)
         try:
-            found, words = self._columns(numbers, texts, [])
+            columns, words = self._columns(numbers, texts, [])
         except InputError:
             unknown = [name for name in numbers if not name.startswith("rln")]
             if not unknown:
                 raise
             numbers = [name for name in numbers if name not in unknown]
-            found, words = self._columns(numbers, texts + unknown, [])
+            columns, words = self._columns(numbers, texts + unknown, [])
         result: dict[str, np.ndarray[Any, Any]] = {}
         for name in names:
             if name in words:
                 codes, categories = words[name]
                 result[name] = np.array(categories, dtype=object)[codes]
             elif name in _WHOLE_NUMBERS:
-                result[name] = whole_numbers(self.path, name, found[name])
+                result[name] = whole_numbers(self.path, name, columns[name])
             else:
-                result[name] = found[name]
+                result[name] = columns[name]
         return result
 
     def read_parts(

@@ -49,15 +49,15 @@ def barriers_along(images: Array, energies: Array, *, depth: float = 0.1) -> lis
 
     lengths = arc_lengths(images)
     minima = all_minima_along(energies, depth=depth)
-    found = []
+    barriers = []
     for first, last in zip(minima[:-1], minima[1:], strict=True):
         top = first + int(energies[first : last + 1].argmax())
         at, height = _extremum(lengths, energies, top)
         low_at, low = _extremum(lengths, energies, int(first))
         next_at, following = _extremum(lengths, energies, int(last))
         place = np.array([np.interp(at, lengths, column) for column in images.T])
-        found.append(Barrier(low_at, at, next_at, height - low, height - following, place))
-    return found
+        barriers.append(Barrier(low_at, at, next_at, height - low, height - following, place))
+    return barriers
 
 
 def _extremum(lengths: Array, energies: Array, row: int) -> tuple[float, float]:
@@ -241,11 +241,11 @@ def bootstrap(
         Replicates in which the quantity was finite throughout.
     """
     count = len(energies)
-    found = []
+    estimates = []
     for _ in range(replicates):
         rows = np.unique(rng.integers(0, count, count))
         drawn = energies[rows] + errors[rows] * rng.normal(size=len(rows))
         result = np.asarray(estimate(rows, drawn))
         if np.isfinite(result).all():
-            found.append(result)
-    return np.array(found)
+            estimates.append(result)
+    return np.array(estimates)

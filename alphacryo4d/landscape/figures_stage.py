@@ -10,13 +10,13 @@ from alphacryo4d.landscape import curves_stage, plots
 from alphacryo4d.landscape.find_stage import Landscape
 from alphacryo4d.landscape.inputs_stage import VolumeTable
 from alphacryo4d.landscape.options import PathOptions
-from alphacryo4d.landscape.path_stage import FoundPath
+from alphacryo4d.landscape.path_stage import LandscapePath
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.tables_stage import write_csv
 
 
 def colourings(
-    landscape: Landscape, table: VolumeTable | None, found: States | None
+    landscape: Landscape, table: VolumeTable | None, states: States | None
 ) -> list[tuple[str, Array, str]]:
     """What the embedding is coloured by: title, values, kind."""
     columns: list[tuple[str, Array, str]] = [
@@ -24,8 +24,8 @@ def colourings(
         ("Error of the volume energy (kT)", landscape.errors, "number"),
         ("Particles", landscape.counts, "number"),
     ]
-    if found is not None:
-        columns.insert(0, ("State", found.volumes, "category"))
+    if states is not None:
+        columns.insert(0, ("State", states.volumes, "category"))
     if table is not None:
         columns.append(("Fold", table.fold, "category"))
         columns.append(("Batch", table.batch, "category"))
@@ -50,35 +50,35 @@ def draw(
     landscape: Landscape,
     options: PathOptions,
     table: VolumeTable | None,
-    found_path: FoundPath | None,
-    found: States | None,
+    landscape_path: LandscapePath | None,
+    states: States | None,
 ) -> None:
     """Figures of the stage, and the data behind each as CSV."""
     folder, extent = job.folder, options.range
-    path = None if found_path is None else found_path.path
+    path = None if landscape_path is None else landscape_path.path
     drawn = plots.draw_landscape(
         [folder / "landscape.png", folder / "landscape.pdf"],
         landscape.embedding,
         landscape.surface.values(landscape.surface.bring_back(landscape.embedding)[0]),
         landscape.surface,
         path=path,
-        states=found,
+        states=states,
         extent=extent,
     )
-    columns = colourings(landscape, table, found)
+    columns = colourings(landscape, table, states)
     drawn += plots.draw_embedding(
         [folder / "embedding.png", folder / "embedding.pdf"],
         landscape.embedding,
         columns,
         extent=extent,
     )
-    if found_path is not None:
+    if landscape_path is not None:
         drawn += curves_stage.draw_path(
             [folder / "path.png", folder / "path.pdf"],
-            found_path.path,
-            error=found_path.error,
-            barriers=found_path.barriers,
-            states=found,
+            landscape_path.path,
+            error=landscape_path.error,
+            barriers=landscape_path.barriers,
+            states=states,
         )
     limits = plots.figure_limits(landscape.embedding, extent)
     x, y, values = plots.surface_grid(landscape.surface, limits, 120)

@@ -164,7 +164,8 @@ def _from_basins(landscape: Landscape, number: int | None) -> Array:
     depth = 0.3 if landscape.options.from_density else 1.0
     cells, minima = basins.basins(unit[inside], values[inside], states=number, depth=depth)
     nearest = cKDTree(unit[inside]).query((points - low) / size)[1]
-    used, found = np.unique(cells[nearest], return_inverse=True)
+    labels: Array
+    used, labels = np.unique(cells[nearest], return_inverse=True)
     if number is not None and len(used) < number:
         logger.warning("states: the surface has %d basins, fewer than %d", len(used), number)
     elif number is None and len(minima) == 1:
@@ -172,8 +173,7 @@ def _from_basins(landscape: Landscape, number: int | None) -> Array:
             "states: the surface has one basin; --states N takes the N deepest, --centers volumes "
             "groups the volumes themselves"
         )
-    labels_found: Array = found
-    return labels_found
+    return labels
 
 
 def _along_path(path: EnergyPath, options: StatesOptions) -> Array:
@@ -256,27 +256,32 @@ def _complete(
     return States(centers, radii, energies, errors, members)
 
 
-def write_states(job: Job, found: States) -> None:
+def write_states(job: Job, landscape_states: States) -> None:
     """Write ``centers.npy``, ``volume_states.npy`` and ``states.star``."""
     folder = job.folder
     written = [
-        files.save_array(folder / files.CENTERS_NPY, found.centers.astype(np.float64)),
-        files.save_array(folder / VOLUME_STATES_NPY, found.volumes),
-        write_tables(folder / files.STATES_STAR, {"states": states_table(found)}),
+        files.save_array(folder / files.CENTERS_NPY, landscape_states.centers.astype(np.float64)),
+        files.save_array(folder / VOLUME_STATES_NPY, landscape_states.volumes),
+        write_tables(folder / files.STATES_STAR, {"states": states_table(landscape_states)}),
     ]
-    inside = int((found.volumes > 0).sum())
-    logger.info("%d states hold %d of %d volumes", len(found.centers), inside, len(found.volumes))
-    job.note(states=len(found.centers), volumes_in_states=inside)
+    inside = int((landscape_states.volumes > 0).sum())
+    logger.info(
+        "%d states hold %d of %d volumes",
+        len(landscape_states.centers),
+        inside,
+        len(landscape_states.volumes),
+    )
+    job.note(states=len(landscape_states.centers), volumes_in_states=inside)
     job.complete("states", written)
 
 
-def states_table(found: States) -> Mapping[str, Array]:
+def states_table(landscape_states: States) -> Mapping[str, Array]:
     """Columns of ``states.star``."""
     return {
-        "ac4dState": np.arange(1, len(found.centers) + 1),
-        "ac4dCenterX": found.centers[:, 0],
-        "ac4dCenterY": found.centers[:, 1],
-        "ac4dRadius": found.radii,
-        "ac4dEnergy": found.energies,
-        "ac4dEnergyError": found.errors,
+        "ac4dState": np.arange(1, len(landscape_states.centers) + 1),
+        "ac4dCenterX": landscape_states.centers[:, 0],
+        "ac4dCenterY": landscape_states.centers[:, 1],
+        "ac4dRadius": landscape_states.radii,
+        "ac4dEnergy": landscape_states.energies,
+        "ac4dEnergyError": landscape_states.errors,
     }

@@ -105,9 +105,12 @@ def read_volume_table(path: Path) -> VolumeTable:
 
 def _fold_names(names: Array, folds: Array) -> Array:
     """Name of each volume's fold: ``u123`` of ``u123_b1_c001``; its number in other names."""
-    found = [re.match(r"(u\d+)_b\d+_c\d+$", name) for name in names]
+    matches = [re.match(r"(u\d+)_b\d+_c\d+$", name) for name in names]
     return np.array(
-        [str(fold) if match is None else match[1] for match, fold in zip(found, folds, strict=True)]
+        [
+            str(fold) if match is None else match[1]
+            for match, fold in zip(matches, folds, strict=True)
+        ]
     )
 
 

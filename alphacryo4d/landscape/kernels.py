@@ -95,12 +95,14 @@ def bring_back(points: Array, affine: Array, neighbours: Array, hull: Array) -> 
     moved = 0
     guess = 0
     for i in range(points.shape[0]):
-        found = _locate(points[i, 0], points[i, 1], guess, affine, neighbours)
-        if found < 0:
+        triangle = _locate(points[i, 0], points[i, 1], guess, affine, neighbours)
+        if triangle < 0:
             moved += 1
-            points[i, 0], points[i, 1], found = _nearest_on_hull(points[i, 0], points[i, 1], hull)
-        triangles[i] = found
-        guess = found
+            points[i, 0], points[i, 1], triangle = _nearest_on_hull(
+                points[i, 0], points[i, 1], hull
+            )
+        triangles[i] = triangle
+        guess = triangle
     return triangles, moved
 
 
@@ -110,10 +112,10 @@ def locate_all(points: Array, affine: Array, neighbours: Array) -> Array:
     triangles = np.empty(points.shape[0], np.int64)
     guess = 0
     for i in range(points.shape[0]):
-        found = _locate(points[i, 0], points[i, 1], guess, affine, neighbours)
-        triangles[i] = found
-        if found >= 0:
-            guess = found
+        triangle = _locate(points[i, 0], points[i, 1], guess, affine, neighbours)
+        triangles[i] = triangle
+        if triangle >= 0:
+            guess = triangle
     return triangles
 
 

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class FoundPath:
+class LandscapePath:
     """A path, its barriers, and the standard error of its energy (n,) after a bootstrap."""
 
     path: EnergyPath
@@ -89,7 +89,7 @@ def _end(
 
 def path_step(
     job: Job, landscape: Landscape, options: PathOptions, names: Array | None, seed: int
-) -> FoundPath:
+) -> LandscapePath:
     """Find the path, write it, and report how it converged and how high its barriers are.
 
     A path that is there already is read back.
@@ -125,16 +125,16 @@ def path_step(
             "returned": path.returned,
         }
     )
-    found = FoundPath(path, error, barriers)
-    written.append(_keep(job.folder / PATH_NPZ, found))
+    landscape_path = LandscapePath(path, error, barriers)
+    written.append(_keep(job.folder / PATH_NPZ, landscape_path))
     job.complete("path", [*written, job.folder / "barriers.csv"])
-    return found
+    return landscape_path
 
 
-def _keep(file: Path, found: FoundPath) -> Path:
+def _keep(file: Path, landscape_path: LandscapePath) -> Path:
     """Write everything about a path, so that the steps after it can be done again."""
-    path = found.path
-    pairs = found.barriers
+    path = landscape_path.path
+    pairs = landscape_path.barriers
     numbers = [(b.start, b.top, b.end, b.forward, b.backward, *b.place) for b, _ in pairs]
     with files.atomic_path(file) as temporary, temporary.open("wb") as stream:
         np.savez(
@@ -143,14 +143,14 @@ def _keep(file: Path, found: FoundPath) -> Path:
             energies=path.energies,
             found=np.array([path.iterations, path.displacement, path.residual, path.returned]),
             converged=np.array(path.converged),
-            error=np.zeros(0) if found.error is None else found.error,
+            error=np.zeros(0) if landscape_path.error is None else landscape_path.error,
             barriers=np.array(numbers, np.float64).reshape(-1, 7),
             intervals=np.array([(i.value, i.low, i.high) for _, i in pairs]).reshape(-1, 3),
         )
     return file
 
 
-def _read_back(file: Path) -> FoundPath:
+def _read_back(file: Path) -> LandscapePath:
     data = load_archive(file)
     iterations, displacement, residual, returned = data["found"].tolist()
     path = EnergyPath(
@@ -166,7 +166,7 @@ def _read_back(file: Path) -> FoundPath:
         (Barrier(row[0], row[1], row[2], row[3], row[4], row[5:]), Interval(*interval))
         for row, interval in zip(data["barriers"], data["intervals"], strict=True)
     )
-    return FoundPath(path, data["error"] if len(data["error"]) else None, barriers)
+    return LandscapePath(path, data["error"] if len(data["error"]) else None, barriers)
 
 
 def _global_surfaces(landscape: Landscape) -> dict[str, SurfaceMaker]:
@@ -197,11 +197,11 @@ def _barriers(
     lowest = [
         lowest_path(make(everything, landscape.basis), *ends, limits) for make in surfaces.values()
     ]
-    found = barriers_along(path.images, path.energies)
+    barriers = barriers_along(path.images, path.energies)
     lengths = arc_lengths(path.images)
-    spots = np.array([(b.start, b.top, b.end) for b in found]).reshape(-1, 3)
+    spots = np.array([(b.start, b.top, b.end) for b in barriers]).reshape(-1, 3)
     rows = np.minimum(np.searchsorted(lengths, spots), len(lengths) - 1)
-    values = np.array([b.forward for b in found] + [b.backward for b in found])
+    values = np.array([b.forward for b in barriers] + [b.backward for b in barriers])
     values = np.append(values, [height for one in lowest for height in (one.forward, one.backward)])
     error, intervals = None, [Interval(v, np.nan, np.nan) for v in values]
     if options.bootstrap >= 2:
@@ -230,17 +230,19 @@ def _barriers(
             intervals = [
                 corrected_interval(float(v), d) for v, d in zip(values, parts, strict=True)
             ]
-    _write_barriers(job, found, dict(zip(surfaces, lowest, strict=True)), values, intervals)
-    logger.info("%s", barriers_said(found, intervals[: len(found)], intervals[2 * len(found)]))
-    return error, tuple(zip(found, intervals[: len(found)], strict=True))
+    _write_barriers(job, barriers, dict(zip(surfaces, lowest, strict=True)), values, intervals)
+    logger.info(
+        "%s", barriers_said(barriers, intervals[: len(barriers)], intervals[2 * len(barriers)])
+    )
+    return error, tuple(zip(barriers, intervals[: len(barriers)], strict=True))
 
 
-def barriers_said(found: list[Barrier], intervals: list[Interval], lowest: Interval) -> str:
+def barriers_said(barriers: list[Barrier], intervals: list[Interval], lowest: Interval) -> str:
     """Barriers of the path in a line: how many are resolved, the highest of them, the lowest path.
 
     A height whose 95% interval holds zero is not resolved: only its upper end is said.
     """
-    text = f"path: {len(found)} barriers"
+    text = f"path: {len(barriers)} barriers"
     known = [one for one in intervals if one.known]
     if known:
         resolved = [one for one in known if one.resolved]
@@ -251,8 +253,8 @@ def barriers_said(found: list[Barrier], intervals: list[Interval], lowest: Inter
         if len(resolved) < len(known):
             highest = max(one.high for one in known if not one.resolved)
             text += f"; the others not resolved, below {highest:.1f} kT"
-    elif found:
-        text += f", the highest {max(b.forward for b in found):.2f} kT, without intervals"
+    elif barriers:
+        text += f", the highest {max(b.forward for b in barriers):.2f} kT, without intervals"
     return f"{text}; the lowest path there is climbs {_height(lowest)}"
 
 
@@ -266,16 +268,16 @@ def _height(barrier: Interval) -> str:
 
 def _write_barriers(
     job: Job,
-    found: list[Barrier],
+    barriers: list[Barrier],
     lowest: dict[str, LowestPath],
     values: Array,
     intervals: list[Interval],
 ) -> None:
     """Write ``barriers.csv``: the barriers of the path, both ways, then those of lowest paths."""
-    numbers = range(1, len(found) + 1)
+    numbers = range(1, len(barriers) + 1)
     names = [f"{i} {way}" for way in ("forward", "backward") for i in numbers]
     names += [f"{name} {way}" for name in lowest for way in ("forward", "backward")]
-    places = [*(b.place for b in found), *(b.place for b in found)]
+    places = [*(b.place for b in barriers), *(b.place for b in barriers)]
     places += [one.place for one in lowest.values() for _ in range(2)]
     write_csv(
         job.folder / "barriers.csv",

@@ -81,13 +81,13 @@ def stability(
     usual = usable_perplexity(options.perplexity, len(distances))
     trials = [(seed, usual) for seed in range(1, seeds + 1)]
     trials += [(1, usual / 2), (1, min(2 * usual, (len(distances) - 1) / 3))]
-    found = []
+    variants = []
     for number, (seed, perplexity) in enumerate(trials):
         changed = dataclasses.replace(options, perplexity=max(1.0, perplexity))
         rng = np.random.default_rng(seed)
         embedding = embed(distances, changed, seed=seed, jitter=rng).astype(np.float64)
         aligned, disparity = align(embedding, reference)
         kept = kept_neighbours(embedding, reference)
-        found.append(Variant(seed, perplexity, aligned, disparity, kept))
+        variants.append(Variant(seed, perplexity, aligned, disparity, kept))
         progress(number + 1, len(trials))
-    return found
+    return variants

@@ -201,20 +201,20 @@ def finish(
     seed: int,
 ) -> None:
     """Path, states and figures."""
-    found_path = None
+    landscape_path = None
     if options.path.path or options.states.centers == "path":
         names = None if table is None else table.names
-        found_path = path_step(job, landscape, options.path, names, seed)
-    path = None if found_path is None else found_path.path
-    found = find_states(landscape, options.states, path, evidence, seed)
+        landscape_path = path_step(job, landscape, options.path, names, seed)
+    path = None if landscape_path is None else landscape_path.path
+    states = find_states(landscape, options.states, path, evidence, seed)
     if not job.completed("states"):
-        write_states(job, found)
+        write_states(job, states)
     if not job.completed("energies"):
         draw_energies(job, landscape)
     if not job.completed("figures"):
-        draw(job, landscape, options.path, table, found_path, found)
+        draw(job, landscape, options.path, table, landscape_path, states)
     if options.embed.dimensions == 3 and evidence.distances is not None:
         count = len(landscape.counts)
         names = np.arange(1, count + 1) if table is None else table.names
-        columns = colourings(landscape, table, found)
+        columns = colourings(landscape, table, states)
         space_step(job, evidence.distances, options.embed, seed, names, columns)

@@ -73,12 +73,12 @@ def local_resolution(
     before, open_ = np.ones_like(reached), np.ones(reached.shape, bool)
     for band in range(1, bands + 1):
         progress(band - 1, bands)
-        found = _band_correlation(spectra, band * step, step, kernel, threads)
-        fallen = open_ & (found < limit)
-        drop = (before[fallen] - limit) / (before[fallen] - found[fallen])
+        correlation = _band_correlation(spectra, band * step, step, kernel, threads)
+        fallen = open_ & (correlation < limit)
+        drop = (before[fallen] - limit) / (before[fallen] - correlation[fallen])
         reached[fallen] = (band - 1 + drop) * step
         open_ &= ~fallen
-        before = found
+        before = correlation
         if not open_.any():
             break
     progress(bands, bands)

@@ -57,9 +57,9 @@ def symmetry_rotations(name: str) -> Array:
         for order, axis in _generators(name.upper())
     ]
     group = [np.eye(3)]
-    for found in group:
+    for rotation in group:
         for generator in generators:
-            new = generator.as_matrix() @ found
+            new = generator.as_matrix() @ rotation
             if not any(np.allclose(new, old, atol=1e-6) for old in group):
                 group.append(new)
     return np.array(group)

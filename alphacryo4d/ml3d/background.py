@@ -62,12 +62,12 @@ class Typical:
                 "precision cannot compute; take --normalise deviation"
             )
 
-    def outliers(self, found: Array, group: Array) -> Array:
+    def outliers(self, levels: Array, group: Array) -> Array:
         """Which images are unlike the others.
 
         Parameters
         ----------
-        found : (n, 3) array
+        levels : (n, 3) array
             Of :func:`level`.
         group : (n,) int array
 
@@ -77,7 +77,7 @@ class Typical:
             Constant images, and those that vary ``FAR`` times more or less than most; where
             contrasts vary, those that vary so much more inside than outside.
         """
-        background, every = found[:, 1], found[:, 2]
+        background, every = levels[:, 1], levels[:, 2]
         usual, contrast = self.deviation[group], self.contrast[group]
         with np.errstate(invalid="ignore"):
             strange = (every > FAR * usual) | (every * FAR < usual)
@@ -85,25 +85,25 @@ class Typical:
         return np.asarray(strange | ~(background > 0))
 
 
-def typical_of(found: Array, group: Array, groups: int) -> Typical:
+def typical_of(levels: Array, group: Array, groups: int) -> Typical:
     """Deviations of most images by the background of some.
 
     Parameters
     ----------
-    found : (n, 3) array
+    levels : (n, 3) array
         Of :func:`level`.
     group : (n,) int array
     groups : int
         Number of groups; one without images takes the median of all.
     """
-    good = found[:, 1] > 0
-    found, group = found[good], group[good]
-    if not len(found):
+    good = levels[:, 1] > 0
+    levels, group = levels[good], group[good]
+    if not len(levels):
         return Typical(np.full(groups, np.nan), np.full(groups, np.nan))
-    deviation = np.full(groups, np.median(found[:, 2]))
-    contrast = np.full(groups, np.median(found[:, 2] / found[:, 1]))
+    deviation = np.full(groups, np.median(levels[:, 2]))
+    contrast = np.full(groups, np.median(levels[:, 2] / levels[:, 1]))
     for number in np.unique(group):
-        mine = found[group == number]
+        mine = levels[group == number]
         usual = deviation[number] = np.median(mine[:, 2])
         contrast[number] = np.median(mine[:, 2] / mine[:, 1])
         far = (mine[:, 2] > FAR * usual) | (mine[:, 2] * FAR < usual)
@@ -146,17 +146,17 @@ def level(images: Array, inside: Array, normalise: str = "deviation", workers: i
         Of every image as it was: mean and deviation of the background, deviation of all pixels.
         Not finite where a pixel is not.
     """
-    found = np.empty((len(images), 3))
+    levels = np.empty((len(images), 3))
     levelling = _Background(inside, normalise)
 
     def work(begin: int, end: int) -> None:
         with np.errstate(invalid="ignore", over="ignore", under="ignore"):
             for first in range(begin, end, _TOGETHER):
                 part = slice(first, min(end, first + _TOGETHER))
-                found[part] = levelling.take(images[part])
+                levels[part] = levelling.take(images[part])
 
     in_ranges(work, len(images), _TOGETHER, workers)
-    return found
+    return levels
 
 
 _TOGETHER = 32
@@ -191,16 +191,16 @@ class _Background:
     def take(self, images: Array) -> Array:
         """Level some images in place; in double precision where single does not hold squares."""
         pixels = images.reshape(len(images), -1)
-        levelled, found = self._levelled(pixels, *self._single)
+        levelled, levels = self._levelled(pixels, *self._single)
         low, high = _MODERATE
-        extreme = ~((found[:, 2] > low) & (found[:, 2] < high))
+        extreme = ~((levels[:, 2] > low) & (levels[:, 2] < high))
         if extreme.any():
-            levelled[extreme], found[extreme] = self._levelled(
+            levelled[extreme], levels[extreme] = self._levelled(
                 pixels[extreme].astype(np.float64), self.plane, self.heights, self.means
             )
         if self.normalise != "none":
             pixels[:] = levelled
-        return found
+        return levels
 
     def _levelled(
         self, pixels: Array, plane: Array, heights: Array, means: Array

@@ -57,13 +57,13 @@ def apply_group_scales(
         noise[:, 0] = noise[:, 1]
         field, _, noise = solve_mean(view, noise, mask, rounds=1)
         inner, norm = _moments_of_groups(view, grid.class_references(field * mask), noise)
-        found = np.where(norm > 0, inner / np.maximum(norm, 1e-30), 1.0)
-        found = (particles * found + _MORE) / (particles + _MORE)
-        found = np.clip(found / np.average(found, weights=particles), 0.2, 5.0)
+        correction = np.where(norm > 0, inner / np.maximum(norm, 1e-30), 1.0)
+        correction = (particles * correction + _MORE) / (particles + _MORE)
+        correction = np.clip(correction / np.average(correction, weights=particles), 0.2, 5.0)
         for start in range(0, len(images), 4096):
             part = slice(start, start + 4096)
-            images.ctf[part] *= found[images.group[part], None].astype(np.float32)
-        scales *= found
+            images.ctf[part] *= correction[images.group[part], None].astype(np.float32)
+        scales *= correction
     return scales
 
 
@@ -120,9 +120,9 @@ def apply_particle_scales(
         if usual <= 0 or variance <= max(np.square(_VARY * usual), _LEAST * error):
             break
         likely = (inner + usual / variance) / (norm + 1 / variance)
-        found = np.clip(likely / usual, 1 / _MOST, _MOST)
+        correction = np.clip(likely / usual, 1 / _MOST, _MOST)
         for start in range(0, len(rows), 4096):
             part = rows[start : start + 4096]
-            images.ctf[part] *= found[start : start + 4096, None].astype(np.float32)
-        scales[rows] *= found
+            images.ctf[part] *= correction[start : start + 4096, None].astype(np.float32)
+        scales[rows] *= correction
     return scales

@@ -182,13 +182,13 @@ class LatentParticles:
             if rest is not None:
                 norm += np.exp(np.maximum(rest[begin:end] - top, _LOWEST))
             score /= norm
-            found = top + np.log(norm)
-            values[block] = float(found.sum(dtype=np.float64))
+            likelihoods = top + np.log(norm)
+            values[block] = float(likelihoods.sum(dtype=np.float64))
             parts[block] = score @ features
             if soft is not None:
                 soft[begin:end] = score.T
             if logs is not None:
-                logs[begin:end] = found
+                logs[begin:end] = likelihoods
 
         blocks = self._by_block(work)
         total = np.stack([parts[k] for k in range(blocks)]).sum(axis=0, dtype=np.float64)

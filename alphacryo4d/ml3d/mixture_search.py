@@ -199,12 +199,12 @@ def _first_mixture(
     What a scatter once takes for the spread within the classes stays in it. Starts end far apart
     where points are few: there are more of them then.
     """
-    found = []
+    mixtures = []
     for _ in range(int(np.clip(60 // count, 2, 8))):
         particles.set_scatter(np.eye(particles.count))
         points = spread_points(coordinates, count, rng)
-        found.append(refine_mixture(particles, particles, points, rounds, 3))
-    return max(found, key=lambda mixture: mixture.value)
+        mixtures.append(refine_mixture(particles, particles, points, rounds, 3))
+    return max(mixtures, key=lambda mixture: mixture.value)
 
 
 def fit_mixture(

@@ -131,34 +131,34 @@ class _Reader:
         images = np.ascontiguousarray(pixels, dtype=np.float32)
         sampling = self.model.samplings[self.model.optics_group[rows[0]]]
         wide = None if self.diameter is None else self.diameter / sampling.pixel_size
-        found = level(images, circle(images.shape[1], wide), normalise, self.workers)
-        bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        levels = level(images, circle(images.shape[1], wide), normalise, self.workers)
+        bad = np.flatnonzero(~np.isfinite(levels).all(axis=1))
         if bad.size:
             raise InputError(
                 f"image of row {rows[bad[0]] + 1} holds NaN or infinite pixels; "
                 "remove it from the table (alphacryo4d check --full names all)"
             )
-        return images, found
+        return images, levels
 
     def measured(self) -> Typical:
         """Deviations of most of the images."""
         count = len(self.model)
-        found = np.zeros((count, 3))
+        levels = np.zeros((count, 3))
         for rows, pixels in self.blocks(count):
-            found[rows] = self.levelled(rows, pixels, "none")[1]
+            levels[rows] = self.levelled(rows, pixels, "none")[1]
         groups = len(self.model.samplings)
-        return typical_of(found, self.model.optics_group, groups)
+        return typical_of(levels, self.model.optics_group, groups)
 
     def fill(self, rows: Array, pixels: Array, data: Array, ctf: Array, outlier: Array) -> None:
         """Fill in the samples and the CTF of some rows of one grid, from their images."""
         model, group = self.model, self.model.optics_group[rows]
         sampling = model.samplings[group[0]]
-        images, found = self.levelled(rows, pixels, self.normalise)
-        strange = self.typical.outliers(found, group)
+        images, levels = self.levelled(rows, pixels, self.normalise)
+        strange = self.typical.outliers(levels, group)
         if self.normalise == "none":
-            strange = ~(found[:, 1] > 0)
+            strange = ~(levels[:, 1] > 0)
         outlier[rows] = strange
-        self._tame(images, found, group, strange)
+        self._tame(images, levels, group, strange)
         if self.normalise in ("mean", "none"):  # grey values stand for the density itself
             width = model.box * model.pixel_size**2
             images *= np.float32(sampling.edge * sampling.pixel_size**2 / width)
@@ -182,13 +182,13 @@ class _Reader:
         if not isinstance(place, slice):
             data[place], ctf[place] = samples, waves
 
-    def _tame(self, images: Array, found: Array, group: Array, strange: Array) -> None:
+    def _tame(self, images: Array, levels: Array, group: Array, strange: Array) -> None:
         """Bring outliers to the power of the others, so that they do not change the noise."""
         if not strange.any():
             return
         scaled = self.normalise in ("deviation", "ramp")
-        deviation = np.maximum(found[:, 1], 1e-300)
-        total = found[:, 2] / deviation if scaled else found[:, 2]
+        deviation = np.maximum(levels[:, 1], 1e-300)
+        total = levels[:, 2] / deviation if scaled else levels[:, 2]
         usual = self.typical.contrast[group] if scaled else self.typical.deviation[group]
         factor: Array = np.where(
             np.isfinite(usual) & (total > 0), usual / np.maximum(total, 1e-300), 0

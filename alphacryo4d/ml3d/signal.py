@@ -211,10 +211,10 @@ def particle_signal(
     own, other = measure_amplitudes(
         images, radius, solvent=solvent, diameter=diameter, threads=threads
     )
-    found = mixture_of_signals(own, other)
-    amplitude[own.rows], error[own.rows] = found.amplitude, found.error
-    outlier[own.rows] = found.outlier
-    return Signal(amplitude, error, outlier, found.share, found.apart)
+    signal = mixture_of_signals(own, other)
+    amplitude[own.rows], error[own.rows] = signal.amplitude, signal.error
+    outlier[own.rows] = signal.outlier
+    return Signal(amplitude, error, outlier, signal.share, signal.apart)
 
 
 def without_junk(images: PreparedImages, signal: Signal) -> None:

@@ -86,10 +86,10 @@ def split_groups(
     texts = [name for name in ZERNIKE if name in columns]
     if not numbers and not texts:
         return index.astype(np.int32), np.arange(count), {}
-    found, words = table.read_parts(numbers, texts)
+    row_values, words = table.read_parts(numbers, texts)
     keys = index.astype(np.int64)
     for name in numbers:
-        column = found[name]
+        column = row_values[name]
         if not np.isfinite(column).all():
             row = int(np.argmax(~np.isfinite(column)))
             raise InputError(
@@ -99,7 +99,7 @@ def split_groups(
     for name in texts:
         keys = _parted(keys, words[name][0])
     _, firsts, parts = np.unique(keys, return_index=True, return_inverse=True)
-    values: dict[str, Array] = {name: found[name][firsts] for name in numbers}
+    values: dict[str, Array] = {name: row_values[name][firsts] for name in numbers}
     for name in texts:
         codes, distinct = words[name]
         values[name] = np.array([distinct[code] for code in codes[firsts]], object)
@@ -237,7 +237,7 @@ def single_columns(
         Row of the optics table of every particle.
     """
     optics = table.optics_columns or {}
-    found = {}
+    columns = {}
     for name, missing in SINGLE.items():
         if name in numbers:
             values = np.asarray(numbers.pop(name), np.float64)
@@ -251,8 +251,8 @@ def single_columns(
                 f"{table.path}: row {row + 1}: {name} is {values[row]}; restore the value"
             )
         constant = len(values) > 0 and bool((values == values[0]).all())
-        found[name] = np.broadcast_to(values[0], len(values)) if constant else values
-    return found
+        columns[name] = np.broadcast_to(values[0], len(values)) if constant else values
+    return columns
 
 
 def contradictions(table: ParticleTable) -> list[Fault]:
@@ -267,14 +267,14 @@ def contradictions(table: ParticleTable) -> list[Fault]:
     listed = len(optics.get("rlnOpticsGroup", ()))
     if not (both or texts) or "rlnOpticsGroup" not in rows or not listed:
         return []
-    found, words = table.read_parts([*both, "rlnOpticsGroup"], texts)
+    columns, words = table.read_parts([*both, "rlnOpticsGroup"], texts)
     place = {number: row for row, number in enumerate(optics["rlnOpticsGroup"].tolist())}
-    groups, inverse = np.unique(found["rlnOpticsGroup"], return_inverse=True)
+    groups, inverse = np.unique(columns["rlnOpticsGroup"], return_inverse=True)
     known = np.array([place.get(number, -1) for number in groups.tolist()])[inverse]
     notes = []
     for name in [*both, *texts]:
-        if name in found:
-            own, shared = found[name], _as_numbers(table.path, name, optics[name])[known]
+        if name in columns:
+            own, shared = columns[name], _as_numbers(table.path, name, optics[name])[known]
             with np.errstate(invalid="ignore", over="ignore"):
                 differ = np.abs(own - shared) > 1e-6 * np.maximum(np.abs(shared), 1.0)
         else:

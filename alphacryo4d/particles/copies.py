@@ -173,9 +173,9 @@ def same_poses(ids: Array, angles: Array | None, shifts: Array | None) -> tuple[
             later = later[near & (moved < _SAME_SHIFT)]
         partner[later] = later - step
         repeated[later] = True
-    found = np.flatnonzero(repeated)
-    found = found[np.argsort(order[found], kind="stable")]
-    return order[partner[found]], order[found]
+    repeats = np.flatnonzero(repeated)
+    repeats = repeats[np.argsort(order[repeats], kind="stable")]
+    return order[partner[repeats]], order[repeats]
 
 
 def _matrices(angles: Array) -> Array:

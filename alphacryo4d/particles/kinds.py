@@ -51,13 +51,13 @@ def refuse_foreign(path: Path) -> None:
             raw = stream.read(1 << 16)
     except (OSError, ValueError):
         return  # the reader says what is wrong with it
-    found = foreign_format(raw, Path(path))
-    if found is None and _is_mrc(Path(path), raw):
-        found = "an MRC stack or map, not a table", "give the STAR or .cs file of its particles"
-    if found is None and raw.startswith(b"\x93NUMPY") and Path(path).suffix.lower() != ".cs":
-        found = "a numpy array", "give the STAR or .cs file; cryoSPARC's must end in .cs"
-    if found is not None:
-        raise InputError(f"{path}: is {found[0]}; {found[1]}")
+    foreign = foreign_format(raw, Path(path))
+    if foreign is None and _is_mrc(Path(path), raw):
+        foreign = "an MRC stack or map, not a table", "give the STAR or .cs file of its particles"
+    if foreign is None and raw.startswith(b"\x93NUMPY") and Path(path).suffix.lower() != ".cs":
+        foreign = "a numpy array", "give the STAR or .cs file; cryoSPARC's must end in .cs"
+    if foreign is not None:
+        raise InputError(f"{path}: is {foreign[0]}; {foreign[1]}")
 
 
 def refuse_folder(path: Path) -> None:

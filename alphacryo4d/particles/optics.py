@@ -218,12 +218,12 @@ def _old_groups(
     columns = set(table.columns)
     has_scale = set(scale) <= columns
     names = [name for name in wanted.values() if name in columns]
-    found, _ = table.read_parts([*names, *(scale if has_scale else ())])
+    row_values, _ = table.read_parts([*names, *(scale if has_scale else ())])
     if has_scale:
-        magnification, detector = found[scale[0]], found[scale[1]]
+        magnification, detector = row_values[scale[0]], row_values[scale[1]]
         with np.errstate(divide="ignore", invalid="ignore"):
-            found["rlnPixelSize"] = 1e4 * detector / magnification
-    used = [(name, found[old]) for name, old in wanted.items() if old in found]
+            row_values["rlnPixelSize"] = 1e4 * detector / magnification
+    used = [(name, row_values[old]) for name, old in wanted.items() if old in row_values]
     index = np.zeros(table.rows, np.int64)
     for _, column in used:
         _, codes = np.unique(column, return_inverse=True)

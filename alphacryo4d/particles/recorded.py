@@ -41,7 +41,7 @@ def recorded_stacks(resample: Path, table: Path) -> KnownStacks:
     def find(names: list[str]) -> dict[str, Path]:
         record = read_job(resample) or {}
         entries = stack_entries(record, names)
-        found, outside = {}, []
+        stacks, outside = {}, []
         for name, entry in zip(names, entries, strict=False):
             path: Path | None = located(entry, resample, record.get("folder"))
             if os.environ.get(IMAGES_FROM) or not (path and path.is_file()):
@@ -51,9 +51,9 @@ def recorded_stacks(resample: Path, table: Path) -> KnownStacks:
             require_same(entry, path, resample)
             if outside_original(entry, resample, record.get("folder")) == path:
                 outside.append(path)
-            found[name] = path
+            stacks[name] = path
         say_outside(resample, outside)
-        return found
+        return stacks
 
     return find
 

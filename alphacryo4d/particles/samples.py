@@ -107,9 +107,9 @@ def name_outliers(particles: ParticleSet, rows: Array, images: PreparedImages) -
     """Say once which images are unlike all others."""
     if images.outlier is None or not images.outlier.any():
         return
-    found = rows[images.outlier]
+    outliers = rows[images.outlier]
     named_before: set[int] = particles.typical.setdefault("named", set())
-    new = [row for row in found.tolist() if row not in named_before]
+    new = [row for row in outliers.tolist() if row not in named_before]
     named_before.update(new)
     if new:
         named = ", ".join(
@@ -196,11 +196,11 @@ def match_intensities(
         )  # fmt: skip
     if normalise in ("deviation", "ramp"):
         radius = shell_of_resolution(max(_COARSE, resolution), images.box, images.pixel_size)
-        found = apply_particle_scales(images, radius, threads=threads)
-        if (found != 1).any():
-            low, high = np.percentile(found, [5, 95])
+        intensities = apply_particle_scales(images, radius, threads=threads)
+        if (intensities != 1).any():
+            low, high = np.percentile(intensities, [5, 95])
             logger.info("intensities of the images vary: 90%% are from %.2f to %.2f", low, high)
-        factors *= found
+        factors *= intensities
     return factors
 
 

@@ -53,8 +53,8 @@ def resolve_stack(name: str, table: Path) -> Path | None:
     Path or None
         None where there is no such file.
     """
-    found = candidates(name, table)
-    return found[0] if found else None
+    stacks = candidates(name, table)
+    return stacks[0] if stacks else None
 
 
 def candidates(name: str, table: Path) -> list[Path]:
@@ -64,17 +64,17 @@ def candidates(name: str, table: Path) -> list[Path]:
     folders = [Path(), table.parent, *([table.parent / ".."] if table.suffix == ".cs" else [])]
     if given:
         folders = [Path(given)]
-    found = []
+    stacks = []
     places = [folder / direct for folder in folders]
     if not given:
         places += _place_in_project(direct)
     for candidate in dict.fromkeys(places):
         try:
             if candidate.is_file():
-                found.append(candidate)
+                stacks.append(candidate)
         except (OSError, ValueError):
             return []
-    return found
+    return stacks
 
 
 def _place_in_project(name: Path) -> list[Path]:
@@ -88,15 +88,15 @@ def _place_in_project(name: Path) -> list[Path]:
 
 def rival_fault(name: str, table: Path) -> Fault | None:
     """Fault where a relative path means several files that are not the same images."""
-    found = candidates(name, table)
-    for other in found[1:]:
-        difference = _difference(found[0], other)
+    stacks = candidates(name, table)
+    for other in stacks[1:]:
+        difference = _difference(stacks[0], other)
         if difference:
             return Fault(
                 table,
                 "",
                 f"stack {stack_file(name)!r} is there twice and differs in {difference}: "
-                f"{found[0].absolute()} and {other.resolve()}",
+                f"{stacks[0].absolute()} and {other.resolve()}",
                 f"say which is meant, with --images-from {table.absolute().parent} or another "
                 "folder that image paths start from",
                 "ambiguous-stack",
@@ -140,15 +140,15 @@ def _resolve_stacks(
         if name in places:
             stacks.append(places[name])
             continue
-        found = resolve_stack(name, table)
-        if found is None:
+        stack = resolve_stack(name, table)
+        if stack is None:
             missing.append(name)
         elif required:
             fault = rival_fault(name, table)
             if fault is not None:
                 raise fault.error()
-        beside += found is not None and found != Path(stack_file(name))
-        stacks.append(found or Path(stack_file(name)))
+        beside += stack is not None and stack != Path(stack_file(name))
+        stacks.append(stack or Path(stack_file(name)))
     if beside and table.parent != Path() and not os.environ.get(IMAGES_FROM):
         logger.info(
             "%s: %d of %d stacks were found from the table's folder%s, not from the working "

@@ -34,7 +34,7 @@ def typical_deviations(particles: ParticleSet, diameter: float | None) -> Typica
         return held
     rows = np.arange(0, len(particles), max(1, len(particles) // _LOOKED_AT))
     group = particles.optics_group[rows]
-    found = np.zeros((len(rows), 3))
+    levels = np.zeros((len(rows), 3))
     for number in np.unique(group):
         mine = np.flatnonzero(group == number)
         size = float(particles.optics.pixel_size[number])
@@ -42,7 +42,7 @@ def typical_deviations(particles: ParticleSet, diameter: float | None) -> Typica
             part = mine[first : first + _BLOCK]
             images = particles.images(rows[part])
             wide = None if diameter is None else diameter / size
-            found[part] = level(images, circle(images.shape[1], wide), "none")
-    typical = typical_of(found, group, len(particles.optics))
+            levels[part] = level(images, circle(images.shape[1], wide), "none")
+    typical = typical_of(levels, group, len(particles.optics))
     particles.typical[diameter] = typical
     return typical

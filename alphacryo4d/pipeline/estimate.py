@@ -235,22 +235,22 @@ def _left(name: str, plan: Plan, size: Size) -> float:
     return 1.0
 
 
-def require_resources(found: dict[str, Need], project: Path) -> None:
+def require_resources(needed: dict[str, Need], project: Path) -> None:
     """Refuse work that this machine has no memory or disk for.
 
     Raises
     ------
     ResourceError
     """
-    memory = max((need.memory for need in found.values()), default=0.0)
+    memory = max((need.memory for need in needed.values()), default=0.0)
     if memory > machine_memory():
         raise ResourceError(
             f"about {memory:.1f} GB of memory are needed, {machine_memory():.1f} may be taken "
             "here; give --box, fewer classes or a smaller --batch-size, or take a larger machine"
         )
-    if files.DEEPFEATURE in found:
+    if files.DEEPFEATURE in needed:
         require_room_for_training()
-    disk, free = sum(need.disk for need in found.values()), free_disk(project)
+    disk, free = sum(need.disk for need in needed.values()), free_disk(project)
     if disk > free:
         raise ResourceError(
             f"{project}: about {disk:.1f} GB of disk are needed, {free:.1f} GB are free; make "
@@ -275,22 +275,22 @@ def estimate_lines(
 ) -> list[str]:
     """Size of the work, and time, memory and disk that it needs, for people."""
     size, count = size_of(particles, options), thread_count(threads)
-    found = needs(particles, options, plans)
+    needed = needs(particles, options, plans)
     batches = f"{size.batches} batch{'es' * (size.batches > 1)}"
     lines = [
         f"{size.particles:,} particles of {size.box} px, {particles.pixel_size:.3g} A: {batches}, "
         f"{size.folds} folds each, {size.classes} classes a fold; analysis box {size.analysis} px"
     ]
-    if not found or options.resample.engine == "relion":
+    if not needed or options.resample.engine == "relion":
         return lines
-    walls = {name: need.wall(count) for name, need in found.items()}
+    walls = {name: need.wall(count) for name, need in needed.items()}
     shown = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in walls.items())
     lines.append(
         f"about, on {count} thread{'s' * (count > 1)}: {shown}; together "
         f"{format_duration(sum(walls.values()))}, within a factor of two"
     )
-    memory = max(need.memory for need in found.values())
-    disk = sum(need.disk for need in found.values())
+    memory = max(need.memory for need in needed.values())
+    disk = sum(need.disk for need in needed.values())
     lines.append(
         f"peak memory about {memory:.1f} GB of {machine_memory():.0f}; disk about {disk:.2f} GB of "
         f"{free_disk(project):.0f} free"

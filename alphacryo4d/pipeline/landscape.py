@@ -32,15 +32,15 @@ def options_like(landscape: Path, states: int) -> LandscapeOptions:
         values = recorded.get(part, {})
         return kind(**{name: values[name] for name in values.keys() & names})
 
-    found = known(StatesOptions, "states")
-    centers = found.centers if found.centers in CENTERS else "volumes"
+    states_options = known(StatesOptions, "states")
+    centers = states_options.centers if states_options.centers in CENTERS else "volumes"
     recorded = recorded | {"path": _free_of_places(recorded.get("path", {}))}
     embed, path = known(EmbedOptions, "embed"), known(PathOptions, "path")
     return LandscapeOptions(
         embed=dataclasses.replace(embed, stability=False, dimensions=2),
         energy=known(EnergyOptions, "energy"),
         path=dataclasses.replace(path, path=centers == "path", bootstrap=0),
-        states=dataclasses.replace(found, states=str(states), centers=centers),
+        states=dataclasses.replace(states_options, states=str(states), centers=centers),
     )
 
 

@@ -48,10 +48,10 @@ class Ballots:
 
 def class_tables(folder: Path) -> list[Path]:
     """Tables ``u*_b*_c*.star`` of a folder in natural order."""
-    found = [path for path in folder.glob("u*.star") if re.search(r"u[\d-]+_b\d+_c\d+", path.name)]
-    if not found:
+    tables = [path for path in folder.glob("u*.star") if re.search(r"u[\d-]+_b\d+_c\d+", path.name)]
+    if not tables:
         raise InputError(f"{folder.resolve()}: no u*_b*_c*.star in it; run vote_prepare.sh first")
-    return sorted(found, key=lambda path: natural_key(path.name))
+    return sorted(tables, key=lambda path: natural_key(path.name))
 
 
 def read_ballots(paths: Iterable[Path]) -> Ballots:

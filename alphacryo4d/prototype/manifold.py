@@ -110,9 +110,9 @@ def path_centers(
     )
     if path.returned:
         logger.warning("images left the landscape %d times and were brought back", path.returned)
-    found = spaced_centers(path.images, centers)
+    positions = spaced_centers(path.images, centers)
     draw_landscape([figure], points, energies, surface, path=path, extent=options.range)
-    files.save_array(output, found)
+    files.save_array(output, positions)
     return path
 
 

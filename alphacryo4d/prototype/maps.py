@@ -25,10 +25,10 @@ _CLASS_FILE = re.compile(r"run_it(\d+)_class(\d+)\.mrc")
 
 def volume_stem(name: str) -> str:
     """``u123_b1_c1`` of a file name such as ``u123_b1_c1_aligned.mrc``."""
-    found = _NAME.search(name)
-    if found is None:
+    match = _NAME.search(name)
+    if match is None:
         raise InputError(f"{name}: not named like u123_b1_c1.mrc; run link.sh, or rename it")
-    return f"u{found[1]}_b{found[2]}_c{int(found[3])}"
+    return f"u{match[1]}_b{match[2]}_c{int(match[3])}"
 
 
 def volume_key(name: str) -> list[Any]:
@@ -36,12 +36,12 @@ def volume_key(name: str) -> list[Any]:
 
     Names of another kind come after these, with numbers in them taken as numbers.
     """
-    found = _NAME.search(name)
-    if found is None:
+    match = _NAME.search(name)
+    if match is None:
         return [1, natural_key(name)]
-    kept = {int(group) for group in (found[1].split("-") if "-" in found[1] else found[1])}
+    kept = {int(group) for group in (match[1].split("-") if "-" in match[1] else match[1])}
     left_out = sorted(set(range(1, max(kept) + 2)) - kept)
-    return [0, int(found[2]), left_out[0], int(found[3]), natural_key(name)]
+    return [0, int(match[2]), left_out[0], int(match[3]), natural_key(name)]
 
 
 def read_log(path: Path) -> list[str]:
@@ -85,10 +85,10 @@ def link_classes(source: Path, output: Path) -> list[Path]:
             path.unlink()
     made: list[Path] = []
     for folder in sorted(folders, key=lambda path: natural_key(str(path))):
-        found = re.fullmatch(r"u(?:nion)?([\d-]+)", folder.name)
+        fold = re.fullmatch(r"u(?:nion)?([\d-]+)", folder.name)
         batch = re.fullmatch(r"batch(\d+)", folder.parent.name)
-        if found and batch:
-            made += _link_fold(folder, f"u{found[1]}_b{batch[1]}", maps, stars, kept)
+        if fold and batch:
+            made += _link_fold(folder, f"u{fold[1]}_b{batch[1]}", maps, stars, kept)
     logger.info("%d classes", len(made))
     return made
 
@@ -103,9 +103,9 @@ def _link_fold(
     folder: Path, name: str, maps: Path, stars: Path, kept: set[str] | None
 ) -> list[Path]:
     volumes = {
-        (int(found[1]), int(found[2])): path
+        (int(match[1]), int(match[2])): path
         for path in folder.iterdir()
-        if (found := _CLASS_FILE.fullmatch(path.name))
+        if (match := _CLASS_FILE.fullmatch(path.name))
     }
     if not volumes:
         raise InputError(f"{folder}: no run_it..._class....mrc in it; classify this fold first")
@@ -147,18 +147,18 @@ def align_maps(source: Path, output: Path, reference: Path) -> list[Path]:
         volume, voxel = read_volume(path)
         if volume.shape != fixed.shape:
             raise InputError(f"{path}: box {volume.shape}, but {reference} has {fixed.shape}")
-        found = aligner.align(np.asarray(volume, np.float64))
-        moved = apply_motion(volume, found.motion)
+        alignment = aligner.align(np.asarray(volume, np.float64))
+        moved = apply_motion(volume, alignment.motion)
         written.append(
             write_volume(output / f"{path.stem}_aligned.mrc", np.asarray(moved, np.float32), voxel)
         )
         logger.info(
             "%s: turned by %.2f degrees, moved by %.2f voxels, correlation %.3f to %.3f",
             path.name,
-            found.motion.angle,
-            found.motion.distance,
-            found.correlation_before,
-            found.correlation,
+            alignment.motion.angle,
+            alignment.motion.distance,
+            alignment.correlation_before,
+            alignment.correlation,
         )
     return written
 
@@ -167,10 +167,10 @@ def map_files(folder: Path) -> list[Path]:
     """Volumes of a folder by batch, fold and class of their names."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    found = sorted(folder.glob("*.mrc"), key=lambda path: volume_key(path.name))
-    if not found:
+    volumes = sorted(folder.glob("*.mrc"), key=lambda path: volume_key(path.name))
+    if not volumes:
         raise InputError(f"{folder}: no .mrc volumes in it")
-    return found
+    return volumes
 
 
 def collect_maps(folder: Path, output: Path, *, standardize: bool = True) -> list[Path]:

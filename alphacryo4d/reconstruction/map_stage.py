@@ -157,8 +157,8 @@ def write_maps(
         entry["resolution_unmasked"],
     )
     if local:
-        found, path = _local_resolution(made.half_maps, curves, mask, title, place, threads)
-        entry["local_resolution"] = found
+        local_summary, path = _local_resolution(made.half_maps, curves, mask, title, place, threads)
+        entry["local_resolution"] = local_summary
         paths.append(path)
     return entry, paths
 
@@ -175,10 +175,10 @@ def _local_resolution(
     voxel = curves.voxel_size
     window = window_diameter(curves.resolution, len(mask), voxel)
     with show_progress(f"local resolution of {title}") as progress:
-        found = local_resolution(
+        resolutions = local_resolution(
             half_maps[0], half_maps[1], voxel, window=window, threads=threads, progress=progress
         )
-    low, middle, high = np.percentile(found[mask > 0.5], [5, 50, 95])
+    low, middle, high = np.percentile(resolutions[mask > 0.5], [5, 50, 95])
     logger.info(
         "%s: local resolution %.1f A (5%% of the molecule finer than %.1f A, 5%% coarser "
         "than %.1f A), in windows of %.0f A",
@@ -191,7 +191,7 @@ def _local_resolution(
         "window_angstrom": rounded(window),
         "correlation": LOCAL_LIMIT,
     }
-    return entry, write_volume(place("_locres.mrc"), found, voxel)
+    return entry, write_volume(place("_locres.mrc"), resolutions, voxel)
 
 
 def rounded(value: float) -> float | None:

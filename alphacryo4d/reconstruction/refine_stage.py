@@ -180,8 +180,8 @@ def _with_half_sets(particles: ParticleSet, path: Path, policy: str, seed: int) 
 
 def refinable_states(folder: Path, wanted: str) -> list[int]:
     """States of a voting folder that have a table and a reference."""
-    found = sorted(int(path.stem[5:]) for path in folder.glob("class[0-9][0-9][0-9].star"))
-    states = found if wanted == "all" else chosen_states(wanted)
+    available = sorted(int(path.stem[5:]) for path in folder.glob("class[0-9][0-9][0-9].star"))
+    states = available if wanted == "all" else chosen_states(wanted)
     for state in states:
         table = state_table(folder, state)
         if not table.is_file():

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class FoundClass:
+class RelionClass:
     """One class: its number (from 1, gaps kept), the class it was split from, size, map."""
 
     number: int
@@ -53,7 +53,7 @@ class Classified:
         Class number of every row that was classified; 0 of outliers.
     probabilities : (n,) float64 array
         Probability of that class (of the last level).
-    classes : tuple of FoundClass
+    classes : tuple of RelionClass
         Classes that hold particles.
     outputs : tuple of Path
         Files written: data table, model table, maps.
@@ -61,7 +61,7 @@ class Classified:
 
     labels: Array
     probabilities: Array
-    classes: tuple[FoundClass, ...]
+    classes: tuple[RelionClass, ...]
     outputs: tuple[Path, ...]
 
 
@@ -136,12 +136,12 @@ def classify_with_relion(
 
 
 @dataclass
-class Found:
+class Labelling:
     """Labels and probabilities, filled in as classes are found."""
 
     labels: Array
     probabilities: Array
-    classes: list[FoundClass]
+    classes: list[RelionClass]
 
 
 class _Tree:
@@ -172,17 +172,24 @@ class _Tree:
 
         return report
 
-    def classify(self, rows: Array) -> Found:
+    def classify(self, rows: Array) -> Labelling:
         """Labels and probabilities (0 for other rows of the table), and the classes."""
         size = self.table.rows
-        found = Found(np.zeros(size, np.int32), np.zeros(size), [])
+        labelling = Labelling(np.zeros(size, np.int32), np.zeros(size), [])
         self._write_table(self.work, rows)
         reference = self.runner.options.reference or self._reference()
-        self._descend(self.work, reference, rows, level=0, first=1, found=found)
-        return found
+        self._descend(self.work, reference, rows, level=0, first=1, labelling=labelling)
+        return labelling
 
     def _descend(
-        self, here: Path, reference: Path, members: Array, *, level: int, first: int, found: Found
+        self,
+        here: Path,
+        reference: Path,
+        members: Array,
+        *,
+        level: int,
+        first: int,
+        labelling: Labelling,
     ) -> None:
         """Classify some rows, and split every class again where a level is left.
 
@@ -199,12 +206,15 @@ class _Tree:
             if level + 1 < len(levels) and parts_of(len(inside), levels[level + 1]) > 1:
                 below = here / f"class{index + 1:03d}"
                 self._write_table(below, inside)
-                self._descend(below, path, inside, level=level + 1, first=number, found=found)
+                self._descend(
+                    below, path, inside, level=level + 1, first=number, labelling=labelling
+                )
                 continue
-            found.labels[inside], found.probabilities[inside] = number, result.probabilities[chosen]
+            labelling.labels[inside] = number
+            labelling.probabilities[inside] = result.probabilities[chosen]
             parent = (number - 1) // levels[-1] + 1 if len(levels) > 1 else 0
             resolution = result.resolutions[index]
-            found.classes.append(FoundClass(number, parent, len(inside), resolution, path))
+            labelling.classes.append(RelionClass(number, parent, len(inside), resolution, path))
 
     def _write_table(self, here: Path, rows: Array) -> None:
         path = here / "particles.star"
@@ -224,16 +234,16 @@ class _Tree:
 
 
 def _publish(
-    table: ParticleTable, rows: Array, folder: Path, iterations: int, found: Found
+    table: ParticleTable, rows: Array, folder: Path, iterations: int, labelling: Labelling
 ) -> Classified:
     """Write the results under the names that both engines share."""
     placed = []
-    for one in found.classes:
+    for one in labelling.classes:
         target = files.class_volume(folder, iterations, one.number)
         with files.atomic_path(target) as temporary:
             shutil.copyfile(one.map, temporary)
         placed.append(replace(one, map=target))
-    labels, probabilities = found.labels[rows], found.probabilities[rows]
+    labels, probabilities = labelling.labels[rows], labelling.probabilities[rows]
     data = table.write_with_columns(
         files.data_table(folder, iterations),
         {"rlnClassNumber": labels, "rlnMaxValueProbDistribution": probabilities.round(6)},

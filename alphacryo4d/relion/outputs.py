@@ -61,7 +61,7 @@ def last_optimiser(root: Path, *, before: int | None = None) -> Path | None:
         Take an iteration below this one.
     """
     pattern = re.compile(re.escape(root.name) + r"_it(\d+)_optimiser\.star")
-    found = sorted(
+    iterations = sorted(
         (
             int(match[1])
             for path in root.parent.glob("*")
@@ -69,7 +69,7 @@ def last_optimiser(root: Path, *, before: int | None = None) -> Path | None:
         ),
         reverse=True,
     )
-    for iteration in found:
+    for iteration in iterations:
         if (before is None or iteration < before) and iteration > 0:
             start = iteration_root(root, iteration)
             if _is_whole(start):
@@ -114,7 +114,7 @@ def read_run(root: Path, *, iteration: int | None, classes: int, particles: int)
     """
     start = root if iteration is None else iteration_root(root, iteration)
     try:
-        found, probabilities = _read_particles(with_suffix(start, "_data.star"), particles)
+        labels, probabilities = _read_particles(with_suffix(start, "_data.star"), particles)
         resolutions = _read_resolutions(with_suffix(start, "_model.star"), classes)
         maps = tuple(
             with_suffix(start, f"_class{number:03d}.mrc") for number in range(1, classes + 1)
@@ -125,9 +125,9 @@ def read_run(root: Path, *, iteration: int | None, classes: int, particles: int)
         raise ProgramError(
             f"RELION ended with exit code 0, but its output is no use: {error}"
         ) from error
-    if found.min() < 1 or found.max() > classes:
+    if labels.min() < 1 or labels.max() > classes:
         raise ProgramError(f"{start}_data.star: class numbers outside 1 to {classes}")
-    return RunResult(found, probabilities, maps, resolutions)
+    return RunResult(labels, probabilities, maps, resolutions)
 
 
 def _read_particles(path: Path, particles: int) -> tuple[Array, Array]:

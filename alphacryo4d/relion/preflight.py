@@ -79,7 +79,7 @@ def _levels(particles: ParticleSet, rows: Array, progress: Progress) -> Array:
     """Read all images; mean and deviation of their background, and deviation, (n, 3)."""
     from alphacryo4d.ml3d.background import circle, level
 
-    found = np.zeros((len(rows), 3))
+    levels = np.zeros((len(rows), 3))
     for first in range(0, len(rows), _CHUNK):
         part = rows[first : first + _CHUNK]
         boxes = particles.optics.box[particles.optics_group[part]]
@@ -92,17 +92,17 @@ def _levels(particles: ParticleSet, rows: Array, progress: Progress) -> Array:
                     "them (relion_image_handler --new_box), or take --engine native"
                 )
             images = particles.images(rows_of_box)
-            found[first:][: len(part)][boxes == box] = level(images, circle(box), "none")
+            levels[first:][: len(part)][boxes == box] = level(images, circle(box), "none")
         progress(first + len(part), len(rows), "checking images")
-    return found
+    return levels
 
 
-def _refuse_levels(particles: ParticleSet, rows: Array, found: Array) -> None:
+def _refuse_levels(particles: ParticleSet, rows: Array, levels: Array) -> None:
     """Refuse images that our own engine levels or leaves out, and of which RELION only warns."""
     from alphacryo4d.ml3d.background import typical_of
 
-    filled = found[:, 1] > 0
-    offset = float(np.median(found[filled, 0] / found[filled, 1])) if filled.any() else 0.0
+    filled = levels[:, 1] > 0
+    offset = float(np.median(levels[filled, 0] / levels[filled, 1])) if filled.any() else 0.0
     if abs(offset) > _BACKGROUND:
         raise InputError(
             f"{particles.path}: the images are not normalised: their background is {offset:.3g} "
@@ -111,7 +111,7 @@ def _refuse_levels(particles: ParticleSet, rows: Array, found: Array) -> None:
             "levels them when it reads them"
         )
     group = particles.optics_group[rows]
-    strange = typical_of(found, group, len(particles.optics)).outliers(found, group)
+    strange = typical_of(levels, group, len(particles.optics)).outliers(levels, group)
     if strange.any():
         named = ", ".join(str(row + 1) for row in rows[strange][:_NAMED].tolist())
         more = f" and {int(strange.sum()) - _NAMED} more" if strange.sum() > _NAMED else ""
@@ -142,8 +142,8 @@ def image_root(particles: ParticleSet) -> Path:
     if names and str(particles.stacks[0].absolute()).endswith(f"/{names[0]}"):
         roots.append(Path(str(particles.stacks[0].absolute()).removesuffix(f"/{names[0]}")))
     for root in roots:
-        found = zip(names, particles.stacks, strict=True)
-        if all(_is_file_of(root / name, stack) for name, stack in found):
+        pairs = zip(names, particles.stacks, strict=True)
+        if all(_is_file_of(root / name, stack) for name, stack in pairs):
             return root
     raise InputError(
         f"{particles.path}: there is no folder from which RELION finds every stack by its name in "

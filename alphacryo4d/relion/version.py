@@ -34,10 +34,10 @@ def parse_version(text: str) -> Version:
     MissingProgramError
         It is older than 3.0.
     """
-    found = re.search(r"version[:\s]+v?(\d+)\.(\d+)(?:\.(\d+))?", text, flags=re.IGNORECASE)
-    if found is None:
+    match = re.search(r"version[:\s]+v?(\d+)\.(\d+)(?:\.(\d+))?", text, flags=re.IGNORECASE)
+    if match is None:
         raise ProgramError(f"relion_refine --version: no version in {text.strip()[:200]!r}")
-    version = Version(*(int(part or 0) for part in found.groups()))
+    version = Version(*(int(part or 0) for part in match.groups()))
     if version < (3, 0):
         raise MissingProgramError(f"RELION {version} is too old; 3.0 to {NEWEST} are supported")
     return version

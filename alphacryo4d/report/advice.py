@@ -10,7 +10,7 @@ from alphacryo4d.core import files
 
 
 def next_commands(
-    project: Path, found: dict[str, Any], landscape: dict[str, Any] | None, keys: list[str]
+    project: Path, shown_set: dict[str, Any], landscape: dict[str, Any] | None, keys: list[str]
 ) -> list[dict[str, str]]:
     """Commands that follow from what one set shows; each with its reason.
 
@@ -18,7 +18,7 @@ def next_commands(
     ----------
     project : Path
         Project folder, as it stands in the commands.
-    found : dict
+    shown_set : dict
         The set as the page shows it.
     landscape : dict, optional
         The landscape as the page shows it.
@@ -34,7 +34,7 @@ def next_commands(
                 ["vote", "reclassify", "--i", here, "--o", f"{here}/{files.RECLASSIFY}"],
             )
         )
-    if not found.get("null") and found["key"] == files.VOTE:
+    if not shown_set.get("null") and shown_set["key"] == files.VOTE:
         said.append(
             (
                 "Is it noise? The same for one simulated conformation.",
@@ -51,8 +51,8 @@ def next_commands(
                  "--o", f"{here}/landscape-stability", "--stability"],
             )
         )  # fmt: skip
-    folder = f"{here}/{found['key']}"
-    if not any(row.get("local_resolution") for row in found["states"]):
+    folder = f"{here}/{shown_set['key']}"
+    if not any(row.get("local_resolution") for row in shown_set["states"]):
         said.append(
             (
                 "Local resolution of every state.",

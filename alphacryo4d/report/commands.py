@@ -69,8 +69,8 @@ class Running:
         else:
             status = "done" if code == 0 else f"failed (exit code {code})"
         line = self.lines[-1] if self.lines else ""
-        found = _SHARE.search(line)
-        share = int(found[1]) / 100 if found else None
+        match = _SHARE.search(line)
+        share = int(match[1]) / 100 if match else None
         return {"name": self.name, "status": status, "line": line, "share": share, "code": code}
 
 

@@ -172,10 +172,10 @@ def _of_landscape(folder: Path) -> Lines:
 
 def _of_reconstruct(folder: Path) -> Lines:
     made = read_json(folder / "reconstruction.json")["states"]
-    found = [one.get("resolution_masked") or one.get("resolution_unmasked") for one in made]
+    resolutions = [one.get("resolution_masked") or one.get("resolution_unmasked") for one in made]
     source = folder.parent / files.VOTE
     return (
-        f"maps of {len(made)} states{_range([value for value in found if value])}",
+        f"maps of {len(made)} states{_range([value for value in resolutions if value])}",
         folder / f"class{made[0]['state']:03d}.mrc",
         [
             ["vote", "refine", "--i", source, "--o", f"{source}-refine"],

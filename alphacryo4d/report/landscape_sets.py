@@ -32,21 +32,21 @@ def states_by_set(
         By the key of a set: ``states``, and ``values``, one a volume. A set without an entry has
         the states of the landscape.
     """
-    found: dict[str, dict[str, Any]] = {}
+    by_set: dict[str, dict[str, Any]] = {}
     for one in sets:
         own = read_optional(one.folder / VOLUME_STATES_NPY, ndim=1)
         if own is not None and (labels is None or len(own) == len(labels)):
             circles = circles_of(read_table(one.folder / files.STATES_STAR, "states"))
-            found[one.key] = {"states": circles, "values": own}
-    waiting = [one for one in sets if one.key not in found and one.report.get("first_states")]
+            by_set[one.key] = {"states": circles, "values": own}
+    waiting = [one for one in sets if one.key not in by_set and one.report.get("first_states")]
     keys = {one.key for one in waiting}
     for one in sorted(waiting, key=lambda one: one.report.get("first_selection") in keys):
-        begun = found.get(one.report.get("first_selection", files.VOTE))
+        begun = by_set.get(one.report.get("first_selection", files.VOTE))
         begun = begun or {"states": states, "values": labels}
         if begun["values"] is not None:
             first = [int(k) for k in one.report["first_states"]]
-            found[one.key] = renumbered(begun["states"], begun["values"], first)
-    return found
+            by_set[one.key] = renumbered(begun["states"], begun["values"], first)
+    return by_set
 
 
 def circles_of(table: dict[str, Any]) -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ def _volume_columns(project: Path, count: int) -> dict[str, Any]:
     table = read_table(project / files.RESAMPLE / files.VOLUMES_STAR, "volumes")
     if len(table.get("ac4dVolumeName", [])) != count:
         return {}
-    found: dict[str, Any] = {"names": [str(name) for name in table["ac4dVolumeName"]]}
+    columns: dict[str, Any] = {"names": [str(name) for name in table["ac4dVolumeName"]]}
     for name, column in (
         ("particles", "ac4dParticleCount"),
         ("batch", "ac4dBatch"),
@@ -84,8 +84,8 @@ def _volume_columns(project: Path, count: int) -> dict[str, Any]:
         ("voxel_size", "rlnPixelSize"),
     ):
         if column in table:
-            found[name] = np.asarray(table[column], np.float64)
-    return found
+            columns[name] = np.asarray(table[column], np.float64)
+    return columns
 
 
 def _columns(folder: Path, volumes: dict[str, Any], count: int) -> list[dict[str, Any]]:
@@ -186,9 +186,9 @@ def _reader(stack: Array) -> Callable[[int], Array]:
     """Function that copies a volume and lets go of the file's pages, which count as memory."""
 
     def read(row: int) -> Array:
-        found = np.array(stack[row], np.float32)
+        volume = np.array(stack[row], np.float32)
         release_pages(stack)
-        return found
+        return volume
 
     return read
 
@@ -211,10 +211,10 @@ def _morph(
     places = np.column_stack([np.interp(along * steps[-1], steps, route[:, i]) for i in (0, 1)])
     weights = volumes.get("particles", np.ones(len(points)))
     edge = min(box, stack.shape[-1])
-    found, averaged = along_path(_reader(stack), points, weights, places, box=edge)
-    low = float(min(np.percentile(found, 2), 0.0))
-    high = float(np.percentile(found.max(axis=(1, 2, 3)), 90))
-    images = found[:, edge // 2]
+    maps, averaged = along_path(_reader(stack), points, weights, places, box=edge)
+    low = float(min(np.percentile(maps, 2), 0.0))
+    high = float(np.percentile(maps.max(axis=(1, 2, 3)), 90))
+    images = maps[:, edge // 2]
     voxel = float(np.asarray(volumes.get("voxel_size", [1.0]))[0])
     return {
         "kind": kind,
@@ -224,8 +224,8 @@ def _morph(
         "box": edge,
         "voxel_size": voxel * stack.shape[-1] / edge,
         "range": [low, high],
-        "level": level_of(found[FRAMES // 2]),
-        "volumes": payload.add("morph/volumes", bytes_of(quiet(found), low, high)),
+        "level": level_of(maps[FRAMES // 2]),
+        "volumes": payload.add("morph/volumes", bytes_of(quiet(maps), low, high)),
         "slices": payload.add("morph/slices", bytes_of(images, *grey_window([images]))),
     }
 

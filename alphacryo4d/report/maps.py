@@ -72,8 +72,8 @@ def resized(array: Array, size: int) -> Array:
     window = (slice(first, first + size),) * array.ndim
     cropped = np.fft.ifftshift(spectrum[window])
     whole = np.fft.fftshift(np.fft.ifftn(cropped).real)
-    found: Array = (whole * (size / edge) ** array.ndim).astype(np.float32)
-    return found
+    smaller: Array = (whole * (size / edge) ** array.ndim).astype(np.float32)
+    return smaller
 
 
 def box_for(count: int, *, total: int = 3_500_000, largest: int = 64, least: int = 24) -> int:
@@ -86,8 +86,8 @@ def bytes_of(values: Array, low: float, high: float) -> Array:
     """Values as uint8: ``low`` becomes 0 and ``high`` 255; NaN becomes 0."""
     span = max(high - low, 1e-30)
     scaled = np.nan_to_num((np.asarray(values, np.float32) - low) * (255 / span))
-    found: Array = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return found
+    greys: Array = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return greys
 
 
 def grey_window(images: list[Array]) -> tuple[float, float]:
@@ -127,11 +127,11 @@ def along_path(
     kernel /= kernel.sum(axis=1, keepdims=True)
     kept = np.where(kernel > 1e-3, kernel, 0)
     kept /= kept.sum(axis=1, keepdims=True)
-    found: Array | None = None
+    maps: Array | None = None
     for row in np.flatnonzero(kept.any(axis=0)):
         one = resized(np.asarray(read(int(row)), np.float32), box)
-        if found is None:
-            found = np.zeros((len(path), *one.shape), np.float32)
-        found += kept[:, row, None, None, None].astype(np.float32) * one
-    assert found is not None
-    return found, 1 / (kept**2).sum(axis=1)
+        if maps is None:
+            maps = np.zeros((len(path), *one.shape), np.float32)
+        maps += kept[:, row, None, None, None].astype(np.float32) * one
+    assert maps is not None
+    return maps, 1 / (kept**2).sum(axis=1)

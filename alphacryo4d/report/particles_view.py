@@ -26,7 +26,7 @@ ROT_BINS, TILT_BINS, DEFOCUS_BINS, MICROGRAPH_BINS = 36, 18, 12, 24
 
 def particles_view(project: Path, sets: list[StateSet], payload: Payload) -> dict[str, Any] | None:
     """Everything about the particles; None where no set has any."""
-    tables = {found.key: _read(found.folder / files.PARTICLES_STAR) for found in sets}
+    tables = {state_set.key: _read(state_set.folder / files.PARTICLES_STAR) for state_set in sets}
     tables = {key: table for key, table in tables.items() if "rlnClassNumber" in table}
     if not tables:
         return None
@@ -47,10 +47,12 @@ def particles_view(project: Path, sets: list[StateSet], payload: Payload) -> dic
         data["points"] = payload.add("particles/points", places[rows].astype(np.float32))
         data["source"] = source
     heldout = _heldout_states(project, count)
-    for found in sets:
-        if found.key in tables:
-            agreed = _agrees(found, tables[found.key]["rlnClassNumber"], heldout, count)
-            data["sets"][found.key] = _one_set(found.key, tables[found.key], agreed, rows, payload)
+    for state_set in sets:
+        if state_set.key in tables:
+            agreed = _agrees(state_set, tables[state_set.key]["rlnClassNumber"], heldout, count)
+            data["sets"][state_set.key] = _one_set(
+                state_set.key, tables[state_set.key], agreed, rows, payload
+            )
     return data
 
 
@@ -101,11 +103,11 @@ def _heldout_states(project: Path, count: int) -> Array | None:
     return states
 
 
-def _agrees(found: StateSet, states: Array, heldout: Array | None, count: int) -> Array | None:
+def _agrees(state_set: StateSet, states: Array, heldout: Array | None, count: int) -> Array | None:
     """Whether the fold that left a particle out agrees with its state: 1, 0, or 2 if unknown."""
-    if found.key != files.VOTE:
-        own = read_optional(found.folder / files.HELDOUT_NPY, ndim=1)
-        heldout = None if own is None or len(own) != count else _reclassified(found, own)
+    if state_set.key != files.VOTE:
+        own = read_optional(state_set.folder / files.HELDOUT_NPY, ndim=1)
+        heldout = None if own is None or len(own) != count else _reclassified(state_set, own)
     if heldout is None:
         return None
     agreed: Array = (heldout == states).astype(np.uint8)
@@ -113,9 +115,9 @@ def _agrees(found: StateSet, states: Array, heldout: Array | None, count: int) -
     return agreed
 
 
-def _reclassified(found: StateSet, best: Array) -> Array:
+def _reclassified(state_set: StateSet, best: Array) -> Array:
     """States of a reclassification's volumes, which are numbered state by state in each fold."""
-    count = max(len(found.report.get("per_state", [])), 1)
+    count = max(len(state_set.report.get("per_state", [])), 1)
     return np.where(best >= 0, best % count + 1, 0)
 
 

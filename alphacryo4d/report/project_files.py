@@ -61,7 +61,7 @@ def state_sets(project: Path) -> list[StateSet]:
     folders.sort(key=lambda path: (label_of(path.name) == path.name, _number(path.name), path.name))
     known = [project / key for key in LABELS if project / key in folders]
     sets = [_state_set(path) for path in [*known, *(f for f in folders if f not in known)]]
-    return [found for found in sets if found.report.get("per_state")]
+    return [state_set for state_set in sets if state_set.report.get("per_state")]
 
 
 def label_of(key: str) -> str:
@@ -71,8 +71,8 @@ def label_of(key: str) -> str:
 
 
 def _number(key: str) -> int:
-    found = re.fullmatch(rf"{files.VOTE}-(\d{{1,9}})", key)
-    return int(found[1]) if found else 0
+    match = re.fullmatch(rf"{files.VOTE}-(\d{{1,9}})", key)
+    return int(match[1]) if match else 0
 
 
 def _state_set(folder: Path) -> StateSet:

@@ -16,7 +16,7 @@ def provenance(project: Path, sets: list[StateSet]) -> dict[str, Any]:
     from alphacryo4d.tools.cite import REFERENCES
 
     folders = [project / name for name in (files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE)]
-    folders += [found.folder for found in sets]
+    folders += [state_set.folder for state_set in sets]
     records = [(folder.name, record_of(folder)) for folder in folders]
     inputs = [path for folder in folders for path in recorded_inputs(folder)]
     return {
@@ -50,7 +50,7 @@ def default_options() -> dict[str, Any]:
     from alphacryo4d.resample.options import ResampleOptions
     from alphacryo4d.voting.options import VoteOptions
 
-    found: dict[str, Any] = {
+    sections: dict[str, Any] = {
         "resample": ResampleOptions(),
         "classify": ClassifyOptions(),
         "relion": RelionOptions(),
@@ -58,8 +58,8 @@ def default_options() -> dict[str, Any]:
         "reclassify": ReclassifyOptions(),
     }
     for whole in (DeepFeatureOptions(), LandscapeOptions()):
-        found |= {f.name: getattr(whole, f.name) for f in dataclasses.fields(whole)}
-    return {name: plain(options) for name, options in found.items()}
+        sections |= {f.name: getattr(whole, f.name) for f in dataclasses.fields(whole)}
+    return {name: plain(options) for name, options in sections.items()}
 
 
 def changed_options(options: dict[str, Any], defaults: dict[str, Any]) -> list[dict[str, Any]]:

@@ -48,9 +48,9 @@ def write_scene(project: Path, output: Path | None = None, selection: str | None
     else:
         folder = selection_folder(project, selection)
     sets = state_sets(project)
-    found = next((one for one in sets if one.key == folder.name), None)
+    state_set = next((one for one in sets if one.key == folder.name), None)
     path = output or project / SCENE_CXC
-    text = None if found is None else scene_of(project, found, sets, path)
+    text = None if state_set is None else scene_of(project, state_set, sets, path)
     if text is None:
         raise InputError(
             f"{folder}: no maps of states; make them with `alphacryo4d vote reconstruct --i "
@@ -62,14 +62,14 @@ def write_scene(project: Path, output: Path | None = None, selection: str | None
 
 
 def scene_of(
-    project: Path, found: StateSet, sets: list[StateSet], path: Path | None = None
+    project: Path, state_set: StateSet, sets: list[StateSet], path: Path | None = None
 ) -> str | None:
     """Text of the scene of one set; None where it has no maps.
 
     Parameters
     ----------
     project : Path
-    found : StateSet
+    state_set : StateSet
     sets : list of StateSet
         All sets of the project.
     path : Path, optional
@@ -79,10 +79,10 @@ def scene_of(
 
     path = path or project / SCENE_CXC
     home = Path(os.path.abspath(path)).parent  # noqa: PTH100
-    named = {int(row["state"]): str(row.get("name") or "") for row in found.report["per_state"]}
+    named = {int(row["state"]): str(row.get("name") or "") for row in state_set.report["per_state"]}
     maps, levels, shape = [], [], None
-    for state in order_along_path(project, found, sets, list(named)):
-        place = state_table(found.folder, state, ".mrc")
+    for state in order_along_path(project, state_set, sets, list(named)):
+        place = state_table(state_set.folder, state, ".mrc")
         if not place.is_file():
             continue
         try:
@@ -100,12 +100,12 @@ def scene_of(
         maps.append(SceneMap(state, named[state], relative))
     if not maps:
         return None
-    title = f"States of {found.folder.name}"
+    title = f"States of {state_set.folder.name}"
     return scene_text(maps, float(np.median(levels)), title=title, file=path.name)
 
 
 def order_along_path(
-    project: Path, found: StateSet, sets: list[StateSet], numbers: list[int]
+    project: Path, state_set: StateSet, sets: list[StateSet], numbers: list[int]
 ) -> list[int]:
     """States in the order in which the path of the landscape passes them.
 
@@ -114,7 +114,7 @@ def order_along_path(
     route = read_optional(project / files.LANDSCAPE / files.PATH_NPY, ndim=2)
     circles = circles_of(read_table(project / files.LANDSCAPE / files.STATES_STAR, "states"))
     labels = read_optional(project / files.LANDSCAPE / VOLUME_STATES_NPY, ndim=1)
-    own = states_by_set(sets, circles, labels).get(found.key, {"states": circles})
+    own = states_by_set(sets, circles, labels).get(state_set.key, {"states": circles})
     places = {state["state"]: (state["x"], state["y"]) for state in own["states"]}
     if route is None or not set(numbers) <= set(places):
         return sorted(numbers)

@@ -216,8 +216,8 @@ def refuse_links_out(project: Path) -> None:
 
 def project_stamp(project: Path) -> str:
     """What changes whenever a stage of the project begins, ends or writes a set of states."""
-    found = [project / JOB_JSON, *sorted(project.glob(f"*/{JOB_JSON}"))]
-    times = [f"{path.parent.name}:{path.stat().st_mtime_ns}" for path in found if path.is_file()]
+    records = [project / JOB_JSON, *sorted(project.glob(f"*/{JOB_JSON}"))]
+    times = [f"{path.parent.name}:{path.stat().st_mtime_ns}" for path in records if path.is_file()]
     return hashlib.sha256("|".join(times).encode()).hexdigest()[:16]
 
 

@@ -84,15 +84,17 @@ def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
             f"{project}: no project folder; name the one that `alphacryo4d run --o` wrote"
         )
     payload = Payload()
-    box = box_for(sum(len(found.report.get("per_state", [])) for found in sets) + 24)
+    box = box_for(sum(len(state_set.report.get("per_state", [])) for state_set in sets) + 24)
     landscape = landscape_view(project, sets, payload, box=box)
     training = training_view(project, payload)
     origin = provenance(project, sets)
     errors = {one["state"]: one["error"] for one in (landscape or {}).get("states", [])}
     shown = []
-    for found in sets:
-        one = set_of_states(found, payload, _errors_of(found, errors), image=_IMAGE, box=box)
-        one["scene"] = scene_of(project, found, sets)
+    for state_set in sets:
+        one = set_of_states(
+            state_set, payload, _errors_of(state_set, errors), image=_IMAGE, box=box
+        )
+        one["scene"] = scene_of(project, state_set, sets)
         one["sentence"] = sentence(one)
         one["signs"] = signs(one, landscape, training, origin["missing_inputs"])
         one["commands"] = next_commands(project, one, landscape, [s.key for s in sets])
@@ -110,11 +112,13 @@ def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
         "training": training,
         "provenance": origin,
         "path_command": path_command(project),
-        "edit_commands": {found.key: edit_command(project, found.key) for found in sets},
+        "edit_commands": {
+            state_set.key: edit_command(project, state_set.key) for state_set in sets
+        },
     }
     return data, payload
 
 
-def _errors_of(found: StateSet, errors: dict[int, float]) -> dict[int, float]:
+def _errors_of(state_set: StateSet, errors: dict[int, float]) -> dict[int, float]:
     """Errors of energies belong to the states of the landscape, which are those of the votes."""
-    return errors if found.key == files.VOTE else {}
+    return errors if state_set.key == files.VOTE else {}

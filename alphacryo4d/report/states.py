@@ -17,13 +17,13 @@ from alphacryo4d.report.project_files import StateSet, logger, read_columns, rea
 
 
 def set_of_states(
-    found: StateSet, payload: Payload, energies: dict[int, float], *, image: int, box: int
+    state_set: StateSet, payload: Payload, energies: dict[int, float], *, image: int, box: int
 ) -> dict[str, Any]:
     """Everything about the states of one set, its pictures in the payload.
 
     Parameters
     ----------
-    found : StateSet
+    state_set : StateSet
     payload : Payload
         Gets slices, projections and maps.
     energies : dict
@@ -31,27 +31,27 @@ def set_of_states(
     image, box : int
         Largest edge of the images and of the maps for the 3D view (pixels).
     """
-    maps = _read_maps(found, image=image, box=box)
-    resolution = {entry["state"]: entry for entry in found.reconstruction.get("states", [])}
-    beside = read_json(found.local / "reconstruction.json").get("states", [])
+    maps = _read_maps(state_set, image=image, box=box)
+    resolution = {entry["state"]: entry for entry in state_set.reconstruction.get("states", [])}
+    beside = read_json(state_set.local / "reconstruction.json").get("states", [])
     local = {entry["state"]: entry.get("local_resolution") for entry in beside}
     entries = [
-        _entry(found, row, resolution.get(row["state"], {}), energies, row["state"] in maps)
+        _entry(state_set, row, resolution.get(row["state"], {}), energies, row["state"] in maps)
         | {"local_resolution": local.get(row["state"])}
-        for row in found.report.get("per_state", [])
+        for row in state_set.report.get("per_state", [])
     ]
     data = {
-        "key": found.key,
-        "label": found.label,
+        "key": state_set.key,
+        "label": state_set.label,
         "states": entries,
-        "note": found.reconstruction.get("note"),
-        "tree": merge_tree(found.report),
-        **{name: found.report.get(name) for name in _WHOLE},
-        "pose_errors": pose_errors(found.report.get("log") or []),
+        "note": state_set.reconstruction.get("note"),
+        "tree": merge_tree(state_set.report),
+        **{name: state_set.report.get(name) for name in _WHOLE},
+        "pose_errors": pose_errors(state_set.report.get("log") or []),
         "numbers": [entry["state"] for entry in entries],
     }
     if maps:
-        data["maps"] = _add_maps(found.key, maps, payload)
+        data["maps"] = _add_maps(state_set.key, maps, payload)
     return data
 
 
@@ -74,25 +74,25 @@ def pose_errors(log: list[str]) -> list[float] | None:
     """
     last = {}
     for line in log:
-        if found := _POSES.match(line):
-            last[found[1]] = (float(found[2]), float(found[3]))
+        if match := _POSES.match(line):
+            last[match[1]] = (float(match[2]), float(match[3]))
     known = [sigma for sigma in last.values() if min(sigma) > 0]
     return [float(x) for x in np.mean(known, axis=0)] if known else None
 
 
 def _entry(
-    found: StateSet,
+    state_set: StateSet,
     row: dict[str, Any],
     made: dict[str, Any],
     energies: dict[int, float],
     mapped: bool,
 ) -> dict[str, Any]:
     state = int(row["state"])
-    curve = read_columns(found.folder / f"class{state:03d}_fsc.csv")
+    curve = read_columns(state_set.folder / f"class{state:03d}_fsc.csv")
     return {
         **{name: value for name, value in row.items() if name != "agreement_matrix"},
         "name": str(row.get("name") or ""),
-        "energy_error": energies.get(state, _sampling_error(row, found.report)),
+        "energy_error": energies.get(state, _sampling_error(row, state_set.report)),
         "resolution": made.get("resolution_masked"),
         "resolution_unmasked": made.get("resolution_unmasked"),
         "fsc": None
@@ -152,18 +152,18 @@ def merge_tree(report: dict[str, Any]) -> list[list[float]] | None:
     return tree
 
 
-def _read_maps(found: StateSet, *, image: int, box: int) -> dict[int, tuple[ShownMap, Array]]:
+def _read_maps(state_set: StateSet, *, image: int, box: int) -> dict[int, tuple[ShownMap, Array]]:
     """Map of every state that has one, with its local resolution (three slices, or none)."""
     from alphacryo4d.io.mrc import read_volume
 
     maps = {}
-    for row in found.report.get("per_state", []):
-        path = found.folder / f"class{int(row['state']):03d}.mrc"
+    for row in state_set.report.get("per_state", []):
+        path = state_set.folder / f"class{int(row['state']):03d}.mrc"
         volume = _volume(path, read_volume)
         if volume is None:
             continue
         shown = shown_map(volume[0], volume[1], image=image, box=box)
-        local = _volume(found.local / f"{path.stem}_locres.mrc", read_volume)
+        local = _volume(state_set.local / f"{path.stem}_locres.mrc", read_volume)
         slices = np.zeros((0,), np.float32)
         if local is not None:
             slices = shown_map(local[0], local[1], image=image, box=box).slices
@@ -175,11 +175,11 @@ def _volume(path: Path, read: Any) -> tuple[Array, float] | None:
     if not path.is_file():
         return None
     try:
-        found: tuple[Array, float] = read(path)
+        volume: tuple[Array, float] = read(path)
     except AlphaCryo4DError as error:
         logger.warning("%s; the page goes without it", error)
         return None
-    return found
+    return volume
 
 
 def _add_maps(

@@ -12,30 +12,30 @@ FOLDS_AGREE, FOLDS_DISAGREE = 0.7, 0.5
 """Agreement of folds from which it is called good, and below which it is warned of."""
 
 
-def sentence(found: dict[str, Any]) -> str:
+def sentence(shown_set: dict[str, Any]) -> str:
     """The answer of one set in a sentence or two."""
-    states = [row for row in found["states"] if row.get("particles")]
+    states = [row for row in shown_set["states"] if row.get("particles")]
     if not states:
         return "No state has particles yet."
     junk = [str(row["state"]) for row in states if row.get("junk")]
     states = [row for row in states if not row.get("junk")]
-    parts = [f"{len(states)} state{'s' * (len(states) != 1)}{_support(found, states)}"]
+    parts = [f"{len(states)} state{'s' * (len(states) != 1)}{_support(shown_set, states)}"]
     if junk:
         parts.append(f"state {', '.join(junk)}: junk, no particle in the images")
-    total, voted = found.get("particles"), found.get("voted")
+    total, voted = shown_set.get("particles"), shown_set.get("voted")
     if total:
         parts.append(f"{voted:,} of {total:,} particles kept")
-    if found.get("pose_errors"):
-        turned, moved = found["pose_errors"][:2]
+    if shown_set.get("pose_errors"):
+        turned, moved = shown_set["pose_errors"][:2]
         parts.append(f"poses off by about {turned:.1f}\u00b0 and {moved:.1f} \u00c5")
     return "; ".join(parts) + "."
 
 
-def _support(found: dict[str, Any], states: list[dict[str, Any]]) -> str:
+def _support(shown_set: dict[str, Any], states: list[dict[str, Any]]) -> str:
     tested = [row for row in states if row.get("supported") is not None]
     if not tested:
         return ", not tested on held-out particles"
-    if not _passes(found.get("support") or {}):
+    if not _passes(shown_set.get("support") or {}):
         return ", but held-out particles fit them no better than their mean: no evidence of states"
     good = [row for row in tested if row["supported"]]
     if len(good) == len(states):
@@ -63,28 +63,28 @@ def sign(level: str, title: str, text: str) -> dict[str, str]:
 
 
 def signs(
-    found: dict[str, Any],
+    shown_set: dict[str, Any],
     landscape: dict[str, Any] | None,
     training: dict[str, Any] | None,
     missing: list[str],
 ) -> list[dict[str, str]]:
     """Signs of one set, warnings first."""
     all_signs = [
-        _states_supported(found),
-        _folds(found),
+        _states_supported(shown_set),
+        _folds(shown_set),
         _embedding(landscape),
         _barriers(landscape),
-        _null(found),
-        _batches(found.get("batches")),
+        _null(shown_set),
+        _batches(shown_set.get("batches")),
         _network(training),
         _inputs(missing),
     ]
     return sorted(all_signs, key=lambda one: ("warn", "off", "good").index(one["level"]))
 
 
-def _states_supported(found: dict[str, Any]) -> dict[str, str]:
+def _states_supported(shown_set: dict[str, Any]) -> dict[str, str]:
     title = "States supported"
-    tested = [row for row in found["states"] if row.get("supported") is not None]
+    tested = [row for row in shown_set["states"] if row.get("supported") is not None]
     if not tested:
         return sign("off", title, "not tested: run `vote` with --test")
     good = sum(bool(row["supported"]) for row in tested)
@@ -92,19 +92,19 @@ def _states_supported(found: dict[str, Any]) -> dict[str, str]:
     return sign(level, title, f"{good} of {len(tested)} by held-out particles")
 
 
-def _folds(found: dict[str, Any]) -> dict[str, str]:
+def _folds(shown_set: dict[str, Any]) -> dict[str, str]:
     title = "Folds agree"
-    rows = [row for row in found["states"] if row.get("fold_agreement") is not None]
+    rows = [row for row in shown_set["states"] if row.get("fold_agreement") is not None]
     weight = sum(row["particles"] for row in rows)
     if not weight:
         return sign("off", title, "not known")
     mean = sum(row["fold_agreement"] * row["particles"] for row in rows) / weight
     level = "good" if mean >= FOLDS_AGREE else "warn" if mean < FOLDS_DISAGREE else "off"
     text = f"{100 * mean:.0f}% of particles in another fold's same state"
-    if found.get("heldout_agreement") is not None:
+    if shown_set.get("heldout_agreement") is not None:
         text += (
-            f"; in the fold without the particle {100 * found['heldout_agreement']:.0f}% "
-            f"(chance {100 * found['heldout_chance']:.0f}%)"
+            f"; in the fold without the particle {100 * shown_set['heldout_agreement']:.0f}% "
+            f"(chance {100 * shown_set['heldout_chance']:.0f}%)"
         )
     return sign(level, title, text)
 
@@ -137,9 +137,9 @@ def _barriers(landscape: dict[str, Any] | None) -> dict[str, str]:
     return sign("good" if good == len(along) else "warn", title, text)
 
 
-def _null(found: dict[str, Any]) -> dict[str, str]:
+def _null(shown_set: dict[str, Any]) -> dict[str, str]:
     title = "Null model"
-    null = found.get("null")
+    null = shown_set.get("null")
     if not null:
         return sign("off", title, "not run: `vote --null` says what one conformation would give")
     one = null.get("one_conformation", {})

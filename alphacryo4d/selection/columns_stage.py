@@ -216,9 +216,9 @@ class ProjectColumns:
                 f"{self.table.rows - 1}"
             )
         self.used.append(path)
-        found = np.zeros(self.table.rows, bool)
-        found[rows] = True
-        return found
+        chosen = np.zeros(self.table.rows, bool)
+        chosen[rows] = True
+        return chosen
 
     def inside_of_file(self, name: str) -> Array:
         """Particles whose mean place in the embedding is inside a polygon."""

@@ -40,8 +40,8 @@ class Texts:
     def where(self, wanted: Callable[[str], bool]) -> Array:
         """Rows whose text is wanted."""
         chosen = np.array([wanted(text) for text in self.distinct], bool)
-        found: Array = chosen[self.codes] if len(chosen) else np.zeros(len(self.codes), bool)
-        return found
+        rows: Array = chosen[self.codes] if len(chosen) else np.zeros(len(self.codes), bool)
+        return rows
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class _Word:
 
 
 def _words(text: str) -> list[_Word]:
-    found, position = [], 0
+    words, position = [], 0
     text = text.rstrip()
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -79,13 +79,13 @@ def _words(text: str) -> list[_Word]:
             raise UsageError(f"--where: cannot be read from `{text[position:].strip()}` on")
         sign, double, single, plain = match.groups()
         if sign is not None:
-            found.append(_Word("=" if sign == "==" else sign, "sign"))
+            words.append(_Word("=" if sign == "==" else sign, "sign"))
         elif plain is not None:
-            found.append(_Word(plain, "word"))
+            words.append(_Word(plain, "word"))
         else:
-            found.append(_Word(double if double is not None else single, "quoted"))
+            words.append(_Word(double if double is not None else single, "quoted"))
         position = match.end()
-    return found
+    return words
 
 
 def choose(text: str, columns: Columns) -> Array:
@@ -104,10 +104,10 @@ def choose(text: str, columns: Columns) -> Array:
         The criterion cannot be read; the message says where.
     """
     parser = _Parser(_words(text), columns)
-    found = parser.either()
+    chosen = parser.either()
     if parser.next is not None:
         raise UsageError(f"--where: `{parser.next.text}` is not expected; join terms by and, or")
-    return found
+    return chosen
 
 
 class _Parser:
@@ -136,25 +136,25 @@ class _Parser:
         return word
 
     def either(self) -> Array:
-        found = self.all_of()
+        chosen = self.all_of()
         while self.take("or"):
-            found = found | self.all_of()
-        return found
+            chosen = chosen | self.all_of()
+        return chosen
 
     def all_of(self) -> Array:
-        found = self.opposite()
+        chosen = self.opposite()
         while self.take("and"):
-            found = found & self.opposite()
-        return found
+            chosen = chosen & self.opposite()
+        return chosen
 
     def opposite(self) -> Array:
         if self.take("not"):
             return ~self.opposite()
         if self.take("("):
-            found = self.either()
+            chosen = self.either()
             if not self.take(")"):
                 raise UsageError("--where: a parenthesis is not closed")
-            return found
+            return chosen
         return self.term()
 
     def term(self) -> Array:
@@ -204,11 +204,11 @@ class _Parser:
             words.append(self.value(f"a value after the comma of {name} in").text)
         if isinstance(column, Texts):
             return column.where(lambda text: text in words)
-        found = np.zeros(len(column), bool)
+        chosen = np.zeros(len(column), bool)
         for word in words:
             span = re.fullmatch(r"(\d+)-(\d+)", word)
             if span is not None:
-                found |= (column >= int(span[1])) & (column <= int(span[2]))
+                chosen |= (column >= int(span[1])) & (column <= int(span[2]))
             else:
-                found |= column == self._number(name, word)
-        return found
+                chosen |= column == self._number(name, word)
+        return chosen

@@ -17,9 +17,9 @@ _NONE = "none"
 
 def known_selections(project: Path) -> list[str]:
     """Folders of a project with particles and states, votes first."""
-    found = [path.parent.name for path in sorted(project.glob(f"*/{files.PARTICLES_STAR}"))]
+    names = [path.parent.name for path in sorted(project.glob(f"*/{files.PARTICLES_STAR}"))]
     others = (files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE)
-    return sorted((name for name in found if name not in others), key=lambda n: n != files.VOTE)
+    return sorted((name for name in names if name not in others), key=lambda n: n != files.VOTE)
 
 
 def selection_folder(project: Path, name: str) -> Path:

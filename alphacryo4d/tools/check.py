@@ -71,10 +71,12 @@ class Report:
     warnings: list[Fault] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def of(cls, path: Path, found: list[Fault], summary: dict[str, Any]) -> Report:
+    def of(cls, path: Path, every_fault: list[Fault], summary: dict[str, Any]) -> Report:
         """Report of everything that was found, by its level."""
-        faults = [fault for fault in found if fault.level == "fault"]
-        return cls(path, faults, summary, [fault for fault in found if fault.level != "fault"])
+        faults = [fault for fault in every_fault if fault.level == "fault"]
+        return cls(
+            path, faults, summary, [fault for fault in every_fault if fault.level != "fault"]
+        )
 
 
 def find_faults(path: Path, **choices: Any) -> list[Fault]:

@@ -93,11 +93,11 @@ def pixel_faults(
         progress(done, len(chosen), "checking pixels")
     if not parts:
         return faults
-    found = np.concatenate(parts).T
-    integers = [values.astype(np.int64) for values in found[[1, 0, 2]]]
+    pixels = np.concatenate(parts).T
+    integers = [values.astype(np.int64) for values in pixels[[1, 0, 2]]]
     sign = None if signs is None else signs[np.searchsorted(rows, integers[0])]
     return faults + image_faults(
-        table, [stack.name for stack in stacks], Pixels(*integers, *found[3:]), sign
+        table, [stack.name for stack in stacks], Pixels(*integers, *pixels[3:]), sign
     )
 
 

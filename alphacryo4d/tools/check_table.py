@@ -118,11 +118,11 @@ def read_values(
         numbers, texts = {}, {}
         for names, images in [*(([name], False) for name in wanted), ([], has_images)]:
             try:
-                found, words = table.read_parts(names, images=images)
+                columns, words = table.read_parts(names, images=images)
             except InputError as error:
                 faults.append(as_fault(table.path, error))
                 continue
-            numbers |= found
+            numbers |= columns
             texts |= words
     for name, values in numbers.items():
         bad = ~np.isfinite(values)

@@ -105,11 +105,11 @@ def accelerators() -> Finding:
     try:
         from alphacryo4d.deepfeature.devices import start_tensorflow
 
-        found = start_tensorflow().config.list_physical_devices("GPU")
+        gpus = start_tensorflow().config.list_physical_devices("GPU")
     except (ImportError, OSError, AlphaCryo4DError) as error:
         return Finding(name, None, f"TensorFlow does not start ({error}); install it again")
-    if found:
-        return Finding(name, f"{len(found)} GPU")
+    if gpus:
+        return Finding(name, f"{len(gpus)} GPU")
     return Finding(
         name,
         "CPU only",

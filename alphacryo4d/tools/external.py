@@ -78,12 +78,12 @@ def external_job(folder: Path, *, interval: float = 2.0) -> Iterator[None]:
 def output_nodes(project: Path) -> list[tuple[Path, str]]:
     """Files of a project folder that further RELION jobs can take, with their kinds."""
     vote, landscape = project / files.VOTE, project / files.LANDSCAPE
-    found = [(vote / files.PARTICLES_STAR, "particles")]
-    found += [(path, "particles") for path in sorted(vote.glob("class[0-9][0-9][0-9].star"))]
-    found += [(path, "map") for path in sorted(vote.glob("class[0-9][0-9][0-9].mrc"))]
-    found += [(path, "halfmap") for path in sorted(vote.glob("class*_half1_unfil.mrc"))]
-    found += [(landscape / "landscape.pdf", "pdf")]
-    return [(path, kind) for path, kind in found if path.is_file()]
+    nodes = [(vote / files.PARTICLES_STAR, "particles")]
+    nodes += [(path, "particles") for path in sorted(vote.glob("class[0-9][0-9][0-9].star"))]
+    nodes += [(path, "map") for path in sorted(vote.glob("class[0-9][0-9][0-9].mrc"))]
+    nodes += [(path, "halfmap") for path in sorted(vote.glob("class*_half1_unfil.mrc"))]
+    nodes += [(landscape / "landscape.pdf", "pdf")]
+    return [(path, kind) for path, kind in nodes if path.is_file()]
 
 
 def relion_version() -> Version | None:

@@ -68,27 +68,29 @@ def find_places(project: Path, images_from: Path | None, table: Path | None) -> 
         raise InputError(f"{project}: no project; give the folder of `alphacryo4d run --o`")
     entry = record["inputs"][0]
     old = located(entry, resample, record.get("folder"))
-    found = old if table is None else table
-    if not found.is_file():
-        raise InputError(f"{found}: no such file; give the table's place by --table FILE")
-    require_same(entry, found, resample)
-    names = open_table(found).read_parts([], images=True)[1][IMAGE_COLUMN][1]
+    table_path = old if table is None else table
+    if not table_path.is_file():
+        raise InputError(f"{table_path}: no such file; give the table's place by --table FILE")
+    require_same(entry, table_path, resample)
+    names = open_table(table_path).read_parts([], images=True)[1][IMAGE_COLUMN][1]
     entries = stack_entries(record, names)
-    moved = {_recorded(entry, resample): found}
+    moved = {_recorded(entry, resample): table_path}
     stacks: list[Path] = []
     root = None
     if images_from is not None:
-        stacks, parts = _stacks_in(images_from, names, found)
+        stacks, parts = _stacks_in(images_from, names, table_path)
         root = (absolute_path(images_from), parts)
     else:
         places = [located(one, resample, record.get("folder")) for one in entries]
-        stacks = places or [p for name in names if (p := resolve_stack(name, found)) is not None]
+        stacks = places or [
+            p for name in names if (p := resolve_stack(name, table_path)) is not None
+        ]
     for one, path in zip(entries, stacks, strict=False):
         if not path.is_file():
             raise InputError(f"{path}: the stack is gone; name its folder by --images-from FOLDER")
         require_same(one, path, resample)
         moved[_recorded(one, resample)] = path
-    return Places(found, stacks, root, moved)
+    return Places(table_path, stacks, root, moved)
 
 
 def _recorded(entry: Mapping[str, Any], folder: Path) -> Path:

@@ -54,9 +54,9 @@ def job_state(folder: Path) -> dict[str, Any]:
 
 def selections(project: Path) -> list[Path]:
     """Folders beside the stages: reclassification, selections, in order; the particles last."""
-    found = [one.folder for one in state_sets(project) if one.folder.name not in STAGES]
+    folders = [one.folder for one in state_sets(project) if one.folder.name not in STAGES]
     landscape = project / files.PARTICLE_LANDSCAPE
-    return [*found, landscape] if read_job(landscape) else found
+    return [*folders, landscape] if read_job(landscape) else folders
 
 
 def mark_stale(stages: list[dict[str, Any]]) -> None:
@@ -162,7 +162,7 @@ def project_status(project: Path) -> dict[str, Any]:
     """
     if not project.is_dir():
         raise InputError(f"{project}: no such folder")
-    extra = [found.name for found in selections(project)]
+    extra = [folder.name for folder in selections(project)]
     stages = [{"stage": name, **job_state(project / name)} for name in (*STAGES, *extra)]
     mark_stale(stages)
     for stage in stages:

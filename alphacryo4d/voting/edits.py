@@ -58,12 +58,12 @@ class EditedStates:
 
     def state(self, number: Any) -> int:
         """Number of the state that a state of before is part of."""
-        found = self.now.get(number) if isinstance(number, int) else None
-        if found is None:
+        current = self.now.get(number) if isinstance(number, int) else None
+        if current is None:
             raise InputError(f"state {number}: there are 1 to {max(self.now, default=0)}")
-        if found == 0:
+        if current == 0:
             raise InputError(f"state {number}: was dropped by an edit before")
-        return found
+        return current
 
     def new_state(self, members: Array) -> int:
         """Make volumes a state of their own."""

@@ -152,8 +152,8 @@ def _chosen(now: EditedStates, assignments: Array, options: VoteOptions) -> Arra
     centers = centers_of_groups(now.points, now.counts, labels - 1)
     states = States(centers, np.ones(len(centers)), now.points, labels)
     votes = np.empty((len(assignments), len(present)), np.uint8)
-    found = elect(assignments, states, options, votes).states
-    return np.array([0, *present])[found]
+    elected = elect(assignments, states, options, votes).states
+    return np.array([0, *present])[elected]
 
 
 def _likelihood_words(edit: Mapping[str, Any], votes: Path) -> list[str]:

@@ -147,19 +147,23 @@ def classify_null(
     threads : int, optional
     """
     rows, heldout = np.flatnonzero(~left), np.flatnonzero(left)
-    found = classify(images, rows, options, rng, solvent=solvent, focus=focus, threads=threads)
-    counts = np.bincount(found.labels[found.labels >= 0], minlength=len(found.volumes))
+    classification = classify(
+        images, rows, options, rng, solvent=solvent, focus=focus, threads=threads
+    )
+    counts = np.bincount(
+        classification.labels[classification.labels >= 0], minlength=len(classification.volumes)
+    )
     kept = np.flatnonzero(counts >= minimum_class_size)
     best = np.full(len(heldout), -1, np.int32)
     if len(heldout) and len(kept):
         nearest, _ = expectation(
             images,
             heldout,
-            found.volumes[kept],
-            resolution=found.resolution,
-            noise=found.noise,
+            classification.volumes[kept],
+            resolution=classification.resolution,
+            noise=classification.noise,
             threads=threads,
         )
         best = kept[nearest].astype(np.int32)
-    volumes = resize_cubes(found.volumes, box) * np.float32((box / images.box) ** 3)
-    return NullFold(found.labels, best, counts, volumes, float(found.resolution))
+    volumes = resize_cubes(classification.volumes, box) * np.float32((box / images.box) ** 3)
+    return NullFold(classification.labels, best, counts, volumes, float(classification.resolution))

@@ -183,7 +183,7 @@ def _classify(job: Job, path: Path, images: BatchImages, batch: int, fold: int, 
         None if mask is None else read_mask(mask, particles)
         for mask in (recorded.mask, recorded.classify.focus_mask)
     )
-    found = classify_null(
+    null_fold = classify_null(
         images.of(batch),
         images.left_out(batch, fold),
         recorded.classify,
@@ -195,7 +195,7 @@ def _classify(job: Job, path: Path, images: BatchImages, batch: int, fold: int, 
         threads=images.threads,
     )
     with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **vars(found))
+        np.savez(stream, **vars(null_fold))
     job.complete(step, [path])
 
 
@@ -219,28 +219,28 @@ def _gather(
             "rlnEstimatedResolution",
         )
     }  # fmt: skip
-    count = sum(int((found.counts >= least).sum()) for found in _read_folds(folder, places))
+    count = sum(int((null_fold.counts >= least).sum()) for null_fold in _read_folds(folder, places))
     if count == 0:
         raise InputError(f"{folder}: no class of the null model has {least} particles")
     shape = (count, box, box, box)
     with files.create_array(folder / files.VOLUMES_NPY, shape, np.float32) as volumes:
-        for (batch, fold), found in zip(places, _read_folds(folder, places), strict=True):
-            kept = np.flatnonzero(found.counts >= least)
+        for (batch, fold), null_fold in zip(places, _read_folds(folder, places), strict=True):
+            kept = np.flatnonzero(null_fold.counts >= least)
             first = len(columns["ac4dBatch"])
-            row_of_class = np.full(len(found.counts) + 1, DROPPED, np.int32)
+            row_of_class = np.full(len(null_fold.counts) + 1, DROPPED, np.int32)
             row_of_class[kept] = np.arange(first, first + len(kept))
-            volumes[first : first + len(kept)] = found.volumes[kept]
+            volumes[first : first + len(kept)] = null_fold.volumes[kept]
             rows, left = images.rows(batch), images.left_out(batch, fold)
-            assignments[rows[~left], fold - 1] = row_of_class[found.labels]
-            heldout[rows[left]] = row_of_class[found.heldout]
+            assignments[rows[~left], fold - 1] = row_of_class[null_fold.labels]
+            heldout[rows[left]] = row_of_class[null_fold.heldout]
             columns["ac4dVolumeName"] += [
                 files.volume_name(batch, fold, folds, k + 1) for k in kept.tolist()
             ]
             columns["ac4dBatch"] += [batch] * len(kept)
             columns["ac4dFold"] += [fold] * len(kept)
             columns["rlnClassNumber"] += (kept + 1).tolist()
-            columns["ac4dParticleCount"] += found.counts[kept].tolist()
-            columns["rlnEstimatedResolution"] += [float(found.resolution)] * len(kept)
+            columns["ac4dParticleCount"] += null_fold.counts[kept].tolist()
+            columns["rlnEstimatedResolution"] += [float(null_fold.resolution)] * len(kept)
     columns |= {"rlnPixelSize": [voxel] * count, "rlnImageSize": [box] * count}
     return [
         write_tables(folder / files.VOLUMES_STAR, {"volumes": columns}),

@@ -140,8 +140,8 @@ def optional_inputs(resample: Path, landscape: Path) -> list[Path]:
 def main_outputs(folder: Path) -> list[Path]:
     """Tables and report of a voting folder."""
     names = (files.PARTICLES_STAR, files.VOTES_NPY, REPORT_JSON, REPORT_TXT)
-    found = [folder / name for name in names] + sorted(folder.glob("class[0-9]*.star"))
-    return [path for path in found if path.is_file()]
+    outputs = [folder / name for name in names] + sorted(folder.glob("class[0-9]*.star"))
+    return [path for path in outputs if path.is_file()]
 
 
 def _count(

@@ -38,14 +38,19 @@ def _volume_table(resample: Path, count: int) -> tuple[Array, Array, Array]:
 
 
 def _evidence(
-    found: HeldOut, shares: Array, present: Array, count: int
+    held_out: HeldOut, shares: Array, present: Array, count: int
 ) -> tuple[Array, Array, Array, Array]:
     """What a fold's left-out particles say, with columns for states that it lacks."""
-    posteriors = np.zeros((len(found.posteriors), count), np.float32)
-    posteriors[:, present] = found.posteriors
+    posteriors = np.zeros((len(held_out.posteriors), count), np.float32)
+    posteriors[:, present] = held_out.posteriors
     prior = np.zeros(count)
     prior[present] = shares
-    return found.evidence, found.consensus, posteriors, np.broadcast_to(prior, posteriors.shape)
+    return (
+        held_out.evidence,
+        held_out.consensus,
+        posteriors,
+        np.broadcast_to(prior, posteriors.shape),
+    )
 
 
 def support_of_votes(
@@ -92,15 +97,15 @@ def support_of_votes(
             *known, present = state_volumes(
                 volumes[members], volume_states[members], counts[members], state_count
             )
-            found = heldout_evidence(
+            held_out = heldout_evidence(
                 images.of(b), rows, *known, resolution=images.recorded.resolution, threads=threads
             )
-            errors.append(found.pose_sigma)
+            errors.append(held_out.pose_sigma)
             pairs = np.ix_(present, present)
             together[pairs] = True
-            for total, more in zip(losses, found.losses, strict=True):
+            for total, more in zip(losses, held_out.losses, strict=True):
                 total[pairs] += more
-            tests.append(_evidence(found, known[1], present, state_count))
+            tests.append(_evidence(held_out, known[1], present, state_count))
         progress(1, 1)
     if not tests:
         return None

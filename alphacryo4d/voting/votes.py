@@ -66,8 +66,8 @@ def states_of_volumes(points: Array, centers: Array, radii: Array) -> Array:
     distances = center_distances(points, centers)
     inside = np.where(distances < np.asarray(radii)[None, :], distances, np.inf)
     nearest = inside.argmin(axis=1)
-    found = np.isfinite(inside[np.arange(len(inside)), nearest])
-    return np.where(found, nearest + 1, 0).astype(np.int32)
+    in_state = np.isfinite(inside[np.arange(len(inside)), nearest])
+    return np.where(in_state, nearest + 1, 0).astype(np.int32)
 
 
 def center_distances(points: Array, centers: Array) -> Array:

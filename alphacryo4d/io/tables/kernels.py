@@ -111,20 +111,20 @@ def scan_rows(
         Position where the rows end (length of the buffer while they go on), rows, faults found.
     """
     size = len(buffer)
-    position, rows, found = 0, 0, 0
+    position, rows, fault_count = 0, 0, 0
     while position < size:
         line = position
         while position < size and _is_blank(buffer[position]):
             position += 1
         if position == size or buffer[position] == LINE_END or buffer[position] == 35:
-            return line, rows, found
+            return line, rows, fault_count
         first = buffer[position]
         if first == 95:
-            return line, rows, found
+            return line, rows, fault_count
         if (first == 100 and _starts_with(buffer, position, size, data_word)) or (
             first == 108 and _starts_with(buffer, position, size, loop_word)
         ):
-            return line, rows, found
+            return line, rows, fault_count
         tokens, kind, number = 0, 0, 0
         while position < size:
             sort = sorts[buffer[position]]
@@ -144,15 +144,15 @@ def scan_rows(
         if (kind == 0 or kind == CRLF) and tokens != columns:
             kind, number = (SHORT if tokens < columns else LONG), tokens
         if kind != 0:
-            if found < len(faults):
-                faults[found, 0] = kind
-                faults[found, 1] = rows
-                faults[found, 2] = number
-            found += 1
+            if fault_count < len(faults):
+                faults[fault_count, 0] = kind
+                faults[fault_count, 1] = rows
+                faults[fault_count, 2] = number
+            fault_count += 1
         starts[rows] = line
         rows += 1
         position += 1
-    return size, rows, found
+    return size, rows, fault_count
 
 
 @numba.njit(cache=True, nogil=True)
@@ -248,7 +248,7 @@ def parse_rows(
     """
     rows = len(starts) - 1
     columns = len(kinds)
-    found = 0
+    awkward_count = 0
     for row in range(rows):
         position, limit = starts[row], starts[row + 1]
         end = limit
@@ -279,9 +279,9 @@ def parse_rows(
                         value, good = _parse_number(buffer, first, mark, powers)
                         numbers[slot, row] = value
                         if not good or mark == first:
-                            awkward[found, 0], awkward[found, 1] = slot, row
-                            awkward[found, 2], awkward[found, 3] = first, mark
-                            found += 1
+                            awkward[awkward_count, 0], awkward[awkward_count, 1] = slot, row
+                            awkward[awkward_count, 2], awkward[awkward_count, 3] = first, mark
+                            awkward_count += 1
                         first = mark + 1
                     else:
                         numbers[slot, row] = 1.0
@@ -293,10 +293,10 @@ def parse_rows(
                 value, good = _parse_number(buffer, first, last, powers)
             numbers[number_slots[column], row] = value
             if not good:
-                awkward[found, 0], awkward[found, 1] = number_slots[column], row
-                awkward[found, 2], awkward[found, 3] = first, last
-                found += 1
-    return found
+                awkward[awkward_count, 0], awkward[awkward_count, 1] = number_slots[column], row
+                awkward[awkward_count, 2], awkward[awkward_count, 3] = first, last
+                awkward_count += 1
+    return awkward_count
 
 
 @numba.njit(cache=True, nogil=True)

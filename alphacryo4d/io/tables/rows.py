@@ -53,15 +53,15 @@ class _Numbers:
         self.column = _own_memory(rows)  # takes memory where it is written to
         self.shared = shared and rows > 0
 
-    def add(self, found: Array, first: int) -> None:
+    def add(self, values: Array, first: int) -> None:
         if self.shared and first == 0:
-            self.column[0] = found[0]
-        if self.shared and (found == self.column[0]).all():
+            self.column[0] = values[0]
+        if self.shared and (values == self.column[0]).all():
             return
         if self.shared:
             self.column[:first] = self.column[0]
             self.shared = False
-        self.column[first : first + len(found)] = found
+        self.column[first : first + len(values)] = values
 
     @property
     def values(self) -> Array:
@@ -152,19 +152,19 @@ def read_columns(
             text = _read_bytes(stream, block, first, after)
             buffer = np.frombuffer(text, np.uint8)
             rows = after - first
-            found = np.empty((len(number_names), rows), np.float64)
+            parsed = np.empty((len(number_names), rows), np.float64)
             spans = np.empty((len(text_names), rows, 2), np.int64)
             awkward = np.empty((max(1, len(number_names) * rows), 4), np.int64)
             starts = block.offsets[first : after + 1] - block.offsets[first]
             places = (kinds, number_slots, text_slots)
             count = kernels.parse_rows(
-                buffer, starts, *places, found, spans, awkward, kernels.POWERS, kernels.SORTS
+                buffer, starts, *places, parsed, spans, awkward, kernels.POWERS, kernels.SORTS
             )
             for slot, row, start, end in awkward[:count].tolist():
                 word = text[start:end].decode("utf-8", "surrogateescape")
-                found[slot, row] = _number(word, path, number_names[slot], first + row)
+                parsed[slot, row] = _number(word, path, number_names[slot], first + row)
             for slot, name in enumerate(number_names):
-                values[name].add(found[slot], first)
+                values[name].add(parsed[slot], first)
             for slot, name in enumerate(text_names):
                 interned[name].add(buffer, text, spans[slot], first)
     columns_of_text = {name: (kept.codes, kept.categories) for name, kept in interned.items()}

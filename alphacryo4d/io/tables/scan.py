@@ -204,11 +204,11 @@ class _Scanner:
         while position < self.size:
             buffer = read_lines(self.stream, position, self.size)
             starts = np.empty(buffer.size // 2 + 1, np.int64)
-            found = np.zeros((MOST_FAULTS, 3), np.int64)
+            fault_table = np.zeros((MOST_FAULTS, 3), np.int64)
             end, count, faults = kernels.scan_rows(
-                buffer, len(block.columns), kernels.SORTS, starts, found, data, loop
+                buffer, len(block.columns), kernels.SORTS, starts, fault_table, data, loop
             )
-            for kind, row, number in found[:faults].tolist():
+            for kind, row, number in fault_table[:faults].tolist():
                 if kind == kernels.CRLF and self.crlf:
                     continue
                 self.crlf |= kind == kernels.CRLF

@@ -88,12 +88,12 @@ def _read_by_starfile(structure: Structure) -> dict[str, dict[str, list[str]]]:
         return {}
     linecache.clearcache()  # starfile reads through it: a file written again must be read again
     try:
-        found = starfile.read(structure.path, always_dict=True, parse_as_string=sorted(names))
+        tables = starfile.read(structure.path, always_dict=True, parse_as_string=sorted(names))
     except (ValueError, LookupError, TypeError):  # what it cannot read, such as mixed line ends
         return {}
     texts = {}
     for block in blocks:
-        table = found[block.name]
+        table = tables[block.name]
         columns = {
             str(name): [value] if isinstance(value, str) else list(value)
             for name, value in table.items()

@@ -97,10 +97,10 @@ def group_volumes(
     if states is None:
         states, tried = _number_of_states(table, coordinates, counts, folds, seed, progress)
     states = min(states, len(counts))
-    found = candidates(coordinates, embedding, counts, table.flow(), states, seed=seed)
+    groupings = candidates(coordinates, embedding, counts, table.flow(), states, seed=seed)
     shared = join_batches(table.shared(), table.batches, coordinates[:, : DIMENSIONS[0]])
-    found += metastable_candidates(shared, counts, states, seed=seed)
-    labels = likeliest(table, found)
+    groupings += metastable_candidates(shared, counts, states, seed=seed)
+    labels = likeliest(table, groupings)
     return Grouping(labels, table.agreement(labels), tried)
 
 
@@ -155,7 +155,7 @@ def candidates(
     flow : (V, V) array
         Share of each volume's particles in the volumes of other folds.
     """
-    found = [
+    groupings = [
         _kmeans(embedding, counts if run % 2 else None, states, seed=8 * seed + run, runs=3)
         for run in range(8)
     ]
@@ -163,10 +163,10 @@ def candidates(
         plain = coordinates[:, :dimensions]
         for drawn in DRAWN:
             view = (1 - drawn) * plain + drawn * (flow @ plain)
-            found += [
+            groupings += [
                 _kmeans(view, counts, states, seed=8 * seed + run, runs=3) for run in range(2)
             ]
-    return found
+    return groupings
 
 
 def metastable_candidates(shared: Array, counts: Array, states: int, *, seed: int) -> list[Array]:
@@ -179,8 +179,8 @@ def metastable_candidates(shared: Array, counts: Array, states: int, *, seed: in
     """
     modes = slow_modes(shared, states)[1]
     view = rows_of_unit_length(modes)
-    found = [_kmeans(view, counts, states, seed=8 * seed + run, runs=3) for run in range(4)]
-    return [pivoted_groups(modes), *found]
+    groupings = [_kmeans(view, counts, states, seed=8 * seed + run, runs=3) for run in range(4)]
+    return [pivoted_groups(modes), *groupings]
 
 
 def _group_by_distance(

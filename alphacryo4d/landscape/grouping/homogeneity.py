@@ -123,7 +123,7 @@ def neighbours_information(
     between = ((middle[:, None] - middle[None]) ** 2).sum(2)
     np.fill_diagonal(between, np.inf)
     pairs = {tuple(sorted((i, int(j)))) for i, j in enumerate(between.argmin(1))}
-    found = [
+    assessed = [
         assess_homogeneity(
             assignments,
             heldout,
@@ -134,7 +134,7 @@ def neighbours_information(
         )
         for pair in sorted(pairs)
     ]
-    return float(np.median([pair.information for pair in found]))
+    return float(np.median([pair.information for pair in assessed]))
 
 
 def _label_pairs(assignments: Array, heldout: Array, inside: Array) -> list[tuple[Array, Array]]:

@@ -108,7 +108,7 @@ class LabelTable:
             at most, less than noise that splits a large state alike in all folds.
         """
         chosen = np.eye(int(labels.max()) + 1)[labels]
-        found = []
+        per_batch = []
         for batch in range(int(self.batches.max()) + 1):
             rows = np.flatnonzero(self.batches == batch)
             joint = chosen[rows].T @ self.shared()[np.ix_(rows, rows)] @ chosen[rows]
@@ -118,8 +118,8 @@ class LabelTable:
             transitions = joint / joint.sum(1, keepdims=True)
             ratios = transitions / np.maximum(transitions.mean(0), 1e-300)
             logs = np.log(ratios, out=np.zeros_like(transitions), where=transitions > 0)
-            found.append(float((transitions * logs).sum(1).mean()))
-        return float(np.mean(found))
+            per_batch.append(float((transitions * logs).sum(1).mean()))
+        return float(np.mean(per_batch))
 
     @cached_property
     def batches(self) -> Array:

@@ -168,12 +168,12 @@ def _gram(rows: int) -> Any:
             for k in range(rows):
                 left = code.spread(code.entry(0, start, row, k))
                 sums[k] = code.fma(left, right, sums[k])
-        scale, found = code.number(5), code.zero()
+        scale, inner = code.number(5), code.zero()
         for k in range(rows):
             at = code.plus(place, code.by(code.plus(row, k), columns), column)
             code.store(code.fma(scale, sums[k], code.load(6, at)), 6, at)
-            found = code.fma(sums[k], code.load(7, at), found)
-        return code.lane_sum(found)
+            inner = code.fma(sums[k], code.load(7, at), inner)
+        return code.lane_sum(inner)
 
     @intrinsic
     def block(  # type: ignore[no-untyped-def]

@@ -116,15 +116,15 @@ def add_rows(grid, index, begin, end, weight, at, row, width):  # type: ignore[n
 
 @_plain
 def _gram(rows, values, count, columns, row, column, scale, total, second, place):  # type: ignore[no-untyped-def]
-    found = np.float32(0)
+    inner = np.float32(0)
     for j in range(row, row + rows):
         for k in range(column, column + LANES):
             value = np.float32(0)
             for line in range(2 * count):
                 value += values[line * columns + j] * values[line * columns + k]
             total[place + j * columns + k] += np.float32(scale) * value
-            found += value * second[place + j * columns + k]
-    return found
+            inner += value * second[place + j * columns + k]
+    return inner
 
 
 @_plain
@@ -146,14 +146,14 @@ def gram_half_block(values, count, columns, row, column, scale, total, second, p
 @_plain
 def data_block(values, data, begin, end, columns, column, scale, total, means, place):  # type: ignore[no-untyped-def]
     """The same for 8 columns with the ``data`` (2 numbers a sample, from ``begin`` to ``end``)."""
-    found = np.float32(0)
+    inner = np.float32(0)
     for k in range(column, column + LANES):
         value = np.float32(0)
         for line in range(2 * (end - begin)):
             value += data[2 * begin + line] * values[line * columns + k]
         total[place + k] += np.float32(scale) * value
-        found += value * means[place + k]
-    return found
+        inner += value * means[place + k]
+    return inner
 
 
 @_plain

@@ -58,11 +58,11 @@ class Vectors:
 
     def whole(self, *arguments: int) -> Any:
         """Arguments as whole numbers."""
-        found = [
+        numbers = [
             self.context.cast(self.builder, self.values[k], self.types[k], types.intp)
             for k in arguments
         ]
-        return found[0] if len(found) == 1 else found
+        return numbers[0] if len(numbers) == 1 else numbers
 
     def number(self, argument: int) -> Any:
         """An argument as a float32 number in all lanes."""
