@@ -93,17 +93,17 @@ def refine(
         And the curvature there: the inverse is the covariance of turn (radians) and shift (pixels)
         that the noise leaves.
     """
-    found = fit(images, target, poses, radius, workers)
-    best = Poses(poses.row, poses.rotations, poses.shifts, 2 * found.cross - found.norm)
+    fitted = fit(images, target, poses, radius, workers)
+    best = Poses(poses.row, poses.rotations, poses.shifts, 2 * fitted.cross - fitted.norm)
     damping = np.full(len(poses.row), 0.1)
     corner = np.arange(5)
     for _ in range(steps):
-        scaled = found.curvature.copy()
+        scaled = fitted.curvature.copy()
         scaled[:, corner, corner] *= 1 + damping[:, None]
         scaled[:, corner, corner] += (
             1e-9 * np.abs(scaled[:, corner, corner]).max(1)[:, None] + 1e-30
         )
-        step = np.linalg.solve(scaled, found.gradient[..., None])[..., 0]
+        step = np.linalg.solve(scaled, fitted.gradient[..., None])[..., 0]
         length = np.linalg.norm(step[:, :3], axis=1)
         step *= np.minimum(1, np.deg2rad(most) / np.maximum(length, 1e-12))[:, None]
         turned = Rotation.from_rotvec(step[:, :3]).as_matrix() @ best.rotations
@@ -117,10 +117,10 @@ def refine(
             np.where(up[:, None], trial.shifts, best.shifts),
             np.where(up, score, best.score),
         )
-        found.gradient = np.where(up[:, None], new.gradient, found.gradient)
-        found.curvature = np.where(up[:, None, None], new.curvature, found.curvature)
+        fitted.gradient = np.where(up[:, None], new.gradient, fitted.gradient)
+        fitted.curvature = np.where(up[:, None, None], new.curvature, fitted.curvature)
         damping = np.where(up, damping / 4, damping * 8)
-    return best, found.curvature
+    return best, fitted.curvature
 
 
 def best_rows(poses: Poses, keep: int, each: int) -> Array:
@@ -185,11 +185,11 @@ def climb_models(
             mine = np.flatnonzero(model == number)
             if not len(mine):
                 continue
-            found, curvature[mine] = refine(
+            refined, curvature[mine] = refine(
                 images, target, poses.take(mine), radius, 5 if final else 3, most=turn / 2,
                 workers=workers,
             )  # fmt: skip
-            poses = poses.replaced(mine, found)
+            poses = poses.replaced(mine, refined)
         keep = 1 if final else max(1, round(0.4 * each))
         chosen = best_rows(poses, keep, each)
         poses, curvature, model, each = poses.take(chosen), curvature[chosen], model[chosen], keep

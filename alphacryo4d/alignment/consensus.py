@@ -160,10 +160,10 @@ class Refinement:
         before, shifts_before = self.rotations.copy(), self.shifts.copy()
         if self.further == 1:
             rows = np.flatnonzero(used)
-            found = self._by_classes(rows, told, check)
-            self.rotations[rows], self.shifts[rows] = found.rotations, found.shifts
+            poses = self._by_classes(rows, told, check)
+            self.rotations[rows], self.shifts[rows] = poses.rotations, poses.shifts
             score = np.zeros(count)
-            score[rows] = found.score
+            score[rows] = poses.score
         else:
             curvature, score = self._by_mean(used, told)
             self.pose_sigma = self._errors(curvature)
@@ -214,9 +214,9 @@ class Refinement:
             everywhere = self._search(target) if self._everywhere else None
             for begin in range(0, len(rows), _BLOCK):
                 some = rows[begin : begin + _BLOCK]
-                found, curvature[some] = self._align(some, target, everywhere)
-                self.rotations[some], self.shifts[some] = found.rotations, found.shifts
-                score[some] = found.score
+                poses, curvature[some] = self._align(some, target, everywhere)
+                self.rotations[some], self.shifts[some] = poses.rotations, poses.shifts
+                score[some] = poses.score
                 done += len(some)
                 told(0.9 * done / used.sum())
         return curvature, score

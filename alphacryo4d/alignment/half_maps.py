@@ -155,8 +155,8 @@ class HalfMaps:
         cube = resize_cubes(self.volumes.mean(axis=0)[None] / self.images.box, self.grid.cube)
         view = View(part, part.order, self.grid)
         references = self.grid.class_references(cube)
-        found = expect(view, references, 1 / self.noise, np.ones(1)).noise
-        self.noise[: len(found)] = found
+        noise = expect(view, references, 1 / self.noise, np.ones(1)).noise
+        self.noise[: len(noise)] = noise
         self.noise[:, 0] = self.noise[:, 1]
 
     def state(self) -> dict[str, Array]:

@@ -110,9 +110,9 @@ def project(begin, end, matrices, kx, ky, grid, slices):  # type: ignore[no-unty
             x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
             y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
             z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
-            found = _read(grid, x, y, z)
-            slices[pose, s, 0] = found[0]
-            slices[pose, s, 1] = found[1]
+            value = _read(grid, x, y, z)
+            slices[pose, s, 0] = value[0]
+            slices[pose, s, 1] = value[1]
 
 
 @kernel

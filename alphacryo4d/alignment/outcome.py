@@ -82,7 +82,7 @@ class Consensus:
     log: list[dict[str, float]]
 
 
-def changes_of(images: PreparedImages, found: Consensus) -> tuple[Array, Array]:
+def changes_of(images: PreparedImages, consensus: Consensus) -> tuple[Array, Array]:
     """Changes of the poses that the images were prepared with.
 
     Returns
@@ -92,6 +92,6 @@ def changes_of(images: PreparedImages, found: Consensus) -> tuple[Array, Array]:
     shifts : (P, 2) float64
         Added to the shifts that centre the images (A).
     """
-    turned = found.rotations @ whole_rotations(images.matrices).transpose(0, 2, 1)
+    turned = consensus.rotations @ whole_rotations(images.matrices).transpose(0, 2, 1)
     vectors: Array = Rotation.from_matrix(turned).as_rotvec(degrees=True)
-    return vectors, found.shifts * images.pixel_size
+    return vectors, consensus.shifts * images.pixel_size

@@ -108,11 +108,11 @@ class EveryModel:
         more = own_model.reshape(count, -1)
         candidates = Poses.joined([many.take(chosen), own], [each, more.shape[1]])
         which = np.concatenate([model.reshape(count, each), more], axis=1)
-        found, _, best = climbing.climb_models(
+        poses, _, best = climbing.climb_models(
             self.images, self.targets, candidates, which.ravel(), which.shape[1], self.coarse,
             workers=self.workers,
         )  # fmt: skip
-        return found, best
+        return poses, best
 
     def _own(self, start: Poses) -> tuple[Poses, Array]:
         """The pose of every image with the maps that it fits best."""

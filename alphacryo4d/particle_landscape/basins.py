@@ -73,14 +73,14 @@ def find_states(density: Density, *, depth: float, seed: int = 0) -> DensityStat
     deepest = int(lowest.argmin())
 
     def above_deepest(mixture: GaussianMixture) -> Array:
-        found = DensitySurface(mixture).values(minima)
-        return np.asarray(found - found[deepest])
+        heights = DensitySurface(mixture).values(minima)
+        return np.asarray(heights - heights[deepest])
 
     def populations(mixture: GaussianMixture) -> Array:
         """Every point counts by the ratio of the densities."""
         ratio = np.exp(np.minimum(energies - DensitySurface(mixture).values(points), 50.0))
-        found = np.bincount(labels, weights * ratio, minlength=len(rows))
-        return np.asarray(found / found.sum())
+        shares = np.bincount(labels, weights * ratio, minlength=len(rows))
+        return np.asarray(shares / shares.sum())
 
     return DensityStates(
         minima, lowest - lowest[deepest], density.error(above_deepest), share[order],
@@ -107,5 +107,5 @@ def _points(density: Density, seed: int) -> tuple[Array, Array]:
 def _between_tops(energies: Array, rows: Array) -> Array:
     """Basin (n,) of every point of a line: they meet at the highest points between minima."""
     tops = [a + int(energies[a : b + 1].argmax()) for a, b in zip(rows[:-1], rows[1:], strict=True)]
-    found: Array = np.searchsorted(np.array(tops), np.arange(len(energies)), side="left")
-    return found
+    labels: Array = np.searchsorted(np.array(tops), np.arange(len(energies)), side="left")
+    return labels

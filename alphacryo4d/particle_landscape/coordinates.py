@@ -73,7 +73,7 @@ def fold_coordinates(
     model = fit_states(poses, seen, start, options, solvent=solvent, check=check).model
     judge_states(poses, left_out, model, steps=POSE_STEPS if options.move else 0)
     count, q = len(seen) + len(left_out), len(model.cubes) - 1
-    found = FoldCoordinates(
+    coordinates = FoldCoordinates(
         model.cubes.astype(np.float32),
         np.empty((count, q), np.float32),
         np.empty((count, q, q), np.float32),
@@ -82,11 +82,11 @@ def fold_coordinates(
     )
     for rows in (seen, left_out):
         check()
-        _ask(poses, rows, model, found)
-    return found
+        _ask(poses, rows, model, coordinates)
+    return coordinates
 
 
-def _ask(poses: MovingPoses, rows: Array, model: StateModel, found: FoldCoordinates) -> None:
+def _ask(poses: MovingPoses, rows: Array, model: StateModel, coordinates: FoldCoordinates) -> None:
     """Fill in what the model says of some particles at their poses of now."""
     order = poses.images.sorted_rows(rows)
     view, so_far = View(poses.images, order, model.grid), poses.so_far(order)
@@ -97,5 +97,5 @@ def _ask(poses: MovingPoses, rows: Array, model: StateModel, found: FoldCoordina
         moments, _ = joint_moments(view, model.cubes, model.noise, None, centres)
         states = model.latent(moments, so_far).of(model.points)
     _, projected, information = moments.marginalise_pose(model.pose_sigma, so_far)
-    found.projected[order], found.information[order] = projected, information
-    found.states[order] = states
+    coordinates.projected[order], coordinates.information[order] = projected, information
+    coordinates.states[order] = states

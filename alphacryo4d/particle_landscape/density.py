@@ -123,7 +123,7 @@ def fit_density(
             for side, one in zip(sides, history[-1], strict=True)
         ]
         value = _heldout(data, fits, sides)
-        best = max(values, key=lambda found: float(found.sum()))
+        best = max(values, key=lambda likelihoods: float(likelihoods.sum()))
         history.append(fits)
         values.append(value)
         since = 0 if _above(value, best) else since + 1
@@ -158,10 +158,10 @@ class _Side:
 
 def _heldout(data: Likelihoods, fits: list[Fitted], sides: list[_Side]) -> Array:
     """Log-likelihood (n,) of every particle under the mixture that has not seen it."""
-    found = np.empty(len(data))
+    likelihoods = np.empty(len(data))
     for fitted, side in zip(fits, sides, strict=True):
-        found[side.left] = expected(data.rows(side.left), fitted.mixture)[1]
-    return found
+        likelihoods[side.left] = expected(data.rows(side.left), fitted.mixture)[1]
+    return likelihoods
 
 
 def _above(value: Array, other: Array) -> bool:

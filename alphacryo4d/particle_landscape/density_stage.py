@@ -57,12 +57,12 @@ def write_density(
         data.dimensions, density.gaussians, density.gain, len(states), "s" * (len(states) != 1),
         options.depth,
     )  # fmt: skip
-    found = points_or_continuum(
+    discreteness = points_or_continuum(
         data, inputs.groups[chosen, 1], density, seed=seed, check=flags.deadline.check
     )
-    logger.info("%s", found.sentence)
+    logger.info("%s", discreteness.sentence)
     outputs = [
-        write_csv(job.folder / DISCRETE_CSV, found.columns),
+        write_csv(job.folder / DISCRETE_CSV, discreteness.columns),
         _write_arrays(job.folder / DENSITY_NPZ, density),
         _write_gaussians(job.folder / GAUSSIANS_CSV, density),
         _write_states(job.folder / STATES_CSV, states),
@@ -91,8 +91,8 @@ def write_density(
     barriers = [] if path is None else [one.forward for one, _, _ in path.barriers]
     job.note(
         dimensions=data.dimensions, gaussians=density.gaussians, density_states=len(states),
-        gain_over_one_gaussian=density.gain, barriers=barriers, discreteness=found.sentence,
-        verdict=found.verdict,
+        gain_over_one_gaussian=density.gain, barriers=barriers, discreteness=discreteness.sentence,
+        verdict=discreteness.verdict,
     )  # fmt: skip
     outputs += draw(job.folder, density, states, path)
     job.complete("density", outputs)
@@ -195,16 +195,16 @@ def _write_basins(path: Path, states: DensityStates) -> Path:
     return path
 
 
-def _write_path(folder: Path, found: DensityPath) -> list[Path]:
-    path = found.path
+def _write_path(folder: Path, whole_path: DensityPath) -> list[Path]:
+    path = whole_path.path
     if not path.converged:
         logger.warning(
             "path: NOT converged after %d steps, displacement %.1e", path.iterations,
             path.displacement,
         )  # fmt: skip
     columns = {"length": arc_lengths(path.images)} | _coordinate_columns(path.images)
-    columns |= {"energy_kt": path.energies, "error_kt": found.errors}
-    barriers = found.barriers
+    columns |= {"energy_kt": path.energies, "error_kt": whole_path.errors}
+    barriers = whole_path.barriers
     rows: dict[str, Array] = {
         "start": np.array([one.start for one, _, _ in barriers]),
         "top": np.array([one.top for one, _, _ in barriers]),

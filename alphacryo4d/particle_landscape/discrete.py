@@ -182,8 +182,8 @@ def _logs(features: Array, points: Array, shares: Array) -> Array:
     """Log-likelihood (n,) of particles under a mixture of points."""
     every = features @ point_terms(points) + np.log(np.maximum(shares, 1e-300))
     top = every.max(axis=1)
-    found: Array = top + np.log(np.exp(every - top[:, None]).sum(axis=1))
-    return found
+    logs: Array = top + np.log(np.exp(every - top[:, None]).sum(axis=1))
+    return logs
 
 
 def _one_more(

@@ -141,17 +141,17 @@ def _fold(
         images, solvent = _focused(images, inputs, seen, mask, focus), focus
     poses = MovingPoses(images, workers)
     start = seed_labels(inputs.states[members[seen]], int(inputs.states.max()))
-    found = fold_coordinates(
+    coordinates = fold_coordinates(
         poses, seen, left, start, inputs.fit, solvent=solvent, check=inputs.flags.deadline.check
     )
-    mean, _ = posterior(found.projected[seen], found.information[seen])
+    mean, _ = posterior(coordinates.projected[seen], coordinates.information[seen])
     return {
-        "cubes": found.cubes,
-        "projected": found.projected[left],
-        "information": packed(found.information[left]),
+        "cubes": coordinates.cubes,
+        "projected": coordinates.projected[left],
+        "information": packed(coordinates.information[left]),
         "seen": mean.astype(np.float32),
-        "states": found.states[left],
-        "pose_sigma": np.array(found.pose_sigma),
+        "states": coordinates.states[left],
+        "pose_sigma": np.array(coordinates.pose_sigma),
     }
 
 

@@ -136,10 +136,10 @@ def packed_size(count: int) -> int:
 def unpacked(triangles: Array, count: int) -> Array:
     """Symmetric matrices (n, q, q) from their upper triangles (n, q (q + 1) / 2), row by row."""
     row, column = np.triu_indices(count)
-    found = np.empty((len(triangles), count, count), triangles.dtype)
-    found[:, row, column] = triangles
-    found[:, column, row] = triangles
-    return found
+    matrices = np.empty((len(triangles), count, count), triangles.dtype)
+    matrices[:, row, column] = triangles
+    matrices[:, column, row] = triangles
+    return matrices
 
 
 def likelihood_of(mean: Array, covariance: Array) -> tuple[Array, Array]:

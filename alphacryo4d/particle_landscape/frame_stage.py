@@ -132,14 +132,14 @@ def _take(
     batch, fold = which
     members = inputs.members(batch)
     seen, left = inputs.sides(batch, fold)
-    found = read_fold(folder, batch, fold)
-    offset, turn = frame.from_fold(found["cubes"])
-    count = found["projected"].shape[1]
+    stored = read_fold(folder, batch, fold)
+    offset, turn = frame.from_fold(stored["cubes"])
+    count = stored["projected"].shape[1]
     for begin in range(0, len(left), _BLOCK):
         part = slice(begin, begin + _BLOCK)
         rows = members[left[part]]
-        information = unpacked(found["information"][part].astype(np.float64), count)
-        projected, information = in_frame(found["projected"][part], information, offset, turn)
+        information = unpacked(stored["information"][part].astype(np.float64), count)
+        projected, information = in_frame(stored["projected"][part], information, offset, turn)
         mean, covariance = posterior(projected, information)
         arrays[COORDINATES][rows], arrays[COVARIANCES][rows] = mean, packed(covariance)
         gain = evidence_by_count(projected, information)
@@ -147,9 +147,9 @@ def _take(
         evidence.squares[fold - 1] += np.square(gain).sum(axis=0)
         evidence.counts[fold - 1] += len(gain)
     back = np.linalg.pinv(turn)
-    arrays[SEEN][members[seen]] += (found["seen"] - offset) @ back.T / (inputs.folds - 1)
-    states[members[left]] = found["states"]
-    return found["pose_sigma"]
+    arrays[SEEN][members[seen]] += (stored["seen"] - offset) @ back.T / (inputs.folds - 1)
+    states[members[left]] = stored["states"]
+    return stored["pose_sigma"]
 
 
 def _keep(folder: Path, arrays: dict[str, Array], count: int, kept: int) -> list[Path]:
@@ -208,12 +208,12 @@ def correlation(one: Array, other: Array) -> float:
 def _write_populations(folder: Path, inputs: FoldInputs, states: Array, kept: int) -> Path:
     """Populations of the states as the likelihoods of held-out particles have them, and votes."""
     placed = _placed(folder, inputs) if kept else None
-    found, error = placed or state_populations(states, inputs.groups[:, 1])
+    populations, error = placed or state_populations(states, inputs.groups[:, 1])
     count = states.shape[1]
-    safe = np.maximum(found, 1e-12)
+    safe = np.maximum(populations, 1e-12)
     columns = {
         "state": np.arange(1, count + 1),
-        "population": found,
+        "population": populations,
         "population_error": error,
         "energy_kt": -np.log(safe),
         "energy_error_kt": np.minimum(error / safe, 99.0),

@@ -41,11 +41,11 @@ def likeliest_basins(
     terms = np.concatenate([points, -0.5 * squares], axis=1).T
     members = np.zeros((len(points), count))
     members[np.arange(len(points)), labels] = shares
-    found = np.empty(len(projected), np.int32)
+    basins = np.empty(len(projected), np.int32)
     for begin in range(0, len(projected), _BLOCK):
         part = slice(begin, begin + _BLOCK)
         rows = information[part].reshape(-1, d * d)
         logs = np.concatenate([projected[part], rows], axis=1) @ terms
         weights = np.exp(logs - logs.max(axis=1, keepdims=True))
-        found[part] = (weights @ members).argmax(axis=1)
-    return found
+        basins[part] = (weights @ members).argmax(axis=1)
+    return basins

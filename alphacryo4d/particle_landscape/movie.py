@@ -64,9 +64,9 @@ def views_of(volume: Array) -> Array:
 
 def grey_ranges(views: Sequence[Array]) -> tuple[tuple[float, float], tuple[float, float]]:
     """Lowest and highest grey value of all slices, and of all projections."""
-    found = []
+    ranges = []
     for kind in (slice(3), slice(3, 6)):
         values = np.concatenate([one[kind].ravel() for one in views])
         low, high = np.quantile(values, (1 - _SHOWN, _SHOWN))
-        found.append((float(low), float(max(high, low + 1e-12))))
-    return found[0], found[1]
+        ranges.append((float(low), float(max(high, low + 1e-12))))
+    return ranges[0], ranges[1]

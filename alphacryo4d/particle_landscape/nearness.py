@@ -90,7 +90,7 @@ class Nearness:
         -------
         (n, K) float32 array
         """
-        found = np.empty((len(self), len(widths)), np.float32)
+        logs = np.empty((len(self), len(widths)), np.float32)
         centre = self.whitening @ np.asarray(point, np.float64)
         for begin in range(0, len(self), _BLOCK):
             part = slice(begin, begin + _BLOCK)
@@ -98,8 +98,8 @@ class Nearness:
             square = np.einsum("nij,ni->nj", self.axes[part], away) ** 2
             for column, one in enumerate(widths):
                 total = np.float32(one.own) * self.variances[part] + np.float32(one.width**2)
-                found[part, column] = -0.5 * (np.log(total) + square / total).sum(axis=1)
-        return found
+                logs[part, column] = -0.5 * (np.log(total) + square / total).sum(axis=1)
+        return logs
 
     def mass(self, point: Array) -> float:
         """Particles within a typical error of a point, by the masses of their posteriors."""

@@ -81,7 +81,7 @@ def density_path(
     energies = path.energies if fitted is None else fitted.energies
     lowest = int(energies.argmin())
     path = replace(path, energies=energies - energies[lowest])
-    found = barriers_along(path.images, path.energies, depth=depth)
+    barriers = barriers_along(path.images, path.energies, depth=depth)
 
     def profile(mixture: GaussianMixture) -> Array:
         return above_lowest(DensitySurface(mixture).values(path.images))
@@ -90,7 +90,7 @@ def density_path(
         return np.asarray(values - values[lowest])
 
     def heights(values: Array) -> Array:
-        return _heights(found, lengths, above_lowest(values))
+        return _heights(barriers, lengths, above_lowest(values))
 
     if fitted is None:
         errors = density.error(profile)
@@ -98,7 +98,7 @@ def density_path(
     else:
         errors, of_heights = fitted.error(above_lowest), fitted.error(heights)
     groups = len(density.replicates)
-    return DensityPath(path, errors, _with_intervals(found, of_heights, groups))
+    return DensityPath(path, errors, _with_intervals(barriers, of_heights, groups))
 
 
 def _heights(barriers: list[Barrier], lengths: Array, profile: Array) -> Array:
@@ -108,13 +108,13 @@ def _heights(barriers: list[Barrier], lengths: Array, profile: Array) -> Array:
     before or behind.
     """
     step = lengths[1] - lengths[0]
-    found = np.empty((len(barriers), 2))
+    heights = np.empty((len(barriers), 2))
     for row, one in enumerate(barriers):
         inside = (lengths >= one.start - 0.5 * step) & (lengths <= one.end + 0.5 * step)
         before = lengths <= one.top
         for side, foot in enumerate((inside & before, inside & ~before)):
-            found[row, side] = profile[inside].max() - profile[foot].min()
-    return found
+            heights[row, side] = profile[inside].max() - profile[foot].min()
+    return heights
 
 
 def _with_intervals(

@@ -73,8 +73,8 @@ def _energies(density: Density, axes_of: tuple[int, ...], mesh: Array) -> tuple[
     lowest = int(values.argmin())
 
     def above_lowest(mixture: GaussianMixture) -> Array:
-        found = DensitySurface(marginal(mixture, axes_of)).values(mesh)
-        return np.asarray(found - found[lowest])
+        heights = DensitySurface(marginal(mixture, axes_of)).values(mesh)
+        return np.asarray(heights - heights[lowest])
 
     inside = values <= energy_of_share(whole, WITH_DATA)
     return values - values[lowest], density.error(above_lowest), inside
@@ -148,13 +148,13 @@ def _draw_band(axes: Any, x: Array, values: Array, errors: Array) -> None:
     axes.plot(x, values, color=PATH_COLOUR, lw=1.2)
 
 
-def draw_profile(paths: Sequence[Path], found: DensityPath) -> list[Path]:
+def draw_profile(paths: Sequence[Path], whole_path: DensityPath) -> list[Path]:
     """Energy along the path with a band of one standard error, and the barriers with intervals."""
-    lengths = arc_lengths(found.path.images)
+    lengths = arc_lengths(whole_path.path.images)
     with styled_figure(88, 60) as (figure, axes):
-        _draw_band(axes, lengths, found.path.energies, found.errors)
-        for barrier, forward, _ in found.barriers:
-            top = float(np.interp(barrier.top, lengths, found.path.energies))
+        _draw_band(axes, lengths, whole_path.path.energies, whole_path.errors)
+        for barrier, forward, _ in whole_path.barriers:
+            top = float(np.interp(barrier.top, lengths, whole_path.path.energies))
             low = top - forward.value
             axes.errorbar(
                 barrier.top, top, yerr=[[max(0.0, top - low - forward.low)],

@@ -61,8 +61,8 @@ def read_points(text: str, landscape: Path, kept: int) -> tuple[list[Array], lis
     for part in (each.strip() for each in text.split(";")):
         if not part:
             continue
-        found, called = _points_of(part, landscape)
-        points += list(found)
+        coordinates, called = _points_of(part, landscape)
+        points += list(coordinates)
         names += called
     for point, name in zip(points, names, strict=True):
         if len(point) > kept:
@@ -86,8 +86,8 @@ def _points_of(part: str, landscape: Path) -> tuple[Array, list[str]]:
     if kind == "grid":
         return _grid(landscape, part, number)
     if Path(part).suffix.lower() in _FILES:
-        found = read_point_file(Path(part))
-        return found, [f"{Path(part).name} row {row}" for row in range(1, len(found) + 1)]
+        points = read_point_file(Path(part))
+        return points, [f"{Path(part).name} row {row}" for row in range(1, len(points) + 1)]
     try:
         point = np.array([float(value) for value in part.split(",")])
     except ValueError as error:
@@ -158,12 +158,12 @@ def read_point_file(path: Path) -> Array:
     """
     files.require_file(path)
     if path.suffix.lower() == ".npy":
-        found = files.load_array(path, dtype=np.number, ndim=2).astype(np.float64)
+        points = files.load_array(path, dtype=np.number, ndim=2).astype(np.float64)
     else:
-        found = read_table(path)
-    if found.size == 0 or not np.isfinite(found).all():
+        points = read_table(path)
+    if points.size == 0 or not np.isfinite(points).all():
         raise InputError(f"{path}: holds no points, or values that are not finite")
-    return found
+    return points
 
 
 def read_table(path: Path) -> Array:
@@ -183,13 +183,13 @@ def read_table(path: Path) -> Array:
     if rows and not _numbers(rows[0]):
         named = [n for n, name in enumerate(rows[0]) if name.strip() in _coordinate_names(rows[0])]
         columns, rows = named or None, rows[1:]
-    found = []
+    points = []
     for number, row in enumerate(rows, 1):
         values = row if columns is None else [row[n] for n in columns if n < len(row)]
         if not _numbers(values) or len(values) != len(columns or rows[0]):
             raise InputError(f"{path}: row {number} is not numbers, as many as in the first row")
-        found.append([float(value) for value in values])
-    return np.array(found, np.float64).reshape(len(found), -1)
+        points.append([float(value) for value in values])
+    return np.array(points, np.float64).reshape(len(points), -1)
 
 
 def _coordinate_names(header: list[str]) -> set[str]:

@@ -118,6 +118,6 @@ def _proportions(likelihoods: Array, start: Array) -> Array:
 
 def voted_populations(labels: Array, count: int) -> Array:
     """Share (K,) of every state among the particles that have one; labels from 1, 0 for none."""
-    found = np.bincount(labels, minlength=count + 1)[1 : count + 1].astype(np.float64)
-    shares: Array = found / max(1.0, found.sum())
+    counts = np.bincount(labels, minlength=count + 1)[1 : count + 1].astype(np.float64)
+    shares: Array = counts / max(1.0, counts.sum())
     return shares

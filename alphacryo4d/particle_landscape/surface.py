@@ -44,22 +44,24 @@ class DensitySurface:
     def values(self, points: Array) -> Array:
         """Energy (N,) in kT at points (N, d): -ln of the share of particles per unit volume."""
         points = np.asarray(points, np.float64)
-        found = np.empty(len(points))
+        energies = np.empty(len(points))
         for begin in range(0, len(points), _BLOCK):
             part = slice(begin, begin + _BLOCK)
-            found[part] = -logsumexp(self._logs(points[part])[0], axis=1)
-        return found
+            energies[part] = -logsumexp(self._logs(points[part])[0], axis=1)
+        return energies
 
     def gradients(self, points: Array) -> Array:
         """Gradient (N, d) in kT per unit of the coordinates."""
         points = np.asarray(points, np.float64)
-        found = np.empty_like(points)
+        gradients = np.empty_like(points)
         for begin in range(0, len(points), _BLOCK):
             part = slice(begin, begin + _BLOCK)
             logs, away = self._logs(points[part])
             share = np.exp(logs - logsumexp(logs, axis=1, keepdims=True))
-            found[part] = np.einsum("nk,kij,nkj->ni", share, self._parts[0], away, optimize=True)
-        return found
+            gradients[part] = np.einsum(
+                "nk,kij,nkj->ni", share, self._parts[0], away, optimize=True
+            )
+        return gradients
 
     def bring_back(self, points: Array) -> tuple[Array, int]:
         """The points themselves: there is no edge, and the energy rises outwards."""

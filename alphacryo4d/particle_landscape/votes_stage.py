@@ -100,10 +100,10 @@ def _vote(job: Job, landscape: Path, resample: Path, threshold: str) -> None:
     table = input_table(resample)
     groups = read_groups(resample, table.rows)
     stored = load_archive(landscape / BASINS_NPZ)
-    found = _Basins(stored["points"], stored["shares"], stored["states"].astype(np.int64) - 1)
-    count, folds = found.count, int(groups[:, 1].max())
+    basins = _Basins(stored["points"], stored["shares"], stored["states"].astype(np.int64) - 1)
+    count, folds = basins.count, int(groups[:, 1].max())
     outliers = read_outliers(resample)
-    labels, heldout = _labels(landscape, groups, found)
+    labels, heldout = _labels(landscape, groups, basins)
     base = ((groups[:, 0].astype(np.int64) - 1)[:, None] * folds + np.arange(folds)) * count
     assignments = np.where(labels >= 0, base + labels, -1).astype(np.int32)
     seen = labels >= 0
@@ -139,11 +139,11 @@ def _vote(job: Job, landscape: Path, resample: Path, threshold: str) -> None:
     job.complete("count", written)
 
 
-def _labels(landscape: Path, groups: Array, found: _Basins) -> tuple[Array, Array]:
+def _labels(landscape: Path, groups: Array, basins: _Basins) -> tuple[Array, Array]:
     """State (P, M + 1) from 0 by every fold that saw a particle, else -1; and by the other one."""
     coordinates = files.load_array(landscape / COORDINATES, ndim=2)
     covariances = files.load_array(landscape / COVARIANCES, ndim=2, memory_map=True)
-    kept, d = coordinates.shape[1], found.points.shape[1]
+    kept, d = coordinates.shape[1], basins.points.shape[1]
     own = unpacked(np.asarray(covariances), kept)[:, :d, :d]
     folds = int(groups[:, 1].max())
     stored = [read_fold(landscape, 1, fold)["cubes"] for fold in range(1, folds + 1)]
@@ -160,8 +160,8 @@ def _labels(landscape: Path, groups: Array, found: _Basins) -> tuple[Array, Arra
                     f"{fold_file(landscape, batch, fold)}: has {len(mean)} particles, the groups "
                     f"have {len(rows)}; run `landscape particles` again"
                 )
-            labels[rows, fold - 1] = found.of(mean[:, :d], own[rows])
-    return labels, found.of(coordinates[:, :d], own)
+            labels[rows, fold - 1] = basins.of(mean[:, :d], own[rows])
+    return labels, basins.of(coordinates[:, :d], own)
 
 
 def _seen(landscape: Path, frame: Frame, batch: int, fold: int) -> Array:

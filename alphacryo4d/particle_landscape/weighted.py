@@ -110,15 +110,15 @@ def choose_widths(
     near = [np.asarray(point.weights.any(axis=1)) for point in points]
     _one_pass(images, near, halves, work, workers, progress, check)
     noise = noise_power(images)
-    found: list[Array] = [np.empty(0)] * len(points)
+    widths: list[Array] = [np.empty(0)] * len(points)
 
     def judge(point: int) -> None:
         explained = explained_by_width(sums[point], rings[point][1], grid.shell_map)
-        found[point] = chosen_widths(explained, noise)
+        widths[point] = chosen_widths(explained, noise)
         sums[point] = np.empty(0)
 
     in_tasks(judge, range(len(points)), workers)
-    return found
+    return widths
 
 
 def weighted_sums(

@@ -75,7 +75,7 @@ def explained_by_width(sums: Array, means: Array, shells: Array) -> Array:
     used = np.flatnonzero(shells >= 0)
     index, number = shells[used], int(shells.max()) + 1
     sizes = np.maximum(np.bincount(index, minlength=number), 1)
-    found = np.zeros((number, len(means)))
+    explained = np.zeros((number, len(means)))
     rings = [[sums[half, ring, used, :3] for ring in range(sums.shape[1])] for half in (0, 1)]
 
     def of(half: int, row: Array) -> Array:
@@ -91,8 +91,8 @@ def explained_by_width(sums: Array, means: Array, shells: Array) -> Array:
             a, b = first * inverse, second * inverse
             cross = np.bincount(index, real * a + imag * b, number)
             power = np.bincount(index, counted * (a * a + b * b), number)
-            found[:, width] += np.sign(cross) * cross**2 / np.maximum(power, 1e-30)
-    return found
+            explained[:, width] += np.sign(cross) * cross**2 / np.maximum(power, 1e-30)
+    return explained
 
 
 def chosen_widths(explained: Array, noise: Array) -> Array:

@@ -36,25 +36,25 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
 
     Returns
     -------
-    found : Round
+    best : Round
         Last round.
     kept : (K,) int array
         Number of each remaining state in the first votes.
     log : list of str
         What happened and why.
     """
-    rounds, options = Rounds(job, inputs), inputs.options
+    rounds, options, batches = Rounds(job, inputs), inputs.options, inputs.groups[:, 0]
     kept = np.unique(states[states > 0])
     states = renumbered(states, kept)
     log: list[str] = []
     best, past = None, _Past()
     for turn in range(1, options.rounds + 1):
         began = time.monotonic()
-        found = rounds.run_round(turn, states, len(kept))
+        this_round = rounds.run_round(turn, states, len(kept))
         votes = np.empty((len(states), len(kept)), np.uint8)
-        _, election = elect(inputs, found, len(kept), votes)
+        _, election = elect(inputs, this_round, len(kept), votes)
         changed = changed_share(states, election.states)
-        support, split = found.support, found.split
+        support, split = this_round.support, this_round.split
         assert support is not None
         assert split is not None
         log_line(
@@ -63,21 +63,21 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
             f"{100 * changed:.1f}% changed; held-out log-likelihood gain per particle: "
             f"{support.gain:.3f} +- {support.error:.3f} nats",
         )
-        log += found.log
+        log += this_round.log
         # how long it took is no result, and not in the report
         logger.info("round %d: took %.0f s", turn, time.monotonic() - began)
-        why = past.objection(found, support.gain, changed, options.converged)
+        why = past.objection(this_round, support.gain, changed, options.converged)
         if past.rise is not None:
             log_line(log, f"round {turn}: held-out log-likelihood {past.words}")
         if why:
             log_line(log, f"round {turn}: {why}; the round before stays")
             break
-        past.take(found, support.gain, changed)
-        best, best_kept = found, kept
+        past.take(this_round, support.gain, changed)
+        best, best_kept = this_round, kept
         if not support.real:
             log_line(log, f"round {turn}: states are not supported by held-out particles")
             break
-        rounds.take_poses(found)
+        rounds.take_poses(this_round)
         states = election.states
         plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
         if plan.nothing and changed <= options.converged and past.settled:
@@ -85,7 +85,7 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
             break
         if not plan.nothing:
             say_plan(log, turn, plan, kept, applied=turn < options.rounds)
-            sides = matched_sides(found.sides, found.labels, states - 1, inputs.groups[:, 0])
+            sides = matched_sides(this_round.sides, this_round.labels, states - 1, batches)
             states, kept = apply_changes(plan, states, kept, sides)
             past.expect(plan)
     assert best is not None
@@ -110,12 +110,12 @@ class _Past:
     price: float = 0.0
     rise: tuple[float, float] | None = None
 
-    def objection(self, found: Round, gain: float, changed: float, converged: float) -> str:
+    def objection(self, this_round: Round, gain: float, changed: float, converged: float) -> str:
         """Why a round is not better than the one before; empty where it is."""
         if self.round is None:
             return ""
-        if found.free_poses:
-            self.rise = found.rise_since(self.round)
+        if this_round.free_poses:
+            self.rise = this_round.rise_since(self.round)
             rise = self.rise[0] + self.price
             better = gain > self.floor and rise > -LEAST_RISE
             larger = better or rise > SIGNIFICANT * self.rise[1]
@@ -130,9 +130,9 @@ class _Past:
         assert self.rise is not None
         return f"rose by {self.rise[0]:.3f} +- {self.rise[1]:.3f} nats per particle"
 
-    def take(self, found: Round, gain: float, changed: float) -> None:
+    def take(self, this_round: Round, gain: float, changed: float) -> None:
         """A round that is the best so far."""
-        self.round, self.floor, self.changed, self.price = found, gain, changed, 0.0
+        self.round, self.floor, self.changed, self.price = this_round, gain, changed, 0.0
 
     @property
     def settled(self) -> bool:

@@ -267,13 +267,13 @@ def joint_moments(
         share = np.maximum(part.samples_per_shell(), 1e-9)
         power, samples = power + share * left, samples + share
     # one sample of each Friedel pair is held: the noise of its two parts has half the power
-    found = JointMoments(
+    moments = JointMoments(
         base=2.0 * cross[:, 0] - gram[:, 0, 0],
         projected=2.0 * (cross[:, 1:] - gram[:, 1:, 0]),
         information=2.0 * gram[:, 1:, 1:],
         workers=grid.workers,
     )
-    return found, power / samples
+    return moments, power / samples
 
 
 def _put_columns(references: Array, changes: Array, first: int) -> None:

@@ -88,8 +88,8 @@ def fitted_to_images(
     """
     shell = shell_of_resolution(resolution, images.box, images.pixel_size)
     view = View(images, rows, Grid(min(shell, images.radius), workers))
-    found, _ = joint_moments(view, *consensus_map(view))
-    return score_of_poses(found) < LARGEST_SCORE
+    moments, _ = joint_moments(view, *consensus_map(view))
+    return score_of_poses(moments) < LARGEST_SCORE
 
 
 def estimated_errors(

@@ -82,25 +82,29 @@ class Round:
         return rotations, shifts
 
 
-def as_assignments(inputs: RoundInputs, found: Round, count: int) -> tuple[Array, Array, Array]:
+def as_assignments(
+    inputs: RoundInputs, this_round: Round, count: int
+) -> tuple[Array, Array, Array]:
     """Assignments (P, M+1), state of every volume (V,), held-out volume (P,)."""
     folds = inputs.folds
     batch = inputs.groups[:, 0].astype(np.int64) - 1
     base = (batch[:, None] * folds + np.arange(folds)) * count
     assignments = fold_assignments(
-        found.labels, found.confidence, base, inputs.options.minimum_posterior
+        this_round.labels, this_round.confidence, base, inputs.options.minimum_posterior
     )
     own = base[np.arange(len(batch)), inputs.groups[:, 1] - 1]
     volumes = (int(batch.max()) + 1) * folds
     volume_states = np.tile(np.arange(1, count + 1, dtype=np.int32), volumes)
-    return assignments, volume_states, (own + found.heldout).astype(np.int32)
+    return assignments, volume_states, (own + this_round.heldout).astype(np.int32)
 
 
-def elect(inputs: RoundInputs, found: Round, count: int, votes: Array) -> tuple[VoteResult, ...]:
+def elect(
+    inputs: RoundInputs, this_round: Round, count: int, votes: Array
+) -> tuple[VoteResult, ...]:
     """Votes (P, K) of one round, and the result before and after the held-out folds are asked."""
-    assignments, volume_states, _ = as_assignments(inputs, found, count)
+    assignments, volume_states, _ = as_assignments(inputs, this_round, count)
     needed = votes_needed(inputs.options.threshold, inputs.folds - 1)
     first = count_votes(assignments, volume_states, count, needed=needed, out=votes)
     if not inputs.options.require_heldout:
         return first, first
-    return first, require_heldout(first, found.heldout + 1)
+    return first, require_heldout(first, this_round.heldout + 1)

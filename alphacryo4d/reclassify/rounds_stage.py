@@ -78,7 +78,7 @@ class Rounds:
         """Classify all folds of all batches from the states (P,) of the votes."""
         inputs = self.inputs
         shape = inputs.groups.shape[0], inputs.folds
-        found = Round(
+        this_round = Round(
             np.full(shape, LEFT_OUT, np.int32),
             np.zeros(shape, np.float32),
             np.zeros(shape[0], np.int32),
@@ -89,15 +89,15 @@ class Rounds:
         tests: list[tuple[Array, ...]] = []
         losses, gains = np.zeros((2, count, count)), np.zeros((2, count))
         for (batch, fold), result in self._matched(number, states, count).items():
-            tests.append(self._take(found, batch, fold, result))
+            tests.append(self._take(this_round, batch, fold, result))
             losses += np.stack([result["lost"], result["lost_squares"]])
             gains += result["split_gains"]
-        found.support = measure_support(
+        this_round.support = measure_support(
             *(np.concatenate(parts) for parts in zip(*tests, strict=True)),
             losses=(losses[0], losses[1]),
         )
-        found.split = SplitGain.of(gains, shape[0])
-        return found
+        this_round.split = SplitGain.of(gains, shape[0])
+        return this_round
 
     def _matched(
         self, number: int, states: Array, count: int
@@ -117,10 +117,10 @@ class Rounds:
         moved |= any(len(result["moves"]) for batch in results for result in batch)
         matched: dict[tuple[int, int], dict[str, Array]] = {}
         volumes = None
-        for batch, found in enumerate(results, start=1):
+        for batch, fits in enumerate(results, start=1):
             members = self.batch_rows(batch)
             rows = [self._sides(members, fold)[0] for fold in range(folds)]
-            alike = match_folds(found, rows, states[members] - 1, volumes)
+            alike = match_folds(fits, rows, states[members] - 1, volumes)
             matched |= {(batch, fold): result for fold, result in enumerate(alike)}
             if moved and volumes is None:
                 # particles of other batches are others: the volumes say which state is which
@@ -155,7 +155,7 @@ class Rounds:
             poses.put(np.arange(len(members)), rotations, shifts)
             fit = replace(fit, initial_resolution=fit.resolution, from_images=of_images)
         known = np.flatnonzero(poses.images.informative[rows])
-        found = fit_states(
+        state_fit = fit_states(
             poses,
             rows[known],
             seed_labels(states[members[rows[known]]], count),
@@ -163,33 +163,37 @@ class Rounds:
             solvent=self._solvent if self._focus is None else self._focus,
             check=inputs.flags.deadline.check,
         )
-        judged = judge_states(poses, heldout, found.model, steps=POSE_STEPS if fit.move else 0)
+        judged = judge_states(poses, heldout, state_fit.model, steps=POSE_STEPS if fit.move else 0)
         seen = judged.heldout
         sides, gains = np.zeros(len(rows), np.float32), np.zeros((2, count))
-        if found.latent is not None:
+        if state_fit.latent is not None:
             sides[known], gains = try_splits(
-                found.model.points, found.posteriors, found.latent, seen.posteriors, judged.latent
+                state_fit.model.points,
+                state_fit.posteriors,
+                state_fit.latent,
+                seen.posteriors,
+                judged.latent,
             )
         return {
-            "labels": of_all(found.posteriors.argmax(axis=1), known, len(rows), 0),
-            "confidence": of_all(found.posteriors.max(axis=1), known, len(rows), -1),
+            "labels": of_all(state_fit.posteriors.argmax(axis=1), known, len(rows), 0),
+            "confidence": of_all(state_fit.posteriors.max(axis=1), known, len(rows), -1),
             "heldout": seen.labels,
             "evidence": seen.evidence,
             "consensus": seen.consensus,
             "posteriors": seen.posteriors,
-            "weights": found.model.proportions,
+            "weights": state_fit.model.proportions,
             "lost": seen.losses[0],
             "lost_squares": seen.losses[1],
             "pose_sigma": np.array(seen.pose_sigma),
-            "from_images": np.array(found.model.groups is not None),
+            "from_images": np.array(state_fit.model.groups is not None),
             "rotations": poses.rotations.astype(np.float32),
             "shifts": poses.shifts.astype(np.float32),
             "gain": judged.gain,
             "likelihood": judged.likelihood,
             "sides": sides,
             "split_gains": gains,
-            "moves": np.array(found.moves, np.float64).reshape(-1, 4),
-            "volumes": coarse(found.model.volumes()),
+            "moves": np.array(state_fit.moves, np.float64).reshape(-1, 4),
+            "volumes": coarse(state_fit.model.volumes()),
         }
 
     def _focused(self, images: PreparedImages, rows: Array, workers: int) -> PreparedImages:
@@ -213,31 +217,31 @@ class Rounds:
         return np.flatnonzero(~left), np.flatnonzero(left)
 
     def _take(
-        self, found: Round, batch: int, fold: int, result: dict[str, Array]
+        self, this_round: Round, batch: int, fold: int, result: dict[str, Array]
     ) -> tuple[Array, ...]:
         """Put the result of a fold into its round; returns what the likelihood test needs."""
         members = self.batch_rows(batch)
         rows, heldout = self._sides(members, fold)
-        found.labels[members[rows], fold] = result["labels"]
-        found.confidence[members[rows], fold] = result["confidence"]
-        found.heldout[members[heldout]] = result["heldout"]
-        found.weighted[members[heldout]] = result["posteriors"].argmax(axis=1)
-        found.sides[members[rows], fold] = result["sides"]
-        found.likelihood[members[heldout]] = result["likelihood"]
+        this_round.labels[members[rows], fold] = result["labels"]
+        this_round.confidence[members[rows], fold] = result["confidence"]
+        this_round.heldout[members[heldout]] = result["heldout"]
+        this_round.weighted[members[heldout]] = result["posteriors"].argmax(axis=1)
+        this_round.sides[members[rows], fold] = result["sides"]
+        this_round.likelihood[members[heldout]] = result["likelihood"]
         turned, moved = result["rotations"][heldout], result["shifts"][heldout]
         turn_error, shift_error = result["pose_sigma"]
         of_images, changes = bool(result["from_images"]), (result["rotations"], result["shifts"])
-        found.pose_changes[batch, fold] = *changes, of_images
-        found.log.append(
+        this_round.pose_changes[batch, fold] = *changes, of_images
+        this_round.log.append(
             f"batch {batch} fold {fold + 1}: poses {'fitted to' if of_images else 'apart from'} "
             f"the images, pose sigma {turn_error:.2f} degrees, {shift_error:.2f} A on each axis; "
             f"poses of held-out particles changed by {turned.std():.2f} degrees, {moved.std():.2f} "
             f"A, log-likelihood gain {result['gain'].mean():.2f} nats per particle"
         )
-        found.log += say_moves(f"batch {batch} fold {fold + 1}", result["moves"])
+        this_round.log += say_moves(f"batch {batch} fold {fold + 1}", result["moves"])
         weights = np.broadcast_to(result["weights"], result["posteriors"].shape)
         return result["evidence"], result["consensus"], result["posteriors"], weights
 
-    def take_poses(self, found: Round) -> None:
+    def take_poses(self, this_round: Round) -> None:
         """Start every fold from the poses that it found; folds do not share them."""
-        self._pose_changes = found.pose_changes
+        self._pose_changes = this_round.pose_changes

@@ -152,12 +152,12 @@ class SpannedVolumes:
         """Sum of the squared CTF of every particle over each shell, (n, shells) float32."""
         images, last = self.poses.images, self.view.last
         starts = np.searchsorted(images.shell[:last], np.arange(self.grid.radius + 1))
-        found = np.empty((len(self.order), self.grid.radius + 1), np.float32)
+        transfer = np.empty((len(self.order), self.grid.radius + 1), np.float32)
         for begin in range(0, len(self.order), 4096):
             part = slice(begin, begin + 4096)
             square = np.square(images.ctf[self.order[part], :last])
-            found[part] = np.add.reduceat(square, starts, axis=1)
-        return found
+            transfer[part] = np.add.reduceat(square, starts, axis=1)
+        return transfer
 
     def _set_prior(self, spread: Array) -> None:
         """Power of mean and components by shell, (q + 1, shells), with posterior variances."""
@@ -172,13 +172,13 @@ class SpannedVolumes:
         Poses change about the volumes of the states where ``about_states``, else about the mean.
         """
         centres = self.centres() if about_states else None
-        found, left = joint_moments(self.view, self.cubes, self.noise, self.expected, centres)
+        moments, left = joint_moments(self.view, self.cubes, self.noise, self.expected, centres)
         if self.expected is not None:
-            found = self._with_uncertainty(found, self.expected[0][:, : found.count + 1])
+            moments = self._with_uncertainty(moments, self.expected[0][:, : moments.count + 1])
             self.noise = left
-        return found
+        return moments
 
-    def _with_uncertainty(self, found: JointMoments, means: Array) -> JointMoments:
+    def _with_uncertainty(self, moments: JointMoments, means: Array) -> JointMoments:
         """The moments when the volumes are known with errors, of which some are the particle's own.
 
         The noise of a particle is in the volumes with the weight of its coordinates (1, z), and
@@ -188,16 +188,16 @@ class SpannedVolumes:
         columns are expected to be larger by the same matrix (variational Bayesian PCA, Bishop
         1999).
         """
-        q, images = found.count, self.poses.images
+        q, images = moments.count, self.poses.images
         weight = self.transfer / self.noise[images.group[self.order]]
         matrix = np.einsum("nh,hab->nab", weight, self.uncertainty, optimize=True)
         own = np.einsum("nab,nb->na", matrix, means)
-        information = found.information.copy()
+        information = moments.information.copy()
         information[:, :q, :q] += 2 * matrix[:, 1:, 1:]
-        projected = found.projected.copy()
+        projected = moments.projected.copy()
         projected[:, :q] -= 2 * (own[:, 1:] + matrix[:, 1:, 0])
-        base = found.base - 2 * own[:, 0] - matrix[:, 0, 0]
-        return JointMoments(base, projected, information, found.workers)
+        base = moments.base - 2 * own[:, 0] - matrix[:, 0, 0]
+        return JointMoments(base, projected, information, moments.workers)
 
     def maximise(self, mean: Array, covariance: Array) -> None:
         """Mean and components from the coordinates, at the poses of now."""

@@ -39,8 +39,8 @@ class Latent:
     def of(self, points: Array) -> Array:
         """Log-likelihoods (n, K) of points (K, q)."""
         square = np.einsum("ki,nij,kj->nk", points, self.curvature, points, optimize=True)
-        found: Array = self.slope @ points.T - 0.5 * square
-        return found
+        logs: Array = self.slope @ points.T - 0.5 * square
+        return logs
 
     def rows(self, chosen: Array) -> Latent:
         """The same of some particles."""

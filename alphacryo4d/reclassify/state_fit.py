@@ -106,11 +106,11 @@ def fit_states(
     for _ in range(fit.iterations):
         check()
         fit.iterate()
-    found = fit.outcome()
+    outcome = fit.outcome()
     place[order] = np.arange(len(order))
     back = place[rows]
-    latent = None if found.latent is None else found.latent.rows(back)
-    return StateFit(found.model, found.posteriors[back], latent, moves + found.moves)
+    latent = None if outcome.latent is None else outcome.latent.rows(back)
+    return StateFit(outcome.model, outcome.posteriors[back], latent, moves + outcome.moves)
 
 
 class _Fit:
@@ -148,57 +148,57 @@ class _Fit:
 
     def _with_errors(self) -> tuple[JointMoments, Array]:
         """Moments of the particles, and the changes of their poses so far; sets the errors."""
-        found = self.volumes.expect(about_states=self.from_images)
+        moments = self.volumes.expect(about_states=self.from_images)
         so_far = self.poses.so_far(self.order)
         if self.options.pose_sigma is None and not self.from_images:
-            self.pose_sigma = estimated_errors(found, so_far, self.pose_sigma)
-        return found, so_far
+            self.pose_sigma = estimated_errors(moments, so_far, self.pose_sigma)
+        return moments, so_far
 
     def _states(
-        self, found: JointMoments, so_far: Array, *, search: bool
+        self, moments: JointMoments, so_far: Array, *, search: bool
     ) -> tuple[LatentStates, list[Move]]:
         """States as a mixture that starts from the labels of now."""
         return states_of_moments(
-            found, self.pose_sigma, so_far, self.start, split_merge=search, seed=self.options.seed
+            moments, self.pose_sigma, so_far, self.start, split_merge=search, seed=self.options.seed
         )
 
     def first_states(self) -> tuple[Array, list[Move]]:
         """Posteriors (n, K) of the states without moving the components; then the poses move."""
-        found, so_far = self._with_errors()
-        states, moves = self._states(found, so_far, search=self.options.split_merge)
+        moments, so_far = self._with_errors()
+        states, moves = self._states(moments, so_far, search=self.options.split_merge)
         if self.options.move:
-            mean = found.posterior_mean(self.pose_sigma, so_far)
-            self.poses.move(self.order, mean[:, found.count :])
+            mean = moments.posterior_mean(self.pose_sigma, so_far)
+            self.poses.move(self.order, mean[:, moments.count :])
         return states.posteriors, moves
 
     def iterate(self) -> None:
         """One expectation and maximisation; the poses move in between."""
-        found, so_far = self._with_errors()
+        moments, so_far = self._with_errors()
         if self.from_images:
-            states, _ = self._states(found, so_far, search=False)
+            states, _ = self._states(moments, so_far, search=False)
             self.start = states.posteriors
             about = states.points, states.scatter, self.start
-            mean, covariance = found.posterior_of_states(self.pose_sigma, so_far, *about)
+            mean, covariance = moments.posterior_of_states(self.pose_sigma, so_far, *about)
         else:
-            mean, covariance = found.posterior(self.pose_sigma, so_far)
+            mean, covariance = moments.posterior(self.pose_sigma, so_far)
         if self.options.move:
-            self.poses.move(self.order, mean[:, found.count :])
-            mean[:, found.count :] = 0
+            self.poses.move(self.order, mean[:, moments.count :])
+            mean[:, moments.count :] = 0
         self.volumes.maximise(mean, covariance)
         self.volumes.narrow_mask()
 
     def outcome(self) -> StateFit:
         """States as a mixture that starts from the labels given; in the order of the view."""
-        found = self.volumes.expect(about_states=self.from_images)
+        moments = self.volumes.expect(about_states=self.from_images)
         so_far = self.poses.so_far(self.order)
-        states, moves = self._states(found, so_far, search=self.options.split_merge)
+        states, moves = self._states(moments, so_far, search=self.options.split_merge)
         volumes = self.volumes
         model = StateModel(
             volumes.grid, volumes.cubes, states.points, states.scatter, states.proportions,
             volumes.noise, self.pose_sigma,
         )  # fmt: skip
         if self.from_images:
-            model.sigma = estimated_errors(found, so_far, self.pose_sigma, steps=1)
+            model.sigma = estimated_errors(moments, so_far, self.pose_sigma, steps=1)
             model.groups = groups_of_volumes(model.volumes())
         latent = states.latent() if self.options.latent else None
         return StateFit(model, states.posteriors, latent, moves)

@@ -107,7 +107,7 @@ class LatentStates:
 
 
 def states_of_moments(
-    found: JointMoments,
+    moments: JointMoments,
     pose_sigma: tuple[float, float],
     so_far: Array,
     start: Array,
@@ -119,15 +119,15 @@ def states_of_moments(
 
     Parameters
     ----------
-    found, errors, so_far
+    moments, pose_sigma, so_far
         Moments, and prior of the poses, as :meth:`JointMoments.marginalise_pose` takes them.
     start : (n, K) array
         Soft labels.
     split_merge, seed
         As for :func:`mixture_of_labels`.
     """
-    _, projected, information = found.marginalise_pose(pose_sigma, so_far)
-    particles = LatentParticles(information, projected, found.workers)
+    _, projected, information = moments.marginalise_pose(pose_sigma, so_far)
+    particles = LatentParticles(information, projected, moments.workers)
     mixture, moves = mixture_of_labels(particles, start, split_merge=split_merge, seed=seed)
     soft, proportions = particles.posteriors(mixture.points), particles.proportions
     assert proportions is not None

@@ -131,10 +131,10 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
     order = poses.images.sorted_rows(rows)
     place = np.empty(len(poses.images), np.int64)
     place[order] = np.arange(len(order))
-    found, values = _judged(poses, order, model, None)
-    centres = _own_centres(model, found, poses.so_far(order))
+    joint, values = _judged(poses, order, model, None)
+    centres = _own_centres(model, joint, poses.so_far(order))
     if centres is not None:
-        found, values = _judged(poses, order, model, centres)
+        joint, values = _judged(poses, order, model, centres)
     gain = np.zeros(len(order))
     going = np.arange(len(order))
     for _ in range(steps if centres is None else FREE_STEPS * steps):
@@ -142,24 +142,24 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
             break
         mine = order[going]
         before = poses.rotations[mine], poses.shifts[mine]
-        mean = _likely_change(model, found.rows(going), poses.so_far(mine))
-        poses.move(mine, mean[:, found.count :])
+        mean = _likely_change(model, joint.rows(going), poses.so_far(mine))
+        poses.move(mine, mean[:, joint.count :])
         tried, new = _judged(poses, mine, model, None if centres is None else centres.rows(going))
         rise = new - values[going]
         worse = rise < 0
         poses.put(mine[worse], before[0][worse], before[1][worse])
         better = going[~worse]
-        found.put(better, tried.rows(~worse))
+        joint.put(better, tried.rows(~worse))
         gain[better] += rise[~worse]
         values[better] = new[~worse]
         if centres is not None:
             going = going[rise > SMALL_RISE]
     back = place[rows]
-    found, so_far = found.rows(back), poses.so_far(rows)
+    joint, so_far = joint.rows(back), poses.so_far(rows)
     proportions = np.maximum(model.proportions, 1e-9)
-    moments = found.of_states(model.points, proportions)
+    moments = joint.of_states(model.points, proportions)
     likelihood, _ = moments.marginal(model.pose_sigma, so_far)
-    latent = model.latent(found, so_far)
+    latent = model.latent(joint, so_far)
     soft = softmax(latent.of(model.points), axis=1).astype(np.float32)
     heldout = HeldOut(
         evidence=logsumexp(likelihood[:, :-1], axis=1, b=proportions),
@@ -184,30 +184,30 @@ def noise_likelihood(view: View, noise: Array) -> Array:
     """
     images, last = view.images, view.last
     own = noise[:, images.shell[:last]]
-    logs, found = np.log(own).sum(axis=1), np.empty(len(view.rows))
-    for begin in range(0, len(found), _BLOCK):
+    logs, likelihoods = np.log(own).sum(axis=1), np.empty(len(view.rows))
+    for begin in range(0, len(likelihoods), _BLOCK):
         rows = view.rows[begin : begin + _BLOCK]
         group = images.group[rows]
         power = np.square(images.data[rows, :last]).sum(axis=2) / own[group]
-        found[begin : begin + _BLOCK] = -power.sum(axis=1) - logs[group]
-    return found
+        likelihoods[begin : begin + _BLOCK] = -power.sum(axis=1) - logs[group]
+    return likelihoods
 
 
-def _likely_change(model: StateModel, found: JointMoments, so_far: Array) -> Array:
+def _likely_change(model: StateModel, joint: JointMoments, so_far: Array) -> Array:
     """Most likely coordinates and changes of the poses (n, q + 6)."""
     if model.groups is None:
-        return found.posterior_mean(model.pose_sigma, so_far)
-    likely = model.latent(found, so_far).of(model.points)
+        return joint.posterior_mean(model.pose_sigma, so_far)
+    likely = model.latent(joint, so_far).of(model.points)
     soft = softmax(likely + np.log(np.maximum(model.proportions, 1e-9)), axis=1)
-    mean, _ = found.posterior_of_states(model.pose_sigma, so_far, model.points, model.scatter, soft)
+    mean, _ = joint.posterior_of_states(model.pose_sigma, so_far, model.points, model.scatter, soft)
     return mean
 
 
-def _own_centres(model: StateModel, found: JointMoments, so_far: Array) -> Centres | None:
+def _own_centres(model: StateModel, joint: JointMoments, so_far: Array) -> Centres | None:
     """The volumes of the states that the particles are most likely in."""
     if model.groups is None:
         return None
-    return model.centres(model.latent(found, so_far).of(model.points).argmax(axis=1))
+    return model.centres(model.latent(joint, so_far).of(model.points).argmax(axis=1))
 
 
 def _judged(
@@ -215,9 +215,9 @@ def _judged(
 ) -> tuple[JointMoments, Array]:
     """Moments of particles at their poses of now, and their log-likelihood under all states."""
     view = View(poses.images, order, model.grid)
-    found, _ = joint_moments(view, model.cubes, model.noise, None, centres)
+    joint, _ = joint_moments(view, model.cubes, model.noise, None, centres)
     proportions = np.maximum(model.proportions, 1e-9)
-    moments = found.of_states(model.points, proportions)
+    moments = joint.of_states(model.points, proportions)
     values, _ = moments.marginal(model.pose_sigma, poses.so_far(order))
     evidence: Array = logsumexp(values[:, :-1], axis=1, b=proportions)
-    return found, evidence
+    return joint, evidence

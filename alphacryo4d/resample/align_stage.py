@@ -104,15 +104,15 @@ def run_align(
             return job.outputs
         volumes, voxel_size = read_maps(inputs)
         if reference is not None:
-            found = _align_all(volumes[:-1], volumes[-1], voxel_size, options, flags.threads)
+            alignments = _align_all(volumes[:-1], volumes[-1], voxel_size, options, flags.threads)
         else:
-            found = align_to_mean(volumes, voxel_size, options)
+            alignments = align_to_mean(volumes, voxel_size, options)
         outputs = []
-        for path, volume, one in zip(maps, volumes, found, strict=False):
+        for path, volume, one in zip(maps, volumes, alignments, strict=False):
             moved = volume if one.motion is IDENTITY else apply_motion(volume, one.motion)
             outputs.append(write_volume(job.folder / path.name, moved, voxel_size))
             _report(path, one)
-        outputs.append(files.write_text(job.folder / MOTIONS_CSV, motions_table(names, found)))
+        outputs.append(files.write_text(job.folder / MOTIONS_CSV, motions_table(names, alignments)))
         job.add_outputs(outputs)
         return job.outputs
 
@@ -125,12 +125,12 @@ def _align_all(
     threads: int | None,
 ) -> list[Alignment]:
     aligner = Aligner(reference, voxel_size, options)
-    found = []
+    alignments = []
     with show_progress("align") as progress, ThreadPoolExecutor(threads or 2) as pool:
         for one in pool.map(aligner.align, volumes):
-            found.append(one)
-            progress(len(found), len(volumes))
-    return found
+            alignments.append(one)
+            progress(len(alignments), len(volumes))
+    return alignments
 
 
 def _report(path: Path, one: Alignment) -> None:
@@ -145,12 +145,12 @@ def _report(path: Path, one: Alignment) -> None:
         )  # fmt: skip
 
 
-def motions_table(names: Sequence[str], found: Sequence[Alignment]) -> str:
+def motions_table(names: Sequence[str], alignments: Sequence[Alignment]) -> str:
     """Motions as CSV: density at x, y, z (voxels from N//2) went to R (x, y, z) + shift."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for name, one in zip(names, found, strict=True):
+    for name, one in zip(names, alignments, strict=True):
         numbers = [one.motion.angle, *one.motion.shift, *one.motion.rotation.ravel()]
         hand = "" if one.opposite_hand is None else f"{one.opposite_hand:.4f}"
         writer.writerow(

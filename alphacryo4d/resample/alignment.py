@@ -91,16 +91,16 @@ class Comparison:
     def _sums(self, coefficients: Array, motion: Motion) -> Array:
         from alphacryo4d.resample.kernels import compare
 
-        found: Array = compare(
+        sums: Array = compare(
             coefficients, self.points, self.weights, self.target, motion.rotation, motion.shift
         )
-        return found
+        return sums
 
     def scan(self, volume: Array, grid: Array) -> list[tuple[float, Motion]]:
         """Best shift and its score for every rotation of a grid, best first."""
         from alphacryo4d.resample.kernels import sample_linear
 
-        found = []
+        peaks = []
         shape = (self.box,) * 3
         filled, values = np.zeros(shape), np.empty(len(self.inside_points))
         for rotation in grid:
@@ -111,9 +111,9 @@ class Comparison:
             peak = np.array(np.unravel_index(np.argmax(scores), shape))
             score = float(scores[tuple(peak)] / size)
             peak = np.where(peak > self.box // 2, peak - self.box, peak)
-            found.append((score, Motion(rotation, peak[::-1].astype(np.float64))))
-        found.sort(key=lambda entry: -entry[0])
-        return found
+            peaks.append((score, Motion(rotation, peak[::-1].astype(np.float64))))
+        peaks.sort(key=lambda entry: -entry[0])
+        return peaks
 
     def refine(self, coefficients: Array, start: Motion, *, steps: int = 30) -> Motion:
         """Least-squares refinement of a motion, with scale and offset of the density free."""
@@ -223,27 +223,27 @@ class Aligner:
         if both:
             near = self.coarse.refine(coarse, IDENTITY)
             for start in (near.scaled(self.fine_box / self.coarse_box), IDENTITY):
-                found = self.fine.refine(fine, start)
-                reached = self.fine.correlation(fine, found)
+                motion = self.fine.refine(fine, start)
+                reached = self.fine.correlation(fine, motion)
                 if reached > score:
-                    best, score = found, reached
+                    best, score = motion, reached
         if self.options.search == "global" or not both:
             for start in self._candidates(small, coarse):
-                found = self.fine.refine(fine, start.scaled(self.fine_box / self.coarse_box))
-                reached = self.fine.correlation(fine, found)
+                motion = self.fine.refine(fine, start.scaled(self.fine_box / self.coarse_box))
+                reached = self.fine.correlation(fine, motion)
                 if reached > score + (_TIE if both else 0):
-                    best, score = found, reached
+                    best, score = motion, reached
         return best, score, before
 
     def _candidates(self, small: Array, coarse: Array, keep: int = 16, refined: int = 3) -> Any:
         """A few motions from the global search, refined at the coarse resolution."""
-        found = []
+        scored = []
         for _, start in self.coarse.scan(small, self.grid)[:keep]:
             motion = self.coarse.refine(coarse, start, steps=10)
-            found.append((self.coarse.correlation(coarse, motion), motion))
-        found.sort(key=lambda entry: -entry[0])
+            scored.append((self.coarse.correlation(coarse, motion), motion))
+        scored.sort(key=lambda entry: -entry[0])
         chosen: list[Motion] = []
-        for _, motion in found:
+        for _, motion in scored:
             if all(_apart(motion, other) > 2.0 for other in chosen):
                 chosen.append(motion)
         return chosen[:refined]
@@ -282,15 +282,16 @@ def align_to_mean(
         One for each volume.
     """
     reference = np.asarray(volumes[0], np.float64)
-    found: list[Alignment] = []
+    alignments: list[Alignment] = []
     for _ in range(rounds):
         aligner = Aligner(reference, voxel_size, options)
-        found = [aligner.align(volume) for volume in volumes]
+        alignments = [aligner.align(volume) for volume in volumes]
         frame = Motion(
-            found[0].motion.rotation.T, -found[0].motion.rotation.T @ found[0].motion.shift
+            alignments[0].motion.rotation.T,
+            -alignments[0].motion.rotation.T @ alignments[0].motion.shift,
         )
         mean = np.zeros(reference.shape)
-        for volume, one in zip(volumes, found, strict=True):
+        for volume, one in zip(volumes, alignments, strict=True):
             mean += apply_motion(volume, frame.after(one.motion), order=3)
         reference = mean / len(volumes)
-    return found
+    return alignments

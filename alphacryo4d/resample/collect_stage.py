@@ -51,7 +51,7 @@ def find_maps(folder: Path) -> list[CollectedMap]:
     InputError
         There is none, a map has no STAR file, or its name no class number.
     """
-    found = []
+    maps = []
     for path in sorted(folder.glob("*.mrc")):
         match = _NAME.match(path.stem)
         table = path.with_suffix(".star")
@@ -60,10 +60,10 @@ def find_maps(folder: Path) -> list[CollectedMap]:
         if not table.is_file():
             raise InputError(f"{table}: no such file; the particles of {path.name} are needed")
         batch = int(match["batch"] or 1)
-        found.append(CollectedMap(path, table, match["fold"], batch, int(match["number"])))
-    if not found:
+        maps.append(CollectedMap(path, table, match["fold"], batch, int(match["number"])))
+    if not maps:
         raise InputError(f"{folder}: holds no maps (*.mrc); give the folder with the class maps")
-    return sorted(found, key=lambda one: (one.batch, one.fold, one.number))
+    return sorted(maps, key=lambda one: (one.batch, one.fold, one.number))
 
 
 def run_collect(
@@ -199,8 +199,8 @@ def groups_of(assignments: np.ndarray[Any, Any], maps: list[CollectedMap]) -> np
 
 def image_key(name: str) -> tuple[int, str]:
     """Image name as number and stack, so that ``1@a`` and ``000001@a`` are the same."""
-    number, found, stack = str(name).partition("@")
-    if not found or not number.isdigit():
+    number, separator, stack = str(name).partition("@")
+    if not separator or not number.isdigit():
         return 1, str(name)
     return int(number), stack
 

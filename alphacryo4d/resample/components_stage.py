@@ -87,9 +87,9 @@ def run_components(
                 diameter=classify.mask_diameter, threads=flags.threads, progress=progress,
                 memory=memory or half_of_memory(), scratch=scratch or output / "scratch",
             )  # fmt: skip
-        found = _fit(images, classify, finest, mask, checkpoint, seed, flags)
-        maps = resize_cubes(found.cubes, images.box) * np.float32(images.box)
-        job.add_outputs(_written(output, maps, found, images.pixel_size))
+        components = _fit(images, classify, finest, mask, checkpoint, seed, flags)
+        maps = resize_cubes(components.cubes, images.box) * np.float32(images.box)
+        job.add_outputs(_written(output, maps, components, images.pixel_size))
         checkpoint.remove()
         return job.outputs
 
@@ -131,17 +131,17 @@ _USED = (
 )
 
 
-def _written(output: Path, maps: Any, found: Any, pixel_size: float) -> list[Path]:
+def _written(output: Path, maps: Any, components: Any, pixel_size: float) -> list[Path]:
     """Maps, coordinates and the table of the components."""
     names = [MEAN, *(f"component_{number:03d}.mrc" for number in range(1, len(maps)))]
     outputs = [
         write_volume(output / name, volume, pixel_size)
         for name, volume in zip(names, maps, strict=True)
     ]
-    back = np.empty(len(found.rows), np.int64)
-    back[found.rows] = np.arange(len(found.rows))
-    precision = np.diagonal(found.information, axis1=1, axis2=2)
-    outputs.append(files.save_array(output / COORDINATES, found.coordinates[back]))
+    back = np.empty(len(components.rows), np.int64)
+    back[components.rows] = np.arange(len(components.rows))
+    precision = np.diagonal(components.information, axis1=1, axis2=2)
+    outputs.append(files.save_array(output / COORDINATES, components.coordinates[back]))
     outputs.append(files.save_array(output / PRECISION, np.ascontiguousarray(precision[back])))
     power = np.square(maps[1:], dtype=np.float64).sum(axis=(1, 2, 3))
     columns = {

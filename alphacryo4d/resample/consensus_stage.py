@@ -182,18 +182,18 @@ def _results(particles: ParticleSet, output: Path, consensus: ConsensusOptions) 
     if consensus.relion_models == 1:
         maps += [with_suffix(start, f"_half{half}_class001_unfil.mrc") for half in (1, 2)]
     try:
-        found = read_particles(with_suffix(start, "_data.star"), need_images=False)
+        aligned = read_particles(with_suffix(start, "_data.star"), need_images=False)
         for path in maps:
             read_volume(path)
     except InputError as error:
         raise ProgramError(
             f"RELION ended with exit code 0, but its output is no use: {error}"
         ) from error
-    if len(found) != len(particles):
-        raise ProgramError(f"{found.path}: holds {len(found)} of {len(particles)} particles")
+    if len(aligned) != len(particles):
+        raise ProgramError(f"{aligned.path}: holds {len(aligned)} of {len(particles)} particles")
     table = output / CONSENSUS_STAR
     with files.atomic_path(table) as temporary:
-        temporary.write_bytes(found.path.read_bytes())
+        temporary.write_bytes(aligned.path.read_bytes())
     return [table, *maps]
 
 

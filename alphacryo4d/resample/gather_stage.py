@@ -108,13 +108,13 @@ def _write_outliers(
 ) -> Path:
     """Take the votes of images that are unlike all others; write their rows, from 0, ascending."""
     _check_counts(assignments, folds)
-    found: set[int] = set()
+    outliers: set[int] = set()
     for batch in range(1, int(groups[:, 0].max()) + 1):
         for left_out in range(1, folds + 1):
             path = files.fold_folder(resample, batch, left_out, folds) / files.OUTLIERS_NPY
             if path.is_file():
-                found.update(files.load_array(path, dtype=np.integer, ndim=1).tolist())
-    rows = np.array(sorted(found), np.int64)
+                outliers.update(files.load_array(path, dtype=np.integer, ndim=1).tolist())
+    rows = np.array(sorted(outliers), np.int64)
     if len(rows):
         assignments[rows] = np.where(assignments[rows] == LEFT_OUT, LEFT_OUT, DROPPED)
         heldout[rows] = DROPPED

@@ -139,44 +139,48 @@ def align_natively(
         )  # fmt: skip
     subsets = half_sets(particles)
     with show_progress("align") as progress:
-        found = find_consensus(
+        alignment = find_consensus(
             images, subsets, asked,
             reference=None if relion.reference is None else read_volume(relion.reference)[0],
             mask=None if consensus.mask is None else read_volume(consensus.mask)[0],
             workers=thread_count(flags.threads), progress=progress, check=flags.deadline.check,
             checkpoint=checkpoint,
         )  # fmt: skip
-    outputs = _written(output, particles, images, subsets, found)
+    outputs = _written(output, particles, images, subsets, alignment)
     checkpoint.remove()
     return outputs
 
 
 def _written(
-    output: Path, particles: ParticleSet, images: PreparedImages, subsets: Array, found: Consensus
+    output: Path,
+    particles: ParticleSet,
+    images: PreparedImages,
+    subsets: Array,
+    consensus: Consensus,
 ) -> list[Path]:
     from alphacryo4d.alignment.outcome import changes_of
 
     voxel = images.pixel_size
-    turned, moved = changes_of(images, found)
+    turned, moved = changes_of(images, consensus)
     subset = {"rlnRandomSubset": np.asarray(subsets, np.int64) + 1}
     more = subset if particles.random_subset is None else {}
     report: dict[str, Any] = {
-        "resolution": round(float(found.curves.resolution), 2),
-        "angle_error": round(found.angle_error, 3),
-        "shift_error": round(found.shift_error, 3),
-        "iterations": [{k: round(v, 4) for k, v in entry.items()} for entry in found.log],
+        "resolution": round(float(consensus.curves.resolution), 2),
+        "angle_error": round(consensus.angle_error, 3),
+        "shift_error": round(consensus.shift_error, 3),
+        "iterations": [{k: round(v, 4) for k, v in entry.items()} for entry in consensus.log],
     }
     logger.info(
         "consensus at %.2f A (FSC 0.143 of half-sets that were aligned apart); poses of the right "
         "optimum are sure to %.2f degrees and %.2f A an axis",
-        found.curves.resolution, found.angle_error, found.shift_error,
+        consensus.curves.resolution, consensus.angle_error, consensus.shift_error,
     )  # fmt: skip
     table = output / files.PARTICLES_STAR
     return [
         write_refined_poses(particles, turned, moved, table, more=more),
-        write_volume(output / "consensus.mrc", found.volume, voxel),
-        write_volume(output / "consensus_half1_unfil.mrc", found.half_maps[0], voxel),
-        write_volume(output / "consensus_half2_unfil.mrc", found.half_maps[1], voxel),
-        write_curves(output / "consensus_fsc.csv", found.curves),
+        write_volume(output / "consensus.mrc", consensus.volume, voxel),
+        write_volume(output / "consensus_half1_unfil.mrc", consensus.half_maps[0], voxel),
+        write_volume(output / "consensus_half2_unfil.mrc", consensus.half_maps[1], voxel),
+        write_curves(output / "consensus_fsc.csv", consensus.curves),
         files.write_text(output / "consensus.json", json.dumps(report, indent=1) + "\n"),
     ]

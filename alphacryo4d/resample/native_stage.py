@@ -198,8 +198,8 @@ class NativeEngine:
             logger.info("%s: %s", folder.name, line)
         outputs = self._write_heldout(folder, images, np.searchsorted(batch, heldout), result)
         if images.outlier is not None and images.outlier.any():
-            found = batch[images.outlier].astype(np.int64)
-            outputs.append(files.save_array(folder / files.OUTLIERS_NPY, found))
+            outliers = batch[images.outlier].astype(np.int64)
+            outputs.append(files.save_array(folder / files.OUTLIERS_NPY, outliers))
         if self._signal is not None:
             outputs.append(files.save_array(folder / files.SIGNAL_NPY, self._signal.table()))
         maps, classes = self._write_classes(folder, images, batch, local, result)
@@ -259,9 +259,9 @@ class NativeEngine:
         if not self._whole:
 
             def again(rows: IndexArray) -> PreparedImages:
-                found = self._prepared(batch[rows], None, threads=1)
-                found.ctf[:] *= self._intensity[rows, None].astype(np.float32)
-                return found
+                prepared = self._prepared(batch[rows], None, threads=1)
+                prepared.ctf[:] *= self._intensity[rows, None].astype(np.float32)
+                return prepared
 
         for item in reconstruct(
             images, labels, half_sets=half_sets, source=again, threads=self.threads

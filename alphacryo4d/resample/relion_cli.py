@@ -113,10 +113,10 @@ def align_command(
 
     chosen = list(maps)
     if input_path is not None:
-        found = sorted(input_path.glob("*.mrc")) if input_path.is_dir() else [input_path]
-        if not found:
+        inside = sorted(input_path.glob("*.mrc")) if input_path.is_dir() else [input_path]
+        if not inside:
             raise InputError(f"{input_path}: holds no maps (*.mrc)")
-        chosen += found
+        chosen += inside
     if not chosen:
         raise UsageError("give maps, or a folder of maps with --i")
     options = build_settings(AlignOptions, values)

@@ -103,7 +103,7 @@ class RelionEngine:
         options = self.plan.classify
         signal = self._signal(batch, self.scratch or folder / "scratch")
         junk = batch[signal.outlier & (not options.keep_outliers)].astype(np.int64)
-        found = classify_with_relion(
+        classified = classify_with_relion(
             self.particles.path,
             folder,
             relion_request(options, self.plan.seed, stream),
@@ -115,21 +115,21 @@ class RelionEngine:
             deadline=deadline,
             progress=progress,
         )
-        outputs = [*found.outputs, files.save_array(folder / files.SIGNAL_NPY, signal.table())]
+        outputs = [*classified.outputs, files.save_array(folder / files.SIGNAL_NPY, signal.table())]
         outputs.append(
-            files.save_array(folder / HELDOUT, self._nearest(heldout, found).astype(np.int32))
+            files.save_array(folder / HELDOUT, self._nearest(heldout, classified).astype(np.int32))
         )
         if len(junk):
             outputs.append(files.save_array(folder / files.OUTLIERS_NPY, junk))
         return outputs
 
-    def _nearest(self, heldout: IndexArray, found: Classified) -> IndexArray:
+    def _nearest(self, heldout: IndexArray, classified: Classified) -> IndexArray:
         """Class, from 1, that each left-out particle fits best; -1 where none is large enough."""
         options = self.plan.classify
         best: IndexArray = np.full(len(heldout), -1)
         kept = [
             item
-            for item in found.classes
+            for item in classified.classes
             if item.particles >= self.plan.resample.minimum_class_size
         ]
         if len(heldout) and kept:
