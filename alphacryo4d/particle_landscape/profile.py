@@ -4,7 +4,8 @@ A mixture of few Gaussians has a bump where few particles lie, and an energy has
 data hardly tell these apart, so that the barrier takes the shape of the Gaussian. Along a path the
 density is one-dimensional. Its logarithm is fitted anew, from the likelihoods of the particles,
 with a penalty on its third derivative (Silverman 1982): without data it is that of one Gaussian.
-What lies across the path, and everything away from it, stays as the mixture has it.
+What lies across the path counts together, by the mixture's word of how it is spread there: widths
+at a pass are known badly. Everything away from the path stays as the mixture has it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.landscape.energy import jackknife_error
 from alphacryo4d.maths.linear_solvers import root_of_covariance
 from alphacryo4d.particle_landscape.mixture import GaussianMixture, Likelihoods
-from alphacryo4d.particle_landscape.surface import DensitySurface
 from alphacryo4d.particle_landscape.tube import Tube, shares_of
 
 SMOOTHEST, ROUGHEST, STEPS_OF_TEN = 1.0, -6.0, 0.5
 """Powers of ten of the penalties that are tried, and their step; lengths are in errors."""
 _COUNTING = 60
-_NEWTON, _TOLERANCE = 60, 1e-9
+_NEWTON, _TOLERANCE = 60, 1e-7
 _HOPELESS = 8.0
 """Nats that held-out particles lose by a rougher energy, from which no rougher one is tried."""
 
@@ -36,7 +36,7 @@ class Profile:
     Attributes
     ----------
     energies : (n,) float64
-        In kT: those of the mixture, corrected.
+        In kT: -ln of the share of the particles per length.
     replicates : (M + 1, n) float64
         The same without each group of particles.
     draws : (s, n) float64
@@ -105,10 +105,9 @@ def smooth_profile(
     powers = np.arange(SMOOTHEST, ROUGHEST - 0.5 * STEPS_OF_TEN, -STEPS_OF_TEN)
     penalties = [10.0**power * rough for power in powers]
     tried, values = _tried(ratio, groups, penalties, tube.start, check)
-    surface = DensitySurface(mixture)
 
     def energies(logs: Array) -> Array:
-        return tube.energies(logs, surface, images)
+        return tube.energies(logs, images)
 
     def whole(number: int) -> Array:
         return _fitted(ratio, penalties[number], np.mean(tried[number], axis=0))

@@ -111,12 +111,12 @@ class Tube:
         found[:-1, :-1] = self.step * third.T @ third
         return found
 
-    def energies(self, logs: Array, surface: DensitySurface, images: Array) -> Array:
-        """Energies at images: those of the mixture, corrected by the ratio of the shares."""
-        correction = np.log(shares_of(self.start)) - np.log(shares_of(logs))
+    def energies(self, logs: Array, images: Array) -> Array:
+        """Energies (n,) at images: -ln of the share per length, all across the path together."""
         centres = self.first + (np.arange(len(logs) - 1) + 0.5) * self.step
-        lengths = arc_lengths(images @ self.metric)
-        found: Array = surface.values(images) + np.interp(lengths, centres, correction[:-1])
+        own, lengths = arc_lengths(images @ self.metric), arc_lengths(images)
+        along = np.interp(own, centres, np.log(self.step) - np.log(shares_of(logs))[:-1])
+        found: Array = along - np.log(np.gradient(own, lengths))
         return found
 
 

@@ -1,7 +1,8 @@
 """What the particle landscape reaches on data with a known answer; one subcommand each.
 
 python scripts/bench/particles.py antibody --pdb 1hzh.pdb --o conformers        # igg-1d
-python scripts/bench/particles.py populations --height 3          # for simulate --populations
+python scripts/bench/particles.py subset --data D --height 3 --o W   # its double well
+python scripts/bench/particles.py latent --project P --height 3     # repetitions
 python scripts/bench/particles.py points --project P --truth truth.npy --o points.csv --every 10
 python scripts/bench/particles.py angles --project P --truth truth.npy [--height 3]
 python scripts/bench/particles.py curves --data D --conformers C --volumes V --every 10
@@ -25,6 +26,7 @@ from alphacryo4d.particle_landscape.frame import likelihood_of, unpacked
 ROOT = Path(__file__).resolve().parents[2]
 TURNS = 100
 """Conformations of the antibody, equal steps of a whole turn."""
+RADIUS = 1.4
 BINS = 25
 """Bins of the angle in which densities are compared."""
 
@@ -75,9 +77,23 @@ def shares_of(height: float) -> np.ndarray:
     return share / share.sum()
 
 
-def populations(arguments: argparse.Namespace) -> None:
-    """One number a conformation."""
-    print(",".join(f"{share:.6f}" for share in shares_of(arguments.height)))
+def chosen_by(truth: np.ndarray, height: float, seed: int) -> np.ndarray:
+    """Rows (n,) of particles that are as if drawn from two wells, from evenly populated ones."""
+    share = shares_of(height)[truth - 1]
+    return np.flatnonzero(np.random.default_rng(seed).random(len(truth)) < share / share.max())
+
+
+def subset(arguments: argparse.Namespace) -> None:
+    """Write the table and the truth of a part of a simulation whose angles lie in two wells."""
+    truth = np.load(arguments.data / "truth.npy")
+    rows = chosen_by(truth, arguments.height, arguments.first)
+    text = (arguments.data / "particles.star").read_text().splitlines()
+    first = next(n for n, line in enumerate(text) if "@" in line)
+    arguments.o.mkdir(parents=True, exist_ok=True)
+    kept = text[:first] + [text[first + row] for row in rows]
+    (arguments.o / "particles.star").write_text("\n".join([*kept, ""]))
+    np.save(arguments.o / "truth.npy", truth[rows])
+    print(f"{len(rows)} of {len(truth)} particles")
 
 
 # --- what a project says ----------------------------------------------------------------------
@@ -293,7 +309,7 @@ def wells(arguments: argparse.Namespace) -> None:
         information = (1 / error**2)[:, None, None]
         data = Likelihoods(seen[:, None] * information[:, 0], information)
         groups = rng.integers(1, 5, count)
-        density = fit_density(data, groups, most=12, seed=repetition)
+        density = fit_density(data, groups, most=arguments.gaussians, seed=repetition)
         found = np.exp(-DensitySurface(density.mixture).values(x[:, None])) * (x[1] - x[0])
         distance.append(0.5 * np.abs(found - share).sum())
         raw = np.histogram(seen, 80, (-2.2, 2.2))[0] / count
@@ -322,6 +338,67 @@ def wells(arguments: argparse.Namespace) -> None:
         f"interval {np.mean(held):.3f}; total variation {np.mean(distance):.4f}, histogram "
         f"{np.mean(blurred):.4f}; {begun:.1f} CPU s each"
     )
+
+
+def latent(arguments: argparse.Namespace) -> None:
+    """Double wells on a ring behind the errors of the particles of a project."""
+    from alphacryo4d.particle_landscape.density import fit_density
+    from alphacryo4d.particle_landscape.lowest import lowest_route
+    from alphacryo4d.particle_landscape.mixture import Likelihoods
+    from alphacryo4d.particle_landscape.paths import density_path
+    from alphacryo4d.particle_landscape.surface import DensitySurface
+
+    folder, height = arguments.project / "particle_landscape", arguments.height
+    q, d = np.load(folder / "coordinates.npy", mmap_mode="r").shape[1], 2
+    own = unpacked(np.load(folder / "covariances.npy").astype(float), q)[:, :d, :d]
+    every = likelihood_of(np.zeros((len(own), d)), own)[1]
+    turn = 2 * np.pi * np.arange(4000) / 4000
+    share = np.exp(-0.5 * height * (1 - np.cos(2 * turn)))
+    share /= share.sum()
+    error = np.sqrt(np.trace(np.linalg.inv(every.mean(axis=0))) / d)
+    print(f"errors of {error:.2f} on a ring of radius {RADIUS}", flush=True)
+    away, held, distance, raw = [], [], [], []
+    begun = time.process_time()
+    for repetition in range(arguments.first, arguments.first + arguments.repetitions):
+        rng = np.random.default_rng(repetition)
+        information = every[rng.integers(len(every), size=arguments.particles)]
+        angle = rng.choice(turn, arguments.particles, p=share)
+        place = RADIUS * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        noise = rng.standard_normal(place.shape)
+        slopes = np.einsum("nij,nj->ni", information, place)
+        slopes += np.einsum("nij,nj->ni", np.linalg.cholesky(information), noise)
+        data, groups = Likelihoods(slopes, information), rng.integers(1, 5, len(angle))
+        density = fit_density(data, groups, most=arguments.gaussians, seed=repetition)
+        drawn = density.mixture.drawn(200_000, rng)
+        mean = np.linalg.solve(information + np.eye(d), slopes[..., None])[..., 0]
+        true = np.histogram(turn, BINS, (0, 2 * np.pi), weights=share)[0]
+        distance.append(0.5 * np.abs(over_circle(drawn) - true).sum())
+        raw.append(0.5 * np.abs(over_circle(mean) - true).sum())
+        ends = DensitySurface(density.mixture).minima_near(RADIUS * np.array([[1.0, 0], [-1.0, 0]]))
+        path = density_path(density, lowest_route(density, ends), particles=(data, groups))
+        if not path.barriers:
+            held.append(False)
+            print(repetition, "no barrier", flush=True)
+            continue
+        for interval in max(path.barriers, key=lambda one: one[0].forward)[1:]:
+            away.append(interval.value - height)
+            held.append(interval.low <= height <= interval.high)
+        print(
+            repetition, density.gaussians, f"{interval.value:.2f} ({interval.low:.2f} to "
+            f"{interval.high:.2f}), total variation {distance[-1]:.3f}", flush=True,
+        )  # fmt: skip
+    begun = (time.process_time() - begun) / arguments.repetitions
+    print(
+        f"{height} kT: bias {np.mean(away):.3f}, deviation {np.std(away):.3f}, inside the interval "
+        f"{np.mean(held):.3f}; total variation {np.mean(distance):.4f}, of means "
+        f"{np.mean(raw):.4f}; {begun:.1f} CPU s each"
+    )
+
+
+def over_circle(places: np.ndarray) -> np.ndarray:
+    """Shares of the bins of the angle."""
+    count = np.histogram(np.arctan2(places[:, 1], places[:, 0]) % (2 * np.pi), BINS, (0, 2 * np.pi))
+    return count[0] / len(places)
 
 
 # --- energies of states -----------------------------------------------------------------------
@@ -457,10 +534,11 @@ def main() -> None:
         "--every": {"type": int, "default": 10},
         "--height": {"type": float, "default": 0.0}, "--error": {"type": float, "default": 0.3},
         "--particles": {"type": int, "default": 20_000}, "--first": {"type": int, "default": 0},
-        "--repetitions": {"type": int, "default": 25}, "--selection": {"default": "vote"},
+        "--repetitions": {"type": int, "default": 25},
+        "--gaussians": {"type": int, "default": 12}, "--selection": {"default": "vote"},
         "--atom-sigma": {"type": float, "default": 1.125}, "--threads": {"type": int, "default": 1},
     }  # fmt: skip
-    for function in (antibody, populations, points, angles, curves, wells, energies, million):
+    for function in (antibody, subset, points, angles, curves, wells, latent, energies, million):
         command = commands.add_parser(function.__name__, help=function.__doc__.splitlines()[0])
         for name, given in options.items():
             command.add_argument(name, **given)
