@@ -102,9 +102,13 @@ class Nearness:
         return logs
 
     def mass(self, point: Array) -> float:
-        """Particles within a typical error of a point, by the masses of their posteriors."""
-        logs = self.logs(point, (Width(1.0, 1.0),))
-        return float(np.exp(logs, dtype=np.float64).sum())
+        """Particles about a typical error from a point, by the masses of their posteriors.
+
+        One whose posterior is typical and lies around the point counts as 1, whatever the number of
+        coordinates.
+        """
+        logs = self.logs(point, (Width(1.0, 1.0),)).astype(np.float64)
+        return float(np.exp(logs + 0.5 * self.means.shape[1] * np.log(2.0)).sum())
 
 
 def nearness(mean: Array, covariance: Array) -> Nearness:

@@ -24,7 +24,7 @@ from alphacryo4d.particle_landscape.tube import Tube, shares_of
 SMOOTHEST, ROUGHEST, STEPS_OF_TEN = 1.0, -6.0, 0.5
 """Powers of ten of the penalties that are tried, and their step; lengths are in errors."""
 _COUNTING = 60
-_NEWTON, _TOLERANCE = 60, 1e-7
+_NEWTON, _TOLERANCE, _FURTHEST = 60, 1e-7, 2.0
 _HOPELESS = 8.0
 """Nats that held-out particles lose by a rougher energy, from which no rougher one is tried."""
 
@@ -223,12 +223,14 @@ def _root_of_errors(ratio: Array, penalty: Array, logs: Array) -> Array:
 
 
 def _descent(matrix: Array, gradient: Array) -> Array | None:
-    """Newton's step; None where the matrix is not positive."""
+    """Newton's step, no longer than is safe; None where the matrix is not positive."""
     try:
         np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
         return None
-    return np.asarray(-np.linalg.solve(matrix, gradient))
+    step: Array = -np.linalg.solve(matrix, gradient)
+    step -= step.mean()
+    return step * min(1.0, _FURTHEST / max(float(np.abs(step).max()), 1e-12))
 
 
 def _objective(ratio: Array, penalty: Array, logs: Array) -> tuple[float, Array, Array]:

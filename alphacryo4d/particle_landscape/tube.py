@@ -17,11 +17,11 @@ from alphacryo4d.particle_landscape.surface import DensitySurface
 
 MOST_BINS, NARROWEST_BIN = 80, 0.25
 """Bins along the path, and the length of the shortest one in errors of a particle."""
-BEYOND, TUBE = 2.0, 4.0
+BEYOND, TUBE = 2.0, 2.5
 """How far the path is continued at its ends, and how far from it particles count, in errors."""
-SPREAD = 2.0
+SPREAD = 1.25
 """How far points are scattered around the path, in errors."""
-_TRIALS, _DEEPEST = 500, 60.0
+_TRIALS, _DEEPEST = 500, 200.0
 _INEXACT, _LEAST = 0.05, 1e-4
 
 
@@ -52,9 +52,9 @@ class Tube:
 
     @property
     def start(self) -> Array:
-        """Logarithms (B + 1,) of these, and of the rest."""
-        found: Array = np.log(np.append(self.own, max(1.0 - self.own.sum(), _LEAST)))
-        return found
+        """Logarithms (B + 1,) of even shares of the bins, which no penalty minds, and the rest."""
+        count, share = len(self.own), min(self.share, 1 - _LEAST)
+        return np.log(np.append(np.full(count, share / count), 1 - share))
 
     @classmethod
     def along(

@@ -224,9 +224,9 @@ def true_map(path: Path, box: int, pixel: float, sigma: float) -> np.ndarray:
     """Map of a conformer by a non-uniform FFT of its atoms."""
     import finufft
 
-    from alphacryo4d.assessment.conformers import read_conformer
+    from alphacryo4d.assessment.conformers import read_atoms
 
-    atoms = read_conformer(path)
+    atoms = read_atoms(path)
     place = np.ascontiguousarray(atoms.positions.T) / (box * pixel) * 2 * np.pi
     transform = finufft.nufft3d1(
         *place, atoms.weights.astype(complex), (box, box, box), isign=-1, eps=1e-6
