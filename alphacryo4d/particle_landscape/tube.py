@@ -54,7 +54,8 @@ class Tube:
     def start(self) -> Array:
         """Logarithms (B + 1,) of even shares of the bins, which no penalty minds, and the rest."""
         count, share = len(self.own), min(self.share, 1 - _LEAST)
-        return np.log(np.append(np.full(count, share / count), 1 - share))
+        found: Array = np.log(np.append(np.full(count, share / count), 1 - share))
+        return found
 
     @classmethod
     def along(
