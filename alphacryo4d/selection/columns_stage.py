@@ -10,6 +10,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.contents import require_intact
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.reading import read_numbers
 from alphacryo4d.io.star import ParticleTable
@@ -135,6 +136,7 @@ class ProjectColumns:
         path = self.project.joinpath(*parts)
         if not path.is_file():
             raise InputError(f"{path}: no such file; this criterion needs it")
+        require_intact([path])
         self.used.append(path)
         return path
 
@@ -171,6 +173,7 @@ class ProjectColumns:
         states = self.column("state")
         assert isinstance(states, np.ndarray)
         if own.is_file():  # of a reclassification: its volumes are its states, fold by fold
+            require_intact([own, self.votes / files.VOTES_NPY])
             heldout = files.load_array(own, ndim=1)
             count = int(files.load_array(self.votes / files.VOTES_NPY, memory_map=True).shape[1])
             self.used.append(own)

@@ -11,6 +11,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.contents import require_intact
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.voting.nearest import assign_nearest
@@ -63,10 +64,10 @@ def read_states(landscape: Path) -> States:
         raise InputError(f"{path}: the table states lacks {', '.join(missing)}")
     centers = np.column_stack([table[name].to_numpy(float) for name in needed[:2]])
     radii = table["ac4dRadius"].to_numpy(float)
-    points = files.load_array(landscape / files.EMBEDDING_NPY, dtype=np.floating, ndim=2)
+    points = files.load_array(_intact(landscape / files.EMBEDDING_NPY), dtype=np.floating, ndim=2)
     own = landscape / VOLUME_STATES_NPY
     if own.is_file():
-        volume_states = files.load_array(own, dtype=np.integer, ndim=1).astype(np.int32)
+        volume_states = files.load_array(_intact(own), dtype=np.integer, ndim=1).astype(np.int32)
         if len(volume_states) != len(points) or volume_states.max(initial=0) > len(centers):
             raise InputError(f"{own}: does not fit {path}; run the landscape stage again")
     else:
@@ -104,10 +105,19 @@ def report_of(
     return report | {"assign": options.assign, "votes_needed": needed}
 
 
+def _intact(path: Path) -> Path:
+    """An array, refused where it does not hold what its stage wrote.
+
+    Its numbers are places in other arrays: a bit that flips names a volume that there is not.
+    """
+    require_intact([path])
+    return path
+
+
 def read_assignments(resample: Path) -> Array:
     """``assignments.npy``, memory-mapped."""
     return files.load_array(
-        resample / files.ASSIGNMENTS_NPY, dtype=np.integer, ndim=2, memory_map=True
+        _intact(resample / files.ASSIGNMENTS_NPY), dtype=np.integer, ndim=2, memory_map=True
     )
 
 
@@ -119,7 +129,7 @@ def read_batches(resample: Path, particles: int) -> Array:
 def read_groups(resample: Path, particles: int) -> Array:
     """Batch and group of every particle, both from 1, (P, 2)."""
     path = resample / files.GROUPS_NPY
-    groups = files.load_array(path, dtype=np.integer, ndim=2)
+    groups = files.load_array(_intact(path), dtype=np.integer, ndim=2)
     if groups.shape != (particles, 2):
         raise InputError(
             f"{path}: has shape {groups.shape}, not ({particles}, 2); run the resample stage again"
@@ -132,7 +142,7 @@ def read_outliers(resample: Path) -> Array:
     path = resample / files.OUTLIERS_NPY
     if not path.is_file():
         return np.empty(0, np.int64)
-    return files.load_array(path, dtype=np.integer, ndim=1)
+    return files.load_array(_intact(path), dtype=np.integer, ndim=1)
 
 
 def read_signal(resample: Path, particles: int) -> Array | None:
@@ -143,7 +153,7 @@ def read_signal(resample: Path, particles: int) -> Array | None:
     path = resample / files.SIGNAL_NPY
     if not path.is_file():
         return None
-    signal = files.load_array(path, dtype=np.floating, ndim=2)
+    signal = files.load_array(_intact(path), dtype=np.floating, ndim=2)
     if signal.shape != (particles, 3):
         raise InputError(
             f"{path}: has shape {signal.shape}, not ({particles}, 3); run the resample stage again"
@@ -156,7 +166,7 @@ def read_heldout(resample: Path, particles: int) -> Array | None:
     path = resample / files.HELDOUT_NPY
     if not path.is_file():
         return None
-    heldout = files.load_array(path, dtype=np.integer, ndim=1)
+    heldout = files.load_array(_intact(path), dtype=np.integer, ndim=1)
     if len(heldout) != particles:
         raise InputError(
             f"{path}: has {len(heldout)} particles, not {particles}; run the resample stage again"

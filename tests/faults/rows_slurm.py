@@ -81,6 +81,13 @@ class Batch:
     def wait_for_begin(self) -> None:
         wait_until(lambda: self.pid.is_file() or state(self.job) in ("", "COMPLETED", "FAILED"), 10)
 
+    def send(self, number: int) -> bool:
+        """Send a signal to the program; whether it was there."""
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int(self.pid.read_text()), number)
+            return True
+        return False
+
     def goes_on(self) -> bool:
         return state(self.job) in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING")
 
@@ -152,11 +159,14 @@ def was_hit(batch: Batch) -> bool:
 
 
 def struck(
-    works: Works, cluster: RunningSlurm, how: Callable[[RunningSlurm, Batch], None], moment: float
-) -> tuple[Work, Path, Batch]:
-    """A job that was hit while it worked; earlier, where it was too quick."""
-    slow = how in (preempt, node_fails)  # Slurm takes seconds for them
-    work = works.work("run" if slow else "run from landscape")
+    works: Works, cluster: RunningSlurm, how: Callable[[RunningSlurm, Batch], None], work: Work,
+    moment: float,
+) -> tuple[Path, Batch]:  # fmt: skip
+    """A job that is hit at a moment of its work, where it stands still until Slurm has acted.
+
+    Slurm takes seconds to preempt a job or to miss a node. Where the job was too quick for the
+    moment, an earlier one is taken.
+    """
     for part in (1.0, 0.6, 0.3, 0.0):
         home = works.copy(work)
         batch = Batch(work, home)
@@ -164,10 +174,12 @@ def struck(
         batch.wait_for_begin()
         wait_until(lambda home=home, batch=batch: working(home) or not batch.goes_on(), 20)
         time.sleep(part * moment * work.seconds)
-        how(cluster, batch)
+        if batch.send(signal.SIGSTOP):
+            how(cluster, batch)
+            batch.send(signal.SIGCONT)
         batch.wait_for_end()
         if was_hit(batch):
-            return work, home, batch
+            return home, batch
     raise AssertionError("the job was never hit")
 
 
@@ -184,8 +196,9 @@ def test_jobs_of_slurm_lose_nothing(works: Works, cluster: RunningSlurm) -> None
     ) as figures:
         for trial in figures.numbers():
             rng, how = figures.random(), HOW[trial % len(HOW)]
-            with figures.trial(how.__name__):
-                work, home, batch = struck(works, cluster, how, rng.uniform(0, 1))
+            work = works.work(("run from vote", "run from landscape")[trial // len(HOW) % 2])
+            with figures.trial(f"{work.name}, {how.__name__}"):
+                home, batch = struck(works, cluster, how, work, rng.uniform(0, 1))
                 batch.submit()  # as a user does that finds it unfinished
                 batch.wait_for_end()
                 said = (home.parent / "job.err").read_text()

@@ -1,6 +1,7 @@
 """Particles by any criterion: the rows are the right ones, byte for byte."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from small_particles import table_head
 
+from alphacryo4d.core.contents import record_contents
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.io.star import write_tables
 from alphacryo4d.particles.open import open_table
@@ -173,6 +175,22 @@ def test_a_column_that_the_table_lacks_is_named(project: Path) -> None:
         choose_particles(project.parent / "particles.star", "posterior > 0.5")
     with pytest.raises(UsageError, match=r"no column posterio.*optics"):
         choose_particles(project.parent / "particles.star", "posterio > 0.5")
+
+
+def test_a_damaged_array_is_named_before_anything_is_counted(project: Path, tmp_path: Path) -> None:
+    """A bit that flips in ``assignments.npy`` gave a number of a volume that there is not."""
+    copied = Path(shutil.copytree(project, tmp_path / "copied"))
+    path = copied / "resample" / "assignments.npy"
+    record = json.loads((path.parent / "job.json").read_text())
+    record |= {"stage": "resample", "status": "done", "outputs": [path.name], "command": "again"}
+    record_contents(path.parent, record, [path.name])
+    (path.parent / "job.json").write_text(json.dumps(record))
+    choose_particles(copied, "energy < 0.5")
+    held = bytearray(path.read_bytes())
+    held[-2] ^= 64
+    path.write_bytes(held)
+    with pytest.raises(InputError, match=r"assignments\.npy: holds something else"):
+        choose_particles(copied, "energy < 0.5")
 
 
 def test_missing_files_and_empty_selections_are_refused(project: Path, tmp_path: Path) -> None:

@@ -9,13 +9,16 @@ import pytest
 from click.testing import CliRunner
 
 from alphacryo4d.core import record
+from alphacryo4d.core.contents import record_contents
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.files import save_array
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.pipeline.editing import selection_for
 from alphacryo4d.voting.cli import vote
 from alphacryo4d.voting.edits import inside_polygon, parse_edits
 from alphacryo4d.voting.edits_stage import base_of
+from alphacryo4d.voting.inputs_stage import read_heldout
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.report import complete_report
 from alphacryo4d.voting.stage import run_vote
@@ -199,3 +202,17 @@ def test_a_file_of_edits_that_is_no_text_is_named(tmp_path: Path) -> None:
     path.write_text('{"edits": [{"rename": {"1": "geöffnet"}}]}', encoding="latin-1")
     with pytest.raises(InputError, match=r"edits\.json: not text in UTF-8"):
         base_of(path, tmp_path / "landscape")
+
+
+def test_held_out_volumes_that_were_damaged_are_refused(tmp_path: Path) -> None:
+    """Edits are judged by them before any is done; one flipped bit was a traceback."""
+    path = save_array(tmp_path / "heldout.npy", np.arange(5, dtype=np.int32))
+    record = {"stage": "resample", "status": "done", "outputs": [path.name]}
+    record_contents(tmp_path, record, [path.name])
+    (tmp_path / "job.json").write_text(json.dumps(record))
+    assert read_heldout(tmp_path, 5) is not None
+    held = bytearray(path.read_bytes())
+    held[-1] ^= 64
+    path.write_bytes(held)
+    with pytest.raises(InputError, match=r"heldout\.npy: holds something else than `resample`"):
+        read_heldout(tmp_path, 5)
