@@ -121,8 +121,9 @@ def read_numbers(path: Path, **layout: Any) -> np.ndarray[Any, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # an empty file: its shape tells
+            warnings.simplefilter("error", DeprecationWarning)  # older numpy rounds to integers
             return np.loadtxt(path, **layout)
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, DeprecationWarning) as error:
         said = str(error).splitlines()[0][:200]
         raise InputError(f"{path}: not a table of numbers ({said})") from error
 
