@@ -42,6 +42,7 @@ from alphacryo4d.particles.stacks import (
     stack_file,
     with_boxes,
 )
+from alphacryo4d.particles.watched import WatchedStacks
 
 __all__ = [
     "ANGLES",
@@ -144,11 +145,16 @@ class ParticleSet:
     def _maps(self) -> OrderedDict[int, Array]:
         return OrderedDict()
 
+    @functools.cached_property
+    def _watched(self) -> WatchedStacks:
+        return WatchedStacks()
+
     def _stack(self, number: int) -> Array:
         maps = self._maps
         if number in maps:
             maps.move_to_end(number)
             return maps[number]
+        self._watched.require_unchanged(self.stacks[number])
         stack = maps[number] = open_stack(self.stacks[number])
         if len(maps) > _OPEN_STACKS:
             maps.popitem(last=False)
@@ -197,6 +203,7 @@ class ParticleSet:
                     f"the table says {box}; take the stack that belongs to the table"
                 )
             images[as_slice(places)] = stack[as_slice(slices)]
+            self._watched.require_unchanged(self.stacks[number])
             release_pages(stack)
         if self.image_sign is not None:
             images *= self.image_sign[rows][:, None, None]

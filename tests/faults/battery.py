@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 WRITE, CREATE, READ, OPEN, SYNC, RENAME, LOCK, STAT = (1 << bit for bit in range(8))
 CHANGES = WRITE | CREATE | SYNC | RENAME
 """Kinds of calls as ``shim.c`` numbers them."""
-FOREVER, KILL = -1, -1
+FOREVER, KILL, STOP = -1, -1, -2
 VOLATILE = {
     "started", "ended", "seconds", "peak_memory_gb", "pid", "host", "command", "folder", "programs",
     "image_root", "image_root_near", "version",
@@ -123,7 +123,8 @@ def _without_times(text: bytes) -> bytes:
     def kept(value: Any) -> Any:
         if isinstance(value, dict):
             left_out = VOLATILE | {"mtime", "near", "given"}
-            found = {key: kept(item) for key, item in value.items() if key not in left_out}
+            given = {key: item for key, item in value.items() if item is not None}
+            found = {key: kept(item) for key, item in given.items() if key not in left_out}
             if isinstance(found.get("path"), str):  # of a project that was copied: where it was
                 found["path"] = Path(found["path"]).name
             return found | ({"outputs": sorted(found["outputs"])} if "outputs" in found else {})

@@ -5,8 +5,9 @@ line is a list of children, which run at the same time; of each comes back how i
 heavy, and the modules, are imported before the first child, so that a child costs a fork. Loaded
 with ``shim.c`` by LD_PRELOAD a child can arm it.
 
-A child is ``{"words": [...], ...}`` with any of: ``arm`` (arguments of ``faults_arm``), ``clock``
-(of ``faults_clock``), ``signal`` and ``after`` (signal number, seconds), ``folder`` (working
+A child is ``{"words": [...], ...}`` with any of: ``arm`` (arguments of ``faults_arm``), ``then``
+(command that is run where the shim has stopped the child, which then goes on), ``clock`` (of
+``faults_clock``), ``signal`` and ``after`` (signal number, seconds), ``folder`` (working
 directory), ``set`` and ``unset`` (environment), ``umask``, ``closed`` (descriptors), ``memory``
 (RLIMIT_AS, bytes), ``file_size`` (RLIMIT_FSIZE), ``nameless`` (a user id without a name), ``limit``
 (seconds until it is given up).
@@ -20,6 +21,7 @@ import os
 import pwd
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -130,7 +132,7 @@ def answer(jobs: list[dict[str, object]], folder: Path) -> list[dict[str, object
     pending = {pid: jobs[place] for pid, place in alive.items() if "signal" in jobs[place]}
     limit = max(job.get("limit", 1200) for job in jobs)
     while alive:
-        pid, status, used = os.wait4(-1, os.WNOHANG)
+        pid, status, used = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
         if pid == 0:
             gone = time.monotonic() - begun
             for one, job in list(pending.items()):
@@ -144,6 +146,10 @@ def answer(jobs: list[dict[str, object]], folder: Path) -> list[dict[str, object
             time.sleep(0.002)
             continue
         if pid not in alive:
+            continue
+        if os.WIFSTOPPED(status):
+            subprocess.run(jobs[alive[pid]]["then"], check=True)
+            os.kill(pid, signal.SIGCONT)
             continue
         place = alive.pop(pid)
         pending.pop(pid, None)

@@ -26,7 +26,8 @@ static long jump, jump_at, asked;
 static __thread int inside;
 
 /* From call number `first` on, `many` calls (-1: all) of the given kinds on paths that hold `text`
-   fail with `error`; SIGKILL in its place where it is -1; they are only counted where first is 0. */
+   fail with `error`; SIGKILL in its place where it is -1, a stop
+   (SIGSTOP) before it where it is -2; they are only counted where first is 0. */
 void faults_arm(const char *text, int operations, long first, long many, int error) {
     snprintf(part, sizeof part, "%s", text);
     at = first, times = many, fault = error, seen = 0, kinds = operations;
@@ -42,6 +43,10 @@ static int fails(int kind, const char *path) {
     long now = __sync_add_and_fetch(&seen, 1);
     if (!at || now < at || (times >= 0 && now >= at + times)) return 0;
     if (fault == -1) raise(SIGKILL);
+    if (fault == -2) {
+        raise(SIGSTOP);
+        return 0;
+    }
     errno = fault;
     return 1;
 }
