@@ -41,19 +41,19 @@ def closure(wanted: list[str]) -> Iterator[importlib.metadata.Distribution]:
         ):
             continue
         seen.add((name, key))
-        found = importlib.metadata.distribution(asked.name)
-        if not asked.specifier.contains(found.version, prereleases=True):
-            raise SystemExit(f"{asked} is required, but {found.version} is here")
-        for text in found.requires or []:
+        distribution = importlib.metadata.distribution(asked.name)
+        if not asked.specifier.contains(distribution.version, prereleases=True):
+            raise SystemExit(f"{asked} is required, but {distribution.version} is here")
+        for text in distribution.requires or []:
             queue += [(Requirement(text), one) for one in ("", *asked.extras)]
         if name not in known:
             known.add(name)
-            yield found
+            yield distribution
 
 
-def link(found: importlib.metadata.Distribution, target: Path) -> None:
+def link(distribution: importlib.metadata.Distribution, target: Path) -> None:
     """Link the files of a distribution, programs left out."""
-    for file in found.files or []:
+    for file in distribution.files or []:
         source, place = Path(str(file.locate())), target / file
         if ".." in file.parts or place.exists() or not source.is_file():
             continue
@@ -67,8 +67,8 @@ def link(found: importlib.metadata.Distribution, target: Path) -> None:
 def main(wheel: str, target: str) -> None:
     """Command line."""
     count = 0
-    for found in closure(requirements_of_wheel(Path(wheel))):
-        link(found, Path(target))
+    for distribution in closure(requirements_of_wheel(Path(wheel))):
+        link(distribution, Path(target))
         count += 1
     print(f"{count} packages that {Path(wheel).name} requires")
 

@@ -54,8 +54,8 @@ def on_config(config: Any) -> Any:
 
 def _title(page: Path) -> str:
     """First heading of a page."""
-    found = re.search(r"^# (.+)", page.read_text(encoding="utf-8"), re.M)
-    return found[1] if found else page.stem
+    match = re.search(r"^# (.+)", page.read_text(encoding="utf-8"), re.M)
+    return match[1] if match else page.stem
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

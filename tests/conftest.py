@@ -38,8 +38,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    config, found = node.config, getattr(node, "workeroutput", {}).get("left_out", {})
-    config.stash[LEFT_OUT] = Counter(found)  # every worker leaves out the same
+    config, left_out = node.config, getattr(node, "workeroutput", {}).get("left_out", {})
+    config.stash[LEFT_OUT] = Counter(left_out)  # every worker leaves out the same
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -88,10 +88,10 @@ def shared_data() -> Path:
 def snakemake() -> str:
     """The program, from PATH or beside Python."""
     places = (None, str(Path(sys.executable).parent))
-    found = next(filter(None, (shutil.which("snakemake", path=place) for place in places)), "")
-    if not found:
+    program = next(filter(None, (shutil.which("snakemake", path=place) for place in places)), "")
+    if not program:
         _skip_or_fail("snakemake is not installed (pip install snakemake, in any environment)")
-    return found
+    return program
 
 
 @pytest.fixture(scope="session")
@@ -104,11 +104,11 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as player:
-        found = player.chromium.launch(
+        chromium = player.chromium.launch(
             executable_path=shutil.which("chromium"), args=list(BROWSER_ARGUMENTS)
         )
-        yield found
-        found.close()
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(autouse=True)

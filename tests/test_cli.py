@@ -28,14 +28,14 @@ def run_program(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def every_command() -> list[tuple[str, ...]]:
     """All commands and subcommands of the program."""
-    found: list[tuple[str, ...]] = [()]
+    commands: list[tuple[str, ...]] = [()]
     context = click.Context(cli.root)
     for name in cli.COMMANDS:
         command = cli.root.get_command(context, name)
-        found.append((name,))
+        commands.append((name,))
         if isinstance(command, click.Group):
-            found += [(name, sub) for sub in command.commands]
-    return found
+            commands += [(name, sub) for sub in command.commands]
+    return commands
 
 
 @pytest.mark.parametrize("words", every_command(), ids=" ".join)

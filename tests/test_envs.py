@@ -18,18 +18,18 @@ OTHER_NAMES = {"matplotlib-base": "matplotlib", "tensorflow-cpu": "tensorflow"}
 
 def requirements() -> dict[str, Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    found = [Requirement(text) for text in project["dependencies"]]
-    return {entry.name: entry for entry in found}
+    entries = [Requirement(text) for text in project["dependencies"]]
+    return {entry.name: entry for entry in entries}
 
 
 @pytest.mark.parametrize("name", ["cpu.yml", "gpu.yml"])
 def test_conda_environments_have_the_bounds_of_the_project(name):
     text = (ENVS / name).read_text()
     entries = re.findall(r"^ +- ([A-Za-z][\w.-]*(?:\[[\w-]+\])?>=\S+)$", text, re.MULTILINE)
-    found = {}
+    bounds = {}
     for entry in map(Requirement, entries):
-        found[OTHER_NAMES.get(entry.name, entry.name)] = str(entry.specifier)
-    assert found == {name: str(entry.specifier) for name, entry in requirements().items()}
+        bounds[OTHER_NAMES.get(entry.name, entry.name)] = str(entry.specifier)
+    assert bounds == {name: str(entry.specifier) for name, entry in requirements().items()}
 
 
 def test_the_lock_meets_every_requirement():

@@ -57,13 +57,15 @@ def imports(path: Path, at_top_only: bool = False) -> list[str]:
     """Modules of the package that a file imports, anywhere in it or when it is loaded."""
     tree = ast.parse(path.read_text())
     nodes = tree.body if at_top_only else list(ast.walk(tree))
-    found = []
+    modules = []
     for node in nodes:
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    names = {name.removeprefix("alphacryo4d.") for name in found if name.startswith("alphacryo4d.")}
+            modules += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    names = {
+        name.removeprefix("alphacryo4d.") for name in modules if name.startswith("alphacryo4d.")
+    }
     return sorted(name for name in names if file_of(name).is_file())
 
 

@@ -43,8 +43,8 @@ def errors_of_consensus(table: Path, resolution: float) -> tuple[float, float] |
     record = table.parent / CONSENSUS_JSON
     if table.name != files.PARTICLES_STAR or not record.is_file():
         return None
-    found = read_object(record)
-    values = [found.get(name) for name in ("angle_error", "shift_error", "resolution")]
+    report = read_object(record)
+    values = [report.get(name) for name in ("angle_error", "shift_error", "resolution")]
     numbers = [float(value) for value in values if isinstance(value, int | float)]
     if len(numbers) < 3 or not all(math.isfinite(value) and value > 0 for value in numbers):
         return None

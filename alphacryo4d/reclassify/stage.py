@@ -165,10 +165,10 @@ def _reclassify(
         np.empty(0, np.int64) if options.keep_outliers else read_outliers(resample),
     )
     logger.info("reclassification of %d states at %.1f A", states.max(), finest)
-    found, kept, log = run_rounds(job, inputs, states)
+    last_round, kept, log = run_rounds(job, inputs, states)
     remove_scratch(job.folder / ".scratch")
     signal = read_signal(resample, len(particles))
-    _write(job, inputs, found, kept, states, log, first, signal)
+    _write(job, inputs, last_round, kept, states, log, first, signal)
 
 
 def read_first_states(folder: Path, particles: int) -> Array:
@@ -187,7 +187,7 @@ def read_first_states(folder: Path, particles: int) -> Array:
 def _write(
     job: Job,
     inputs: RoundInputs,
-    found: Round,
+    last_round: Round,
     kept: Array,
     before: Array,
     log: list[str],
@@ -196,18 +196,18 @@ def _write(
 ) -> None:
     """Tables, votes and report of the last round, beside the figures of the first votes."""
     count = len(kept)
-    assignments, volume_states, heldout = as_assignments(inputs, found, count)
+    assignments, volume_states, heldout = as_assignments(inputs, last_round, count)
     outputs = [
         files.save_array(job.folder / files.ASSIGNMENTS_NPY, assignments),
         files.save_array(job.folder / files.HELDOUT_NPY, heldout),
     ]
     path = job.folder / files.VOTES_NPY
     with files.create_array(path, (len(before), count), np.uint8) as votes:
-        before_heldout, election = elect(inputs, found, count, votes)
+        before_heldout, election = elect(inputs, last_round, count, votes)
     outputs.append(path)
     table = inputs.particles.table
     if inputs.options.write_poses:
-        rotations, shifts = found.heldout_pose_changes(inputs.groups)
+        rotations, shifts = last_round.heldout_pose_changes(inputs.groups)
         path = job.folder / REFINED_STAR
         table = open_table(write_refined_poses(inputs.particles, rotations, shifts, path))
         outputs.append(path)
@@ -240,7 +240,7 @@ def _write(
     for entry in report["per_state"]:
         entry["name"] = names.get(entry["state"], "")
     add_junk(report, signal, inputs.outliers, election.states)
-    add_support(report, found.support)
+    add_support(report, last_round.support)
     add_images(report, particle_images(inputs.particles), election.states)
     outputs += write_report(job.folder, report, show=not inputs.options.reconstruct)
     job.note(voted=election.kept, states=count, changes=report["changes"])

@@ -137,15 +137,15 @@ def main() -> None:
     print("| images | share in the right class | standard error | outliers |\n|---|---|---|---|")
     for name, other in spoilt(images).items():
         write_like(folder / "particles.mrcs", other)
-        found = list(labels_of(table, options, choices))
-        shares = [right_share(labels, truth) for labels in found]
-        print(f"| {name} | {mean_of(shares)} | {(found[0] < 0).sum()} |", flush=True)
+        every_labels = list(labels_of(table, options, choices))
+        shares = [right_share(labels, truth) for labels in every_labels]
+        print(f"| {name} | {mean_of(shares)} | {(every_labels[0] < 0).sum()} |", flush=True)
     options = replace(options, initial_resolution=7.0, final_resolution=5.0)
     print("\n| sets | precision | standard error |\n|---|---|---|")
     for name, table in merged_sets(choices.o, choices.states, choices.snr):
         truth = np.load(table.parent / "truth.npy")
-        found = labels_of(table, options, choices)
-        values = [scores(labels, truth)["precision"] for labels in found]
+        every_labels = labels_of(table, options, choices)
+        values = [scores(labels, truth)["precision"] for labels in every_labels]
         print(f"| {name} | {mean_of(values)} |", flush=True)
 
 

@@ -66,9 +66,9 @@ def ours(folder: str) -> None:
     mapped = np.load(Path(folder, "v.npy"), mmap_mode="r")
     features = np.load(Path(folder, "f.npy"), mmap_mode="r")
     begun, spent = time.perf_counter(), time.process_time()
-    found = squared_distances([mapped, features])
+    squares = squared_distances([mapped, features])
     between = time.perf_counter() - begun
-    embed(found, EmbedOptions())
+    embed(squares, EmbedOptions())
     tell(f"ours (distances {between:.1f} s)", begun, spent)
 
 
@@ -120,12 +120,12 @@ def read_large(path: str) -> None:
 
     volumes = np.load(path, mmap_mode="r")
     begun, spent = time.perf_counter(), time.process_time()
-    found = squared_distances([volumes])
+    squares = squared_distances([volumes])
     count, box = volumes.shape[:2]
     tell(f"distances of {count} volumes of {box}^3, {volumes.nbytes / 1e9:.1f} GB", begun, spent)
-    embed(found, EmbedOptions())
+    embed(squares, EmbedOptions())
     tell("and t-SNE", begun, spent)
-    turned = classical_scaling(found, 2)
+    turned = classical_scaling(squares, 2)
     angle = np.unwrap(np.arctan2(*turned.T))
     order = abs(np.corrcoef(angle, range(count))[0, 1])
     print(f"order along the curve: correlation {order:.4f}")
@@ -245,13 +245,13 @@ def analytic(_: argparse.Namespace) -> None:
     for name, surface, ends, saddles, heights, limits in cases:
         options = PathOptions(images=400, tolerance=1e-8, stepmax=20_000)
         path = minimum_energy_path(surface, ends, options)
-        found = barriers_along(path.images, path.energies)
+        barriers = barriers_along(path.images, path.energies)
         a, b = path.images[:-1], path.images[1:]
         apart = []
         for saddle in saddles:
             t = np.clip(((saddle - a) * (b - a)).sum(1) / ((b - a) ** 2).sum(1), 0, 1)
             apart.append(np.linalg.norm(a + t[:, None] * (b - a) - saddle, axis=1).min())
-        off = np.abs(np.array([barrier.forward for barrier in found]) - heights)
+        off = np.abs(np.array([barrier.forward for barrier in barriers]) - heights)
         top = max(surface.values(saddles))
         lowest = lowest_path(surface, ends[0], ends[1], np.array(limits, float))
         print(
@@ -316,9 +316,9 @@ def embeddings(arguments: argparse.Namespace) -> None:
     forms.insert(2, ("openTSNE", EmbedOptions(tsne="opentsne")))
     plane = None
     for name, options in forms:
-        found = embed(between, options)
-        plane = found if plane is None else plane
-        labels = KMeans(number, n_init=20, random_state=0).fit_predict(found)
+        embedding = embed(between, options)
+        plane = embedding if plane is None else plane
+        labels = KMeans(number, n_init=20, random_state=0).fit_predict(embedding)
         report(f"k-means on {name}", labels, assignments, truth)
     labels = grouped(table, between, plane, assignments, number).labels
     report("default (full space)", labels, assignments, truth)
@@ -340,8 +340,8 @@ def states(arguments: argparse.Namespace) -> None:
         given = grouped(table, between, plane, assignments, number, seed)
         first = report(f"seed {seed}: {number} given", given.labels, assignments, truth)
         auto = grouped(table, between, plane, assignments, None, seed)
-        found = auto.labels.max() + 1
-        second = report(f"seed {seed}: auto ({found})", auto.labels, assignments, truth)
+        number_found = auto.labels.max() + 1
+        second = report(f"seed {seed}: auto ({number_found})", auto.labels, assignments, truth)
         print(f"loss to the given number {best - first:+.3f}, to auto {best - second:+.3f}")
         print("criterion:", " ".join(f"{k}: {value:.0f}" for k, value in auto.tried))
 
@@ -396,16 +396,17 @@ def homogeneity(arguments: argparse.Namespace) -> None:
     number = int(truth.max())
     for apart in (0, 1, 2, 5):
         chosen = [np.isin(labels, (s, s + apart)) for s in range(1, number - apart + 1)]
-        found = [
+        assessed = [
             assess_homogeneity(
                 assignments, heldout, c.astype(int), 1, rng=rng, shuffles=5, yardstick=yardstick
             )
             for c in chosen
         ]
         name = f"states {apart} apart, taken as one" if apart else "volumes of one state"
-        shares = [f.information for f in found]
+        shares = [f.information for f in assessed]
         print(
-            f"{name}: {sum(f.homogeneous for f in found)} of {len(found)} called homogeneous; "
+            f"{name}: {sum(f.homogeneous for f in assessed)} of {len(assessed)} "
+            "called homogeneous; "
             f"information {np.median(shares):.3f} ({min(shares):.3f} to {max(shares):.3f})"
         )
 

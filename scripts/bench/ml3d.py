@@ -76,9 +76,9 @@ class Phases:
     def search(self, *arguments: Any, **options: Any) -> Any:
         """The search for the mixture, and the seconds that it takes."""
         begin = time.perf_counter()
-        found = mixture_search.fit_mixture(*arguments, **options)
+        mixture = mixture_search.fit_mixture(*arguments, **options)
         self.mixture = time.perf_counter() - begin
-        return found
+        return mixture
 
     @property
     def seconds(self) -> float:
@@ -106,13 +106,15 @@ def run_native(
     read = time.perf_counter()
     phases = Phases()
     classes.fit_mixture = phases.search
-    found = classify(
+    classification = classify(
         images, rows, options, np.random.default_rng(choices.seed), threads=threads,
         progress=phases,
     )  # fmt: skip
     classified = time.perf_counter()
     source = None if whole else again
-    volumes = sum(1 for _ in reconstruct(images, found.labels, source=source, threads=threads))
+    volumes = sum(
+        1 for _ in reconstruct(images, classification.labels, source=source, threads=threads)
+    )
     end = time.perf_counter()
     times = {
         "particles": len(rows),
@@ -125,7 +127,7 @@ def run_native(
         "volumes": volumes,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
-    return times | scores(found.labels, truth), found.labels
+    return times | scores(classification.labels, truth), classification.labels
 
 
 def run_process(final_resolution: float, folder: Path) -> tuple[dict[str, Any], np.ndarray]:
@@ -137,9 +139,9 @@ def run_process(final_resolution: float, folder: Path) -> tuple[dict[str, Any], 
         [sys.executable, *sys.argv, *asked], check=True, capture_output=True, text=True
     )
     whole = time.time() - begin
-    found = json.loads(finished.stdout)
-    start = {"startup_s": found.pop("began") - begin}
-    return start | found | {"total_s": whole}, np.load(labels)
+    times = json.loads(finished.stdout)
+    start = {"startup_s": times.pop("began") - begin}
+    return start | times | {"total_s": whole}, np.load(labels)
 
 
 def run_relion(data: Path, classes: int, iterations: int) -> tuple[dict[str, Any], np.ndarray]:
@@ -169,10 +171,10 @@ def run_relion(data: Path, classes: int, iterations: int) -> tuple[dict[str, Any
         labels = open_table(last).read(["rlnClassNumber", "rlnImageName"])
     # RELION sorts the rows it writes: back to the order of the input by the image names
     names = open_table(Path(table)).read(["rlnImageName"])["rlnImageName"]
-    found = dict(
+    class_of_image = dict(
         zip(labels["rlnImageName"], np.asarray(labels["rlnClassNumber"], int), strict=True)
     )
-    ordered = np.array([found[image] for image in names]) - 1
+    ordered = np.array([class_of_image[image] for image in names]) - 1
     times = {"total_s": seconds, "iteration_s": seconds / iterations}
     return times | scores(ordered, np.load(data / "truth.npy")), ordered
 
@@ -203,8 +205,8 @@ def warm_up(particles: ParticleSet, threads: int) -> float:
         classes="2", components=2, component_iterations=1, final_component_iterations=1
     )
     images = prepare_rows(particles, few, None, threads=threads)
-    found = classify(images, few, small, np.random.default_rng(0), threads=threads)
-    list(reconstruct(images, found.labels, threads=threads))
+    classification = classify(images, few, small, np.random.default_rng(0), threads=threads)
+    list(reconstruct(images, classification.labels, threads=threads))
     return time.perf_counter() - start
 
 
@@ -234,9 +236,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             if choices.copies > 1:
                 table = repeated(choices.dataset, choices.copies, Path(name))
-            found, labels = run_native(table, np.tile(truth, choices.copies), options, choices)
+            times, labels = run_native(table, np.tile(truth, choices.copies), options, choices)
         np.save(choices.child, labels)
-        print(json.dumps(found | {"began": began}))
+        print(json.dumps(times | {"began": began}))
         return
     result: dict[str, Any] = {"first_use_s": warm_up(read_particles(table), choices.threads)}
     with tempfile.TemporaryDirectory() as name:

@@ -29,10 +29,10 @@ def states_of(folder: Path) -> np.ndarray:
 
 def row(name: str, states: np.ndarray, truth: np.ndarray) -> str:
     """One row of a Markdown table."""
-    found = score_classes(states, truth)
+    score = score_classes(states, truth)
     return (
-        f"| {name} | {found.mean_precision:.3f} | {found.mean_recall:.3f} "
-        f"| {found.states_found} | {found.kept:.3f} |"
+        f"| {name} | {score.mean_precision:.3f} | {score.mean_recall:.3f} "
+        f"| {score.states_found} | {score.kept:.3f} |"
     )
 
 

@@ -108,17 +108,19 @@ def main() -> None:
         shutil.copytree(project / "vote", project / "reclassify")
         begun = time.monotonic()
         page_file = write_report_page(project)
-        found: dict[str, Any] = {
+        figures: dict[str, Any] = {
             "made_s": time.monotonic() - begun,
             "size_mb": page_file.stat().st_size / 1e6,
         }
         browser = player.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         looks = [look(browser, page_file) for _ in range(given.repeat)]
         browser.close()
-        found |= {name: median(one[name] for one in looks) for name in ("first_paint_s", "ready_s")}
-        found |= {name: value for name, value in looks[-1].items() if name.endswith("_ms")}
-        found["server_peak_gb"] = server_memory(project)
-    print(json.dumps(found, indent=1, default=float))
+        figures |= {
+            name: median(one[name] for one in looks) for name in ("first_paint_s", "ready_s")
+        }
+        figures |= {name: value for name, value in looks[-1].items() if name.endswith("_ms")}
+        figures["server_peak_gb"] = server_memory(project)
+    print(json.dumps(figures, indent=1, default=float))
 
 
 if __name__ == "__main__":

@@ -155,10 +155,10 @@ def run_text(root: Path, folds: int) -> float:
             for entry in counted.stdout.decode().splitlines():
                 votes, name = entry.split()
                 if 2 * int(votes) > folds:
-                    found = subprocess.run(
+                    matching = subprocess.run(
                         [grep, "-F", name, table], capture_output=True, check=True
                     )
-                    out.write(found.stdout)
+                    out.write(matching.stdout)
     return time.monotonic() - begun
 
 

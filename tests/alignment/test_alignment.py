@@ -84,9 +84,9 @@ def test_projections_are_the_transform_of_the_atoms(truth: tuple[np.ndarray, np.
     project(0, 40, matrices, kx, ky, target.spectrum, slices)
     plane = np.stack([kx, ky, np.zeros(len(kx))], axis=1) / (BOX * PIXEL)
     exact = np.stack([imaged_atoms.density_transform(plane @ turn) for turn in truth[0]])
-    found = slices[..., 0] + 1j * slices[..., 1]
-    assert np.abs(found - exact).max() < 0.03 * np.abs(exact).max()
-    assert np.sqrt(np.mean(np.abs(found - exact) ** 2)) < 0.02 * np.sqrt(
+    projected = slices[..., 0] + 1j * slices[..., 1]
+    assert np.abs(projected - exact).max() < 0.03 * np.abs(exact).max()
+    assert np.sqrt(np.mean(np.abs(projected - exact) ** 2)) < 0.02 * np.sqrt(
         np.mean(np.abs(exact) ** 2)
     )
 
@@ -117,10 +117,10 @@ def test_the_score_is_the_log_likelihood_and_its_slopes(
 
     def score(turn: np.ndarray, move: np.ndarray) -> np.ndarray:
         turned = Rotation.from_rotvec(turn).as_matrix() @ near
-        found = climbing.fit(
+        fitted = climbing.fit(
             images, target, Poses(poses.row, turned, poses.shifts + move, poses.score), RADIUS
         )
-        return 2 * found.cross - found.norm
+        return 2 * fitted.cross - fitted.norm
 
     size = np.array([1e-3] * 3 + [1e-2] * 2)
     for axis, length in enumerate(size):
@@ -139,13 +139,13 @@ def test_a_search_of_all_poses_finds_them(truth: tuple[np.ndarray, np.ndarray]) 
     every = EveryPose(images, low, rotations_apart(16.0), shifts_within(4.0, 1.5), workers=2)
     many = every.best(np.arange(40), np.zeros((40, 2)), 8)
     assert (np.diff(many.score.reshape(40, 8), axis=1) <= 0).all()
-    found, curvature = climbing.climb(images, target, many, 8, 6, workers=2)
-    angle = Rotation.from_matrix(found.rotations @ rotations.transpose(0, 2, 1)).magnitude()
+    climbed, curvature = climbing.climb(images, target, many, 8, 6, workers=2)
+    angle = Rotation.from_matrix(climbed.rotations @ rotations.transpose(0, 2, 1)).magnitude()
     assert np.mean(np.rad2deg(angle) < 5) >= 0.95
     close = np.rad2deg(angle) < 5
     # errors are those that the curvature promises
-    turned = Rotation.from_matrix(found.rotations @ rotations.transpose(0, 2, 1)).as_rotvec()
-    errors = np.concatenate([turned, found.shifts + shifts], axis=1)[close]
+    turned = Rotation.from_matrix(climbed.rotations @ rotations.transpose(0, 2, 1)).as_rotvec()
+    errors = np.concatenate([turned, climbed.shifts + shifts], axis=1)[close]
     chi = np.einsum("ni,nij,nj->n", errors, curvature[close], errors)
     assert 2.5 < np.median(chi) < 9  # of 5 degrees of freedom: 4.35
 
@@ -188,9 +188,9 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def angles_apart(found: ParticleSet, true: ParticleSet) -> np.ndarray:
+def angles_apart(aligned: ParticleSet, true: ParticleSet) -> np.ndarray:
     """Angles (degrees) between poses, one common rotation taken out."""
-    apart = euler_matrices(found.angles).transpose(0, 2, 1) @ euler_matrices(true.angles)
+    apart = euler_matrices(aligned.angles).transpose(0, 2, 1) @ euler_matrices(true.angles)
     turns = Rotation.from_matrix(apart)
     near = turns.magnitude() < np.deg2rad(30)
     degrees: np.ndarray = np.rad2deg((turns[near].mean().inv() * turns).magnitude())
@@ -205,9 +205,9 @@ def test_poses_are_found_blind(simulated: Path, tmp_path: Path) -> None:
         "particles.star", "consensus.mrc", "consensus_half1_unfil.mrc", "consensus_half2_unfil.mrc",
         "consensus_fsc.csv", "consensus.json",
     ]  # fmt: skip
-    found, true = read_particles(made[0]), read_particles(simulated / "particles.star")
-    assert set(found.random_subset) == {1, 2}
-    apart = angles_apart(found, true)
+    aligned, true = read_particles(made[0]), read_particles(simulated / "particles.star")
+    assert set(aligned.random_subset) == {1, 2}
+    apart = angles_apart(aligned, true)
     assert np.mean(apart < 10) > 0.9
     assert np.median(apart) < 4
     volume, reference = (read_volume(path)[0] for path in (made[1], simulated / "true.mrc"))
@@ -224,16 +224,18 @@ def test_rough_poses_become_better(simulated: Path, tmp_path: Path) -> None:
         images, matrices=(turn @ whole_rotations(images.matrices))[:, :2].astype(np.float32)
     )
     halves = rng.integers(0, 2, 500)
-    found = find_consensus(rough, halves, Search(False, reach=2.0, most_iterations=3), workers=2)
-    assert len(found.log) <= 3
+    consensus = find_consensus(
+        rough, halves, Search(False, reach=2.0, most_iterations=3), workers=2
+    )
+    assert len(consensus.log) <= 3
     left = Rotation.from_matrix(
-        found.rotations @ whole_rotations(images.matrices).transpose(0, 2, 1)
+        consensus.rotations @ whole_rotations(images.matrices).transpose(0, 2, 1)
     )
     before = Rotation.from_matrix(turn).magnitude()
     assert np.median(left.magnitude()) < 0.6 * np.median(before)
-    turned, moved = changes_of(rough, found)
+    turned, moved = changes_of(rough, consensus)
     again = Rotation.from_rotvec(turned, degrees=True).as_matrix() @ whole_rotations(rough.matrices)
-    np.testing.assert_allclose(again, found.rotations, atol=1e-6)
+    np.testing.assert_allclose(again, consensus.rotations, atol=1e-6)
     assert moved.shape == (500, 2)
 
 
@@ -258,11 +260,11 @@ def test_a_run_realigns_the_poses_of_its_table(simulated: Path, tmp_path: Path) 
         posed(table, here=False)
     assert posed(table, dry_run=True) is None
     assert not (tmp_path / "project").exists()
-    found = posed(table)
-    assert found is not None
-    before, after = (angles_apart(read_particles(path), true) for path in (table, found))
+    aligned = posed(table)
+    assert aligned is not None
+    before, after = (angles_apart(read_particles(path), true) for path in (table, aligned))
     assert np.median(after) < 0.6 * np.median(before)
-    assert posed(found) == found
+    assert posed(aligned) == aligned
 
 
 def test_a_refinement_goes_on_where_it_was_stopped(simulated: Path) -> None:
@@ -296,9 +298,9 @@ def test_a_run_without_poses_aligns_first(simulated: Path, tmp_path: Path) -> No
     with pytest.raises(SystemExit, match="2"):
         main([*words, "--submit"])
     main(words)
-    found = read_particles(project / "vote" / "particles.star")
+    aligned = read_particles(project / "vote" / "particles.star")
     true = read_particles(simulated / "particles.star")
-    assert np.median(angles_apart(found, true)) < 5
+    assert np.median(angles_apart(aligned, true)) < 5
     assert (project / "consensus" / "consensus.mrc").is_file()
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*.npy")}
     main(words)
@@ -317,8 +319,8 @@ def test_every_image_is_aligned_to_the_map_that_it_shows(
     targets = [target_of(one, grid, 1 / noise) for one in (other, 0.3 * other, cube)]
     eye = np.tile(np.eye(3), (40, 1, 1))
     start = Poses(np.arange(40), eye, 0.5 - shifts, np.zeros(40))
-    found, model = several.EveryModel(images, targets, 2).best(start)
-    right = Rotation.from_matrix(found.rotations @ rotations.transpose(0, 2, 1)).magnitude()
+    poses, model = several.EveryModel(images, targets, 2).best(start)
+    right = Rotation.from_matrix(poses.rotations @ rotations.transpose(0, 2, 1)).magnitude()
     assert np.mean(np.rad2deg(right) < 5) >= 0.95
     assert np.mean(model == 2) >= 0.95
 

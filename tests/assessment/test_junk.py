@@ -50,9 +50,9 @@ def test_coloured_noise_has_the_amplitude_of_the_protocol():
     power = (np.abs(np.fft.rfft2(images)) ** 2).mean(axis=0) / 32**2
     frequency = np.arange(4, 16) / (32 * 6.0)
     expected = (0.6 + 1.2 * np.exp(-25 * frequency)) ** 2
-    found = power[np.arange(4, 16), np.arange(4, 16)]  # on the diagonal, away from the ramp
+    measured = power[np.arange(4, 16), np.arange(4, 16)]  # on the diagonal, away from the ramp
     diagonal = (0.6 + 1.2 * np.exp(-25 * np.sqrt(2) * frequency)) ** 2
-    np.testing.assert_allclose(found / found[0], diagonal / diagonal[0], rtol=0.15)
+    np.testing.assert_allclose(measured / measured[0], diagonal / diagonal[0], rtol=0.15)
     assert expected[0] > expected[-1]
     micrographs = noise.level[::100]
     np.testing.assert_array_equal(np.repeat(micrographs, 100), noise.level)

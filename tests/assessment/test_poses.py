@@ -37,20 +37,20 @@ def wrong_poses(rng, count, bias):
 
 def test_a_common_frame_is_no_error_and_every_state_has_its_mean():
     bias = [[0, 0, 0], [2, 0, 0], [-2, 0, 0]]
-    found = pose_errors(*wrong_poses(np.random.default_rng(0), 6000, bias))
-    frame = found["frame"]
-    assert found["degrees"] > 10
+    errors = pose_errors(*wrong_poses(np.random.default_rng(0), 6000, bias))
+    frame = errors["frame"]
+    assert errors["degrees"] > 10
     assert frame["rotation"] == pytest.approx(np.linalg.norm([20, -10, 5]), abs=0.2)
     assert frame["shift"] == pytest.approx(np.linalg.norm([3, 1, -2]), abs=0.1)
     assert frame["spread_degrees"] == pytest.approx(1.5, abs=0.03)
     assert frame["spread_angstrom"] == pytest.approx(0.4, abs=0.02)
     assert frame["degrees"] == pytest.approx(np.sqrt(1.5**2 + 2 / 3 * 4 / 3), abs=0.04)
-    means = [row["bias_degrees"] for row in found["per_state"]]
+    means = [row["bias_degrees"] for row in errors["per_state"]]
     np.testing.assert_allclose(means, [0, 2, 2], atol=0.1)
     np.testing.assert_allclose(
-        [row["bias_angstrom"] for row in found["per_state"]], [0, 0.8, 0.8], atol=0.05
+        [row["bias_angstrom"] for row in errors["per_state"]], [0, 0.8, 0.8], atol=0.05
     )
-    assert len(format_pose_errors(found)) == 6
+    assert len(format_pose_errors(errors)) == 6
 
 
 def test_no_step_is_too_long():
@@ -144,8 +144,8 @@ def test_the_reference_over_poses_beats_the_one_at_wrong_poses(sets, tmp_path):
         labelled, folder / "truth.npy", reference=[str(tmp_path / "reference.npy")],
         true_poses=folder / "true_poses.npy",
     )  # fmt: skip
-    found = report["reference"]["pose_errors"]["frame"]["degrees"]
-    assert found < 0.8 * report["pose_errors"]["frame"]["degrees"]
+    degrees = report["reference"]["pose_errors"]["frame"]["degrees"]
+    assert degrees < 0.8 * report["pose_errors"]["frame"]["degrees"]
 
 
 def test_prior_of_the_reference_is_named_or_two_numbers():

@@ -32,9 +32,9 @@ def test_numba_finds_its_own_place_where_it_can(
 
 def test_without_a_place_it_is_a_folder_of_this_user(nowhere: Path) -> None:
     choose_kernel_cache()
-    found = Path(os.environ[VARIABLE])
-    assert found == nowhere / f"alphacryo4d-kernels-{os.getuid()}"
-    assert found.stat().st_mode & 0o077 == 0
+    cache = Path(os.environ[VARIABLE])
+    assert cache == nowhere / f"alphacryo4d-kernels-{os.getuid()}"
+    assert cache.stat().st_mode & 0o077 == 0
 
 
 def test_a_folder_that_others_can_write_is_not_taken(nowhere: Path) -> None:

@@ -37,11 +37,11 @@ def test_archives_come_back_as_written(tmp_path: Path) -> None:
         np.savez(
             stream, one=np.arange(6).reshape(2, 3), none=np.zeros((0, 4)), single=np.array(2.5)
         )
-    found = load_archive(tmp_path / "a.npz")
-    assert set(found) == {"one", "none", "single"}
-    assert np.array_equal(found["one"], np.arange(6).reshape(2, 3))
-    assert found["none"].shape == (0, 4)
-    assert float(found["single"]) == 2.5
+    arrays = load_archive(tmp_path / "a.npz")
+    assert set(arrays) == {"one", "none", "single"}
+    assert np.array_equal(arrays["one"], np.arange(6).reshape(2, 3))
+    assert arrays["none"].shape == (0, 4)
+    assert float(arrays["single"]) == 2.5
 
 
 def test_bombs_are_refused_before_they_take_memory(tmp_path: Path) -> None:

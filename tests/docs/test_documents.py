@@ -39,9 +39,9 @@ def shown_commands():
     for path in DOCUMENTS:
         for block in re.findall(r"^```[a-z]*\n(.*?)^```", path.read_text(), re.M | re.S):
             for line in block.replace("\\\n", " ").splitlines():
-                found = re.match(r"(?:\S*/)?alphacryo4d (.+)", line.strip())
-                if found:
-                    yield path.relative_to(REPOSITORY), shlex.split(found[1], comments=True)
+                match = re.match(r"(?:\S*/)?alphacryo4d (.+)", line.strip())
+                if match:
+                    yield path.relative_to(REPOSITORY), shlex.split(match[1], comments=True)
 
 
 def parse(words):

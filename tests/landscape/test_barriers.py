@@ -44,9 +44,9 @@ def test_path_crosses_both_saddles_of_mueller_and_brown():
     assert path.converged
     for saddle in surface.saddles:
         assert distance_to(path.images, saddle) < 1e-3
-    found = barriers_along(path.images, path.energies)
+    barriers = barriers_along(path.images, path.energies)
     expected = surface.saddle_heights - surface.heights[:2]
-    np.testing.assert_allclose([b.forward for b in found], expected, atol=1e-3)
+    np.testing.assert_allclose([b.forward for b in barriers], expected, atol=1e-3)
 
 
 def test_path_between_two_of_three_basins_takes_the_short_way_round():

@@ -28,10 +28,10 @@ def parts():
 
 @pytest.mark.parametrize("memory", [1.0, 1e-5])
 def test_distances_are_exact_whatever_the_blocks(parts, memory):
-    found = squared_distances(parts, memory=memory)
-    np.testing.assert_allclose(found, brute_force(parts), rtol=1e-4, atol=1e-3)
-    assert (np.diag(found) == 0).all()
-    np.testing.assert_array_equal(found, found.T)
+    squares = squared_distances(parts, memory=memory)
+    np.testing.assert_allclose(squares, brute_force(parts), rtol=1e-4, atol=1e-3)
+    assert (np.diag(squares) == 0).all()
+    np.testing.assert_array_equal(squares, squares.T)
 
 
 def test_each_volume_is_standardised_by_itself(parts):
@@ -84,8 +84,8 @@ def test_low_pass_distances_are_those_of_filtered_volumes(parts):
     flat = np.array(filtered).reshape(30, -1)
     expected = ((flat[:, None] - flat[None]) ** 2).sum(2)
     rows = low_pass_coefficients(volumes, voxel, resolution).astype(float)
-    found = ((rows[:, None] - rows[None]) ** 2).sum(2)
-    np.testing.assert_allclose(found, expected, rtol=2e-3)
+    squares = ((rows[:, None] - rows[None]) ** 2).sum(2)
+    np.testing.assert_allclose(squares, expected, rtol=2e-3)
 
 
 def test_a_constant_volume_is_named(parts):

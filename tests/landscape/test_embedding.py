@@ -30,8 +30,8 @@ def test_classical_scaling_of_distances_is_pca_of_the_data():
     data = np.random.default_rng(0).normal(size=(40, 6)) * [5, 3, 1, 1, 1, 1]
     centred = data - data.mean(0)
     u, s, _ = np.linalg.svd(centred, full_matrices=False)
-    found = classical_scaling(pairwise(data), 2)
-    np.testing.assert_allclose(np.abs(found), np.abs(u[:, :2] * s[:2]), atol=1e-9)
+    points = classical_scaling(pairwise(data), 2)
+    np.testing.assert_allclose(np.abs(points), np.abs(u[:, :2] * s[:2]), atol=1e-9)
 
 
 @pytest.mark.parametrize("method", ["tsne", "pca", "mds", "isomap", "lle", "umap"])
@@ -41,10 +41,10 @@ def test_clumps_stay_together(clumps, method):
         pytest.importorskip("umap")
     distances, labels = clumps
     options = EmbedOptions(embedding_method=method, iterations=300, neighbours=14)
-    found = embed(distances, options, seed=1)
-    assert found.shape == (48, 2)
-    assert found.dtype == np.float32
-    nearest = np.where(np.eye(48), np.inf, pairwise(found.astype(float))).argmin(1)
+    points = embed(distances, options, seed=1)
+    assert points.shape == (48, 2)
+    assert points.dtype == np.float32
+    nearest = np.where(np.eye(48), np.inf, pairwise(points.astype(float))).argmin(1)
     assert (labels[nearest] == labels).mean() > 0.8
 
 
@@ -78,8 +78,8 @@ def test_other_forms_of_tsne_keep_clumps_together(clumps, form):
     if form == "opentsne":
         pytest.importorskip("openTSNE")
     distances, labels = clumps
-    found = embed(distances, EmbedOptions(tsne=form, iterations=400), seed=1)
-    nearest = np.where(np.eye(48), np.inf, pairwise(found.astype(float))).argmin(1)
+    points = embed(distances, EmbedOptions(tsne=form, iterations=400), seed=1)
+    nearest = np.where(np.eye(48), np.inf, pairwise(points.astype(float))).argmin(1)
     assert (labels[nearest] == labels).mean() > 0.9
 
 
@@ -87,9 +87,9 @@ def test_other_forms_of_tsne_keep_clumps_together(clumps, form):
 def test_an_embedding_in_space_keeps_clumps_together(clumps, method):
     distances, labels = clumps
     options = EmbedOptions(embedding_method=method, iterations=300, neighbours=14)
-    found = embed(distances, options, dimensions=3)
-    assert found.shape == (48, 3)
-    nearest = np.where(np.eye(48), np.inf, pairwise(found.astype(float))).argmin(1)
+    points = embed(distances, options, dimensions=3)
+    assert points.shape == (48, 3)
+    nearest = np.where(np.eye(48), np.inf, pairwise(points.astype(float))).argmin(1)
     assert (labels[nearest] == labels).mean() > 0.9
 
 

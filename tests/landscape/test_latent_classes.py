@@ -161,8 +161,8 @@ def test_without_assignments_distances_find_the_states(known):
 
 @pytest.mark.parametrize("bottom", [1, 2, 7, 30, 45])
 def test_the_search_over_numbers_ends_at_the_minimum(bottom):
-    found, tried = least_criterion(lambda number: number, lambda n: (n - bottom) ** 2, 45)
-    assert found == bottom
+    number_found, tried = least_criterion(lambda number: number, lambda n: (n - bottom) ** 2, 45)
+    assert number_found == bottom
     assert len(tried) < 25
 
 

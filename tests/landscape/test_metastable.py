@@ -59,8 +59,8 @@ def same_partition(first, second):
 def test_a_state_of_one_percent_is_found(given):
     assignments, folds, counts, states, distances = rare_state(0)
     plane = classical_scaling(distances, 2)
-    found = group_volumes(distances, plane, counts, folds, states=given, assignments=assignments)
-    assert same_partition(found.labels, states)
+    grouping = group_volumes(distances, plane, counts, folds, states=given, assignments=assignments)
+    assert same_partition(grouping.labels, states)
 
 
 def test_halves_of_a_large_state_say_more_of_the_labels_than_a_rare_state():
@@ -118,8 +118,8 @@ def test_batches_have_their_states_in_common():
     joined = join_batches(shared, batches, classical_scaling(distances, 6))
     np.testing.assert_allclose(joined, joined.T)
     assert joined.sum() == pytest.approx(2 * shared.sum())
-    found = metastable_candidates(joined, counts, 4, seed=0)
-    assert all(same_partition(labels, states) for labels in found)
+    groupings = metastable_candidates(joined, counts, 4, seed=0)
+    assert all(same_partition(labels, states) for labels in groupings)
 
 
 def test_a_volume_that_shares_no_particle_stays_alone():

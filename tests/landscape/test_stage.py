@@ -53,10 +53,10 @@ def test_every_file_of_the_contract_is_written(project):
 def test_states_of_the_files_are_the_true_ones(project, known):
     states = read_tables(project / "landscape/states.star")["states"]
     assert states["ac4dState"].tolist() == [1, 2, 3]
-    found = np.load(project / "landscape/volume_states.npy")
-    assert len({*zip(found.tolist(), known[4].tolist(), strict=True)}) == 3
+    labels = np.load(project / "landscape/volume_states.npy")
+    assert len({*zip(labels.tolist(), known[4].tolist(), strict=True)}) == 3
     counts = np.bincount(known[1][known[1] >= 0])
-    share = np.bincount(found, weights=counts)[1:] / counts.sum()
+    share = np.bincount(labels, weights=counts)[1:] / counts.sum()
     np.testing.assert_allclose(states["ac4dEnergy"], -np.log(share), rtol=1e-9)
 
 

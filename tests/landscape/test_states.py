@@ -65,14 +65,14 @@ def three_wells():
     return points, -(depths * np.exp(-squared / 0.08)).sum(1), wells
 
 
-@pytest.mark.parametrize(("states", "found"), [(None, 3), (2, 2), (3, 3)])
-def test_basins_are_found_at_the_minima(states, found):
+@pytest.mark.parametrize(("states", "number"), [(None, 3), (2, 2), (3, 3)])
+def test_basins_are_found_at_the_minima(states, number):
     points, energies, wells = three_wells()
     labels, minima = basins(points, energies, states=states)
-    assert len(minima) == found == labels.max() + 1
-    apart = np.linalg.norm(points[minima, None] - wells[None, :found], axis=2)
+    assert len(minima) == number == labels.max() + 1
+    apart = np.linalg.norm(points[minima, None] - wells[None, :number], axis=2)
     assert (apart.min(1) < 0.1).all()
-    for well in range(found):
+    for well in range(number):
         near = np.linalg.norm(points - wells[well], axis=1) < 0.2
         assert len(np.unique(labels[near])) == 1
 
@@ -100,9 +100,9 @@ def test_fewer_groups_than_asked_are_said(caplog: pytest.LogCaptureFixture) -> N
     assignments = np.stack([state * 4 + fold for fold in range(4)], axis=1)
     landscape = landscape_of(points, np.full(8, 200.0), folds, EnergyOptions())
     options = StatesOptions(states="9")
-    found = find_states(landscape, options, None, Evidence(distances, assignments), 0)
-    assert len(found.centers) < 9
-    assert f"8 volumes make {len(found.centers)} groups" in caplog.text
+    states = find_states(landscape, options, None, Evidence(distances, assignments), 0)
+    assert len(states.centers) < 9
+    assert f"8 volumes make {len(states.centers)} groups" in caplog.text
 
 
 def test_volumes_of_junk_are_a_state_beside_those_asked(caplog: pytest.LogCaptureFixture) -> None:
@@ -116,8 +116,8 @@ def test_volumes_of_junk_are_a_state_beside_those_asked(caplog: pytest.LogCaptur
     junk = np.arange(12) // 4 == 1
     landscape = landscape_of(points, np.full(12, 200.0), folds, EnergyOptions())
     evidence = Evidence(distances, assignments, junk)
-    found = find_states(landscape, StatesOptions(states="2"), None, evidence, 0)
-    assert len(found.centers) == 3
-    assert (found.volumes[junk] == 3).all()
-    assert [len(set(found.volumes[i : i + 4])) for i in (0, 8)] == [1, 1]
+    states = find_states(landscape, StatesOptions(states="2"), None, evidence, 0)
+    assert len(states.centers) == 3
+    assert (states.volumes[junk] == 3).all()
+    assert [len(set(states.volumes[i : i + 4])) for i in (0, 8)] == [1, 1]
     assert "4 volumes show no particle: they are state 3, beside the 2" in caplog.text

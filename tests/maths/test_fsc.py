@@ -31,15 +31,15 @@ def brute_force(a, b, shell):
 def test_shells_equal_the_full_transform():
     a, b = np.random.default_rng(0).standard_normal((2, SIZE, SIZE, SIZE))
     b = b + 0.5 * a
-    found = fsc.shell_correlation(a, b)
+    curve = fsc.shell_correlation(a, b)
     for shell in (0, 1, 5, 15):
-        assert np.isclose(found[shell], brute_force(a, b, shell), atol=1e-10)
+        assert np.isclose(curve[shell], brute_force(a, b, shell), atol=1e-10)
 
 
 def test_equal_maps_correlate_to_nyquist(blob):
-    found = fsc.correlate_halves(blob, blob, VOXEL)
-    np.testing.assert_allclose(found.unmasked, 1)
-    assert found.resolution == 2 * VOXEL
+    curves = fsc.correlate_halves(blob, blob, VOXEL)
+    np.testing.assert_allclose(curves.unmasked, 1)
+    assert curves.resolution == 2 * VOXEL
 
 
 def test_resolution_is_interpolated_between_shells():
@@ -66,16 +66,16 @@ def test_noise_has_no_resolution_even_under_a_mask(blob):
     rng = np.random.default_rng(4)
     mask = fsc.soft_mask(blob, VOXEL)
     half1, half2 = rng.standard_normal((2, SIZE, SIZE, SIZE))
-    found = fsc.correlate_halves(half1, half2, VOXEL, mask=mask)
-    assert abs(found.corrected[3:]).mean() < 0.15
-    assert found.resolution > 20
+    curves = fsc.correlate_halves(half1, half2, VOXEL, mask=mask)
+    assert abs(curves.corrected[3:]).mean() < 0.15
+    assert curves.resolution > 20
 
 
 def test_mask_raises_the_correlation_of_noisy_halves(blob):
     rng = np.random.default_rng(4)
     noise = 0.05 * rng.standard_normal((2, SIZE, SIZE, SIZE))
-    found = fsc.correlate_halves(blob + noise[0], blob + noise[1], VOXEL)
-    assert found.masked[2:12].mean() > found.unmasked[2:12].mean() + 0.02
+    curves = fsc.correlate_halves(blob + noise[0], blob + noise[1], VOXEL)
+    assert curves.masked[2:12].mean() > curves.unmasked[2:12].mean() + 0.02
 
 
 def test_difference_map_shows_the_part_that_moved_and_no_scale(blob):
@@ -83,8 +83,8 @@ def test_difference_map_shows_the_part_that_moved_and_no_scale(blob):
     part[8:11, 20:23, 20:23] = 1.0
     part = scipy.ndimage.gaussian_filter(part, 0.8)
     assert abs(fsc.difference_map(3 * blob, blob, 8.0, VOXEL)).max() < 1e-6
-    found = fsc.difference_map(blob + part, blob, 8.0, VOXEL)
-    peak = np.unravel_index(found.argmax(), found.shape)
+    difference = fsc.difference_map(blob + part, blob, 8.0, VOXEL)
+    peak = np.unravel_index(difference.argmax(), difference.shape)
     assert abs(np.array(peak) - [9, 21, 21]).max() <= 1
 
 

@@ -30,13 +30,13 @@ def halves():
 
 def test_the_noisier_half_is_coarser(halves):
     maps, radius, x = halves
-    found = local_resolution(*maps, VOXEL, window=WINDOW)
-    good = np.median(found[(radius < 20) & (x < -8)])
-    bad = np.median(found[(radius < 20) & (x > 8)])
+    resolution = local_resolution(*maps, VOXEL, window=WINDOW)
+    good = np.median(resolution[(radius < 20) & (x < -8)])
+    bad = np.median(resolution[(radius < 20) & (x > 8)])
     assert good < 5.0
     assert bad > 8.0
-    assert found.min() >= 2 * VOXEL
-    assert found.max() <= WINDOW * 1.001
+    assert resolution.min() >= 2 * VOXEL
+    assert resolution.max() <= WINDOW * 1.001
 
 
 def crossing_by_hand(maps, place, window, limit=0.5):
@@ -50,20 +50,22 @@ def crossing_by_hand(maps, place, window, limit=0.5):
     for band in range(1, 99):
         kept = np.cos(np.pi / 2 * np.clip(np.abs(radius - band * step) / step, 0, 1))
         a, b = (np.fft.ifftn(np.fft.fftn(half) * kept).real for half in maps)
-        found = (inside * a * b).sum() / np.sqrt((inside * a**2).sum() * (inside * b**2).sum())
-        if found < limit:
-            return (band - 1 + (before - limit) / (before - found)) * step
-        before = found
+        correlation = (inside * a * b).sum() / np.sqrt(
+            (inside * a**2).sum() * (inside * b**2).sum()
+        )
+        if correlation < limit:
+            return (band - 1 + (before - limit) / (before - correlation)) * step
+        before = correlation
     return None
 
 
 def test_it_is_the_correlation_of_bands_in_an_explicit_window(halves):
     maps, _, _ = halves
     window = 2 * VOXEL * 8
-    found = local_resolution(*maps, VOXEL, window=window)
+    resolution = local_resolution(*maps, VOXEL, window=window)
     for place in (-2, 0, 4, 12):
         shell = crossing_by_hand(maps, place, window)
-        at = found[SIZE // 2, SIZE // 2, SIZE // 2 + place]
+        at = resolution[SIZE // 2, SIZE // 2, SIZE // 2 + place]
         assert np.isclose(SIZE * VOXEL / at, shell, rtol=0.03)
 
 

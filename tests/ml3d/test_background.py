@@ -48,11 +48,13 @@ def right_share(particles: ParticleSet, truth: np.ndarray, images: np.ndarray) -
     options = ClassifyOptions(
         classes=str(STATES), components=5, initial_resolution=20.0, final_resolution=12.0
     )
-    found = classify(prepared, np.arange(COUNT), options, np.random.default_rng(1), threads=1)
-    assert all(np.isfinite(volume).all() for volume in found.volumes)
+    classification = classify(
+        prepared, np.arange(COUNT), options, np.random.default_rng(1), threads=1
+    )
+    assert all(np.isfinite(volume).all() for volume in classification.volumes)
     table = np.zeros((STATES, STATES))
     good = ~prepared.outlier
-    np.add.at(table, (found.labels[good], truth[good] - 1), 1)
+    np.add.at(table, (classification.labels[good], truth[good] - 1), 1)
     rows, columns = linear_sum_assignment(-table)
     return float(table[rows, columns].sum() / good.sum())
 
@@ -97,13 +99,15 @@ def test_five_bright_images_change_nothing_but_themselves(
     options = ClassifyOptions(
         classes=str(STATES), components=3, iterations=2, initial_resolution=20.0, final_resolution=0
     )
-    found = []
+    classifications = []
     for stack, rows in ((bright, np.arange(COUNT)), (images, np.setdiff1d(range(COUNT), bad))):
         changed = dataclasses.replace(particles)
         object.__setattr__(changed, "images", lambda some, stack=stack: stack[some])
         prepared = prepare_rows(changed, np.arange(COUNT), 12.0, normalise="deviation", threads=1)
-        found.append(classify(prepared, rows, options, np.random.default_rng(1), threads=1))
-    ours, wanted = found
+        classifications.append(
+            classify(prepared, rows, options, np.random.default_rng(1), threads=1)
+        )
+    ours, wanted = classifications
     assert np.flatnonzero(ours.labels < 0).tolist() == bad.tolist()
     assert (ours.confidence[bad] == 0).all()
     np.testing.assert_array_equal(np.delete(ours.labels, bad), wanted.labels)
@@ -121,10 +125,10 @@ def test_grey_values_beyond_single_precision(
     object.__setattr__(changed, "images", lambda rows: images[rows] * np.float32(factor))
     with pytest.raises(InputError, match=r"take --normalise deviation"):
         prepare_rows(changed, np.arange(COUNT), 12.0, normalise="none", threads=1)
-    found = prepare_rows(changed, np.arange(COUNT), 12.0, normalise="deviation", threads=1)
+    prepared = prepare_rows(changed, np.arange(COUNT), 12.0, normalise="deviation", threads=1)
     wanted = prepare_rows(particles, np.arange(COUNT), 12.0, normalise="deviation", threads=1)
-    assert not found.outlier.any()
-    assert np.abs(found.data - wanted.data).max() < 1e-4 * np.abs(wanted.data).max()
+    assert not prepared.outlier.any()
+    assert np.abs(prepared.data - wanted.data).max() < 1e-4 * np.abs(wanted.data).max()
 
 
 def test_images_that_all_are_constant_are_refused(
@@ -164,10 +168,10 @@ def test_images_unlike_all_others_get_no_weight_and_are_named(
 
 def test_contrasts_that_vary_a_lot_make_no_outliers() -> None:
     rng = np.random.default_rng(2)
-    found = np.ones((400, 3)) * np.exp(rng.normal(size=(400, 1)) * 1.5)
+    levels = np.ones((400, 3)) * np.exp(rng.normal(size=(400, 1)) * 1.5)
     group = np.zeros(400, int)
-    typical = typical_of(found, group, 1)
-    assert not typical.outliers(found, group).any()
+    typical = typical_of(levels, group, 1)
+    assert not typical.outliers(levels, group).any()
 
 
 @pytest.mark.parametrize("normalise", ["deviation", "ramp", "mean", "none"])
@@ -177,7 +181,7 @@ def test_levels_against_numpy(normalise: str) -> None:
     images = rng.normal(3, 2, (5, 32, 32)) + np.array([0.1, 0, -0.3, 0, 1])[:, None, None] * x
     images = (images + 0.2 * y).astype(np.float32)
     before, inside = images.astype(np.float64), circle(32)
-    found = level(images, inside, normalise)
+    levels = level(images, inside, normalise)
     background = before[:, ~inside]
     if normalise == "ramp":
         basis = np.stack([np.ones_like(x), x, y]).reshape(3, -1).astype(float)
@@ -185,11 +189,11 @@ def test_levels_against_numpy(normalise: str) -> None:
         plane = np.linalg.lstsq(outside.T, background.T, rcond=None)[0].T @ basis
         before = before - plane.reshape(before.shape)
     else:
-        np.testing.assert_allclose(found[:, 0], background.mean(axis=1), rtol=1e-6)
-        before = before - (0 if normalise == "none" else found[:, 0, None, None])
+        np.testing.assert_allclose(levels[:, 0], background.mean(axis=1), rtol=1e-6)
+        before = before - (0 if normalise == "none" else levels[:, 0, None, None])
     if normalise in ("deviation", "ramp"):
-        np.testing.assert_allclose(found[:, 1], before[:, ~inside].std(axis=1), rtol=1e-5)
-        before = before / found[:, 1, None, None]
+        np.testing.assert_allclose(levels[:, 1], before[:, ~inside].std(axis=1), rtol=1e-5)
+        before = before / levels[:, 1, None, None]
     np.testing.assert_allclose(images, before, atol=2e-5)
 
 
@@ -263,8 +267,8 @@ def test_the_case_of_a_background_that_is_not_zero(shared_data: Path) -> None:
     folder = shared_data / "cases/background-not-zero"
     particles = read_particles(folder / "particles.star")
     rows = np.arange(len(particles))
-    found = prepare_rows(particles, rows, 12.0, normalise="deviation", threads=1)
-    assert found.outlier is None or not found.outlier.any()
+    prepared = prepare_rows(particles, rows, 12.0, normalise="deviation", threads=1)
+    assert prepared.outlier is None or not prepared.outlier.any()
     images = particles.images(rows).astype(np.float64)
     background = images[:, ~circle(images.shape[1])]
     assert abs(background.mean() / background.std(axis=1).mean()) > 10
@@ -274,5 +278,5 @@ def test_the_case_of_a_background_that_is_not_zero(shared_data: Path) -> None:
     plain = dataclasses.replace(particles)
     object.__setattr__(plain, "images", lambda some: levelled[some].astype(np.float32))
     wanted = prepare_rows(plain, rows, 12.0, normalise="none", threads=1)
-    scale = np.linalg.norm(found.data) / np.linalg.norm(wanted.data)
-    assert np.abs(found.data - scale * wanted.data).max() < 1e-4 * np.abs(found.data).max()
+    scale = np.linalg.norm(prepared.data) / np.linalg.norm(wanted.data)
+    assert np.abs(prepared.data - scale * wanted.data).max() < 1e-4 * np.abs(prepared.data).max()

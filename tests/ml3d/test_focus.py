@@ -64,11 +64,11 @@ def test_nothing_is_left_outside_a_solvent_mask(blobs):
         components=2,
         component_iterations=3,
     )
-    found = classify(
+    classification = classify(
         images, np.arange(800), options, np.random.default_rng(0), solvent=solvent, threads=2
     )
-    inside = np.abs(found.volumes).max()
-    assert np.abs(found.volumes[:, solvent == 0]).max() < 0.05 * inside
+    inside = np.abs(classification.volumes).max()
+    assert np.abs(classification.volumes[:, solvent == 0]).max() < 0.05 * inside
 
 
 def test_particles_of_a_symmetric_volume_count_for_all_its_copies():
@@ -90,9 +90,9 @@ def test_classes_of_a_symmetric_particle_are_symmetric():
     states = [np.concatenate([s, s * [-1, -1, 1]]) for s in random_states(2)]
     blobs = make_blobs(states, 600, noise=0.1, seed=2)
     images = blobs.prepared(symmetry="C2")
-    found = classify(images, np.arange(600), OPTIONS, np.random.default_rng(0), threads=2)
-    assert adjusted_rand_score(found.labels, blobs.states) > 0.9
-    turned = found.volumes[:, :, ::-1, ::-1]
+    classification = classify(images, np.arange(600), OPTIONS, np.random.default_rng(0), threads=2)
+    assert adjusted_rand_score(classification.labels, blobs.states) > 0.9
+    turned = classification.volumes[:, :, ::-1, ::-1]
     cut = slice(1, None)
-    ours, mate = found.volumes[:, cut, cut, cut], turned[:, cut, :-1, :-1]
+    ours, mate = classification.volumes[:, cut, cut, cut], turned[:, cut, :-1, :-1]
     assert np.abs(ours - mate).max() < 0.02 * np.abs(ours).max()

@@ -34,12 +34,12 @@ def cropped(spectrum, m):
 def test_weights_between_two_transforms(grid, field):
     cube, shape, weights, spectrum = field
     expected = cropped(spectrum * weights, grid.cube) * shape
-    found = grid.weighted(cube, shape, weights)
-    assert np.abs(found - expected).max() < 2e-6 * np.abs(expected).max()
+    weighted = grid.weighted(cube, shape, weights)
+    assert np.abs(weighted - expected).max() < 2e-6 * np.abs(expected).max()
     right = (spectrum[::-1] * (weights > 0)).astype(np.complex64)
     expected = cropped(right, grid.cube) * shape - expected
-    found = grid.weighted(cube, shape, weights, right)
-    assert np.abs(found - expected).max() < 2e-6 * np.abs(expected).max()
+    weighted = grid.weighted(cube, shape, weights, right)
+    assert np.abs(weighted - expected).max() < 2e-6 * np.abs(expected).max()
 
 
 def test_spectrum_to_cube(grid, field):
@@ -53,8 +53,8 @@ def test_references_of_classes_are_those_of_components_in_another_order(grid):
     rng = np.random.default_rng(2)
     cubes = rng.standard_normal((6, *[grid.cube] * 3)).astype(np.float32)
     other = grid.references(cubes)
-    found = grid.class_references(cubes)
-    assert found.shape == (grid.voxels, 2, 8)
+    references = grid.class_references(cubes)
+    assert references.shape == (grid.voxels, 2, 8)
     n = grid.padded
     k = np.abs(np.fft.fftfreq(n, 1 / n))
     far = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(n // 2 + 1) ** 2)
@@ -62,5 +62,5 @@ def test_references_of_classes_are_those_of_components_in_another_order(grid):
     for column in range(6):
         vector, lane = divmod(column, 4)
         for part in (0, 1):
-            one, two = found[near, vector, lane + 4 * part], other[near, column + 8 * part]
+            one, two = references[near, vector, lane + 4 * part], other[near, column + 8 * part]
             assert np.abs(one - two).max() < 2e-6 * np.abs(other).max()

@@ -56,10 +56,10 @@ def test_samples_are_those_of_the_formula(tmp_path: Path, case: str) -> None:
         m = images.matrices[i].astype(float)
         points = (images.kx[:, None] * m[0] + images.ky[:, None] * m[1]) * step
         wanted = density_transform(points) * ctf / (images.box * images.pixel_size**2)
-        found = images.data[i] @ (1, 1j)
+        samples = images.data[i] @ (1, 1j)
         # new pixels hold noise of the edge's own deviation
         close = 0.03 if case == "several grids" else 1e-4
-        assert np.abs(found - wanted).max() < close * np.abs(wanted).max()
+        assert np.abs(samples - wanted).max() < close * np.abs(wanted).max()
 
 
 def test_premultiplied_images_say_the_same_with_white_noise(tmp_path: Path) -> None:
@@ -74,6 +74,6 @@ def test_premultiplied_images_say_the_same_with_white_noise(tmp_path: Path) -> N
         points = (images.kx[:, None] * m[0] + images.ky[:, None] * m[1]) * step
         wanted = density_transform(points) / (images.box * images.pixel_size**2)
         wanted = wanted * images.ctf[i]
-        found = images.data[i] @ (1, 1j)
-        assert np.abs(found - wanted).max() < 2e-3 * np.abs(wanted).max()
+        samples = images.data[i] @ (1, 1j)
+        assert np.abs(samples - wanted).max() < 2e-3 * np.abs(wanted).max()
         assert images.ctf[i].min() >= 0

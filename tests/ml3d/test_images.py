@@ -15,8 +15,8 @@ def test_samples_are_the_slice_of_the_volume_times_the_ctf():
     for i in range(6):
         k = images.kx[:, None] * images.matrices[i, 0] + images.ky[:, None] * images.matrices[i, 1]
         truth = transform_of(states[0], k.astype(float) * step, 5.0) / images.box
-        found = images.data[i, :, 0] + 1j * images.data[i, :, 1]
-        assert np.abs(found - images.ctf[i] * truth).max() < 1e-4 * np.abs(truth).max()
+        samples = images.data[i, :, 0] + 1j * images.data[i, :, 1]
+        assert np.abs(samples - images.ctf[i] * truth).max() < 1e-4 * np.abs(truth).max()
 
 
 def test_a_resolution_limit_keeps_a_prefix_of_the_samples():

@@ -56,7 +56,7 @@ def slices(view, grids, row):
 def test_expectation_agrees_with_brute_force(view, cubes):
     noise = data_power(view) + 1
     weights = np.array([0.2, 0.5, 0.3])
-    found = expect(view, view.grid.class_references(cubes), 1 / noise, weights)
+    expectation = expect(view, view.grid.class_references(cubes), 1 / noise, weights)
     grids = full_grid(view, cubes)
     images = view.images
     for i, row in enumerate(view.rows[:8]):
@@ -68,8 +68,10 @@ def test_expectation_agrees_with_brute_force(view, cubes):
         score = power[:, 1:].sum(axis=1) + np.log(weights)
         top = score.max()
         expected = np.exp(score - top) / np.exp(score - top).sum()
-        assert found.evidence[i] == pytest.approx(top + np.log(np.exp(score - top).sum()), rel=1e-5)
-        assert np.abs(found.posteriors[i] - expected).max() < 2e-4
+        assert expectation.evidence[i] == pytest.approx(
+            top + np.log(np.exp(score - top).sum()), rel=1e-5
+        )
+        assert np.abs(expectation.posteriors[i] - expected).max() < 2e-4
 
 
 @pytest.mark.parametrize("classes", [1, 5, 29])
@@ -80,7 +82,7 @@ def test_any_number_of_classes_is_scored_as_by_brute_force(view, classes):
     noise, images = data_power(view) + 1, view.images
     before = rng.dirichlet(np.ones(classes), 40).astype(np.float32)
     uncertainty = rng.random((view.grid.radius + 1, classes)) * 0.01
-    found = expect(
+    expectation = expect(
         view, view.grid.class_references(some), 1 / noise, np.ones(classes), before=before,
         uncertainty=uncertainty,
     )  # fmt: skip
@@ -92,11 +94,11 @@ def test_any_number_of_classes_is_scored_as_by_brute_force(view, classes):
         power = np.abs(data) ** 2 - np.abs(data - ctf * slices(view, grids, row)) ** 2
         power -= 2 * ctf**2 * (uncertainty[shell] * before[i]).T
         score = (power / noise[0, shell])[:, 1:].sum(axis=1)
-        assert found.posteriors[i].shape == (classes,)
+        assert expectation.posteriors[i].shape == (classes,)
         expected = np.exp(score - np.logaddexp.reduce(score))
-        assert np.abs(found.posteriors[i] - expected).max() < 2e-4
+        assert np.abs(expectation.posteriors[i] - expected).max() < 2e-4
         assert classes == 1 or np.sort(expected)[-2] > 0.01
-        assert found.evidence[i] == pytest.approx(np.logaddexp.reduce(score), rel=1e-5)
+        assert expectation.evidence[i] == pytest.approx(np.logaddexp.reduce(score), rel=1e-5)
 
 
 def test_references_of_components_are_not_taken_for_those_of_classes(view, cubes):
@@ -106,7 +108,9 @@ def test_references_of_components_are_not_taken_for_those_of_classes(view, cubes
 
 def test_noise_is_the_expected_power_that_remains(view, cubes):
     one = cubes[:1] * 0.01
-    found = expect(view, view.grid.class_references(one), 1 / (data_power(view) + 1), np.ones(1))
+    expectation = expect(
+        view, view.grid.class_references(one), 1 / (data_power(view) + 1), np.ones(1)
+    )
     grids = full_grid(view, one)
     images, power = view.images, np.zeros(view.grid.radius + 1)
     for row in view.rows:
@@ -114,7 +118,7 @@ def test_noise_is_the_expected_power_that_remains(view, cubes):
         model = images.ctf[row, : view.last] * slices(view, grids, row)[0]
         np.add.at(power, images.shell[: view.last], np.abs(data - model) ** 2)
     expected = power / view.samples_per_shell()[0]
-    assert np.allclose(found.noise[0, 1:], expected[1:], rtol=1e-5)
+    assert np.allclose(expectation.noise[0, 1:], expected[1:], rtol=1e-5)
 
 
 def plain_sums(view, shares, noise, nearest=False):
@@ -147,9 +151,9 @@ def test_maximisation_agrees_with_brute_force(view, dense, monkeypatch):
     noise = data_power(view) + 1
     data, norms = plain_sums(view, shares, noise, nearest=dense)
     right, weights = project_back(view, 1 / noise, shares, shares)
-    found = np.moveaxis(weights[:, :2].reshape(*norms.shape[1:], 2), -1, 0)
+    squares = np.moveaxis(weights[:, :2].reshape(*norms.shape[1:], 2), -1, 0)
     assert np.abs(right - data).max() < 1e-5 * np.abs(data).max()
-    assert np.abs(found - norms).max() < 1e-5 * norms.max()
+    assert np.abs(squares - norms).max() < 1e-5 * norms.max()
 
 
 def test_maximisation_of_classes_agrees_with_brute_force(view):
@@ -159,18 +163,18 @@ def test_maximisation_of_classes_agrees_with_brute_force(view):
     shares[:, 0] += 0.1
     noise = data_power(view) + 1
     data, norms = plain_sums(view, shares, noise)
-    found = class_sums(view, 1 / noise, shares)
-    assert np.abs(found.right - data).max() < 1e-5 * np.abs(data).max()
-    assert np.abs(found.weights - norms).max() < 1e-5 * norms.max()
+    totals = class_sums(view, 1 / noise, shares)
+    assert np.abs(totals.right - data).max() < 1e-5 * np.abs(data).max()
+    assert np.abs(totals.weights - norms).max() < 1e-5 * norms.max()
 
 
 def test_posteriors_that_are_too_small_go_to_the_other_classes(view):
     soft = np.tile(np.float32([0.999, 0.001]), (40, 1))
     noise = data_power(view) + 1
-    found = class_sums(view, 1 / noise, soft)
+    totals = class_sums(view, 1 / noise, soft)
     whole = class_sums(view, 1 / noise, np.ones((40, 1), np.float32))
-    assert not found.weights[1].any()
-    assert np.allclose(found.right[0], whole.right[0], rtol=1e-5)
+    assert not totals.weights[1].any()
+    assert np.allclose(totals.right[0], whole.right[0], rtol=1e-5)
 
 
 def test_shared_prior_of_the_classes_is_inverted_exactly():
@@ -205,10 +209,10 @@ def test_weights_around_a_voxel_agree_with_brute_force():
         0.5 ** np.abs(step).sum() * np.roll(full, step, (0, 1, 2))
         for step in np.array(list(np.ndindex(3, 3, 3))) - 1
     )
-    found = cell_weights(half, grid.shell_map)
+    totals = cell_weights(half, grid.shell_map)
     expected = total[::2, ::2, ::2][..., : m // 2 + 1].ravel()
     expected[grid.shell_map < 0] = 0
-    assert np.allclose(found, expected, rtol=1e-5)
+    assert np.allclose(totals, expected, rtol=1e-5)
 
 
 def test_classes_and_components_solve_the_same_equations(view):
@@ -225,14 +229,14 @@ def test_classes_and_components_solve_the_same_equations(view):
         expected = solve_volumes(
             grid, right, weights, precision, mask=mask, start=field, steps=steps
         )
-        found = solve_classes(
+        solution = solve_classes(
             grid, class_sums(view, 1 / noise, ones), own, np.zeros(len(own)), mask=mask,
             start=field, steps=steps,
         )  # fmt: skip
-        field = found.fields
+        field = solution.fields
         scale = np.abs(field).max()
         assert np.abs(field - expected.fields).max() < 1e-4 * scale
-        assert np.allclose(found.variance[:, 0], expected.variance[:, 0, 0], rtol=1e-4)
+        assert np.allclose(solution.variance[:, 0], expected.variance[:, 0, 0], rtol=1e-4)
 
 
 def test_classes_without_data_stay_at_their_mean(view):
@@ -242,13 +246,13 @@ def test_classes_without_data_stay_at_their_mean(view):
     soft = np.zeros((40, 3), np.float32)
     soft[:20, 0] = soft[20:, 1] = 1
     shells, mask = grid.radius + 1, np.ones([grid.cube] * 3, np.float32)
-    found = solve_classes(
+    fields = solve_classes(
         grid, class_sums(view, 1 / noise, soft), np.full((shells, 3), 10.0), np.full(shells, 1e3),
         mask=mask, start=np.zeros((3, *mask.shape), np.float32), steps=20,
     ).fields  # fmt: skip
-    mean = found[:2].mean(axis=0)
-    assert np.abs(found[2] - mean).max() < 0.03 * np.abs(mean).max()
-    assert np.all(np.abs(found[0] - found[1]).max() > 0.1 * np.abs(mean).max())
+    mean = fields[:2].mean(axis=0)
+    assert np.abs(fields[2] - mean).max() < 0.03 * np.abs(mean).max()
+    assert np.all(np.abs(fields[0] - fields[1]).max() > 0.1 * np.abs(mean).max())
 
 
 def test_products_of_components_agree_with_the_expectation(view, cubes):
@@ -293,10 +297,12 @@ def test_conjugate_gradients_solve_the_normal_equations(view):
     values = []
     for steps in (1, 4, 30):
         right, weights = project_back(view, 1 / noise, ones, ones)
-        found = solve_volumes(grid, right, weights, precision, mask=mask, start=start, steps=steps)
-        values.append(penalised(view, found.fields, noise, spectrum))
+        solution = solve_volumes(
+            grid, right, weights, precision, mask=mask, start=start, steps=steps
+        )
+        values.append(penalised(view, solution.fields, noise, spectrum))
     assert values[0] < values[1] < values[2]
-    better = found.fields.copy()
+    better = solution.fields.copy()
     rng = np.random.default_rng(0)
     for _ in range(4):
         move = rng.standard_normal(better.shape)

@@ -20,8 +20,8 @@ def view():
     return View(images, images.sorted_rows(np.arange(20)), Grid(7, 2))
 
 
-def close(found, expected, tolerance=1e-5):
-    return np.abs(found - expected).max() < tolerance * np.abs(expected).max()
+def close(computed, expected, tolerance=1e-5):
+    return np.abs(computed - expected).max() < tolerance * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("count", [3, 11, 18])
@@ -33,7 +33,7 @@ def test_products_and_noise_agree_with_brute_force(view, count):
     means = rng.standard_normal((20, count)).astype(np.float32)
     roots = rng.standard_normal((20, count, count)).astype(np.float32)
     second = roots @ roots.transpose(0, 2, 1)
-    found = component_products(view, view.grid.references(cubes), 1 / noise, means, second)
+    products = component_products(view, view.grid.references(cubes), 1 / noise, means, second)
     grids, images = full_grid(view, cubes), view.images
     shell = images.shell[1 : view.last]
     cross, gram = np.zeros((20, count)), np.zeros((20, count, count))
@@ -46,9 +46,9 @@ def test_products_and_noise_agree_with_brute_force(view, count):
         spread = np.einsum("as,bs,ab->s", model.conj(), model, second[i]).real
         left = np.abs(data) ** 2 - 2 * (data.conj() * (means[i] @ model)).real + spread
         np.add.at(power, shell, left)
-    assert close(found[0], cross)
-    assert close(found[1], gram)
-    assert close(found[2][0, 1:], power[1:] / view.samples_per_shell()[0, 1:])
+    assert close(products[0], cross)
+    assert close(products[1], gram)
+    assert close(products[2][0, 1:], power[1:] / view.samples_per_shell()[0, 1:])
 
 
 @pytest.mark.parametrize("dense", [False, True])

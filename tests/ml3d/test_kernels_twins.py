@@ -32,7 +32,7 @@ def matrix(index, weight):
 
 def both(name, *arguments):
     """Results and changed arrays of the twins; arrays are copied for each."""
-    found = []
+    results = []
     for module in (emitted, plain):
         operation = getattr(module, name)
 
@@ -41,8 +41,8 @@ def both(name, *arguments):
             return operation(*arguments)  # noqa: B023
 
         mine = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
-        found.append((run(*mine), mine))
-    return found
+        results.append((run(*mine), mine))
+    return results
 
 
 def agree(one, other, expected):

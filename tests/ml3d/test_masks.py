@@ -19,6 +19,6 @@ def test_the_mask_narrows_to_a_molecule_and_is_never_empty():
     assert narrow[radius < 2].min() > 0.99
     rng = np.random.default_rng(0)
     for everywhere in (np.zeros_like(small), rng.normal(size=small.shape), radius[None]):
-        found = solvent_mask(everywhere, sphere, 4.0)
-        assert np.isfinite(found).all()
-        assert found.sum() > 0.5 * sphere.sum()
+        mask = solvent_mask(everywhere, sphere, 4.0)
+        assert np.isfinite(mask).all()
+        assert mask.sum() > 0.5 * sphere.sum()

@@ -55,9 +55,9 @@ def test_a_step_is_that_of_em_in_float64(workers):
     curvature = np.einsum("nk,nab->kab", soft, np.linalg.inv(covariance)) + np.eye(3)
     slope = np.einsum("nk,nab,nb->ka", soft, np.linalg.inv(covariance), best)
     assert np.allclose(particles.posteriors(points), soft, atol=1e-4)
-    moved, found = particles.step(points)
+    moved, likelihood = particles.step(points)
     assert np.allclose(moved, np.linalg.solve(curvature, slope[..., None])[..., 0], atol=1e-4)
-    assert found == pytest.approx(value, abs=1e-4)
+    assert likelihood == pytest.approx(value, abs=1e-4)
     members = soft.sum(axis=0) + 1
     assert np.allclose(particles.proportions, members / members.sum(), atol=1e-5)
 
@@ -82,8 +82,8 @@ def test_classes_are_found_although_a_nuisance_varies_as_much():
     state, information, projected = latent_data(4000, points, scatter, 25.0)
     particles = LatentParticles(information, projected, 2)
     coordinates = np.linalg.solve(information + np.eye(4), projected[..., None])[..., 0]
-    found = fit_mixture(particles, coordinates, 5, np.random.default_rng(1), starts=3)
-    labels = particles.posteriors(found.points).argmax(axis=1)
+    mixture = fit_mixture(particles, coordinates, 5, np.random.default_rng(1), starts=3)
+    labels = particles.posteriors(mixture.points).argmax(axis=1)
     purity = sum(np.bincount(state[labels == k]).max() for k in np.unique(labels)) / 4000
     assert purity > 0.95
 

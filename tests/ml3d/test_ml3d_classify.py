@@ -45,30 +45,33 @@ class Memory:
 
 
 @pytest.fixture(scope="module")
-def found(images):
+def classification(images):
     return classify(images, np.arange(1200), OPTIONS, np.random.default_rng(3), threads=2)
 
 
-def test_well_separated_states_are_told_apart(found, blobs):
-    assert adjusted_rand_score(found.labels, blobs.states) > 0.95
+def test_well_separated_states_are_told_apart(classification, blobs):
+    assert adjusted_rand_score(classification.labels, blobs.states) > 0.95
 
 
-def test_class_volumes_resemble_their_states(found, blobs):
+def test_class_volumes_resemble_their_states(classification, blobs):
     for k in range(4):
-        state = np.bincount(blobs.states[found.labels == k]).argmax()
+        state = np.bincount(blobs.states[classification.labels == k]).argmax()
         mean = blobs.volumes.mean(axis=0)
-        a, b = found.volumes[k] - found.volumes.mean(axis=0), blobs.volumes[state] - mean
+        a, b = (
+            classification.volumes[k] - classification.volumes.mean(axis=0),
+            blobs.volumes[state] - mean,
+        )
         assert np.vdot(a, b) / np.sqrt(np.vdot(a, a) * np.vdot(b, b)) > 0.7
-        assert found.volumes[k].max() > -found.volumes[k].min()
+        assert classification.volumes[k].max() > -classification.volumes[k].min()
 
 
-def test_the_same_seed_gives_the_same_classes_whatever_the_threads(found, images):
+def test_the_same_seed_gives_the_same_classes_whatever_the_threads(classification, images):
     again = classify(images, np.arange(1200), OPTIONS, np.random.default_rng(3), threads=1)
-    assert np.array_equal(again.labels, found.labels)
-    assert np.array_equal(again.volumes, found.volumes)
+    assert np.array_equal(again.labels, classification.labels)
+    assert np.array_equal(again.volumes, classification.volumes)
 
 
-def test_a_stopped_classification_goes_on_to_the_same_result(found, images):
+def test_a_stopped_classification_goes_on_to_the_same_result(classification, images):
     memory = Memory(stop_after=1)
     with pytest.raises(TimeLimitReached):
         classify(
@@ -79,14 +82,19 @@ def test_a_stopped_classification_goes_on_to_the_same_result(found, images):
     again = classify(
         images, np.arange(1200), OPTIONS, np.random.default_rng(99), threads=2, checkpoint=memory
     )
-    assert np.array_equal(again.labels, found.labels)
+    assert np.array_equal(again.labels, classification.labels)
 
 
 def test_left_out_particles_go_to_the_class_of_their_state(images, blobs):
     rows, left = np.arange(900), np.arange(900, 1200)
-    found = classify(images, rows, OPTIONS, np.random.default_rng(0), threads=2)
+    classification = classify(images, rows, OPTIONS, np.random.default_rng(0), threads=2)
     labels, posteriors = expectation(
-        images, left, found.volumes, resolution=found.resolution, noise=found.noise, threads=2
+        images,
+        left,
+        classification.volumes,
+        resolution=classification.resolution,
+        noise=classification.noise,
+        threads=2,
     )
     assert np.allclose(posteriors.sum(axis=1), 1, atol=1e-4)
     assert adjusted_rand_score(labels, blobs.states[left]) > 0.9
@@ -95,15 +103,17 @@ def test_left_out_particles_go_to_the_class_of_their_state(images, blobs):
 def test_labels_come_in_the_order_of_the_rows(images, blobs):
     rows = np.random.default_rng(1).permutation(1200)[:800]
     soft = np.eye(4)[blobs.states[rows]]
-    found = classify(images, rows, OPTIONS, np.random.default_rng(0), start=soft, threads=2)
-    assert np.mean(found.labels == blobs.states[rows]) > 0.97
+    classification = classify(
+        images, rows, OPTIONS, np.random.default_rng(0), start=soft, threads=2
+    )
+    assert np.mean(classification.labels == blobs.states[rows]) > 0.97
 
 
 def test_given_volumes_keep_their_classes(images, blobs):
-    found = classify(
+    classification = classify(
         images, np.arange(1200), OPTIONS, np.random.default_rng(0), start=blobs.volumes, threads=2
     )
-    assert np.mean(found.labels == blobs.states) > 0.97
+    assert np.mean(classification.labels == blobs.states) > 0.97
 
 
 def test_posteriors_under_the_true_volumes_are_calibrated():
@@ -126,9 +136,9 @@ def test_a_hierarchy_names_children_after_their_parents(images):
         classes="2x3", iterations=2, initial_resolution=16.0, final_resolution=0, components=4,
         component_iterations=3,
     )  # fmt: skip
-    found = classify(images, np.arange(1200), options, np.random.default_rng(0), threads=2)
-    assert found.parents.tolist() == [0, 0, 0, 1, 1, 1]
-    assert len(found.volumes) == 6
+    classification = classify(images, np.arange(1200), options, np.random.default_rng(0), threads=2)
+    assert classification.parents.tolist() == [0, 0, 0, 1, 1, 1]
+    assert len(classification.volumes) == 6
 
 
 @pytest.mark.parametrize("scheme", ["0", "5x", "abc", "3x-1"])
@@ -148,14 +158,14 @@ def test_shells_in_which_classes_do_not_differ_are_left_out():
         components=3,
         component_iterations=4,
     )
-    found = classify(images, np.arange(1500), options, np.random.default_rng(0), threads=2)
-    assert 12 < found.resolution < 26
-    assert "half sets" in found.log[0]
+    classification = classify(images, np.arange(1500), options, np.random.default_rng(0), threads=2)
+    assert 12 < classification.resolution < 26
+    assert "half sets" in classification.log[0]
     sharp = make_blobs(random_states(3), 1500, noise=0.02, width=2.0, seed=6)
-    found = classify(
+    classification = classify(
         sharp.prepared(), np.arange(1500), options, np.random.default_rng(0), threads=2
     )
-    assert found.resolution == pytest.approx(32 * 4.0 / 14)
+    assert classification.resolution == pytest.approx(32 * 4.0 / 14)
 
 
 def test_half_sets_agree_about_true_classes_and_not_about_random_ones():

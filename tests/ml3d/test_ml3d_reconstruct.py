@@ -9,10 +9,12 @@ from alphacryo4d.ml3d.reconstruct import filter_by_correlation, reconstruct, wit
 def test_exact_projections_give_the_true_map_back():
     blobs = make_blobs(random_states(1), 800, noise=0.0, width=2.5)
     images = blobs.prepared()
-    found = next(reconstruct(images, np.zeros(800, int), threads=2))
-    fsc = shell_correlation(found.volume, blobs.volumes[0])
+    reconstruction = next(reconstruct(images, np.zeros(800, int), threads=2))
+    fsc = shell_correlation(reconstruction.volume, blobs.volumes[0])
     assert fsc[1 : int(0.9 * 16) + 1].min() > 0.99
-    scale = np.vdot(found.volume, blobs.volumes[0]) / np.vdot(blobs.volumes[0], blobs.volumes[0])
+    scale = np.vdot(reconstruction.volume, blobs.volumes[0]) / np.vdot(
+        blobs.volumes[0], blobs.volumes[0]
+    )
     assert abs(scale - 1) < 0.1
 
 
@@ -20,13 +22,13 @@ def test_several_folds_are_reconstructed_in_order_and_left_out_particles_are_not
     blobs = make_blobs(random_states(2), 120, noise=0.1)
     images = blobs.prepared()
     labels = np.stack([blobs.states, np.where(blobs.states == 1, 3, -1)], axis=1)
-    found = list(reconstruct(images, labels, threads=2))
-    assert [(r.fold, r.label) for r in found] == [(0, 0), (0, 1), (1, 3)]
-    assert [r.count for r in found] == [
+    reconstructions = list(reconstruct(images, labels, threads=2))
+    assert [(r.fold, r.label) for r in reconstructions] == [(0, 0), (0, 1), (1, 3)]
+    assert [r.count for r in reconstructions] == [
         int((blobs.states == 0).sum()), int((blobs.states == 1).sum()),
         int((blobs.states == 1).sum()),
     ]  # fmt: skip
-    assert np.array_equal(found[1].volume, found[2].volume)
+    assert np.array_equal(reconstructions[1].volume, reconstructions[2].volume)
 
 
 def test_shells_are_weighed_with_the_correlation_of_the_whole():
@@ -43,10 +45,10 @@ def test_shells_are_weighed_with_the_correlation_of_the_whole():
 
 def test_corners_hold_the_mean_outside_and_the_sphere_is_kept():
     volume = np.random.default_rng(1).normal(2.0, 1.0, (24, 24, 24)).astype(np.float32)
-    found = without_corners(volume)
+    filled = without_corners(volume)
     axis = np.arange(24) - 12
     radius = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
-    np.testing.assert_array_equal(found[radius <= 12], volume[radius <= 12])
+    np.testing.assert_array_equal(filled[radius <= 12], volume[radius <= 12])
     outside = radius >= 15
-    assert np.ptp(found[outside]) < 1e-5
-    assert abs(found[0, 0, 0] - volume[outside].mean()) < 0.05
+    assert np.ptp(filled[outside]) < 1e-5
+    assert abs(filled[0, 0, 0] - volume[outside].mean()) < 0.05

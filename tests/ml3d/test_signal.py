@@ -119,12 +119,12 @@ def test_junk_of_a_table_has_no_vote_and_is_named(
     )  # fmt: skip
     table = junk[1] / "particles.star"
     run_resample(table, resample, options=ResampleOptions(), classify=classify, seed=1)
-    found = np.load(resample / "outliers.npy")
+    outliers = np.load(resample / "outliers.npy")
     signal = np.load(resample / "signal.npy")
     assert signal.shape == (len(truth), 3)
-    np.testing.assert_array_equal(np.flatnonzero(signal[:, 2]), found)
-    assert (truth[found] == 0).mean() > 0.95
-    assert len(found) > 0.9 * (truth == 0).sum()
+    np.testing.assert_array_equal(np.flatnonzero(signal[:, 2]), outliers)
+    assert (truth[outliers] == 0).mean() > 0.95
+    assert len(outliers) > 0.9 * (truth == 0).sum()
     landscape.mkdir()
     count = len(np.load(resample / "volumes.npy", mmap_mode="r"))
     np.save(landscape / "embedding.npy", np.zeros((count, 2), np.float32))
@@ -133,11 +133,11 @@ def test_junk_of_a_table_has_no_vote_and_is_named(
     run_vote(resample, landscape, vote, options=VoteOptions(reconstruct=False, test=False))
     names = ["rlnClassNumber", "ac4dSignal", "ac4dOutlier"]
     shown = open_table(vote / "particles.star").read(names)
-    np.testing.assert_array_equal(np.flatnonzero(np.asarray(shown["ac4dOutlier"], int)), found)
-    assert (np.asarray(shown["rlnClassNumber"], int)[found] == 0).all()
+    np.testing.assert_array_equal(np.flatnonzero(np.asarray(shown["ac4dOutlier"], int)), outliers)
+    assert (np.asarray(shown["rlnClassNumber"], int)[outliers] == 0).all()
     np.testing.assert_allclose(np.asarray(shown["ac4dSignal"], float), signal[:, 0], atol=1e-4)
     report = json.loads((vote / "report.json").read_text())
-    assert (report["no_signal"], report["outliers"]) == (len(found), [])
+    assert (report["no_signal"], report["outliers"]) == (len(outliers), [])
     assert report["per_state"][0]["signal"] == pytest.approx(1, abs=0.1)
     said = (vote / "summary.txt").read_text()
-    assert f"{len(found)} of them junk: no signal of the particle" in said
+    assert f"{len(outliers)} of them junk: no signal of the particle" in said

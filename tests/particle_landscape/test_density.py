@@ -101,8 +101,8 @@ def test_likelihood_is_that_of_measurements_with_both_spreads():
             ]
         )
 
-    found = expected(data, one)[1] - expected(data, other)[1]
-    np.testing.assert_allclose(found, brute(one) - brute(other), rtol=1e-8)
+    difference = expected(data, one)[1] - expected(data, other)[1]
+    np.testing.assert_allclose(difference, brute(one) - brute(other), rtol=1e-8)
 
 
 def test_em_finds_the_spread_behind_the_errors_and_never_gets_worse():
@@ -119,11 +119,11 @@ def test_em_finds_the_spread_behind_the_errors_and_never_gets_worse():
         values.append(fitted.value)
         mixture = fitted.mixture
     assert (np.diff(values) > -1e-12).all()
-    found = improved(data, mixture, steps=300, tolerance=1e-3).mixture
-    order = np.argsort(found.proportions)
-    np.testing.assert_allclose(found.proportions[order], truth.proportions, atol=0.02)
-    np.testing.assert_allclose(found.means[order], truth.means, atol=0.06)
-    np.testing.assert_allclose(found.covariances[order], truth.covariances, atol=0.08)
+    converged = improved(data, mixture, steps=300, tolerance=1e-3).mixture
+    order = np.argsort(converged.proportions)
+    np.testing.assert_allclose(converged.proportions[order], truth.proportions, atol=0.02)
+    np.testing.assert_allclose(converged.means[order], truth.means, atol=0.06)
+    np.testing.assert_allclose(converged.covariances[order], truth.covariances, atol=0.08)
     assert np.abs(np.cov(seen.T) - truth.mean_and_covariance()[1]).max() > 0.3
 
 
@@ -131,11 +131,11 @@ def test_no_gaussian_is_narrower_than_data_can_tell():
     """Points: the most likely mixture of them has no width, which no data can show."""
     rng = np.random.default_rng(4)
     data, _ = measured(np.repeat([[0.0, 0.0], [3.0, 0.0]], 1000, axis=0), 0.5, rng)
-    found = improved(data, split(one_gaussian(data).mixture, 0), steps=100).mixture
+    fitted = improved(data, split(one_gaussian(data).mixture, 0), steps=100).mixture
     root = np.linalg.inv(narrowest(data))
-    for covariance in found.covariances:
+    for covariance in fitted.covariances:
         assert np.linalg.eigvalsh(root @ covariance @ root.T).min() > 1 - 1e-9
-    np.testing.assert_allclose(np.sort(found.means[:, 0]), [0, 3], atol=0.06)
+    np.testing.assert_allclose(np.sort(fitted.means[:, 0]), [0, 3], atol=0.06)
 
 
 def test_gradients_minima_and_marginals_of_the_energy():
@@ -207,10 +207,10 @@ def well():
 
 def test_the_density_of_a_double_well_is_freed_of_its_blur(well):
     density, seen, x, share = well
-    found = np.exp(-DensitySurface(density.mixture).values(x[:, None])) * (x[1] - x[0])
+    populations = np.exp(-DensitySurface(density.mixture).values(x[:, None])) * (x[1] - x[0])
     raw = np.histogram(seen, 80, (-2.2, 2.2))[0] / len(seen)
     blurred = 0.5 * np.abs(raw - share[:-1].reshape(80, 50).sum(1)).sum()
-    distance = 0.5 * np.abs(found - share).sum()
+    distance = 0.5 * np.abs(populations - share).sum()
     assert distance < 0.1
     assert distance < 0.5 * blurred
     assert density.gaussians >= 2
@@ -223,14 +223,14 @@ def test_the_barrier_lies_in_its_interval_and_states_have_half_of_the_particles_
     assert len(states) == 2
     np.testing.assert_allclose(states.populations, 0.5, atol=0.06)
     np.testing.assert_allclose(np.sort(states.minima[:, 0]), [-1, 1], atol=0.15)
-    found = density_path(density, states.minima[list(farthest_apart(states.minima))])
-    assert found.path.converged
-    (barrier,) = found.barriers
+    path = density_path(density, states.minima[list(farthest_apart(states.minima))])
+    assert path.path.converged
+    (barrier,) = path.barriers
     assert abs(barrier[0].place[0]) < 0.5
     for interval in barrier[1:]:
         assert interval.low <= 2.0 <= interval.high
         assert interval.high - interval.low < 3
-    assert (found.errors >= 0).all()
+    assert (path.errors >= 0).all()
 
 
 def test_one_gaussian_is_one_state():
@@ -262,11 +262,11 @@ def test_a_path_goes_round_a_void_not_through_it():
     density = as_density(GaussianMixture(share, beads, np.tile(0.04 * np.eye(2), (25, 1, 1))))
     ends = beads[[0, -1]]
     straight = density_path(density, ends)
-    found = density_path(density, lowest_route(density, ends))
+    routed = density_path(density, lowest_route(density, ends))
     assert straight.path.energies.max() > 10
-    assert found.path.energies.max() < 0.5
-    np.testing.assert_allclose(np.linalg.norm(found.path.images, axis=1), 2, atol=0.1)
-    assert found.path.images[:, 1].max() > 1.9
+    assert routed.path.energies.max() < 0.5
+    np.testing.assert_allclose(np.linalg.norm(routed.path.images, axis=1), 2, atol=0.1)
+    assert routed.path.images[:, 1].max() > 1.9
 
 
 def test_energies_along_a_path_are_those_of_the_particles_not_of_a_wrong_mixture():

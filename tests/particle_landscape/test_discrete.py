@@ -29,12 +29,12 @@ def test_points_are_told_from_a_line(kind, verdict):
         true = np.stack([rng.uniform(-1.7, 1.7, 2500), np.zeros(2500)], axis=1)
     data, groups = observed(true, 0.25, rng), rng.integers(1, 4, 2500)
     density = fit_density(data, groups, most=4)
-    found = points_or_continuum(data, groups, density)
-    assert found.verdict == verdict
-    assert verdict.split()[0] in found.sentence
+    discreteness = points_or_continuum(data, groups, density)
+    assert discreteness.verdict == verdict
+    assert verdict.split()[0] in discreteness.sentence
     if kind == "points":
-        assert found.points == 3
-    assert found.table[found.points - 1, 1] == found.difference
+        assert discreteness.points == 3
+    assert discreteness.table[discreteness.points - 1, 1] == discreteness.difference
 
 
 def test_a_particle_belongs_to_the_basin_with_most_of_its_posterior():
@@ -43,10 +43,10 @@ def test_a_particle_belongs_to_the_basin_with_most_of_its_posterior():
     points, labels = rng.normal(size=(50, 2)), rng.integers(0, 3, 50)
     shares = rng.uniform(0.5, 1.5, 50)
     data = observed(rng.normal(size=(20, 2)), 0.5, rng)
-    found = likeliest_basins(data.projected, data.information, points, shares, labels, 3)
+    basins = likeliest_basins(data.projected, data.information, points, shares, labels, 3)
     for i in range(20):
         masses = np.zeros(3)
         for point, share, label in zip(points, shares, labels, strict=True):
             log = data.projected[i] @ point - 0.5 * point @ data.information[i] @ point
             masses[label] += share * np.exp(log)
-        assert found[i] == masses.argmax()
+        assert basins[i] == masses.argmax()

@@ -93,18 +93,18 @@ def test_evidence_is_that_of_the_normal_distribution():
     information = root @ root.transpose(0, 2, 1) + 0.3 * np.eye(q)
     measured = rng.standard_normal((n, q))
     projected = np.einsum("nij,nj->ni", information, measured)
-    found = evidence_by_count(projected, information)
+    evidence = evidence_by_count(projected, information)
     for i in range(n):
-        assert found[i, 0] == 0
+        assert evidence[i, 0] == 0
         # with all components: the measurement has the covariance of error and prior
         error = np.linalg.inv(information[i])
         wanted = multivariate_normal(np.zeros(q), error + np.eye(q)).logpdf(measured[i])
         wanted -= multivariate_normal(np.zeros(q), error).logpdf(measured[i])
-        np.testing.assert_allclose(found[i, q], wanted, atol=1e-10)
+        np.testing.assert_allclose(evidence[i, q], wanted, atol=1e-10)
         grid = np.linspace(-12, 12, 20001)
         value = projected[i, 0] * grid - 0.5 * information[i, 0, 0] * grid**2 - 0.5 * grid**2
         integral = np.exp(value).sum() * (grid[1] - grid[0]) / np.sqrt(2 * np.pi)
-        np.testing.assert_allclose(found[i, 1], np.log(integral), atol=1e-6)
+        np.testing.assert_allclose(evidence[i, 1], np.log(integral), atol=1e-6)
 
 
 def test_the_prior_comes_off_again_and_triangles_unfold():
@@ -141,10 +141,10 @@ def test_a_point_has_its_volume_whatever_the_components_of_the_folds():
     folds = [random_fold(rng, mean, components)[0] for _ in range(4)]
     frame = common_frame(folds, 3)
     points = rng.standard_normal((5, 3))
-    found = linear_volumes(folds, frame, points)
+    at_points = linear_volumes(folds, frame, points)
     wanted = (frame.mean + points @ frame.components).reshape(-1, EDGE, EDGE, EDGE)
-    np.testing.assert_allclose(found, wanted, atol=2e-4)
-    assert found.dtype == np.float32
+    np.testing.assert_allclose(at_points, wanted, atol=2e-4)
+    assert at_points.dtype == np.float32
 
 
 def test_coordinates_that_are_not_given_are_at_their_mean():
@@ -152,6 +152,6 @@ def test_coordinates_that_are_not_given_are_at_their_mean():
     volumes = smooth(rng, 3)
     folds = [random_fold(rng, volumes[0], volumes[1:])[0] for _ in range(2)]
     frame = common_frame(folds, 2)
-    found = linear_volumes(folds, frame, np.array([[0.7]]))
+    at_points = linear_volumes(folds, frame, np.array([[0.7]]))
     wanted = linear_volumes(folds, frame, np.array([[0.7, 0.0]]))
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    np.testing.assert_allclose(at_points, wanted, atol=1e-6)

@@ -87,8 +87,8 @@ def test_covariances_are_the_spread_of_coordinates(project):
     q = coordinates.shape[1]
     covariance = unpacked(np.load(place / "covariances.npy").astype(float), q)
     said = (covariance - covariance @ covariance)[:, 0, 0].mean()
-    found = np.mean([coordinates[truth == k, 0].var() for k in (1, 2, 3)])
-    assert 0.5 < found / said < 2.0
+    spread = np.mean([coordinates[truth == k, 0].var() for k in (1, 2, 3)])
+    assert 0.5 < spread / said < 2.0
 
 
 def test_the_fold_that_saw_a_particle_and_the_one_that_did_not_agree(project):
@@ -135,14 +135,14 @@ def test_the_same_command_does_nothing_more_and_a_dry_run_says_so(project, capsy
 def test_the_density_has_the_conformations_as_states_with_their_populations(project):
     folder, truth, made = project
     place = folder / "particle_landscape"
-    found = columns_of(place / "density_states.csv")
+    states = columns_of(place / "density_states.csv")
     coordinates = np.load(place / "coordinates.npy").astype(float)[:, :2]
     centres = np.array([coordinates[truth == k].mean(axis=0) for k in (1, 2, 3)])
-    minima = np.stack([found["z1"], found["z2"]], axis=1)
+    minima = np.stack([states["z1"], states["z2"]], axis=1)
     nearest = ((centres[:, None] - minima) ** 2).sum(axis=2).argmin(axis=1)
     assert sorted(nearest) == [0, 1, 2]
     wanted = np.bincount(truth, minlength=4)[1:] / COUNT
-    assert np.abs(found["population"][nearest] - wanted).max() < 0.08
+    assert np.abs(states["population"][nearest] - wanted).max() < 0.08
     names = {path.name for path in made}
     assert {"energies.png", "energies.csv", "path.npy", "path.png", "path.csv"} <= names
     profile = columns_of(place / "path.csv")
@@ -172,9 +172,9 @@ def test_volumes_along_the_path_are_those_of_the_conformations_at_its_ends(proje
     path = np.load(place / "path.npy")
     for end, (volume, _) in ((0, maps[0]), (-1, maps[2])):
         nearest = int(((centres - path[end]) ** 2).sum(axis=1).argmin())
-        found = [np.corrcoef(volume.ravel(), model.ravel())[0, 1] for model in models]
-        assert int(np.argmax(found)) == nearest
-        assert found[nearest] > 0.7
+        correlations = [np.corrcoef(volume.ravel(), model.ravel())[0, 1] for model in models]
+        assert int(np.argmax(correlations)) == nearest
+        assert correlations[nearest] > 0.7
 
 
 def density_of(positions, box):

@@ -16,11 +16,11 @@ def test_populations_of_overlapping_states_are_those_that_they_were_drawn_from()
     places = np.arange(4.0)
     measured = places[labels] + 0.8 * rng.standard_normal(len(labels))
     logs = -0.5 * ((measured[:, None] - places) / 0.8) ** 2 + rng.standard_normal((20_000, 1))
-    found, error = state_populations(logs, rng.integers(1, 5, 20_000))
+    populations, error = state_populations(logs, rng.integers(1, 5, 20_000))
     voted = np.bincount(logs.argmax(axis=1), minlength=4) / 20_000
-    assert found.sum() == 1 or abs(found.sum() - 1) < 1e-9
-    assert (np.abs(found - truth) < 5 * np.maximum(error, 0.004)).all()
-    assert np.abs(found - truth).max() < 0.5 * np.abs(voted - truth).max()
+    assert populations.sum() == 1 or abs(populations.sum() - 1) < 1e-9
+    assert (np.abs(populations - truth) < 5 * np.maximum(error, 0.004)).all()
+    assert np.abs(populations - truth).max() < 0.5 * np.abs(voted - truth).max()
     assert (error > 0).all()
     assert (error < 0.05).all()
 
@@ -45,13 +45,13 @@ def test_states_at_the_ends_take_no_particles_from_their_neighbours():
     truth = np.array([0.15, 0.25, 0.2, 0.25, 0.15])
     seen, information, votes = chain(rng, truth, 2.5)
     groups = rng.integers(1, 5, len(votes))
-    found, error = placed_populations(seen, information, votes, groups, 5)
-    assert abs(found.sum() - 1) < 1e-9
-    assert (np.abs(found - truth) < 3 * error).all()
+    populations, error = placed_populations(seen, information, votes, groups, 5)
+    assert abs(populations.sum() - 1) < 1e-9
+    assert (np.abs(populations - truth) < 3 * error).all()
     assert (error < 0.03).all()
     centres = np.array([seen[votes == k, 0].mean() for k in range(1, 6)])
     held, _ = state_populations(-0.5 * (seen - centres) ** 2, groups)
-    assert np.abs(found - truth).max() < np.abs(held - truth).max()
+    assert np.abs(populations - truth).max() < np.abs(held - truth).max()
 
 
 def test_states_that_cannot_be_placed_are_left_as_they_are():

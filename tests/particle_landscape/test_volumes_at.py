@@ -93,13 +93,13 @@ def test_sums_are_those_of_double_precision(group):
     weights[2] = 0
     choice = rng.integers(0, 3, images.radius + 1)
     halves = np.array([0, 1, 0, 1, 0, 0, 1, 1])
-    found = weighted_sums(images, [PointWeights(weights)], [choice], halves, workers=2)[0]
+    sums = weighted_sums(images, [PointWeights(weights)], [choice], halves, workers=2)[0]
     size = Grid(images.radius).padded
     for half in (0, 1):
         wanted = plain_sums(
             images, weights[:, choice[images.shell]], np.flatnonzero(halves == half), size
         )
-        shaped = found[half].reshape(size, size, size // 2 + 1, 4)[..., :3]
+        shaped = sums[half].reshape(size, size, size // 2 + 1, 4)[..., :3]
         np.testing.assert_allclose(shaped, wanted, atol=2e-5 * np.abs(wanted).max())
 
 

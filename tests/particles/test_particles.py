@@ -256,8 +256,8 @@ def test_aberrations_come_from_optics_group_or_row(folder: Path, column: str) ->
     if "Zernike" not in column:
         tables.append(old_table(folder / "q.star", numbered("a.mrcs"), **{column: value}))
     for table in tables:
-        found = getattr(read_particles(table).optics.aberrations, name)[0]
-        np.testing.assert_array_equal(found, wanted)
+        aberration = getattr(read_particles(table).optics.aberrations, name)[0]
+        np.testing.assert_array_equal(aberration, wanted)
 
 
 def test_the_row_goes_before_the_optics_group(shared_data: Path) -> None:

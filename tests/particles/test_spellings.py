@@ -303,9 +303,9 @@ def plain(folder: Path, **values: str) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("seed", range(VARIATIONS))
 def test_a_variation_means_the_same(folder: Path, seed: int) -> None:
     expected = plain(folder)
-    found = meaning(read_particles(variation(seed, folder)))
+    columns = meaning(read_particles(variation(seed, folder)))
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=1e-6, atol=2e-6, err_msg=name)
+        np.testing.assert_allclose(columns[name], values, rtol=1e-6, atol=2e-6, err_msg=name)
 
 
 def test_a_table_through_cs_and_back_means_the_same(folder: Path) -> None:
@@ -317,9 +317,9 @@ def test_a_table_through_cs_and_back_means_the_same(folder: Path) -> None:
     convert(folder / "plain.star", folder / "p.cs")
     convert(folder / "p.cs", folder / "back.star")
     for path in (folder / "p.cs", folder / "back.star"):
-        found = meaning(read_particles(path))
+        columns = meaning(read_particles(path))
         for name, values in expected.items():
-            np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=2e-3, err_msg=name)
+            np.testing.assert_allclose(columns[name], values, rtol=1e-5, atol=2e-3, err_msg=name)
 
 
 def test_the_variations_cover_every_edit() -> None:

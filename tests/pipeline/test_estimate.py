@@ -33,9 +33,9 @@ RECORDED = [
 @pytest.mark.parametrize(("size", "kind", "measured"), RECORDED)
 def test_recorded_runs_are_met_within_a_factor_of_two(size, kind, measured) -> None:
     particles, box, classes, states, samples = size
-    found = Size(particles, box, 32, 1, 4, classes, states, samples, 10)
+    size_of_run = Size(particles, box, 32, 1, 4, classes, states, samples, 10)
     for stage, value in measured.items():
-        need = OF_STAGE[stage](found)
+        need = OF_STAGE[stage](size_of_run)
         told = {"cpu": need.seconds, "wall": need.wall(2), "memory": need.memory}[kind]
         assert value / 2 < told < 2 * value, stage
 
@@ -74,8 +74,8 @@ def test_more_of_anything_needs_more(particles) -> None:
 
 @pytest.mark.parametrize("what", ["machine_memory", "free_disk"])
 def test_what_the_machine_has_not_is_refused(what, particles, tmp_path, monkeypatch) -> None:
-    found = needs(particles, DEMO, ALL)
-    require_resources(found, tmp_path / "not" / "yet")
+    needed = needs(particles, DEMO, ALL)
+    require_resources(needed, tmp_path / "not" / "yet")
     monkeypatch.setattr(estimate, what, lambda *_: 0.001)
     with pytest.raises(ResourceError, match="are needed"):
-        require_resources(found, tmp_path)
+        require_resources(needed, tmp_path)

@@ -158,9 +158,9 @@ def test_a_run_killed_in_every_stage_ends_the_same(
         if process.returncode == 0:  # it was quicker than the signal
             assert json.loads(record.read_text())["status"] == "done"
     finish(start(easy_data, project))
-    expected, found = contents(finished[0]), contents(project)
-    assert sorted(found) == sorted(expected)
-    assert [name for name in found if found[name] != expected[name]] == []
+    expected, after = contents(finished[0]), contents(project)
+    assert sorted(after) == sorted(expected)
+    assert [name for name in after if after[name] != expected[name]] == []
     assert not list(project.rglob(".ac4d-*"))
 
 

@@ -99,8 +99,8 @@ def test_every_option_redoes_its_steps_and_those_after(
 ) -> None:
     plans = plan_run(easy_data / "particles.star", finished, options, 0)
     steps = {step for _, plan in plans for step in plan.redone}
-    found = {"folds" if step.startswith("batch1/u") else step for step in steps} & set(WATCHED)
-    assert found == set(redone)
+    watched = {"folds" if step.startswith("batch1/u") else step for step in steps} & set(WATCHED)
+    assert watched == set(redone)
     stages = {WATCHED[step].split("/")[0] for step in redone}
     assert {name for name, plan in plans if plan.kind == "redo"} == stages
 

@@ -167,10 +167,10 @@ def test_refinement_starts_from_refined_poses(edited: Path, tmp_path: Path) -> N
     rows = states_of(project / "reclassify-2") == 1
     refined = open_table(project / "reclassify-2" / "refined.star").read(names)
     before = open_table(edited / "data" / "particles.star").read(names)
-    found = open_table(given).read(names)
+    columns = open_table(given).read(names)
     for name in names:
-        np.testing.assert_array_equal(found[name], refined[name][rows])
-    assert np.abs(found["rlnAnglePsi"] - before["rlnAnglePsi"][rows]).max() > 0
+        np.testing.assert_array_equal(columns[name], refined[name][rows])
+    assert np.abs(columns["rlnAnglePsi"] - before["rlnAnglePsi"][rows]).max() > 0
     kept = open_table(given).read(["ac4dInputAnglePsi"])["ac4dInputAnglePsi"]
     np.testing.assert_array_equal(kept, before["rlnAnglePsi"][rows])
 

@@ -34,7 +34,7 @@ SMALLER = {"run": SMALL, "resample consensus": ["--iter", "2"], "landscape --i":
 
 def shown(page: Path) -> list[tuple[str, str]]:
     """Commands of a page's shell blocks in order, each with the reason why it is not run, or ""."""
-    found = []
+    commands = []
     for block in BLOCK.finditer(page.read_text()):
         if block[2] not in ("sh", ""):
             continue
@@ -42,8 +42,8 @@ def shown(page: Path) -> list[tuple[str, str]]:
         for line in block[3].replace("\\\n", " ").splitlines():
             words = " ".join(shlex.split(line, comments=True, posix=False))
             if words and not words.startswith("cd "):
-                found.append((words, next((why for part, why in marks if part in words), "")))
-    return found
+                commands.append((words, next((why for part, why in marks if part in words), "")))
+    return commands
 
 
 SHOWN = {page: commands for page in PAGES if (commands := shown(page))}

@@ -31,11 +31,11 @@ def test_likelihoods_without_scatter_are_those_of_a_sample():
     latent, _ = particles(rng, np.zeros((1, Q)), 1)
     root = rng.standard_normal((Q, Q))
     scatter = 0.3 * root @ root.T
-    found = without_scatter(latent.slope, latent.curvature, scatter)
+    without = without_scatter(latent.slope, latent.curvature, scatter)
     drawn = np.linalg.cholesky(scatter) @ rng.standard_normal((Q, 300_000))
     points = np.array([[0.0, 0, 0], [1.0, -0.5, 0.3]])
     expected = [np.log(np.exp(latent.of(point + drawn.T)).mean()) for point in points]
-    np.testing.assert_allclose(np.diff(found.of(points)[0]), np.diff(expected), atol=0.01)
+    np.testing.assert_allclose(np.diff(without.of(points)[0]), np.diff(expected), atol=0.01)
 
 
 def test_a_state_that_holds_two_is_cut_between_them():
@@ -67,8 +67,8 @@ def test_halves_of_folds_are_matched_whatever_their_order():
     sides = sides + 0.8 * rng.standard_normal((400, 4))
     sides[np.arange(400), rng.integers(0, 4, 400)] = np.nan
     one = np.zeros(400, int)
-    found = matched_sides(sides, np.zeros((400, 4), int), one, one)
-    right = (found == truth).mean()
+    matched = matched_sides(sides, np.zeros((400, 4), int), one, one)
+    right = (matched == truth).mean()
     assert max(right, 1 - right) > 0.9
 
 
@@ -82,11 +82,11 @@ def test_halves_of_every_state_and_batch_are_matched_on_their_own():
     wrong = rng.random((900, 4)) < 0.1  # in another state in this fold, whose halves say nothing
     labels[wrong] = (labels[wrong] + 1) % 3
     sides[wrong] *= -1
-    found = matched_sides(sides, labels, states, batches)
+    matched = matched_sides(sides, labels, states, batches)
     for state in range(3):
         for batch in (1, 2):
             mine = (states == state) & (batches == batch)
-            right = (found == truth)[mine].mean()
+            right = (matched == truth)[mine].mean()
             assert max(right, 1 - right) > 0.99
 
 

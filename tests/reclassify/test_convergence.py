@@ -34,12 +34,12 @@ def after_one(*, free, gain=5.0, changed=0.4):
 def test_rounds_of_free_poses_go_on_while_images_get_more_likely(rise, stays, settled):
     past = after_one(free=True)
     assert not past.settled
-    found = made_up(rise, free=True)
+    this_round = made_up(rise, free=True)
     # neither a smaller gain over the consensus nor many changes speak against it
-    assert (past.objection(found, 4.0, 0.9, 0.5) == "") == stays
+    assert (past.objection(this_round, 4.0, 0.9, 0.5) == "") == stays
     assert f"{rise:.3f}" in past.words
     if stays:
-        past.take(found, 4.0, 0.9)
+        past.take(this_round, 4.0, 0.9)
         assert past.settled == settled
         assert past.objection(made_up(rise + LEAST_RISE / 2, free=True), 4.0, 0.1, 0.5) == ""
         past.take(made_up(rise, free=True), 4.0, 0.1)
@@ -50,8 +50,8 @@ def test_rounds_of_free_poses_go_on_while_images_get_more_likely(rise, stays, se
     ("gain", "rise", "stays"), [(6.0, -0.05, True), (5.0, -0.05, False), (6.0, -0.15, False)]
 )
 def test_a_larger_gain_counts_where_the_likelihood_hardly_falls(gain, rise, stays):
-    found = after_one(free=True).objection(made_up(rise, free=True), gain, 0.4, 0.5)
-    assert (found == "") == stays
+    objection = after_one(free=True).objection(made_up(rise, free=True), gain, 0.4, 0.5)
+    assert (objection == "") == stays
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_a_larger_gain_counts_where_the_likelihood_hardly_falls(gain, rise, stay
 def test_rounds_of_measured_poses_go_on_while_states_gain(gain, changed, why):
     past = after_one(free=False)
     assert past.settled
-    found = past.objection(made_up(-9.0, free=False), gain, changed, 0.5)
-    assert why in found
-    assert bool(found) == bool(why)
+    objection = past.objection(made_up(-9.0, free=False), gain, changed, 0.5)
+    assert why in objection
+    assert bool(objection) == bool(why)
     assert past.rise is None
 
 

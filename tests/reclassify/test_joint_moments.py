@@ -42,14 +42,14 @@ def test_integral_over_poses_equals_sampling(made_up):
     points = np.array([[0.0, 0.0], [1.0, -0.5], [-0.4, 1.2]])
     for i in range(3):
         drawn, _ = drawn_errors(rng, so_far[i])
-        expected, found = [], []
+        expected, integrals = [], []
         for point in points:
             x = np.concatenate([np.tile(point, (len(drawn), 1)), drawn], axis=1)
             quadratic = 0.5 * np.einsum("ni,ij,nj->n", x, made_up.information[i], x)
             logs = made_up.base[i] + x @ made_up.projected[i] - quadratic
             expected.append(np.log(np.exp(logs).mean()))
-            found.append(base[i] + projected[i] @ point - 0.5 * point @ information[i] @ point)
-        np.testing.assert_allclose(np.diff(found), np.diff(expected), atol=0.01)
+            integrals.append(base[i] + projected[i] @ point - 0.5 * point @ information[i] @ point)
+        np.testing.assert_allclose(np.diff(integrals), np.diff(expected), atol=0.01)
 
 
 def test_posterior_is_that_of_importance_sampling(made_up):
@@ -109,17 +109,17 @@ def test_moments_of_states_are_those_of_their_volumes(tmp_path):
     points -= proportions @ points  # the derivatives are those of the mean of the states
     noise = np.full((1, grid.radius + 1), 30.0)
     joint, _ = joint_moments(View(images, order, grid), cubes, noise)
-    found = joint.of_states(points, proportions)
+    moments = joint.of_states(points, proportions)
     volumes = cubes[0] + np.tensordot(points, cubes[1:], 1)
     # volumes at the box of the grid, in the scale of maps
     maps = volumes.astype(np.float32) * np.float32(images.box * (grid.cube / images.box) ** 3)
     expected = pose_moments(images, order, maps, proportions, resolution=12.0, noise=noise)
     scale = abs(expected.plain).max()
-    np.testing.assert_allclose(found.plain, expected.plain, atol=1e-4 * scale)
-    np.testing.assert_allclose(found.slope, expected.slope, atol=1e-4 * abs(expected.slope).max())
-    np.testing.assert_allclose(found.apart, expected.apart, atol=1e-3 * expected.apart.max())
+    np.testing.assert_allclose(moments.plain, expected.plain, atol=1e-4 * scale)
+    np.testing.assert_allclose(moments.slope, expected.slope, atol=1e-4 * abs(expected.slope).max())
+    np.testing.assert_allclose(moments.apart, expected.apart, atol=1e-3 * expected.apart.max())
     np.testing.assert_allclose(
-        found.curvature, expected.curvature, atol=1e-4 * abs(expected.curvature).max()
+        moments.curvature, expected.curvature, atol=1e-4 * abs(expected.curvature).max()
     )
 
 
@@ -134,8 +134,8 @@ def test_points_of_labels_are_found_again():
     noise = np.linalg.cholesky(information) @ rng.standard_normal((6000, 2, 1))
     projected = np.einsum("nij,nj->ni", information, z) + noise[..., 0]
     soft = np.eye(3, dtype=np.float32)[labels]
-    found = points_of_labels(information, projected, soft, 0.2)
-    np.testing.assert_allclose(found, points, atol=0.06)
+    fitted = points_of_labels(information, projected, soft, 0.2)
+    np.testing.assert_allclose(fitted, points, atol=0.06)
 
 
 def test_shares_turn_even_posteriors_into_those_of_rare_states():

@@ -36,26 +36,27 @@ def poisoned(tmp_path_factory):
     images = BatchImages(particles, groups, read_recorded(folder / "resample"))
     labels = rng.integers(0, 2, (COUNT, FOLDS)).astype(np.int32)
     labels[np.arange(COUNT), groups[:, 1] - 1] = -1
-    found = list(reconstruct(prepare_rows(particles, np.arange(COUNT), None), labels))
+    reconstructions = list(reconstruct(prepare_rows(particles, np.arange(COUNT), None), labels))
     np.save(
-        folder / "resample" / "volumes.npy", np.stack([one.half_maps.mean(axis=0) for one in found])
+        folder / "resample" / "volumes.npy",
+        np.stack([one.half_maps.mean(axis=0) for one in reconstructions]),
     )
     columns = {
-        "ac4dBatch": [1] * len(found),
-        "ac4dFold": [one.fold + 1 for one in found],
-        "ac4dParticleCount": [one.count for one in found],
+        "ac4dBatch": [1] * len(reconstructions),
+        "ac4dFold": [one.fold + 1 for one in reconstructions],
+        "ac4dParticleCount": [one.count for one in reconstructions],
     }
     write_tables(folder / "resample" / "volumes.star", {"volumes": columns})
-    return folder / "resample", images, np.array([one.label + 1 for one in found])
+    return folder / "resample", images, np.array([one.label + 1 for one in reconstructions])
 
 
 def test_fitted_noise_gives_left_out_particles_nothing(poisoned):
     resample, images, states = poisoned
-    found = support_of_votes(resample, images, states, 2)
-    assert found.particles == COUNT
-    assert found.gain < 0
-    assert not found.real
-    assert not found.supported.any()
+    support = support_of_votes(resample, images, states, 2)
+    assert support.particles == COUNT
+    assert support.gain < 0
+    assert not support.real
+    assert not support.supported.any()
 
 
 def test_particles_that_the_volumes_had_seen_would_be_noticed(poisoned):
@@ -64,9 +65,9 @@ def test_particles_that_the_volumes_had_seen_would_be_noticed(poisoned):
     seen = images.groups.copy()
     seen[:, 1] = seen[:, 1] % FOLDS + 1
     swapped = BatchImages(images.particles, seen, images.recorded)
-    found = support_of_votes(resample, swapped, states, 2)
-    assert found.gain > 5 * found.error
-    assert found.real
+    support = support_of_votes(resample, swapped, states, 2)
+    assert support.gain > 5 * support.error
+    assert support.real
 
 
 def test_what_a_fold_leaves_out_changes_nothing_in_it(poisoned):

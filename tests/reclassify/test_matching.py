@@ -43,13 +43,13 @@ def test_states_of_all_folds_get_the_numbers_of_the_seeds():
     rows, results, numbers = folds_of(truth, rng)
     seeds = np.where(rng.random(800) < 0.5, truth, -1)
     before = [result["heldout"].copy() for result in results]
-    for fold, found in enumerate(match_folds(results, rows, seeds)):
-        assert (found["labels"] == truth[rows[fold]]).mean() > 0.75
-        np.testing.assert_array_equal(found["weights"], np.arange(K))
-        np.testing.assert_array_equal(found["posteriors"][0], np.arange(K))
-        np.testing.assert_array_equal(found["split_gains"][1], np.arange(K))
-        np.testing.assert_array_equal(found["lost"], 10 * np.arange(K)[:, None] + np.arange(K))
-        np.testing.assert_array_equal(numbers[fold][found["heldout"]], before[fold])
+    for fold, matched in enumerate(match_folds(results, rows, seeds)):
+        assert (matched["labels"] == truth[rows[fold]]).mean() > 0.75
+        np.testing.assert_array_equal(matched["weights"], np.arange(K))
+        np.testing.assert_array_equal(matched["posteriors"][0], np.arange(K))
+        np.testing.assert_array_equal(matched["split_gains"][1], np.arange(K))
+        np.testing.assert_array_equal(matched["lost"], 10 * np.arange(K)[:, None] + np.arange(K))
+        np.testing.assert_array_equal(numbers[fold][matched["heldout"]], before[fold])
 
 
 def test_folds_are_alike_where_seeds_say_nothing_of_two_states():
@@ -78,9 +78,9 @@ def test_coarse_volumes_keep_what_is_coarse():
     x = np.arange(40) / 40
     wave = np.cos(2 * np.pi * 3 * x)[:, None, None] * np.ones((40, 40, 40))
     fine = np.cos(2 * np.pi * 17 * x)[None, :, None] * np.ones((40, 40, 40))
-    found = coarse((wave + fine)[None])[0]
+    volume = coarse((wave + fine)[None])[0]
     expected = np.cos(2 * np.pi * 3 * np.arange(25) / 25)[:, None, None]
-    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1e-5)
+    np.testing.assert_allclose(volume, np.broadcast_to(expected, volume.shape), atol=1e-5)
 
 
 def overlapping(rng, count=6000):

@@ -31,7 +31,7 @@ PIXEL, FINEST = 6.5, 14.5
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
     """Particles of the small hinge and their images, by the kind of pose error."""
-    folder, found = tmp_path_factory.mktemp("sets"), {}
+    folder, sets_by_kind = tmp_path_factory.mktemp("sets"), {}
     for kind in ("random", "consensus"):
         options = SimulateOptions(
             particles_per_state=100, box=32, pixel_size=PIXEL, snr=0.2, snr_box=32, poses=kind,
@@ -42,16 +42,16 @@ def sets(tmp_path_factory):
         truth = np.load(folder / kind / "truth.npy")
         true = np.load(folder / kind / "true_poses.npy")
         images = prepare_rows(particles, np.arange(len(truth)), FINEST)
-        found[kind] = particles, images, truth, true
-    return found
+        sets_by_kind[kind] = particles, images, truth, true
+    return sets_by_kind
 
 
 def errors_after(data, poses, rows):
     particles, _, truth, true = data
     turned = rotation_matrices(poses.rotations[rows]) @ euler_matrices(particles.angles[rows])
     moved = particles.shifts[rows] + poses.shifts[rows]
-    found = pose_errors(euler_angles(turned), moved, true[rows, :3], true[rows, 3:], truth[rows])
-    return found["frame"]
+    errors = pose_errors(euler_angles(turned), moved, true[rows, :3], true[rows, 3:], truth[rows])
+    return errors["frame"]
 
 
 def fitted(data):
@@ -80,16 +80,16 @@ def test_changes_are_those_of_the_particles_own_volume(sets):
     own = cubes[0] + 0.5 * cubes[1]
     noise = np.ones((1, grid.radius + 1))
     group = np.arange(200) % 2 - 1
-    found, _ = joint_moments(view, cubes, noise, None, Centres(group, own[None]))
+    moments, _ = joint_moments(view, cubes, noise, None, Centres(group, own[None]))
     mean, _ = joint_moments(view, cubes, noise)
     alone, _ = joint_moments(view, own[None], noise)
     rest = group < 0
-    np.testing.assert_allclose(found.information[rest], mean.information[rest], rtol=1e-5)
+    np.testing.assert_allclose(moments.information[rest], mean.information[rest], rtol=1e-5)
     scale = abs(alone.information).max()
     np.testing.assert_allclose(
-        found.information[~rest, 2:, 2:], alone.information[~rest], atol=1e-5 * scale
+        moments.information[~rest, 2:, 2:], alone.information[~rest], atol=1e-5 * scale
     )
-    np.testing.assert_allclose(found.base, mean.base, rtol=1e-5)
+    np.testing.assert_allclose(moments.base, mean.base, rtol=1e-5)
 
 
 def test_volumes_that_are_alike_share_a_group():
@@ -128,13 +128,13 @@ def test_random_errors_are_estimated_and_held_to_their_sigma(sets, fits):
 def test_likelihoods_of_images_are_largest_for_their_own_noise(sets, fits):
     """Evidence against noise alone rises without end when the noise is said to be less."""
     _, left, fit, judged = fits["consensus"]
-    found = []
+    judgements = []
     for factor in (0.8, 1.0, 1.25):
         model = replace(fit.model, noise=factor * fit.model.noise)
         poses = MovingPoses(sets["consensus"][1])
-        found.append(judge_states(poses, np.flatnonzero(left), model, steps=0))
-    likelihood = [judged.likelihood.mean() for judged in found]
-    evidence = [judged.heldout.evidence.mean() for judged in found]
+        judgements.append(judge_states(poses, np.flatnonzero(left), model, steps=0))
+    likelihood = [judged.likelihood.mean() for judged in judgements]
+    evidence = [judged.heldout.evidence.mean() for judged in judgements]
     assert likelihood[1] > max(likelihood[0], likelihood[2])
     assert evidence[0] > evidence[1] > evidence[2]
     assert judged.likelihood.mean() > likelihood[1]

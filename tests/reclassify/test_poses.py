@@ -51,14 +51,14 @@ def test_moving_back_and_forth_changes_nothing(particles):
     np.testing.assert_allclose(back.data, images.data, atol=1e-4 * abs(images.data).max())
 
 
-def model_of(found, errors):
+def model_of(classification, errors):
     """One state, whose single component is nothing."""
     grid = Grid(shell_of_resolution(12.0, simulated.BOX, simulated.PIXEL), 1)
-    mean = resize_cubes(found.volumes, grid.cube) / np.float32(simulated.BOX)
+    mean = resize_cubes(classification.volumes, grid.cube) / np.float32(simulated.BOX)
     cubes = np.concatenate([mean, np.zeros_like(mean)])
     return StateModel(
-        grid, cubes, np.zeros((1, 1)), np.eye(1), np.ones(1), found.noise[:, : grid.radius + 1],
-        errors,
+        grid, cubes, np.zeros((1, 1)), np.eye(1), np.ones(1),
+        classification.noise[:, : grid.radius + 1], errors,
     )  # fmt: skip
 
 
@@ -99,10 +99,10 @@ def test_steps_in_the_volume_are_what_so_far_tells(particles):
     step[:, 3:] -= np.einsum("ni,ni->n", step[:, 3:], frames)[:, None] * frames
     poses = MovingPoses(images)
     poses.move(rows, step)
-    found = poses.so_far(rows)
-    np.testing.assert_allclose(found[:, :3], step[:, :3], atol=1e-5)
+    changes = poses.so_far(rows)
+    np.testing.assert_allclose(changes[:, :3], step[:, :3], atol=1e-5)
     # the frame turns with the pose
-    np.testing.assert_allclose(found[:, 3:], step[:, 3:], atol=0.02)
+    np.testing.assert_allclose(changes[:, 3:], step[:, 3:], atol=0.02)
 
 
 @pytest.mark.parametrize(("errors", "least"), [((3.0, 2.0), 0.8), ((4.0, 0.5), 0.8)])
@@ -127,8 +127,8 @@ def test_poses_of_a_fold_come_closer_while_states_are_fitted(particles):
     poses = MovingPoses(moved_images(images, turn, np.zeros((900, 2))))
     options = FitOptions(resolution=12.0, iterations=3, mask_diameter=110.0)
     start = np.eye(2, dtype=np.float32)[rows % 2]
-    found = fit_states(poses, rows, start, options)
-    assert np.isclose(found.model.pose_sigma[0], 3.0, rtol=0.25)
+    state_fit = fit_states(poses, rows, start, options)
+    assert np.isclose(state_fit.model.pose_sigma[0], 3.0, rtol=0.25)
     before = np.linalg.norm(turn[rows], axis=1)
     assert (distances(turn, poses, rows) ** 2).mean() < 0.7 * (before**2).mean()
     assert (poses.rotations[600:] == 0).all()

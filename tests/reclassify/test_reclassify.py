@@ -55,10 +55,10 @@ def project(tmp_path_factory):
 
 def test_reclassification_corrects_wrong_votes(project):
     folder, truth, first = project
-    found = states_of(folder / "reclassify")
-    kept = found > 0
+    states = states_of(folder / "reclassify")
+    kept = states > 0
     assert kept.mean() > 0.7
-    assert (found == truth)[kept].mean() > 0.9
+    assert (states == truth)[kept].mean() > 0.9
     assert (first == truth)[first > 0].mean() < 0.85
 
 
@@ -80,10 +80,10 @@ def test_the_first_result_stays_and_the_report_says_what_changed(project):
     folder, _, first = project
     np.testing.assert_array_equal(states_of(folder / "vote"), first)
     report = json.loads((folder / "reclassify" / "report.json").read_text())
-    found = states_of(folder / "reclassify")
+    states = states_of(folder / "reclassify")
     changes = report["changes"]
     assert sum(changes.values()) == COUNT
-    assert changes["moved"] == ((first > 0) & (found > 0) & (first != found)).sum()
+    assert changes["moved"] == ((first > 0) & (states > 0) & (first != states)).sum()
     assert report["voted"] + report["voted_out"] == COUNT
 
 
@@ -149,8 +149,8 @@ def test_a_state_that_nobody_needs_is_merged(tmp_path):
     report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
     assert report["states"] == 2
     assert any("merged into" in line for line in report["log"])
-    found = states_of(tmp_path / "reclassify")
-    table = np.array([[((found == k) & (truth == t)).sum() for t in (1, 2)] for k in (1, 2)])
+    states = states_of(tmp_path / "reclassify")
+    table = np.array([[((states == k) & (truth == t)).sum() for t in (1, 2)] for k in (1, 2)])
     assert table.max(axis=1).sum() / table.sum() > 0.9
 
 
@@ -194,9 +194,9 @@ def test_a_state_that_nobody_needs_is_seeded_from_one_that_holds_two(tmp_path):
     report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
     assert report["states"] == 3
     assert any("split-merge EM" in line for line in report["log"])
-    found = states_of(tmp_path / "reclassify")
+    states = states_of(tmp_path / "reclassify")
     crossed = np.array(
-        [[((found == k) & (truth == t)).sum() for t in (1, 2, 3)] for k in (1, 2, 3)]
+        [[((states == k) & (truth == t)).sum() for t in (1, 2, 3)] for k in (1, 2, 3)]
     )
     assert crossed.max(axis=1).sum() / crossed.sum() > 0.9
     assert sorted(crossed.argmax(axis=1)) == [0, 1, 2]
@@ -214,12 +214,12 @@ def test_states_that_moved_are_the_same_ones_in_every_batch(tmp_path, split):
     groups[:, 0] = np.arange(COUNT) % 2 + 1
     np.save(tmp_path / "resample" / "groups.npy", groups.astype(np.int32))
     run_reclassify(tmp_path, tmp_path / "reclassify", options=replace(QUICK, split=split))
-    found = states_of(tmp_path / "reclassify")
+    states = states_of(tmp_path / "reclassify")
     numbers = []
     for batch in (1, 2):
         mine = groups[:, 0] == batch
         crossed = np.array(
-            [[(mine & (found == k) & (truth == t)).sum() for t in (1, 2, 3)] for k in (1, 2, 3)]
+            [[(mine & (states == k) & (truth == t)).sum() for t in (1, 2, 3)] for k in (1, 2, 3)]
         )
         assert crossed.max(axis=1).sum() / crossed.sum() > 0.9
         numbers.append(crossed.argmax(axis=1).tolist())
@@ -248,8 +248,8 @@ def test_states_of_a_symmetric_particle_are_found_with_fewer_particles(tmp_path)
             folder, table, first, np.random.default_rng(1), relion={"symmetry": group, "mask": None}
         )
         run_reclassify(folder, folder / "reclassify", options=QUICK)
-        found = states_of(folder / "reclassify")
-        counts = [np.bincount(truth[found == k], minlength=4).max() for k in (1, 2, 3)]
+        states = states_of(folder / "reclassify")
+        counts = [np.bincount(truth[states == k], minlength=4).max() for k in (1, 2, 3)]
         right[group] = sum(counts) / 500
     assert right["C2"] > max(0.75, right["C1"] + 0.02), right
 
@@ -373,11 +373,11 @@ def test_a_rare_composition_keeps_its_particles(tmp_path):
     first = np.where(rng.random(count) < 0.2, rng.integers(0, 5, count), truth)
     simulated.write_project(tmp_path, table, first, rng)
     run_reclassify(tmp_path, tmp_path / "reclassify", options=QUICK)
-    found = states_of(tmp_path / "reclassify")
+    states = states_of(tmp_path / "reclassify")
     report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
     assert report["states"] == 4
-    assert (truth[found == 4] == 4).mean() > 0.8
-    assert (found[truth == 4] == 4).mean() > 0.5
+    assert (truth[states == 4] == 4).mean() > 0.8
+    assert (states[truth == 4] == 4).mean() > 0.5
     assert report["per_state"][3]["supported"]
 
 

@@ -10,7 +10,7 @@ def test_fold_agreement_equals_brute_force():
     assignments = rng.integers(0, 12, (300, 4)).astype(np.int32)
     assignments[np.arange(300), rng.integers(0, 4, 300)] = -1
     states = rng.integers(0, 4, 12).astype(np.int32)
-    found = evidence.fold_agreement(assignments, states, 3)
+    agreement = evidence.fold_agreement(assignments, states, 3)
     for k in range(3):
         for i in range(4):
             for j in range(4):
@@ -19,7 +19,7 @@ def test_fold_agreement_equals_brute_force():
                     if row[i] >= 0 and row[j] != -1 and states[row[i]] == k + 1
                 ]  # fmt: skip
                 share = np.mean([row[j] >= 0 and states[row[j]] == k + 1 for row in rows])
-                assert np.isclose(found[k, i, j], share)
+                assert np.isclose(agreement[k, i, j], share)
 
 
 def test_heldout_agreement_of_a_coin_is_chance():

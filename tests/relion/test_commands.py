@@ -80,8 +80,8 @@ def test_ctf_of_the_reference_is_said_as_each_version_wants_it(
 ) -> None:
     options = RelionOptions(reference_ctf_corrected=corrected)
     words = class3d_command(RUN, options, version=version)
-    found = [word for word in words if word.endswith("corrected_ref")]
-    assert found == ([expected] if expected else [])
+    options_given = [word for word in words if word.endswith("corrected_ref")]
+    assert options_given == ([expected] if expected else [])
 
 
 def test_continuing_repeats_skip_align() -> None:

@@ -15,7 +15,7 @@ from alphacryo4d.resample.consensus_stage import choose_ranks, run_consensus
 from alphacryo4d.resample.relion_cli import consensus_command
 
 
-def angular_errors(found: np.ndarray, true: np.ndarray) -> np.ndarray:
+def angular_errors(estimated: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Angles between viewing directions in degrees."""
 
     def direction(angles: np.ndarray) -> np.ndarray:
@@ -24,7 +24,7 @@ def angular_errors(found: np.ndarray, true: np.ndarray) -> np.ndarray:
             [np.cos(rot) * np.sin(tilt), np.sin(rot) * np.sin(tilt), np.cos(tilt)], axis=1
         )
 
-    cosine = (direction(found) * direction(true)).sum(1)
+    cosine = (direction(estimated) * direction(true)).sum(1)
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
@@ -40,12 +40,12 @@ def test_several_models_give_poses_near_the_true_ones(two_states: Path, tmp_path
     assert [path.name for path in results] == [
         "particles.star", "run_it002_class001.mrc", "run_it002_class002.mrc",
     ]  # fmt: skip
-    found = read_particles(results[0], need_images=False)
-    names = found.table.read(["rlnImageName"])["rlnImageName"]
+    aligned = read_particles(results[0], need_images=False)
+    names = aligned.table.read(["rlnImageName"])["rlnImageName"]
     true = read_particles(table).angles
     order = np.array([int(name.split("@")[0]) - 1 for name in names])
     assert sorted(order) == list(range(240))
-    assert np.median(angular_errors(found.angles, true[order])) < 20
+    assert np.median(angular_errors(aligned.angles, true[order])) < 20
     assert np.ptp(read_volume(results[1])[0]) > 0
 
 
@@ -114,10 +114,10 @@ def test_auto_refinement_ends_with_half_maps_and_good_poses(
         "particles.star", "run_class001.mrc", "run_half1_class001_unfil.mrc",
         "run_half2_class001_unfil.mrc",
     ]  # fmt: skip
-    found = read_particles(results[0], need_images=False)
-    names = found.table.read(["rlnImageName"])["rlnImageName"]
+    aligned = read_particles(results[0], need_images=False)
+    names = aligned.table.read(["rlnImageName"])["rlnImageName"]
     order = [int(name.split("@")[0]) - 1 for name in names]
     assert sorted(order) == list(range(20))
     true = read_particles(two_states / "particles.star").angles[order]
-    assert np.median(angular_errors(found.angles, true)) < 30  # of 90 by chance
-    assert set(found.random_subset) == {1, 2}
+    assert np.median(angular_errors(aligned.angles, true)) < 30  # of 90 by chance
+    assert set(aligned.random_subset) == {1, 2}

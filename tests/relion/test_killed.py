@@ -26,11 +26,11 @@ def start(data: Path, output: Path, *more: str) -> subprocess.Popen[str]:
 
 def children(pid: int) -> list[int]:
     """Processes below one, whichever of its threads started them."""
-    found = []
+    below = []
     for listed in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, listed.read_text().split()):
-            found += [child, *children(child)]
-    return found
+            below += [child, *children(child)]
+    return below
 
 
 def kill_relion(pid: int) -> None:

@@ -56,9 +56,9 @@ def write_iteration(root: Path, iteration: int, *, rows: int = 4, broken: str = 
 
 def test_classes_come_in_the_order_of_the_rows(tmp_path: Path) -> None:
     write_iteration(tmp_path / "run", 3)
-    found = read_run(tmp_path / "run", iteration=3, classes=2, particles=4)
-    assert found.classes.tolist() == [2, 1, 2, 1]
-    assert found.resolutions == (20.0, 30.0)
+    run = read_run(tmp_path / "run", iteration=3, classes=2, particles=4)
+    assert run.classes.tolist() == [2, 1, 2, 1]
+    assert run.resolutions == (20.0, 30.0)
 
 
 @pytest.mark.parametrize(

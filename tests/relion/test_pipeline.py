@@ -46,12 +46,12 @@ def projects(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 def names(project: Path) -> set[str]:
     """Final files, without those of single classes, whose number the data decide."""
-    found = set()
+    final = set()
     for path in project.rglob("*"):
         name = str(path.relative_to(project))
         if path.is_file() and not any(part in name for part in OWN) and "_class0" not in name:
-            found.add(name)
-    return found
+            final.add(name)
+    return final
 
 
 def test_both_engines_give_the_same_files(projects: dict[str, Path]) -> None:

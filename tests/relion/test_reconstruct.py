@@ -62,9 +62,9 @@ def test_maps_are_the_same_where_the_data_decide(
     ours, theirs = both_maps(atoms, tmp_path, snr=5.0)
     last = int(0.8 * BOX / 2)
     assert shell_correlation(ours.volume, theirs)[1 : last + 1].min() > 0.99
-    found, other = (shell_correlation(volume, truth) for volume in (ours.volume, theirs))
-    assert found[1 : last + 1].min() > 0.95
-    assert (found - other)[1:].min() > -0.005
+    own, other = (shell_correlation(volume, truth) for volume in (ours.volume, theirs))
+    assert own[1 : last + 1].min() > 0.95
+    assert (own - other)[1:].min() > -0.005
 
 
 def test_with_noise_ours_is_nearer_to_the_truth(
@@ -72,6 +72,6 @@ def test_with_noise_ours_is_nearer_to_the_truth(
 ) -> None:
     """In every shell up to Nyquist."""
     ours, theirs = both_maps(atoms, tmp_path, snr=0.2)
-    found, other = (shell_correlation(volume, truth) for volume in (ours.volume, theirs))
-    assert (found - other)[1 : BOX // 2].min() > -0.005
-    assert (found - other)[10:].min() > 0.01
+    own, other = (shell_correlation(volume, truth) for volume in (ours.volume, theirs))
+    assert (own - other)[1 : BOX // 2].min() > -0.005
+    assert (own - other)[10:].min() > 0.01

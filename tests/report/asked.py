@@ -50,9 +50,9 @@ class Asked:
             line.putheader("content-length", str(len(body)))
         line.endheaders(body)
         answer = line.getresponse()
-        found = Answer(answer.status, dict(answer.getheaders()), answer.read().decode())
+        whole = Answer(answer.status, dict(answer.getheaders()), answer.read().decode())
         line.close()
-        return found
+        return whole
 
     def get(self, path: str, **headers: str) -> Answer:
         """GET a path."""

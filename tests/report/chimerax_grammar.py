@@ -56,16 +56,16 @@ class Scene:
     def spec(self, word: str) -> list[int]:
         """Models of ``#1``, ``#1-3`` or ``#1,3-4``, in the order of their numbers."""
         assert re.fullmatch(r"#\d+(-\d+)?(,\d+(-\d+)?)*", word), word
-        found: list[int] = []
+        models: list[int] = []
         for part in word[1:].split(","):
             first, _, last = part.partition("-")
-            found += range(int(first), int(last or first) + 1)
-        assert set(found) <= self.models, f"{word}: not open"
-        return sorted(found)
+            models += range(int(first), int(last or first) + 1)
+        assert set(models) <= self.models, f"{word}: not open"
+        return sorted(models)
 
     def keywords(self, words: list[str], known: dict) -> list[tuple[str, object]]:
         assert len(words) % 2 == 0, words
-        found = []
+        pairs = []
         for name, word in zip(words[::2], words[1::2], strict=True):
             kind = known[name]
             value: object = word
@@ -76,8 +76,8 @@ class Scene:
                 assert value not in self.models
             else:
                 value = kind[word] if isinstance(kind, dict) else kind(word)
-            found.append((name, value))
-        return found
+            pairs.append((name, value))
+        return pairs
 
     def do_open(self, words: list[str]) -> None:
         (name,) = words

@@ -22,6 +22,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def opened(browser: Any, small: Path) -> Iterator[Opened]:
     """The page of the small project, opened from disk."""
-    found = Opened(browser, (small / "report.html").as_uri())
-    yield found
-    found.page.close()
+    shown = Opened(browser, (small / "report.html").as_uri())
+    yield shown
+    shown.page.close()

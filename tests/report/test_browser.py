@@ -106,10 +106,10 @@ def test_the_lasso_takes_the_particles_inside(page, small, corners):
     radii = rng.uniform(0.5, 3.5, corners)
     polygon = np.column_stack([4 + radii * np.cos(angles), 0.5 + radii * np.sin(angles)])
     page.evaluate("polygon => window.particleScatter.select(polygon)", polygon.tolist())
-    found = np.load(saved(page, "#save-rows"))
+    rows = np.load(saved(page, "#save-rows"))
     inside = np.flatnonzero(Polygon(polygon).contains_points(points))
     assert 0 < len(inside) < len(points)
-    assert np.array_equal(found, inside)
+    assert np.array_equal(rows, inside)
 
 
 def test_a_lasso_drawn_by_the_mouse_takes_what_it_surrounds(page):

@@ -42,8 +42,8 @@ def test_a_merge_in_the_page_gives_the_particles_of_a_merge_by_hand(browser, tmp
     assert np.array_equal(states_of(edited), expected)
 
     data, _ = project_data(project)
-    assert [found["key"] for found in data["sets"]] == ["vote", "vote-2"]
-    assert [found["label"] for found in data["sets"]] == ["Votes", "Selection 2"]
+    assert [shown_set["key"] for shown_set in data["sets"]] == ["vote", "vote-2"]
+    assert [shown_set["label"] for shown_set in data["sets"]] == ["Votes", "Selection 2"]
     assert len(data["sets"][1]["states"]) == 2
     own = data["landscape"]["sets"]["vote-2"]
     assert np.array_equal(own["values"], by_hand)

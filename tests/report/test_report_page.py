@@ -203,8 +203,8 @@ def test_maps_along_the_path_go_from_its_first_volumes_to_its_last():
     points = np.column_stack([np.linspace(0, 10, 21), np.zeros(21)])
     volumes = np.linspace(0, 1, 21)[:, None, None, None] * np.ones((21, 4, 4, 4))
     path = np.array([[0.0, 0], [5, 0], [10, 0]])
-    found, averaged = along_path(lambda row: volumes[row], points, np.ones(21), path, box=4)
-    means = found.mean(axis=(1, 2, 3))
+    maps, averaged = along_path(lambda row: volumes[row], points, np.ones(21), path, box=4)
+    means = maps.mean(axis=(1, 2, 3))
     assert means[0] < 0.25
     assert means[1] == pytest.approx(0.5, abs=0.01)
     assert means[2] > 0.75

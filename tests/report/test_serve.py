@@ -181,7 +181,7 @@ def test_every_command_exists_and_writes_inside_the_project(project):
 def test_the_commands_of_the_page_are_those_of_the_program(project):
     data, _ = project_data(project)
     served = {" ".join(["alphacryo4d", *words]) for words in served_commands(project).values()}
-    proposed = [one["command"] for found in data["sets"] for one in found["commands"]]
+    proposed = [one["command"] for shown_set in data["sets"] for one in shown_set["commands"]]
     assert len(proposed) >= 3
     assert set(proposed) <= served
 

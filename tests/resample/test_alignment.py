@@ -55,9 +55,9 @@ def turn(degrees: float, axis: tuple[float, float, float]) -> np.ndarray:
     return rotation_matrices(degrees * np.array(axis) / np.linalg.norm(axis))
 
 
-def error(found: Motion, known: Motion) -> tuple[float, float]:
+def error(motion: Motion, known: Motion) -> tuple[float, float]:
     """What is left, in degrees and voxels, after a motion that should undo a known one."""
-    left = found.after(known)
+    left = motion.after(known)
     return left.angle, left.distance
 
 
@@ -79,11 +79,11 @@ def test_a_known_motion_is_found(
     aligner: Aligner, degrees: float, axis: tuple[float, float, float], shift: tuple[float, ...]
 ) -> None:
     known = Motion(turn(degrees, axis), np.array(shift))
-    found = aligner.align(blobs(known.rotation, shift))
-    angle, distance = error(found.motion, known)
+    alignment = aligner.align(blobs(known.rotation, shift))
+    angle, distance = error(alignment.motion, known)
     assert angle < 0.2
     assert distance < 0.1
-    assert found.correlation > 0.99
+    assert alignment.correlation > 0.99
 
 
 def test_a_known_motion_is_found_in_noise(aligner: Aligner) -> None:
@@ -97,9 +97,9 @@ def test_a_known_motion_is_found_in_noise(aligner: Aligner) -> None:
 
 def test_an_aligned_map_gets_no_motion(aligner: Aligner) -> None:
     volume = 3 * blobs() + np.random.default_rng(1).normal(0, 0.02, (BOX,) * 3)
-    found = aligner.align(volume)
-    assert np.array_equal(found.motion.rotation, np.eye(3))
-    assert not found.motion.shift.any()
+    alignment = aligner.align(volume)
+    assert np.array_equal(alignment.motion.rotation, np.eye(3))
+    assert not alignment.motion.shift.any()
 
 
 def test_scale_and_offset_of_the_density_do_not_matter(aligner: Aligner) -> None:
@@ -125,8 +125,8 @@ def test_maps_are_aligned_to_their_mean() -> None:
         Motion(turn(a, (1, 0, 1)), np.array([s, 0, -s])) for a, s in ((0, 0), (4, 1), (9, 2))
     ]
     volumes = [blobs(m.rotation, tuple(m.shift)) for m in motions]
-    found = align_to_mean(volumes, VOXEL, AlignOptions(fine_resolution=15.0, search="local"))
-    left = [one.motion.after(known) for one, known in zip(found, motions, strict=True)]
+    alignments = align_to_mean(volumes, VOXEL, AlignOptions(fine_resolution=15.0, search="local"))
+    left = [one.motion.after(known) for one, known in zip(alignments, motions, strict=True)]
     for one in left[1:]:
         assert Motion(one.rotation @ left[0].rotation.T, np.zeros(3)).angle < 0.3
         assert np.linalg.norm(one.shift - left[0].shift) < 0.2

@@ -184,9 +184,9 @@ def test_maps_from_elsewhere_go_through_landscape_and_vote(tmp_path: Path) -> No
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     states = open_table(tmp_path / "o/vote/particles.star").read(["rlnClassNumber"])
-    found = states["rlnClassNumber"]
-    assert (found > 0).mean() > 0.8
+    labels = states["rlnClassNumber"]
+    assert (labels > 0).mean() > 0.8
     for state in (1, 2):
-        assert len(set(truth[found == state])) == 1
+        assert len(set(truth[labels == state])) == 1
         rows = open_table(tmp_path / f"o/vote/class{state:03d}.star").rows
-        assert rows == (found == state).sum()
+        assert rows == (labels == state).sum()

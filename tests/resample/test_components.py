@@ -27,7 +27,7 @@ CLASSES = ClassifyOptions(
 
 
 @pytest.fixture(scope="module")
-def found(easy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def components_folder(easy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("components")
     words = ["resample", "components", "--i", str(easy_data / "particles.star"), "--o", str(output)]
     words += ["--components", "3", "--component-iterations", "4", "--finer-iterations", "2"]
@@ -36,9 +36,9 @@ def found(easy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_components_tell_the_states_apart(found: Path, easy_data: Path) -> None:
+def test_components_tell_the_states_apart(components_folder: Path, easy_data: Path) -> None:
     truth = np.load(easy_data / "truth.npy")
-    coordinates = np.load(found / "coordinates.npy")
+    coordinates = np.load(components_folder / "coordinates.npy")
     assert coordinates.shape == (800, 3)
     assert coordinates.dtype == np.float32
     means = np.array([coordinates[truth == state].mean(axis=0) for state in range(1, 5)])
@@ -46,12 +46,12 @@ def test_components_tell_the_states_apart(found: Path, easy_data: Path) -> None:
     assert np.mean(nearest + 1 == truth) > 0.95
 
 
-def test_components_are_maps_in_order_of_their_variance(found: Path) -> None:
-    table = read_tables(found / "components.star")["components"]
+def test_components_are_maps_in_order_of_their_variance(components_folder: Path) -> None:
+    table = read_tables(components_folder / "components.star")["components"]
     shares = np.asarray(table["ac4dVarianceShare"], float)
     assert np.all(np.diff(shares) <= 1e-5)
     assert shares.sum() == pytest.approx(1, abs=1e-3)
-    for image in [found / "mean.mrc", *map(Path, table["rlnReferenceImage"])]:
+    for image in [components_folder / "mean.mrc", *map(Path, table["rlnReferenceImage"])]:
         volume, voxel_size = read_volume(image)
         assert volume.shape == (32, 32, 32)
         assert voxel_size == pytest.approx(5.0)
@@ -70,7 +70,7 @@ class _Late:
 
 
 def test_stopped_components_go_on_to_the_same_result(
-    found: Path, easy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    components_folder: Path, easy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from alphacryo4d.resample import components_stage
 
@@ -86,7 +86,7 @@ def test_stopped_components_go_on_to_the_same_result(
     assert (output / "checkpoint.npz").is_file()
     run_components(table, output, flags=RunFlags(resume=True, threads=2), **settings)
     assert not (output / "checkpoint.npz").exists()
-    again, first = (np.load(folder / "coordinates.npy") for folder in (output, found))
+    again, first = (np.load(folder / "coordinates.npy") for folder in (output, components_folder))
     assert np.array_equal(again, first)
 
 

@@ -30,9 +30,9 @@ def test_linked_tables_hold_the_particles_of_their_class(run, tmp_path, project)
     assignments = np.load(project / "assignments.npy")
     for column, digits in enumerate(("234", "134", "124", "123")):
         for number in range(6):
-            found = particle_numbers(tmp_path / "stars" / f"u{digits}_b1_c{number + 1}.star")
+            numbers = particle_numbers(tmp_path / "stars" / f"u{digits}_b1_c{number + 1}.star")
             members = np.flatnonzero(assignments[:, column] == 6 * column + number) + 1
-            np.testing.assert_array_equal(found, members)
+            np.testing.assert_array_equal(numbers, members)
 
 
 def test_arrays_and_log_have_one_order(run, tmp_path, maps):

@@ -138,9 +138,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Slurm with one node of two CPUs; ``SLURM_CONF`` names it while the tests run."""
     if os.geteuid() != 0:
         pytest.skip("starting Slurm needs root")
-    found = RunningSlurm(tmp_path_factory.mktemp("slurm"))
+    running = RunningSlurm(tmp_path_factory.mktemp("slurm"))
     try:
-        found.start()
-        yield found.configuration
+        running.start()
+        yield running.configuration
     finally:
-        found.end()
+        running.end()

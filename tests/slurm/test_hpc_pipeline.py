@@ -112,9 +112,9 @@ def test_cs_particles_come_back_as_cs(projects, particles):
     states = open_table(vote / "particles.star").read(["rlnClassNumber"])["rlnClassNumber"]
     assert read_cs(vote / "particles.cs")["uid"].tolist() == before["uid"].tolist()
     for state in np.unique(states[states > 0]):
-        found = read_cs(vote / f"class{state:03d}.cs")
-        assert found.dtype == before.dtype
-        assert found.tobytes() == before[states == state].tobytes()
+        particles_of_state = read_cs(vote / f"class{state:03d}.cs")
+        assert particles_of_state.dtype == before.dtype
+        assert particles_of_state.tobytes() == before[states == state].tobytes()
     assert len(list(vote.glob("class*.cs"))) == len(np.unique(states[states > 0]))
 
 

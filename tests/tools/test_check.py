@@ -185,15 +185,15 @@ FAULTS: dict[str, tuple[Callable[[], Path], str, str]] = {
 def test_a_fault_is_found_and_named(folder: Path, fault: str) -> None:
     make, kind, message = FAULTS[fault]
     faults = find_faults(make())
-    assert kind in {found.kind for found in faults}, faults
-    assert any(message in str(found) for found in faults), [str(found) for found in faults]
-    assert all(found.way_out for found in faults)
+    assert kind in {one.kind for one in faults}, faults
+    assert any(message in str(one) for one in faults), [str(one) for one in faults]
+    assert all(one.way_out for one in faults)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_only_that_fault_is_found(folder: Path, fault: str) -> None:
     make, kind, _ = FAULTS[fault]
-    assert {found.kind for found in find_faults(make())} == {kind}
+    assert {one.kind for one in find_faults(make())} == {kind}
 
 
 def test_a_sound_table_has_none(folder: Path) -> None:
@@ -225,8 +225,8 @@ def test_many_faults_are_in_one_list(folder: Path) -> None:
     kinds = [fault.kind for fault in find_faults(path)]
     assert kinds == ["short-row", "blank-line", "not-finite-pixels"]
     edit(path, "\n\n000006@", "\n000006@")
-    found = {fault.kind: str(fault) for fault in find_faults(path)}
-    assert set(found) == {
+    messages = {fault.kind: str(fault) for fault in find_faults(path)}
+    assert set(messages) == {
         "short-row",
         "missing-optics-group",
         "missing-stack",
@@ -234,8 +234,8 @@ def test_many_faults_are_in_one_list(folder: Path) -> None:
         "duplicate",
         "not-finite-pixels",
     }
-    assert "row 7" in found["index-beyond-stack"]
-    assert "row 10: the same image as row 1" in found["duplicate"]
+    assert "row 7" in messages["index-beyond-stack"]
+    assert "row 10: the same image as row 1" in messages["duplicate"]
 
 
 def test_faults_of_a_kind_are_counted_not_all_listed(folder: Path) -> None:

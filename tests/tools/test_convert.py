@@ -265,12 +265,12 @@ def test_optics_that_a_table_lacks_are_filled_in(folder: Path, old: bool) -> Non
     assert particles.optics.amplitude_contrast.tolist() == [0.07]
     assert particles.optics.spherical_aberration.tolist() == [2.7]
     rows = [line for line in table.read_bytes().splitlines() if b"@" in line]
-    found = [line for line in (folder / "full.star").read_bytes().splitlines() if b"@" in line]
-    assert len(found) == 6
+    filled = [line for line in (folder / "full.star").read_bytes().splitlines() if b"@" in line]
+    assert len(filled) == 6
     if old:
-        assert all(line.startswith(row.rstrip()) for line, row in zip(found, rows, strict=True))
+        assert all(line.startswith(row.rstrip()) for line, row in zip(filled, rows, strict=True))
     else:
-        assert found == rows
+        assert filled == rows
 
 
 def test_commands_take_optics_that_the_table_lacks(

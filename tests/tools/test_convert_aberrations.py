@@ -32,10 +32,12 @@ def test_star_to_cs_and_back_gives_the_same_samples(
     wanted = prepare_rows(read_particles(star), np.arange(COUNT), 6.0, normalise="none", threads=1)
     for path in (Path("p.cs"), Path("again.star")):
         particles = read_particles(path)
-        found = prepare_rows(particles, np.arange(COUNT), 6.0, normalise="none", threads=1)
-        np.testing.assert_allclose(found.ctf, wanted.ctf, atol=2e-4)
-        np.testing.assert_allclose(found.data, wanted.data, atol=1e-3 * np.abs(wanted.data).max())
-        np.testing.assert_allclose(found.matrices, wanted.matrices, atol=1e-5)
+        prepared = prepare_rows(particles, np.arange(COUNT), 6.0, normalise="none", threads=1)
+        np.testing.assert_allclose(prepared.ctf, wanted.ctf, atol=2e-4)
+        np.testing.assert_allclose(
+            prepared.data, wanted.data, atol=1e-3 * np.abs(wanted.data).max()
+        )
+        np.testing.assert_allclose(prepared.matrices, wanted.matrices, atol=1e-5)
 
 
 def test_fields_are_lengths_in_angstrom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

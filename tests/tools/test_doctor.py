@@ -22,11 +22,11 @@ def call(capsys, *words: str, code: int = 0) -> str:
 
 def test_every_part_of_the_contract_is_named(capsys, tmp_path):
     entries = json.loads(call(capsys, "doctor", "--json", "--folder", str(tmp_path)))
-    found = {entry["name"]: entry["found"] for entry in entries}
-    assert found["threads"] == str(len(os.sched_getaffinity(0)))
-    assert found["numpy"] == importlib.metadata.version("numpy")
-    assert {"Python", "TensorFlow devices", "RELION", "Slurm", "memory", "disk"} <= set(found)
-    assert (found["RELION"] is None) == (shutil.which("relion_refine") is None)
+    versions = {entry["name"]: entry["found"] for entry in entries}
+    assert versions["threads"] == str(len(os.sched_getaffinity(0)))
+    assert versions["numpy"] == importlib.metadata.version("numpy")
+    assert {"Python", "TensorFlow devices", "RELION", "Slurm", "memory", "disk"} <= set(versions)
+    assert (versions["RELION"] is None) == (shutil.which("relion_refine") is None)
 
 
 def test_missing_programs_are_optional_and_say_what_they_would_bring(capsys, monkeypatch):

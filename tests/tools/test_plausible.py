@@ -70,12 +70,12 @@ def scaled(column: str, factor: float) -> Path:
     return Path("p.star")
 
 
-def found(report: Report) -> list[tuple[str, str]]:
+def kinds_of(report: Report) -> list[tuple[str, str]]:
     return [(fault.kind, fault.level) for fault in (*report.faults, *report.warnings)]
 
 
 def test_a_plain_table_has_neither_faults_nor_warnings() -> None:
-    assert found(examine(table(), full=True)) == []
+    assert kinds_of(examine(table(), full=True)) == []
 
 
 OPTICS_FAULTS = {
@@ -92,7 +92,7 @@ OPTICS_FAULTS = {
 def test_optics_that_cannot_be_are_faults(name: str, value: str) -> None:
     path = table({name: value}, rlnOriginXAngst="0", rlnOriginYAngst="0")
     report = examine(path)
-    assert ("implausible-optics", "fault") in found(report)
+    assert ("implausible-optics", "fault") in kinds_of(report)
     assert OPTICS_FAULTS[name][value] in str(report.faults[0])
     with pytest.raises(InputError, match="optics group opticsGroup1"):
         read_particles(path)
@@ -104,7 +104,7 @@ def test_optics_that_cannot_be_are_faults(name: str, value: str) -> None:
 ])  # fmt: skip
 def test_unusual_optics_are_none(name: str, value: str) -> None:
     report = examine(table({name: value}, rlnOriginXAngst="0", rlnOriginYAngst="0"))
-    assert found(report) == []
+    assert kinds_of(report) == []
 
 
 VALUES = [
@@ -123,15 +123,15 @@ def test_values_in_another_unit(
 ) -> None:
     path = scaled(columns.split()[0].removesuffix("U"), factor)
     report = examine(path)
-    assert (kind, level) in found(report)
+    assert (kind, level) in kinds_of(report)
     assert message in " ".join(map(str, (*report.faults, *report.warnings)))
 
 
 def test_one_pose_or_one_defocus_for_all() -> None:
     report = examine(table(rlnAngleRot="10", rlnAngleTilt="20", rlnAnglePsi="30"))
-    assert found(report) == [("one-pose", "warning")]
+    assert kinds_of(report) == [("one-pose", "warning")]
     report = examine(table(rlnDefocusU="15000", rlnDefocusV="14000"))
-    assert found(report) == [("implausible-defocus", "warning")]
+    assert kinds_of(report) == [("implausible-defocus", "warning")]
     report = examine(table(rlnPhaseShift="1.5708"))
     assert "radians" in str(report.warnings[0])
 
@@ -144,7 +144,7 @@ def test_one_shift_too_far_is_a_warning() -> None:
     del words[words.index("50.0") + 1]
     text[place] = " ".join(words)
     path.write_text("\n".join(text))
-    assert found(examine(path)) == [("implausible-shifts", "warning")]
+    assert kinds_of(examine(path)) == [("implausible-shifts", "warning")]
 
 
 IMAGES = {
@@ -167,13 +167,13 @@ def test_images_that_are_unlikely(kind: str) -> None:
     images, name, level, message = IMAGES[kind]
     write_pixels(images)
     report = examine(table())
-    assert found(report) == [(name, level)]
+    assert kinds_of(report) == [(name, level)]
     assert message in str((*report.faults, *report.warnings)[0])
 
 
 def test_an_inverted_table_that_says_so_is_not_inverted() -> None:
     write_pixels(-particles())
-    assert found(examine(table(ac4dImageSign="-1"))) == []
+    assert kinds_of(examine(table(ac4dImageSign="-1"))) == []
 
 
 @pytest.mark.parametrize(("mode", "wrong"), [(0, "<u1"), (1, "<u2")])
@@ -182,7 +182,7 @@ def test_signed_pixels_that_are_unsigned(mode: int, wrong: str) -> None:
     counts = middle + particles() * middle / 10
     write_pixels(counts, mode, wrong)
     report = examine(table())
-    assert ("unsigned-pixels", "fault") in found(report)
+    assert ("unsigned-pixels", "fault") in kinds_of(report)
 
 
 @pytest.mark.parametrize(("mode", "kind"), [(0, "<i1"), (1, "<i2"), (6, "<u2"), (12, "<f2")])
@@ -190,7 +190,7 @@ def test_other_modes_are_looked_at(mode: int, kind: str) -> None:
     images = 10 * particles()
     images[2] = 0
     write_pixels(images + (100 if mode == 6 else 0), mode, kind)
-    kinds = [kind for kind, _ in found(examine(table()))]
+    kinds = [kind for kind, _ in kinds_of(examine(table()))]
     assert kinds[0] == "empty-images"
 
 
@@ -216,7 +216,7 @@ def test_two_stacks_of_one_name_are_a_fault(
     other.mkdir()
     monkeypatch.chdir(other)
     write_pixels(particles()[::-1])
-    assert found(examine(path)) == [("ambiguous-stack", "fault")]
+    assert kinds_of(examine(path)) == [("ambiguous-stack", "fault")]
     done = run_command(capsys, "check", "--i", str(path), "--images-from", str(tmp_path))
     assert done.returncode == 0
     done = run_command(capsys, "check", "--i", str(path), "--images-from", str(tmp_path / "no"))

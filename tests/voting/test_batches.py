@@ -99,11 +99,11 @@ def test_every_particle_is_voted_by_the_volumes_of_its_own_batch(project: Path) 
 
 def test_states_of_both_batches_are_the_truth(project: Path) -> None:
     voted = open_table(project / "vote" / "particles.star").read(["rlnClassNumber"])
-    found, truth = voted["rlnClassNumber"], np.load(project / "truth.npy")
+    states, truth = voted["rlnClassNumber"], np.load(project / "truth.npy")
     batch = np.load(project / "resample" / "groups.npy")[:, 0]
     for one in (1, 2):
         table = np.zeros((STATES, STATES + 1))
-        np.add.at(table, (truth[batch == one] - 1, found[batch == one]), 1)
+        np.add.at(table, (truth[batch == one] - 1, states[batch == one]), 1)
         assert table[:, 1:].max(axis=0).sum() > 0.9 * (batch == one).sum()
 
 

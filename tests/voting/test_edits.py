@@ -98,8 +98,8 @@ def test_split_centre_and_subset(voted: Any) -> None:
         voted, {"action": "split", "state": 2, "polygon": [[x, -9], [99, -9], [99, 9], [x, 9]]}
     )
     expected = np.where((states == 2) & (points[:, 0] > x), 4, states)
-    found = volume_states(folder)
-    assert set(zip(expected.tolist(), found.tolist(), strict=True)) <= {
+    labels = volume_states(folder)
+    assert set(zip(expected.tolist(), labels.tolist(), strict=True)) <= {
         (0, 0), (1, 1), (2, 2), (3, 3), (4, 4),
     }  # fmt: skip
     far = points[states == 3].mean(0) + 1.0

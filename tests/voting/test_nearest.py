@@ -34,23 +34,23 @@ def by_hand(assignments, points, centers, cutoff):
 def test_states_equal_brute_force(data, cutoff):
     assignments, points, centers = data
     out = np.empty((500, 5), np.uint8)
-    found = assign_nearest(assignments, points, centers, cutoff=cutoff, out=out)
+    election = assign_nearest(assignments, points, centers, cutoff=cutoff, out=out)
     expected = by_hand(assignments, points, centers, np.inf if cutoff is None else cutoff)
-    np.testing.assert_array_equal(found.states, expected)
+    np.testing.assert_array_equal(election.states, expected)
 
 
 def test_confidence_is_the_share_of_copies_that_agree(data):
     assignments, points, centers = data
     out = np.empty((500, 5), np.uint8)
-    found = assign_nearest(assignments, points, centers, out=out)
-    kept = found.states > 0
-    own = out[np.flatnonzero(kept), found.states[kept] - 1]
-    np.testing.assert_allclose(found.confidence[kept], own / 3)
+    election = assign_nearest(assignments, points, centers, out=out)
+    kept = election.states > 0
+    own = out[np.flatnonzero(kept), election.states[kept] - 1]
+    np.testing.assert_allclose(election.confidence[kept], own / 3)
     assert (own >= 1).all()
 
 
 def test_a_particle_whose_classes_were_all_dropped_has_no_state():
     out = np.empty((1, 1), np.uint8)
     assignments = np.array([[-2, -1, -2, -2]], np.int32)
-    found = assign_nearest(assignments, np.zeros((1, 2)), np.zeros((1, 2)), out=out)
-    assert found.states[0] == 0
+    election = assign_nearest(assignments, np.zeros((1, 2)), np.zeros((1, 2)), out=out)
+    assert election.states[0] == 0

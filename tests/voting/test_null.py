@@ -27,7 +27,7 @@ def test_projections_equal_the_closed_form(images):
     for px, py, pz in simulated.BODY:
         square = (x - px) ** 2 + (y - py) ** 2 + (z - pz) ** 2
         volume += np.exp(-square / (2 * width**2))
-    found = projections(volume, prepared)
+    projected = projections(volume, prepared)
     k = np.stack([prepared.kx, prepared.ky]) / (size * voxel)
     rotation = simulated.rotation(angles)
     for i in (0, 7, 200):
@@ -35,7 +35,7 @@ def test_projections_equal_the_closed_form(images):
         phase = np.exp(-2j * np.pi * (k.T @ positions[:2])).sum(axis=1)
         damped = np.exp(-2 * np.pi**2 * width**2 * (k**2).sum(axis=0))
         expected = phase * damped * (2 * np.pi * width**2) ** 1.5 / voxel**3
-        np.testing.assert_allclose(found[i], expected, atol=2e-3 * abs(expected).max())
+        np.testing.assert_allclose(projected[i], expected, atol=2e-3 * abs(expected).max())
 
 
 def test_null_has_the_power_of_the_data(images):

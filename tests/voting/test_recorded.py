@@ -73,12 +73,12 @@ def test_what_a_resampling_records_is_read_back(tmp_path, engine):
     )
     record = {"options": plain(plan.recorded()), "image_root": "/data"}
     (tmp_path / "job.json").write_text(json.dumps(record))
-    found = read_recorded(tmp_path)
-    assert (found.engine, found.symmetry, found.minimum_class_size) == (engine, "D7", 7)
-    assert found.mask == Path("/masks/solvent.mrc")
+    recorded = read_recorded(tmp_path)
+    assert (recorded.engine, recorded.symmetry, recorded.minimum_class_size) == (engine, "D7", 7)
+    assert recorded.mask == Path("/masks/solvent.mrc")
     wanted = dataclasses.replace(plan.classify, focus_mask=Path("/data/focus.mrc"))
-    assert found.classify == wanted
-    assert found.resolution == (8.0 if engine == "native" else 15.0)
+    assert recorded.classify == wanted
+    assert recorded.resolution == (8.0 if engine == "native" else 15.0)
 
 
 def test_point_group_changes_the_record_and_the_default_does_not():

@@ -155,8 +155,8 @@ def test_the_script_runs_as_it_stands(states, tmp_path):
     assert np.corrcoef(volume.ravel(), reference.ravel())[0, 1] > 0.7
     given, refined = states / "script" / "class002.star", place / "run_data.star"
     order = dict(zip(images_of(given), halves_of(given), strict=True))
-    found = [order[image] for image in images_of(refined)]
-    np.testing.assert_array_equal(halves_of(refined), found)
+    half_sets = [order[image] for image in images_of(refined)]
+    np.testing.assert_array_equal(halves_of(refined), half_sets)
 
 
 @pytest.mark.relion

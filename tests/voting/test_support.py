@@ -19,9 +19,9 @@ def test_merging_a_state_equals_the_smaller_mixture():
     centers, weights = np.array([-2.0, 0.5, 3.0]), np.array([0.5, 0.3, 0.2])
     evidence, posteriors = mixture(points, centers, weights)
     fewer, _ = mixture(points, centers[:2], np.array([0.5, 0.5]))
-    found = measure_support(evidence, np.zeros(1000), posteriors, weights)
-    assert found.partner[2] == 1
-    assert np.isclose(found.state_gain[2], (evidence - fewer).mean())
+    support = measure_support(evidence, np.zeros(1000), posteriors, weights)
+    assert support.partner[2] == 1
+    assert np.isclose(support.state_gain[2], (evidence - fewer).mean())
 
 
 def test_a_copy_of_a_state_is_not_supported():
@@ -29,9 +29,9 @@ def test_a_copy_of_a_state_is_not_supported():
     points = rng.choice([-1.0, 1.0], 5000) + rng.standard_normal(5000)
     weights = np.array([0.25, 0.25, 0.5])
     evidence, posteriors = mixture(points, np.array([-1.0, -1.0, 1.0]), weights)
-    found = measure_support(evidence, -0.5 * points**2, posteriors, weights)
-    assert found.supported.tolist() == [False, False, True]
-    assert found.partner[:2].tolist() == [1, 0]
+    support = measure_support(evidence, -0.5 * points**2, posteriors, weights)
+    assert support.supported.tolist() == [False, False, True]
+    assert support.partner[:2].tolist() == [1, 0]
 
 
 def test_two_populations_are_found_and_one_is_not():
@@ -43,9 +43,9 @@ def test_two_populations_are_found_and_one_is_not():
     ):
         evidence, posteriors = mixture(points, centers, weights)
         consensus = -0.5 * points**2
-        found = measure_support(evidence, consensus, posteriors, weights)
-        assert found.real is real
-        assert found.supported.tolist() == [real, real]
+        support = measure_support(evidence, consensus, posteriors, weights)
+        assert support.real is real
+        assert support.supported.tolist() == [real, real]
 
 
 def test_losses_of_merging_are_means_over_the_particles():
@@ -54,13 +54,13 @@ def test_losses_of_merging_are_means_over_the_particles():
     sums, squares = lost.sum(axis=0), np.square(lost).sum(axis=0)
     sums[0, 2] = sums[2, 0] = NEVER
     evidence = rng.normal(size=500)
-    found = measure_support(
+    support = measure_support(
         evidence, evidence - 1, np.full((500, 3), 1 / 3), np.ones(3), losses=(sums, squares)
     )
-    figures = found.merging_figures()
+    figures = support.merging_figures()
     assert figures["merging_loss"][0][1] == pytest.approx(lost[:, 0, 1].mean(), abs=1e-6)
     error = lost[:, 1, 2].std() / np.sqrt(500)
     assert figures["merging_loss_error"][1][2] == pytest.approx(error, abs=1e-6)
     assert figures["merging_loss"][0][2] is None
     assert figures["merging_loss"][1][1] is None
-    assert found.state_gain[0] == pytest.approx(figures["merging_loss"][0][1], abs=1e-6)
+    assert support.state_gain[0] == pytest.approx(figures["merging_loss"][0][1], abs=1e-6)

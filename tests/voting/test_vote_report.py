@@ -83,16 +83,16 @@ def test_resolution_and_map_come_and_go_with_the_maps():
 
 def test_batches_that_differ_by_chance_are_not_called_biased():
     report, _ = counted(20_000)
-    found = report["batches"]
-    assert 0 < found["cramer_v"] < 2.5 * found["cramer_v_by_chance"]
-    assert not any("BIAS" in line for line in batch_lines(found))
-    one = {**found, "shares": found["shares"][:1]}
+    batches = report["batches"]
+    assert 0 < batches["cramer_v"] < 2.5 * batches["cramer_v_by_chance"]
+    assert not any("BIAS" in line for line in batch_lines(batches))
+    one = {**batches, "shares": batches["shares"][:1]}
     assert batch_lines(one) == []
 
 
 def test_chance_is_what_random_batches_give():
     values = [counted(600, seed)[0]["batches"] for seed in range(30)]
-    squares = np.mean([found["cramer_v"] ** 2 for found in values])
+    squares = np.mean([batches["cramer_v"] ** 2 for batches in values])
     assert np.isclose(squares, values[0]["cramer_v_by_chance"] ** 2, rtol=0.35)
 
 

@@ -44,12 +44,12 @@ def votes_of_many():
 def test_counts_equal_a_count_by_hand(votes_of_many, folds, needed):
     assignments, volume_states = votes_of_many(2000, folds, 30, 4)
     out = np.empty((2000, 4), np.uint8)
-    found = count_votes(assignments, volume_states, 4, needed=needed, out=out)
+    election = count_votes(assignments, volume_states, 4, needed=needed, out=out)
     states, tops, entropies = count_by_hand(assignments, volume_states, needed, folds)
-    np.testing.assert_array_equal(found.states, states)
-    np.testing.assert_array_equal(found.votes, tops)
-    np.testing.assert_allclose(found.confidence, tops / folds, rtol=1e-6)
-    np.testing.assert_allclose(found.entropy, entropies, atol=1e-6)
+    np.testing.assert_array_equal(election.states, states)
+    np.testing.assert_array_equal(election.votes, tops)
+    np.testing.assert_allclose(election.confidence, tops / folds, rtol=1e-6)
+    np.testing.assert_allclose(election.entropy, entropies, atol=1e-6)
     assert out.sum(axis=1).max() <= folds
 
 
@@ -67,17 +67,17 @@ def test_blocks_do_not_change_the_counts(votes_of_many, monkeypatch):
 def test_a_tie_is_voted_out():
     assignments = np.array([[0, 1, -2, -1]], np.int32)
     out = np.empty((1, 2), np.uint8)
-    found = count_votes(assignments, np.array([1, 2]), 2, needed=1, out=out)
-    assert found.states[0] == 0
-    assert found.votes[0] == 1
+    election = count_votes(assignments, np.array([1, 2]), 2, needed=1, out=out)
+    assert election.states[0] == 0
+    assert election.votes[0] == 1
 
 
 def test_dropped_and_outside_volumes_cast_empty_votes():
     assignments = np.array([[0, -2, 1, -1]], np.int32)
     out = np.empty((1, 1), np.uint8)
-    found = count_votes(assignments, np.array([1, 0]), 1, needed=2, out=out)
+    election = count_votes(assignments, np.array([1, 0]), 1, needed=2, out=out)
     assert out[0, 0] == 1
-    assert found.states[0] == 0
+    assert election.states[0] == 0
 
 
 @pytest.mark.parametrize(
