@@ -139,15 +139,15 @@ def _tried(
     labels = np.unique(groups)
     fits: list[list[Array]] = []
     values: list[Array] = []
-    found = [start] * len(labels)
+    logs = [start] * len(labels)
     for penalty in penalties:
         value = np.empty(len(ratio))
         for side, label in enumerate(labels):
             check()
             left = groups == label
-            found[side] = _fitted(ratio[~left], penalty, found[side])
-            value[left] = np.log(np.maximum(ratio[left] @ shares_of(found[side]), 1e-300))
-        fits.append(list(found))
+            logs[side] = _fitted(ratio[~left], penalty, logs[side])
+            value[left] = np.log(np.maximum(ratio[left] @ shares_of(logs[side]), 1e-300))
+        fits.append(list(logs))
         values.append(value)
         sums = [float(each.sum()) for each in values]
         if sums[-1] < max(sums) - _HOPELESS:
@@ -204,8 +204,8 @@ def _fitted(ratio: Array, penalty: Array, start: Array) -> Array:
         damping = max(damping / 4, 1e-6)
         if before - value < _TOLERANCE:
             break
-    found: Array = logs - logs.max()
-    return found
+    centred: Array = logs - logs.max()
+    return centred
 
 
 def _root_of_errors(ratio: Array, penalty: Array, logs: Array) -> Array:
@@ -218,8 +218,8 @@ def _root_of_errors(ratio: Array, penalty: Array, logs: Array) -> Array:
     # the sum of all logarithms means nothing
     inverse = (vectors / np.maximum(values, 1e-4 * shares.max())) @ vectors.T
     scores = second - np.outer(members, members)
-    found: Array = inverse @ root_of_covariance(scores) / np.sqrt(len(ratio))
-    return found
+    root: Array = inverse @ root_of_covariance(scores) / np.sqrt(len(ratio))
+    return root
 
 
 def _descent(matrix: Array, gradient: Array) -> Array | None:

@@ -27,8 +27,8 @@ _INEXACT, _LEAST = 0.05, 1e-4
 
 def shares_of(logs: Array) -> Array:
     """Shares (B + 1,) of bins and the rest, from their logarithms up to a constant."""
-    found = np.exp(np.maximum(logs - logs.max(), -_DEEPEST))
-    return np.asarray(found / found.sum())
+    shares = np.exp(np.maximum(logs - logs.max(), -_DEEPEST))
+    return np.asarray(shares / shares.sum())
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Tube:
     def start(self) -> Array:
         """Logarithms (B + 1,) of even shares of the bins, which no penalty minds, and the rest."""
         count, share = len(self.own), min(self.share, 1 - _LEAST)
-        found: Array = np.log(np.append(np.full(count, share / count), 1 - share))
-        return found
+        logs: Array = np.log(np.append(np.full(count, share / count), 1 - share))
+        return logs
 
     @classmethod
     def along(
@@ -95,30 +95,30 @@ class Tube:
     def ratios(self, data: Likelihoods, mixture: GaussianMixture) -> Array:
         """Likelihood (n, B + 1) of particles in each bin and the rest, over that of the mixture."""
         count = len(self.own)
-        found = np.empty((len(data), count + 1))
+        ratios = np.empty((len(data), count + 1))
         soft = np.empty((len(data), count))
         inside = expected(data, self.gaussians, soft)[1] - expected(data, mixture)[1]
-        found[:, :-1] = soft * np.exp(inside)[:, None] / self.gaussians.proportions
+        ratios[:, :-1] = soft * np.exp(inside)[:, None] / self.gaussians.proportions
         # what sums over the points miss is no evidence of particles elsewhere
-        away = np.maximum(1.0 - found[:, :-1] @ self.own - _INEXACT, 0.0)
-        found[:, -1] = away / max(float(away.mean()), _LEAST)
-        return found
+        away = np.maximum(1.0 - ratios[:, :-1] @ self.own - _INEXACT, 0.0)
+        ratios[:, -1] = away / max(float(away.mean()), _LEAST)
+        return ratios
 
     def roughness(self) -> Array:
         """Quadratic form (B + 1, B + 1) of the third derivative; the rest has none."""
         count = len(self.own)
         third = np.diff(np.eye(count), 3, axis=0) / self.step**3
-        found = np.zeros((count + 1, count + 1))
-        found[:-1, :-1] = self.step * third.T @ third
-        return found
+        roughness = np.zeros((count + 1, count + 1))
+        roughness[:-1, :-1] = self.step * third.T @ third
+        return roughness
 
     def energies(self, logs: Array, images: Array) -> Array:
         """Energies (n,) at images: -ln of the share per length, all across the path together."""
         centres = self.first + (np.arange(len(logs) - 1) + 0.5) * self.step
         own, lengths = arc_lengths(images @ self.metric), arc_lengths(images)
         along = np.interp(own, centres, np.log(self.step) - np.log(shares_of(logs))[:-1])
-        found: Array = along - np.log(np.gradient(own, lengths))
-        return found
+        energies: Array = along - np.log(np.gradient(own, lengths))
+        return energies
 
 
 def _scattered(nodes: Array, length: float, points: Array) -> Array:

@@ -45,7 +45,7 @@ class WatchedStacks:
 def _state(path: Path) -> tuple[int, ...]:
     """Size, time and inode of a file; empty where it is gone."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return ()
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ino
