@@ -17,9 +17,11 @@ from alphacryo4d.particle_landscape.surface import DensitySurface
 
 MOST_BINS, NARROWEST_BIN = 80, 0.25
 """Bins along the path, and the length of the shortest one in errors of a particle."""
-BEYOND, TUBE = 2.0, 2.5
+BEYOND, TUBE = 2.0, 4.0
 """How far the path is continued at its ends, and how far from it particles count, in errors."""
-SPREAD = 1.25
+VALLEY = 0.5
+"""Energy (kT) below that of the path from which particles beside it belong to another state."""
+SPREAD = 2.0
 """How far points are scattered around the path, in errors."""
 _TRIALS, _DEEPEST = 500, 200.0
 _INEXACT, _LEAST = 0.05, 1e-4
@@ -85,8 +87,12 @@ class Tube:
         bins = np.minimum((place[inside] / (len(nodes) - 1) * count).astype(int), count - 1)
         back = np.linalg.inv(metric)
         real = points[inside] @ back
-        shares = np.exp(-DensitySurface(mixture).values(real)) * abs(np.linalg.det(back))
-        weights = shares / density[inside] / trials
+        surface = DensitySurface(mixture)
+        energies = surface.values(real)
+        weights = np.exp(-energies) * abs(np.linalg.det(back)) / density[inside] / trials
+        if d > 1:
+            # beside a path the energy rises; where it falls another state begins
+            weights[energies < surface.values(nodes @ back)[nearest[inside]] - VALLEY] = 0
         own = np.bincount(bins, weights, minlength=count)
         if own.min() <= 0:
             return None

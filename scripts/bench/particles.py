@@ -482,7 +482,7 @@ def million(arguments: argparse.Namespace) -> None:
     """Time and memory of the stage with folds that are made up, and of the weights of 20 points."""
     import sys
 
-    sys.path.insert(0, str(ROOT / "tests" / "voting"))
+    sys.path[:0] = [str(ROOT / "tests" / "voting"), str(ROOT / "tests")]
     import simulated
 
     from alphacryo4d.particle_landscape import stage
@@ -513,7 +513,10 @@ def million(arguments: argparse.Namespace) -> None:
     stage.run_folds = made_up
     begun = time.process_time()
     stage.run_particles(
-        folder, folder / "particle_landscape", options=CoordinateOptions(), density=DensityOptions()
+        folder,
+        folder / "particle_landscape",
+        options=CoordinateOptions(),
+        density=DensityOptions(gaussians=arguments.gaussians),
     )
     print(f"{count} particles: {time.process_time() - begun:.0f} CPU s, peak {peak():.2f} GB")
 
