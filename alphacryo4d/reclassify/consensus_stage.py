@@ -21,7 +21,8 @@ def errors_of_consensus(table: Path, resolution: float) -> tuple[float, float] |
 
     They are those that noise leaves (the inverse of the curvature, Fisher information), and hold
     where the refinement went to much finer shells than the fit: there the poses are evidence that
-    the fit lacks, and its own estimate takes them for best fits to coarser shells.
+    the fit lacks, and its own estimate takes them for best fits to coarser shells. A search of all
+    orientations finds wrong optima as well, of which the curvature knows nothing.
 
     Parameters
     ----------
@@ -33,7 +34,8 @@ def errors_of_consensus(table: Path, resolution: float) -> tuple[float, float] |
     Returns
     -------
     tuple of float or None
-        None where the table is another one, or the refinement was not finer.
+        None where the table is another one, all orientations were searched, or the refinement was
+        not finer.
 
     Raises
     ------
@@ -44,6 +46,8 @@ def errors_of_consensus(table: Path, resolution: float) -> tuple[float, float] |
     if table.name != files.PARTICLES_STAR or not record.is_file():
         return None
     report = read_object(record)
+    if report.get("everywhere") is not False:
+        return None
     values = [report.get(name) for name in ("angle_error", "shift_error", "resolution")]
     numbers = [float(value) for value in values if isinstance(value, int | float)]
     if len(numbers) < 3 or not all(math.isfinite(value) and value > 0 for value in numbers):

@@ -146,25 +146,26 @@ def align_natively(
             workers=thread_count(flags.threads), progress=progress, check=flags.deadline.check,
             checkpoint=checkpoint,
         )  # fmt: skip
-    outputs = _written(output, particles, images, subsets, alignment)
+    outputs = _written(output, plan, images, subsets, alignment)
     checkpoint.remove()
     return outputs
 
 
 def _written(
     output: Path,
-    particles: ParticleSet,
+    plan: Plan,
     images: PreparedImages,
     subsets: Array,
     consensus: Consensus,
 ) -> list[Path]:
     from alphacryo4d.alignment.outcome import changes_of
 
-    voxel = images.pixel_size
+    particles, voxel = plan.particles, images.pixel_size
     turned, moved = changes_of(images, consensus)
     subset = {"rlnRandomSubset": np.asarray(subsets, np.int64) + 1}
     more = subset if particles.random_subset is None else {}
     report: dict[str, Any] = {
+        "everywhere": plan.everywhere,
         "resolution": round(float(consensus.curves.resolution), 2),
         "angle_error": round(consensus.angle_error, 3),
         "shift_error": round(consensus.shift_error, 3),

@@ -172,11 +172,14 @@ def test_states_are_asked_for_where_there_are_some(tmp_path, molecule, states):
 def test_a_native_consensus_says_how_wrong_its_poses_are(tmp_path: Path) -> None:
     table, record = tmp_path / "particles.star", tmp_path / "consensus.json"
     assert errors_of_consensus(table, 8.0) is None
-    record.write_text('{"resolution": 5.25, "angle_error": 0.9, "shift_error": 0.3}')
+    errors = '"resolution": 5.25, "angle_error": 0.9, "shift_error": 0.3}'
+    record.write_text('{"everywhere": true, ' + errors)
+    assert errors_of_consensus(table, 8.0) is None
+    record.write_text('{"everywhere": false, ' + errors)
     assert errors_of_consensus(table, 8.0) == (0.9, 0.3)
     assert errors_of_consensus(table, 6.0) is None  # the fit sees those shells itself
     assert errors_of_consensus(tmp_path / "others.star", 8.0) is None
-    record.write_text('{"resolution": 5.25, "angle_error": NaN, "shift_error": 0.3}')
+    record.write_text('{"everywhere": false, ' + errors.replace("0.9", "NaN"))
     assert errors_of_consensus(table, 8.0) is None
     record.write_text("{")
     with pytest.raises(InputError, match="not valid JSON"):
