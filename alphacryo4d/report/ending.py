@@ -152,7 +152,7 @@ def _of_landscape(folder: Path) -> Lines:
     result = f"{len(states['ac4dState'])} states; {(volumes > 0).sum()} of {len(volumes)} volumes"
     result += " in a state; `vote` tests them on held-out particles"
     barriers = read_columns(folder / "barriers.csv")
-    if "resolved" in barriers:
+    if {"barrier", "resolved"} <= set(barriers):
         along = [
             str(said)
             for name, said in zip(barriers["barrier"], barriers["resolved"], strict=True)
@@ -209,7 +209,8 @@ def _of_particles(folder: Path) -> Lines:
         f"{noted['components']} component{'s' * (noted['components'] != 1)}; density over "
         f"{noted['dimensions']} with {states} state{'s' * (states != 1)}, {noted['verdict']}"
     )
-    barriers = read_columns(folder / "barriers.csv")
+    numbers = tuple(f"forward_{name}_kt" for name in ("value", "low", "high"))
+    barriers = read_columns(folder / "barriers.csv", numbers=numbers)
     if len(barriers.get("forward_value_kt", [])):
         height, low, high = (
             [float(value) for value in barriers[f"forward_{name}_kt"]]

@@ -112,8 +112,8 @@ def _columns(folder: Path, volumes: dict[str, Any], count: int) -> list[dict[str
 
 def _grid(folder: Path, payload: Payload) -> dict[str, Any] | None:
     """Energy between the volumes on a grid, from ``landscape.csv``; NaN outside."""
-    table = read_columns(folder / "landscape.csv")
-    if not {"rc1", "rc2", "energy_kt"} <= set(table) or not len(table["rc1"]):
+    table = read_columns(folder / "landscape.csv", numbers=("rc1", "rc2", "energy_kt"))
+    if not table or not len(table["rc1"]):
         return None
     x, columns = np.unique(table["rc1"], return_inverse=True)
     y, rows = np.unique(table["rc2"], return_inverse=True)
@@ -124,16 +124,17 @@ def _grid(folder: Path, payload: Payload) -> dict[str, Any] | None:
 
 def _path(folder: Path) -> dict[str, Any] | None:
     """Energy along the path and its barriers; None where no path was asked for."""
-    table = read_columns(folder / "path.csv")
-    if "energy_kt" not in table or len(table["length"]) < 2:
+    table = read_columns(folder / "path.csv", numbers=("length", "energy_kt"))
+    if not table or len(table["length"]) < 2:
         return None
-    barriers = read_columns(folder / "barriers.csv")
+    numbers = ("top_rc1", "top_rc2", *_HEIGHTS)
+    barriers = read_columns(folder / "barriers.csv", numbers=numbers)
     count = len(barriers.get("height_kt", ()))
     return {
-        **{name: np.asarray(values).round(5) for name, values in table.items()},
+        **{name: held.round(5) for name, held in table.items() if held.dtype.kind == "f"},
         "barriers": [
             {
-                "name": str(barriers["barrier"][i]),
+                "name": str(barriers.get("barrier", range(count))[i]),
                 "x": float(barriers["top_rc1"][i]),
                 "y": float(barriers["top_rc2"][i]),
                 **barrier_words(*(float(barriers[c][i]) for c in _HEIGHTS)),
@@ -155,8 +156,9 @@ def barrier_words(height: float, low: float, high: float) -> dict[str, Any]:
 
 
 def _stability(folder: Path) -> dict[str, Any] | None:
-    table = read_columns(folder / "stability.csv")
-    if "procrustes_disparity" not in table or not len(table["procrustes_disparity"]):
+    numbers = ("procrustes_disparity", "kept_neighbours")
+    table = read_columns(folder / "stability.csv", numbers=numbers)
+    if not table or not len(table["procrustes_disparity"]):
         return None
     worst = float(table["procrustes_disparity"].max())
     return {

@@ -126,8 +126,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return read_object(path)
 
 
-def read_columns(path: Path) -> dict[str, Array]:
-    """Columns of a CSV file by name; numbers where all are numbers; empty where it is missing."""
+def read_columns(path: Path, *, numbers: tuple[str, ...] = ()) -> dict[str, Array]:
+    """Columns of a CSV file by name; numbers where all are numbers; empty where it is missing.
+
+    A table in which some of the columns that must be ``numbers`` are not is named and left out.
+    """
     if not path.is_file():
         return {}
     try:
@@ -139,7 +142,12 @@ def read_columns(path: Path) -> dict[str, Array]:
     if len(rows) < 1:
         return {}
     names, body = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
-    return {name: _column([row[i] for row in body]) for i, name in enumerate(names)}
+    found = {name: _column([row[i] for row in body]) for i, name in enumerate(names)}
+    for name in numbers:
+        if name not in found or found[name].dtype.kind != "f":
+            logger.warning("%s: no numbers in a column %s; the page goes without it", path, name)
+            return {}
+    return found
 
 
 def _column(texts: list[str]) -> Array:

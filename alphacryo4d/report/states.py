@@ -96,7 +96,7 @@ def _entry(
         "resolution": made.get("resolution_masked"),
         "resolution_unmasked": made.get("resolution_unmasked"),
         "fsc": None
-        if "fsc_corrected" not in curve
+        if not all(name in curve and curve[name].dtype.kind == "f" for name in _CURVES)
         else {
             "resolution": np.round(curve["resolution_angstrom"], 3),
             "masked": np.round(curve["fsc_corrected"], 3),
@@ -105,6 +105,9 @@ def _entry(
         "verdict": verdict_of_state(row),
         "mapped": mapped,
     }
+
+
+_CURVES = ("resolution_angstrom", "fsc_corrected", "fsc_unmasked")
 
 
 def _sampling_error(row: dict[str, Any], report: dict[str, Any]) -> float | None:

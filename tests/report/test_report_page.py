@@ -2,9 +2,12 @@
 
 import base64
 import json
+import logging
 import re
 import shutil
 import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -300,3 +303,26 @@ def test_the_error_of_the_poses_is_what_every_fold_said_last():
     rows = [{"state": k, "particles": 9} for k in (1, 2)]
     text = sentence({"states": rows, "particles": 20, "voted": 18, "pose_errors": [1.0, 0.5]})
     assert "poses off by about 1.0\u00b0 and 0.5 \u00c5" in text
+
+
+@pytest.mark.parametrize("name", ["top_rc1", "height_kt"])
+def test_the_page_goes_without_a_table_whose_columns_were_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """A bit that flipped in the name of a column, or in one of its numbers."""
+    project = write_project(tmp_path, particles=80, states=2)
+    landscape = project / "landscape"
+    (landscape / "path.csv").write_text("length,energy_kt\n0,1\n1,2\n")
+    barriers = "barrier,top_rc1,top_rc2,height_kt,low_kt,high_kt\n1-2 forward,0,0,1.5,1.0,2.0\n"
+    (landscape / "barriers.csv").write_text(barriers)
+    assert landscape_of(project)["path"]["barriers"][0]["height"] == 1.5
+    for damaged in (barriers.replace(name, "t_p"), barriers.replace("0,0,1.5", "p,p,p")):
+        (landscape / "barriers.csv").write_text(damaged)
+        with caplog.at_level(logging.WARNING, logger="alphacryo4d"):
+            assert landscape_of(project)["path"]["barriers"] == []
+        assert "barriers.csv: no numbers in a column" in caplog.text
+
+
+def landscape_of(project: Path) -> dict[str, Any]:
+    """What the page shows of the landscape."""
+    return project_data(project)[0]["landscape"]
