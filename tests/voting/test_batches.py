@@ -182,7 +182,7 @@ def test_an_interrupted_null_model_goes_on(
     options = VoteOptions(reconstruct=False, test=False, null=True)
 
     def grouped(_: Path, output: Path, states: int) -> None:
-        shutil.copytree(project / "landscape", output)
+        shutil.copytree(project / "landscape", output, ignore=shutil.ignore_patterns("job.json"))
         np.save(output / "embedding.npy", np.zeros((16, 2), np.float32))
         np.save(output / "volume_states.npy", np.arange(16) % states + 1)
 
