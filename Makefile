@@ -13,7 +13,7 @@ DEMO := demo
 
 help:
 	@echo "make demo    set everything up and run the whole method on a known answer"
-	@echo "make test    set everything up and run the quick tests (about 6 minutes); says what it leaves out"
+	@echo "make test    set everything up and run the quick tests (about 7 minutes); says what it leaves out"
 	@echo "make test-all   every test; make test-slow: those that make test leaves out"
 	@echo "make faults  kills, full disks, damaged files ... by the hundred (N=0.1: a tenth of them)"
 	@echo "make test-oldest   the quick tests with the oldest packages that pyproject.toml allows"
