@@ -9,6 +9,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.contents import require_intact
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.io.star import read_tables
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 def _volume_table(resample: Path, count: int) -> tuple[Array, Array, Array]:
     """Batch, fold and particles of every volume."""
+    require_intact([resample / files.VOLUMES_NPY])
     table = read_tables(resample / files.VOLUMES_STAR).get("volumes")
     if table is None or len(table) != count:
         raise InputError(

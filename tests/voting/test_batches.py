@@ -10,7 +10,7 @@ import pytest
 from alphacryo4d.assessment.hinge import hinge_conformers
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.stage import write_simulation
-from alphacryo4d.core.errors import UsageError
+from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.landscape.options import LandscapeOptions, PathOptions, StatesOptions
@@ -194,6 +194,20 @@ def test_an_interrupted_null_model_goes_on(
     )
     assert len(calls) == 2 + 1 + 6
     assert "one_conformation" in report_of(tmp_path)["null"]
+
+
+def test_volumes_that_were_damaged_since_are_refused(project: Path, tmp_path: Path) -> None:
+    path = project / "resample" / "volumes.npy"
+    volumes = path.read_bytes()
+    path.write_bytes(volumes[: len(volumes) // 2] + bytes(len(volumes) - len(volumes) // 2))
+    try:
+        with pytest.raises(InputError, match=r"volumes\.npy"):
+            run_vote(
+                project / "resample", project / "landscape", tmp_path / "vote",
+                options=VoteOptions(reconstruct=False),
+            )  # fmt: skip
+    finally:
+        path.write_bytes(volumes)
 
 
 def test_the_null_model_needs_a_landscape(project: Path, tmp_path: Path) -> None:
