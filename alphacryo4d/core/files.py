@@ -32,6 +32,7 @@ EMBEDDING_NPY, ENERGY_NPY, ENERGY_ERROR_NPY = "embedding.npy", "energy.npy", "en
 PATH_NPY, CENTERS_NPY, STATES_STAR = "path.npy", "centers.npy", "states.star"
 PARTICLES_STAR, PARTICLES_CS, VOTES_NPY = "particles.star", "particles.cs", "votes.npy"
 JOB_JSON = "job.json"
+CONSENSUS_JSON = "consensus.json"
 
 TEMPORARY = ".ac4d-"
 """How the names of files begin that are being written."""

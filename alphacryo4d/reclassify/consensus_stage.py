@@ -11,9 +11,14 @@ from alphacryo4d.core.reading import read_object
 
 logger = logging.getLogger(__name__)
 
-CONSENSUS_JSON = "consensus.json"
 FINER = 0.75
 """A refinement to this part of a resolution, or less, used shells that a fit to it does not see."""
+
+
+def record_of_consensus(table: Path) -> Path | None:
+    """What a consensus refinement that wrote a particle table says of it; None where none did."""
+    record = table.parent / files.CONSENSUS_JSON
+    return record if table.name == files.PARTICLES_STAR and record.is_file() else None
 
 
 def errors_of_consensus(table: Path, resolution: float) -> tuple[float, float] | None:
@@ -42,8 +47,8 @@ def errors_of_consensus(table: Path, resolution: float) -> tuple[float, float] |
     InputError
         ``consensus.json`` is damaged.
     """
-    record = table.parent / CONSENSUS_JSON
-    if table.name != files.PARTICLES_STAR or not record.is_file():
+    record = record_of_consensus(table)
+    if record is None:
         return None
     report = read_object(record)
     if report.get("everywhere") is not False:

@@ -15,7 +15,7 @@ from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.refined import write_refined_poses
-from alphacryo4d.reclassify.consensus_stage import errors_of_consensus
+from alphacryo4d.reclassify.consensus_stage import errors_of_consensus, record_of_consensus
 from alphacryo4d.reclassify.convergence_stage import run_rounds
 from alphacryo4d.reclassify.figures_stage import FIGURE_INPUTS, draw_changes, figure_inputs
 from alphacryo4d.reclassify.fit_options import FitOptions
@@ -115,8 +115,9 @@ def reclassify_work(
     recorded = read_recorded(resample)
     wanted = {"reclassify": options, "resample": recorded}
     shown = figure_inputs(vote, resample.parent / files.LANDSCAPE)
-    masks = [path for path in (recorded.mask, recorded.classify.focus_mask) if path is not None]
-    return Work(files.RECLASSIFY, wanted, (*inputs, *shown, *masks), seed, _STEPS, (".scratch",))
+    more = recorded.mask, recorded.classify.focus_mask, record_of_consensus(table)
+    further = [path for path in more if path is not None]
+    return Work(files.RECLASSIFY, wanted, (*inputs, *shown, *further), seed, _STEPS, (".scratch",))
 
 
 def _reclassify(

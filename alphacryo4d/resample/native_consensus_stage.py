@@ -183,5 +183,5 @@ def _written(
         write_volume(output / "consensus_half1_unfil.mrc", consensus.half_maps[0], voxel),
         write_volume(output / "consensus_half2_unfil.mrc", consensus.half_maps[1], voxel),
         write_curves(output / "consensus_fsc.csv", consensus.curves),
-        files.write_text(output / "consensus.json", json.dumps(report, indent=1) + "\n"),
+        files.write_text(output / files.CONSENSUS_JSON, json.dumps(report, indent=1) + "\n"),
     ]
