@@ -113,6 +113,7 @@ def expected(
     from alphacryo4d.particle_landscape import kernels
 
     count, d = mixture.means.shape
+    sums = kernels.plane_moments if d <= 2 else kernels.mixture_moments
     precisions = np.linalg.inv(mixture.covariances)
     slopes = np.einsum("kij,kj->ki", precisions, mixture.means)
     constants = np.log(np.maximum(mixture.proportions, 1e-300))
@@ -125,7 +126,7 @@ def expected(
 
     def work(first: int, last: int) -> None:
         for part in range(first, last):
-            kernels.mixture_moments(
+            sums(
                 edges[part], edges[part + 1], data.information, data.projected, precisions, slopes,
                 constants, soft, moments[part], logs,
             )  # fmt: skip

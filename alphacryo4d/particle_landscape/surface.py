@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import logsumexp
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.particle_landscape.mixture import GaussianMixture
@@ -34,12 +33,15 @@ class DensitySurface:
         heights -= 0.5 * np.linalg.slogdet(mixture.covariances)[1] + 0.5 * d * np.log(2 * np.pi)
         return precisions, heights, np.linalg.cholesky(precisions)
 
-    def _logs(self, points: Array) -> tuple[Array, Array]:
-        """Logs (N, K) of every Gaussian at points, and distances (N, K, d) to their means."""
+    def _logs(self, points: Array) -> Array:
+        """Logs (N, K) of every Gaussian at points."""
         _, heights, roots = self._parts
-        away = points[:, None] - self.mixture.means
-        turned = np.einsum("nki,kij->nkj", away, roots)
-        return heights - 0.5 * np.square(turned).sum(axis=2), away
+        count, d = self.mixture.means.shape
+        # one product for all Gaussians: columns are Gaussian by Gaussian, axis by axis
+        turned = points @ roots.transpose(1, 0, 2).reshape(d, count * d)
+        turned -= np.einsum("ki,kij->kj", self.mixture.means, roots).reshape(-1)
+        turned = turned.reshape(len(points), count, d)
+        return np.asarray(heights - 0.5 * np.einsum("nka,nka->nk", turned, turned))
 
     def values(self, points: Array) -> Array:
         """Energy (N,) in kT at points (N, d): -ln of the share of particles per unit volume."""
@@ -47,21 +49,25 @@ class DensitySurface:
         energies = np.empty(len(points))
         for begin in range(0, len(points), _BLOCK):
             part = slice(begin, begin + _BLOCK)
-            energies[part] = -logsumexp(self._logs(points[part])[0], axis=1)
+            energies[part] = -_summed(self._logs(points[part]))[0]
         return energies
 
     def gradients(self, points: Array) -> Array:
         """Gradient (N, d) in kT per unit of the coordinates."""
         points = np.asarray(points, np.float64)
+        precisions = self._parts[0]
+        slopes = np.einsum("kij,kj->ki", precisions, self.mixture.means)
         gradients = np.empty_like(points)
         for begin in range(0, len(points), _BLOCK):
             part = slice(begin, begin + _BLOCK)
-            logs, away = self._logs(points[part])
-            share = np.exp(logs - logsumexp(logs, axis=1, keepdims=True))
-            gradients[part] = np.einsum(
-                "nk,kij,nkj->ni", share, self._parts[0], away, optimize=True
-            )
+            share = self._shares(points[part])
+            matrix = np.tensordot(share, precisions, 1)
+            gradients[part] = (matrix @ points[part, :, None])[..., 0] - share @ slopes
         return gradients
+
+    def _shares(self, points: Array) -> Array:
+        """Share (N, K) of every Gaussian in the density at points."""
+        return _summed(self._logs(points))[1]
 
     def bring_back(self, points: Array) -> tuple[Array, int]:
         """The points themselves: there is no edge, and the energy rises outwards."""
@@ -77,15 +83,23 @@ class DensitySurface:
         precisions = self._parts[0]
         slopes = np.einsum("kij,kj->ki", precisions, self.mixture.means)
         for _ in range(steps):
-            logs, _ = self._logs(points)
-            share = np.exp(logs - logsumexp(logs, axis=1, keepdims=True))
-            matrix = np.einsum("nk,kij->nij", share, precisions)
+            share = self._shares(points)
+            matrix = np.tensordot(share, precisions, 1)
             moved = np.linalg.solve(matrix, (share @ slopes)[..., None])[..., 0]
             change = float(np.abs(moved - points).max(initial=0.0))
             points = moved
             if change < tolerance:
                 break
         return points
+
+
+def _summed(logs: Array) -> tuple[Array, Array]:
+    """Log (N,) of the sum over Gaussians, and the share (N, K) of every one; from logs (N, K)."""
+    top = logs.max(axis=1)
+    share = np.exp(logs - top[:, None])
+    total = share.sum(axis=1)
+    share /= total[:, None]
+    return top + np.log(total), share
 
 
 def marginal(mixture: GaussianMixture, axes: tuple[int, ...]) -> GaussianMixture:
