@@ -144,7 +144,8 @@ def read_inputs(resample: Path, features: Path | None) -> StageInputs:
     Raises
     ------
     InputError
-        A file is missing, lengths differ, or the counts contradict the assignments.
+        A file is missing, lengths differ, the counts contradict the assignments, or every fold
+        made one class.
     """
     table = read_volume_table(resample / VOLUMES_STAR)
     paths = [resample / VOLUMES_STAR, resample / VOLUMES_NPY]
@@ -161,6 +162,7 @@ def read_inputs(resample: Path, features: Path | None) -> StageInputs:
     if path.is_file():
         assignments = load_array(path, dtype=np.integer, ndim=2)
         _require_same_counts(path, assignments, table)
+        _require_classes(resample, table)
         paths.append(path)
     junk = None
     path = resample / SIGNAL_NPY
@@ -194,6 +196,15 @@ def _require_same_counts(path: Path, assignments: Array, table: VolumeTable) -> 
             f"{path}: volume {table.names[row]} (row {row + 1}) has {held[row]} particles there "
             f"and {table.counts[row]} in volumes.star: another order of the volumes? Run "
             "`alphacryo4d resample collect` again"
+        )
+
+
+def _require_classes(resample: Path, table: VolumeTable) -> None:
+    if len(np.unique(table.fold_numbers)) == len(table.names):
+        raise InputError(
+            f"{resample / VOLUMES_STAR}: no structure: every fold put all particles into one "
+            "class, as noise or a single conformation leave it; `alphacryo4d landscape particles "
+            f"--i {resample.parent}` asks the single particles"
         )
 
 

@@ -44,7 +44,7 @@ def particles_command(selection: str | None, **values: Any) -> None:
     Coordinates among the components are those of the fold that has not seen the particle. Their
     density is freed of the blur that each particle's own error makes; energies are -ln of it.
     """
-    from alphacryo4d.particle_landscape.stage import particles_work, run_particles
+    from alphacryo4d.particle_landscape.stage import one_class, particles_work, run_particles
     from alphacryo4d.report.ending import say_ending
     from alphacryo4d.selection.sets_stage import selection_folder
 
@@ -53,7 +53,8 @@ def particles_command(selection: str | None, **values: Any) -> None:
     project: Path = values.pop("input_path")
     output: Path = values.pop("output_path") or project / files.PARTICLE_LANDSCAPE
     selection = selection or files.VOTE
-    selection_folder(project, selection)
+    if not one_class(project, selection):
+        selection_folder(project, selection)
     options = build_settings(CoordinateOptions, values)
     density = build_settings(DensityOptions, values)
     dry_run, as_json = values.pop("dry_run"), values.pop("as_json")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from alphacryo4d.core import files
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.particle_landscape.density_stage import write_density
@@ -20,7 +23,12 @@ from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOpt
 from alphacryo4d.particle_landscape.table_stage import write_coordinate_table
 from alphacryo4d.reclassify.stage import read_first_states
 from alphacryo4d.reconstruction.map_stage import remove_scratch
-from alphacryo4d.voting.inputs_stage import read_groups, read_outliers
+from alphacryo4d.voting.inputs_stage import (
+    read_assignments,
+    read_batches,
+    read_groups,
+    read_outliers,
+)
 from alphacryo4d.voting.output_stage import input_particles, input_table_path
 from alphacryo4d.voting.recorded_stage import read_recorded
 
@@ -54,7 +62,8 @@ def run_particles(
     output : Path
         Output folder.
     selection : str
-        Folder of the project with the states whose volumes span the first components.
+        Folder of the project with the states whose volumes span the first components. Where there
+        are no votes because every fold made one class, all particles are one state.
     options : CoordinateOptions, optional
     density : DensityOptions, optional
     seed : int
@@ -106,11 +115,35 @@ def particles_work(
     inputs = (
         input_table_path(resample),
         resample / files.GROUPS_NPY,
-        project / selection / files.PARTICLES_STAR,
+        resample / files.ASSIGNMENTS_NPY
+        if one_class(project, selection)
+        else project / selection / files.PARTICLES_STAR,
     )
     masks = [path for path in (recorded.mask, recorded.classify.focus_mask) if path is not None]
     wanted = {"particles": options, "density": density, "resample": recorded}
     return Work(files.PARTICLE_LANDSCAPE, wanted, (*inputs, *masks), seed, _STEPS, (SCRATCH,))
+
+
+def one_class(project: Path, selection: str) -> bool:
+    """Whether there are no votes, since every fold put all particles into one class."""
+    resample = project / files.RESAMPLE
+    if selection != files.VOTE or (project / selection / files.PARTICLES_STAR).is_file():
+        return False
+    if not (resample / files.ASSIGNMENTS_NPY).is_file():
+        return False
+    assignments = read_assignments(resample)
+    batches = int(read_batches(resample, len(assignments)).max(initial=0))
+    return bool(assignments.max(initial=-1) < batches * assignments.shape[1])
+
+
+def _first_states(project: Path, selection: str, particles: int) -> Array:
+    """State (P,) of every particle that the components start from, 0 for none."""
+    if not one_class(project, selection):
+        return read_first_states(project / selection, particles)
+    logger.warning("every fold made one class: components start from all particles as one state")
+    states = np.ones(particles, np.int32)
+    states[read_outliers(project / files.RESAMPLE)] = 0
+    return states
 
 
 def _inputs(
@@ -126,7 +159,7 @@ def _inputs(
     return FoldInputs(
         particles,
         read_groups(resample, len(particles)),
-        read_first_states(project / selection, len(particles)),
+        _first_states(project, selection, len(particles)),
         options,
         fit_options(options, recorded, particles.pixel_size, seed),
         recorded,

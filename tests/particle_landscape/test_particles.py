@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import simulated
+from folders import write_resample
 
 from alphacryo4d.cli import main
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.io.mrc import read_volume
+from alphacryo4d.landscape.inputs_stage import read_inputs
 from alphacryo4d.landscape.options import StatesOptions
 from alphacryo4d.particle_landscape.frame import packed_size, unpacked
 from alphacryo4d.particle_landscape.frame_stage import components_kept
@@ -228,6 +230,27 @@ def test_basins_are_states_voted_over_folds(project, capsys):
     np.testing.assert_array_equal(rows, names[states == 2])
     with pytest.raises(InputError, match=r"basins.npz: missing"):
         run_density_votes(folder / "vote", folder / "other")
+
+
+def test_one_class_of_noise_is_no_structure(tmp_path, capsys):
+    """Folds that all made one class leave nothing to lay out; single particles are asked."""
+    rng = np.random.default_rng(3)
+    table, _ = simulated.simulate(tmp_path, np.zeros(160, int), 1e-6, rng)
+    groups = simulated.write_project(tmp_path, table, np.ones(160, int), rng)
+    shutil.rmtree(tmp_path / "vote")
+    assignments = np.tile(np.arange(4, dtype=np.int32), (160, 1))
+    assignments[np.arange(160), groups[:, 1] - 1] = -1
+    record = tmp_path / "resample" / "job.json"
+    written = record.read_bytes()
+    write_resample(tmp_path / "resample", np.zeros((4, 4, 4, 4), np.float32), assignments)
+    record.write_bytes(written)
+    project = ["--i", str(tmp_path)]
+    with pytest.raises(InputError, match="no structure: every fold put all particles into one"):
+        read_inputs(tmp_path / "resample", None)
+    main(["landscape", "particles", *project, "--final-resolution", "25", "--initial-resolution",
+          "25", "--mask-diameter", "100", "--no-refine-poses", "--iterations", "1"])  # fmt: skip
+    assert "no structure" in capsys.readouterr().err
+    assert results(tmp_path / "particle_landscape")["components"] == 0
 
 
 def test_the_end_and_the_status_say_what_was_found(project, tmp_path):
