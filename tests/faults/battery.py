@@ -39,6 +39,7 @@ class Ended:
     out: str
     err: str
     seconds: float
+    cpu: float
     memory: int
     mapped: int
     seen: int
@@ -199,11 +200,11 @@ class Row:
         begun = time.monotonic()
         limit = float(os.environ.get("FAULTS_SECONDS", "inf"))
         only = os.environ.get("FAULTS_TRIALS")
+        survived = {e["trial"] for e in self._record() if not e["lost"]}
         for trial in range(self.number) if only is None else map(int, only.split(",")):
             if time.monotonic() - begun > limit:
                 return
-            survived = any(e["trial"] == trial and not e["lost"] for e in self._record())
-            if not survived or only is not None:
+            if trial not in survived or only is not None:
                 self.now, self.begun = trial, time.monotonic()
                 yield trial
 

@@ -2,8 +2,10 @@
 
 ``python disturbing.py MODULES`` reads lines of JSON from stdin and answers with lines of JSON. A
 line is a list of children, which run at the same time; of each comes back how it ended. Everything
-heavy, and the modules, are imported before the first child, so that a child costs a fork. Loaded
-with ``shim.c`` by LD_PRELOAD a child can arm it.
+heavy, and the modules, are imported before the first child, so that a child costs a fork; a child
+with ``teach`` says at its end what it has imported and which kernels it has loaded, and the server
+loads these too. No work is done before the fork, and no thread is begun. Loaded with ``shim.c`` by
+LD_PRELOAD a child can arm it.
 
 A child is ``{"words": [...], ...}`` with any of: ``arm`` (arguments of ``faults_arm``), ``then``
 (command that is run where the shim has stopped the child, which then goes on), ``clock`` (of
@@ -15,9 +17,11 @@ directory), ``set`` and ``unset`` (environment), ``umask``, ``closed`` (descript
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
+import pickle
 import pwd
 import resource
 import signal
@@ -29,6 +33,7 @@ from pathlib import Path
 
 from alphacryo4d.cli import COMMANDS, main
 
+NOT_BEFORE_A_FORK = ("tensorflow", "keras", "jax", "threadpoolctl")
 STAGES = ("resample", "deepfeature", "landscape", "voting", "reclassify", "report")
 
 
@@ -74,6 +79,35 @@ def prepare(job: dict[str, object]) -> None:
         shim.faults_clock(*job["clock"])
 
 
+def kernels() -> dict[tuple[str, str], object]:
+    """Compiled functions, by module and name."""
+    from numba.core.registry import CPUDispatcher
+
+    found = [one for one in gc.get_objects() if isinstance(one, CPUDispatcher)]
+    return {(one.py_func.__module__, one.py_func.__qualname__): one for one in found}
+
+
+def teach(known: set[str], place: Path) -> None:
+    """Write down what this process has loaded beside the known modules."""
+    loaded = {name: list(kernel.signatures) for name, kernel in kernels().items()}
+    place.write_bytes(pickle.dumps((sorted({*sys.modules} - known), loaded)))
+
+
+def learn(place: Path) -> None:
+    """Load what a child has taught: modules, and kernels from numba's cache."""
+    if not place.is_file():
+        return
+    modules, loaded = pickle.loads(place.read_bytes())
+    for name in modules:
+        if not name.startswith(NOT_BEFORE_A_FORK):
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+    for name, kernel in kernels().items():
+        for signature in set(loaded.get(name, [])) - set(kernel.signatures):
+            with contextlib.suppress(Exception):
+                kernel.compile(signature)
+
+
 def run_child(job: dict[str, object], log: Path) -> int:
     """Start a child; its process id, which is its group's."""
     told = Path(f"{log}.seen")
@@ -81,6 +115,7 @@ def run_child(job: dict[str, object], log: Path) -> int:
     if pid:
         return pid
     code = 70
+    known = {*sys.modules}
     try:
         os.setsid()
         for number, stream in ((0, os.devnull), (1, f"{log}.out"), (2, f"{log}.err")):
@@ -108,6 +143,8 @@ def run_child(job: dict[str, object], log: Path) -> int:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
+        if job.get("teach"):
+            teach(known, Path(f"{log}.taught"))
         with contextlib.suppress(OSError, IndexError):
             status = Path("/proc/self/status").read_text()
             Path(f"{log}.peak").write_text(status.split("VmPeak:")[1].split()[0])
@@ -156,11 +193,13 @@ def answer(jobs: list[dict[str, object]], folder: Path) -> list[dict[str, object
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)  # whatever it left
         told = Path(f"{logs[place]}.seen")
+        learn(Path(f"{logs[place]}.taught"))
         found[place] = {
             "code": os.waitstatus_to_exitcode(status),
             "out": read(f"{logs[place]}.out"),
             "err": read(f"{logs[place]}.err"),
             "seconds": round(time.monotonic() - begun, 3),
+            "cpu": round(used.ru_utime + used.ru_stime, 3),
             "memory": used.ru_maxrss * 1024,
             "mapped": 1024 * int(read(f"{logs[place]}.peak") or 0),
             "seen": int(told.read_text() or 0) if told.is_file() else 0,

@@ -22,9 +22,10 @@ from battery import (
     require_named,
     row,
 )
-from works import EVERY, SHORT, Works
+from works import EVERY, QUICK, SLOW, Works
 
 pytestmark = pytest.mark.slow
+LOCKED = (*QUICK, *SLOW[:3])
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
@@ -150,9 +151,9 @@ def test_read_errors_are_named(works: Works) -> None:
 
 
 def test_no_locks_is_said_and_harmless(works: Works) -> None:
-    with row("file system without locks", 1, len(SHORT)) as figures:
+    with row("file system without locks", 1, len(LOCKED)) as figures:
         for trial in figures.numbers():
-            name = SHORT[trial]
+            name = LOCKED[trial]
             work = works.work(name)
             home = works.copy(work)
             ended = works.give(work, home, arm=[str(home), LOCK, 1, FOREVER, errno.ENOLCK])

@@ -19,16 +19,31 @@ from battery import (
     require_named,
 )
 
-RECLASSIFY = ["--final-resolution", "20", "--initial-resolution", "25", "--rounds", "1", "--j", "2"]
-PARTICLES = ["--components", "2", "--iter", "2", "--path-volumes", "3", "--j", "2"]
+LIMITS = ["--initial-resolution", "25", "--final-resolution", "25", "--j", "2"]
+RECLASSIFY = ["--rounds", "1", "--no-split-merge", *LIMITS]
+PARTICLES = ["--components", "1", "--iter", "1", "--path-volumes", "1", *LIMITS]
+CLASSES = ["--initialisation", "random", "--iter", "2", "--j", "2"]
+LANDSCAPE = ["--states", "2", "--images", "20", "--bootstrap", "2", "--tolerance", "1e-3"]
 STAGES = ("resample", "deepfeature", "landscape", "vote")
-SHORT = (
-    "run from vote", "run, other threshold", "edits", "report", "reconstruct", "relocate",
-    "reclassify", "run from landscape", "run, other states", "select", "particles", "classify",
+QUICK = (
+    "vote", "edits", "resample", "report", "run from vote", "reconstruct", "classify", "select",
+    "relocate",
 )  # fmt: skip
-EVERY = (*SHORT, "run", *SHORT, "run from deepfeature")
-"""Pieces of work in the order in which a row disturbs them; those that train come rarely: with
-TensorFlow each takes as long as twenty others."""
+SLOW = (
+    "reclassify", "landscape", "particles", "train", "run, other threshold", "run, other states",
+    "run from landscape", "run", "run from deepfeature",
+)  # fmt: skip
+EVERY = tuple(
+    name for place, slow in enumerate(SLOW) for name in (*(2 * QUICK)[place : place + 5], slow)
+)
+"""Pieces of work in the order in which a row disturbs them, one in six a slow one: each stage by
+itself, all of them in one run, or a run that goes on."""
+BEFORE = {
+    "run": STAGES, "run from deepfeature": STAGES[1:], "run from landscape": STAGES[2:],
+    "run from vote": STAGES[3:], "resample": STAGES[:1], "train": STAGES[1:2],
+    "landscape": STAGES[2:3], "vote": STAGES[3:],
+}  # fmt: skip
+"""Stages whose folders are not there yet."""
 
 
 @dataclass
@@ -46,8 +61,6 @@ class Work:
     changes, reads : int
         Changes of the file system, and reads below that folder, that it makes.
     seconds : float
-    mapped : int
-        Bytes of address space that it takes at most, in a child of the server of faults.
     """
 
     name: str
@@ -57,7 +70,6 @@ class Work:
     changes: int = 0
     reads: int = 0
     seconds: float = 0.0
-    mapped: int = 0
 
 
 class Works:
@@ -69,47 +81,33 @@ class Works:
         require_named(disturber.run(["relocate", "--i", home / "project"]))
         self.finished = contents(home / "project")
         project = "HOME/project"
-        self.begun: dict[str, tuple[list[str], tuple[str, ...]]] = {
-            "run": (self.again, STAGES),
-            "run from deepfeature": (self.again, STAGES[1:]),
-            "run from landscape": (self.again, STAGES[2:]),
-            "run from vote": (self.again, STAGES[3:]),
-            "run, other states": ([*self.again, "--states", "3"], ()),
-            "run, other threshold": ([*self.again, "--threshold", "3"], ()),
-            "reclassify": (
-                ["vote", "reclassify", "--i", project, "--o", f"{project}/reclassify", *RECLASSIFY],
-                (),
-            ),
-            "edits": (["vote", "--i", project, "--edits", "HOME/edits.json", "--j", "2"], ()),
-            "reconstruct": (
-                ["vote", "reconstruct", "--i", f"{project}/vote", "--o", f"{project}/maps"],
-                (),
-            ),
-            "select": (
-                ["select", "--i", project, "--where", "state = 1", "--o", f"{project}/selected"],
-                (),
-            ),
-            "particles": (["landscape", "particles", "--i", project, *PARTICLES], ()),
-            "classify": (
-                [
-                    "resample",
-                    "classify",
-                    "--i",
-                    "HOME/data/particles.star",
-                    "--o",
-                    f"{project}/classify",
-                    "--classes",
-                    "2x2",
-                    "--iter",
-                    "2",
-                    "--j",
-                    "2",
-                ],
-                (),
-            ),
-            "report": (["report", "--i", project], ()),
-            "relocate": (["relocate", "--i", project], ()),
-        }
+        data, project = ["--i", "HOME/data/particles.star"], "HOME/project"
+        begun = {
+            "run": self.again,
+            "run from deepfeature": self.again,
+            "run from landscape": self.again,
+            "run from vote": self.again,
+            "run, other states": [*self.again, "--states", "3"],
+            "run, other threshold": [*self.again, "--threshold", "3"],
+            "resample": f"resample --o {project}/resample --classes 2".split() + data + CLASSES,
+            "train": f"train --i {project}/resample --o {project}/deepfeature --epochs 1".split(),
+            "landscape": f"landscape --i {project}/resample --features {project}/deepfeature "
+            f"--o {project}/landscape".split() + LANDSCAPE,
+            "vote": f"vote --i {project}/resample --landscape {project}/landscape "
+            f"--o {project}/vote --j 2".split(),
+            "reclassify": f"vote reclassify --i {project} --o {project}/reclassify".split()
+            + RECLASSIFY,
+            "edits": f"vote --i {project} --edits HOME/edits.json --j 2".split(),
+            "reconstruct": f"vote reconstruct --i {project}/vote --o {project}/maps".split(),
+            "select": ["select", "--i", project, "--where", "state = 1", "--o",
+                       f"{project}/selected"],
+            "particles": ["landscape", "particles", "--i", project, *PARTICLES],
+            "classify": f"resample classify --o {project}/classify --classes 2x2".split()
+            + data + CLASSES,
+            "report": ["report", "--i", project],
+            "relocate": ["relocate", "--i", project],
+        }  # fmt: skip
+        self.begun = {name: (words, BEFORE.get(name, ())) for name, words in begun.items()}
         self.known: dict[str, Work] = {}
 
     @staticmethod
@@ -126,9 +124,10 @@ class Works:
                 shutil.rmtree(start / "project" / part)
             found = Work(name, words, start)
             home = self.copy(found)
-            ended = self.disturber.run(self.words(words, home), arm=[str(home), CHANGES, 0, 0, 0])
+            arm = [str(home), CHANGES, 0, 0, 0]
+            ended = self.disturber.run(self.words(words, home), arm=arm, teach=True)
             require_named(ended)
-            found.changes, found.seconds, found.mapped = ended.seen, ended.seconds, ended.mapped
+            found.changes, found.seconds = ended.seen, ended.seconds
             found.made = contents(home / "project")
             assert not debris(home / "project")
             self.known[name] = found
