@@ -13,6 +13,8 @@ from alphacryo4d.core.errors import InputError, MissingProgramError
 from alphacryo4d.landscape.options import EmbedOptions
 
 logger = logging.getLogger(__name__)
+NEARLY = 0.1
+"""Part by which two reaches of an axis may differ and count as equal."""
 
 
 def classical_scaling(distances: Array, dimensions: int) -> Array:
@@ -30,7 +32,7 @@ def classical_scaling(distances: Array, dimensions: int) -> Array:
     Returns
     -------
     (V, dimensions) array
-        Of falling variance; the sign of each makes its largest entry positive.
+        Of falling variance, with signs as :func:`signs_of` says.
     """
     from scipy.linalg import eigh
 
@@ -39,9 +41,7 @@ def classical_scaling(distances: Array, dimensions: int) -> Array:
     centred = distances - distances.mean(0) - distances.mean(1)[:, None] + distances.mean()
     values, vectors = eigh(-0.5 * centred, subset_by_index=(count - wanted, count - 1))
     values, vectors = values[::-1], vectors[:, ::-1]
-    largest = np.abs(vectors).argmax(0)
-    signs = np.where(vectors[largest, np.arange(wanted)] < 0, -1.0, 1.0)
-    coordinates = vectors * signs * np.sqrt(np.maximum(values, 0.0))
+    coordinates = vectors * signs_of(vectors) * np.sqrt(np.maximum(values, 0.0))
     result: Array = np.zeros((count, dimensions))
     result[:, :wanted] = coordinates
     return result
@@ -117,16 +117,37 @@ def usable_perplexity(perplexity: float | None, count: int) -> float:
 def oriented(embedding: Array) -> Array:
     """Embedding moved to its mean and turned so that RC1 is its longest axis.
 
-    Distances stay; the sign of each axis makes its most extreme volume positive.
+    Distances stay; the sign of each axis is that of :func:`signs_of`.
     """
     centred = np.asarray(embedding, np.float64)
     centred = centred - centred.mean(0)
     axes = np.linalg.svd(centred, full_matrices=False)[2]
     turned = centred @ axes.T
-    largest = np.abs(turned).argmax(0)
-    signs = np.where(turned[largest, np.arange(turned.shape[1])] < 0, -1.0, 1.0)
-    result: Array = turned * signs
+    result: Array = turned * signs_of(turned)
     return result
+
+
+def signs_of(coordinates: Array) -> Array:
+    """Signs of axes that rounding leaves alone.
+
+    An axis that reaches clearly farther to one side has it positive. Two states of the same size
+    reach as far to both sides: then the first volume that is far out (farther than half of the
+    farthest) is positive, and not the one whose last bit is greater.
+
+    Parameters
+    ----------
+    coordinates : (V, d) array
+
+    Returns
+    -------
+    (d,) array of 1.0 and -1.0
+    """
+    reach = np.abs(coordinates).max(0)
+    up, down = coordinates.max(0), -coordinates.min(0)
+    first = (np.abs(coordinates) >= 0.5 * reach).argmax(0)
+    of_first = coordinates[first, np.arange(coordinates.shape[1])]
+    side = np.where(np.minimum(up, down) > (1 - NEARLY) * reach, of_first, up - down)
+    return np.where(side < 0, -1.0, 1.0)
 
 
 def _tsne(distances: Array, start: Array, options: EmbedOptions, seed: int) -> Array:

@@ -48,12 +48,15 @@ class LandscapePath:
 def path_ends(landscape: Landscape, options: PathOptions, names: Array | None) -> Array:
     """Start, points to pass and end (P, 2).
 
-    Without a start or end: the two volumes furthest apart among the half of lowest energy.
+    Without a start or end: the two volumes furthest apart among the half of lowest energy, from the
+    lesser RC1 to the greater, so that states are numbered in this direction.
     """
     low = np.flatnonzero(landscape.energies <= np.median(landscape.energies))
     points = landscape.embedding[low]
     between = ((points[:, None] - points[None]) ** 2).sum(2)
     first, last = np.unravel_index(between.argmax(), between.shape)
+    if points[first, 0] > points[last, 0]:
+        first, last = last, first
     start = _end(options.start, options.start_volume, points[first], landscape, names)
     end = _end(options.end, options.end_volume, points[last], landscape, names)
     ends = np.array([start, *options.via, end], np.float64)

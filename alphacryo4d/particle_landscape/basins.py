@@ -15,6 +15,9 @@ from alphacryo4d.particle_landscape.surface import DensitySurface
 DRAWS = {1: 4000, 2: 6000, 3: 3000, 4: 1500}
 """Points of the density by its dimensions: the basins are those of the surface through them."""
 
+NEARLY = 1e-3
+"""Part by which populations may differ and count as equal: rounding does not order states."""
+
 
 @dataclass(frozen=True)
 class DensityStates:
@@ -66,7 +69,7 @@ def find_states(density: Density, *, depth: float, seed: int = 0) -> DensityStat
     else:
         labels, rows = basins(points, energies, states=None, depth=depth)
     share = np.bincount(labels, weights, minlength=len(rows))
-    order = np.argsort(-share, kind="stable")
+    order = _by_share(share, points[rows, 0])
     labels = np.argsort(order)[labels]
     minima = surface.minima_near(points[rows[order]])
     lowest = surface.values(minima)
@@ -86,6 +89,15 @@ def find_states(density: Density, *, depth: float, seed: int = 0) -> DensityStat
         minima, lowest - lowest[deepest], density.error(above_deepest), share[order],
         density.error(populations), points, weights, labels,
     )  # fmt: skip
+
+
+def _by_share(share: Array, coordinate: Array) -> Array:
+    """Order of falling shares; those that differ by less than rounding can, by the coordinate."""
+    order = np.argsort(-share, kind="stable")
+    falls = np.diff(share[order]) < -NEARLY * share.max()
+    rank = np.append(0, np.cumsum(falls))
+    kept: Array = order[np.lexsort((coordinate[order], rank))]
+    return kept
 
 
 def _points(density: Density, seed: int) -> tuple[Array, Array]:

@@ -6,27 +6,53 @@ from works import Works
 
 pytestmark = pytest.mark.slow
 TWO_RUNS = (
-    ("run from vote", "run from vote"), ("vote", "vote"), ("run, other threshold", "run from vote"),
-    ("resample", "resample"), ("run from vote", "vote"),
-    ("run, other threshold", "run, other states"), ("landscape", "landscape"),
-    ("run from vote", "run, other threshold"), ("resample", "resample"), ("vote", "run from vote"),
-)  # fmt: skip
+    ("run from vote", "run from vote"),
+    ("vote", "vote"),
+    ("run, other threshold", "run from vote"),
+    ("resample", "resample"),
+    ("run from vote", "vote"),
+    ("run, other threshold", "run, other states"),
+    ("landscape", "landscape"),
+    ("run from vote", "run, other threshold"),
+    ("resample", "resample"),
+    ("vote", "run from vote"),
+)
 RUN_AND_VOTE = (
-    ("run from vote", "edits"), ("edits", "edits"), ("reclassify", "run, other threshold"),
-    ("run from vote", "reconstruct"), ("run, other threshold", "edits"), ("run from vote", "reclassify"),
-    ("vote", "reconstruct"), ("vote", "edits"), ("run, other threshold", "reconstruct"),
+    ("run from vote", "edits"),
+    ("edits", "edits"),
+    ("reclassify", "run, other threshold"),
+    ("run from vote", "reconstruct"),
+    ("run, other threshold", "edits"),
+    ("run from vote", "reclassify"),
+    ("vote", "reconstruct"),
+    ("vote", "edits"),
+    ("run, other threshold", "reconstruct"),
     ("run, other states", "edits"),
-)  # fmt: skip
+)
 RUN_AND_REPORT = (
-    ("run from vote", "report"), ("vote", "report"), ("edits", "report"), ("resample", "report"),
-    ("run, other threshold", "report"), ("landscape", "report"), ("run from vote", "report"),
-    ("reclassify", "report"), ("report", "report"), ("reconstruct", "report"),
-)  # fmt: skip
+    ("run from vote", "report"),
+    ("vote", "report"),
+    ("edits", "report"),
+    ("resample", "report"),
+    ("run, other threshold", "report"),
+    ("landscape", "report"),
+    ("run from vote", "report"),
+    ("reclassify", "report"),
+    ("report", "report"),
+    ("reconstruct", "report"),
+)
 OTHERS = (
-    ("classify", "classify"), ("relocate", "edits"), ("select", "run from vote"),
-    ("relocate", "run from vote"), ("select", "select"), ("vote", "relocate"), ("report", "relocate"),
-    ("particles", "particles"), ("resample", "classify"), ("particles", "select"),
-)  # fmt: skip
+    ("classify", "classify"),
+    ("relocate", "edits"),
+    ("select", "run from vote"),
+    ("relocate", "run from vote"),
+    ("select", "select"),
+    ("vote", "relocate"),
+    ("report", "relocate"),
+    ("particles", "particles"),
+    ("resample", "classify"),
+    ("particles", "select"),
+)
 EVERY = tuple(pair for four in zip(TWO_RUNS, RUN_AND_VOTE, RUN_AND_REPORT, OTHERS, strict=True)
               for pair in four)  # fmt: skip
 """Two runs, run and vote, run and report in turn, and pairs of other commands: 20 of each."""

@@ -10,6 +10,7 @@ from alphacryo4d.landscape.embedding import (
     classical_scaling,
     embed,
     oriented,
+    signs_of,
     usable_perplexity,
 )
 from alphacryo4d.landscape.options import EmbedOptions
@@ -66,6 +67,16 @@ def test_orientation_keeps_distances_and_lays_the_longest_axis_along_rc1():
     turned = oriented(points)
     np.testing.assert_allclose(pairwise(turned), pairwise(points), atol=1e-9)
     assert turned[:, 0].std() > turned[:, 1].std()
+
+
+def test_orientation_does_not_hang_on_the_last_bit():
+    """Two clumps of one size, as far out as each other; an axis that is clearly longer up."""
+    clumps = np.array([[-1.0, 0.3], [1.0, -0.2], [-1.0, -0.3], [1.0, 0.9]])
+    for last in (1 - 1e-7, 1 + 1e-7):
+        for sides in np.array([[1, 1], [-1, 1], [1, -1], [-1, -1]]):
+            nudged = clumps * sides
+            nudged[1, 0] *= last
+            np.testing.assert_allclose(nudged * signs_of(nudged), clumps * [-1, 1], atol=1e-6)
 
 
 def test_too_few_volumes_are_refused():

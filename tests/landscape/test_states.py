@@ -5,7 +5,8 @@ import pytest
 
 from alphacryo4d.landscape.basins import all_minima_along, basins, minima_along
 from alphacryo4d.landscape.find_stage import Evidence, find_states, landscape_of
-from alphacryo4d.landscape.options import EnergyOptions, StatesOptions
+from alphacryo4d.landscape.options import EnergyOptions, PathOptions, StatesOptions
+from alphacryo4d.landscape.path_stage import path_ends
 from alphacryo4d.landscape.states import (
     assign_volumes,
     centers_of_groups,
@@ -121,3 +122,13 @@ def test_volumes_of_junk_are_a_state_beside_those_asked(caplog: pytest.LogCaptur
     assert (states.volumes[junk] == 3).all()
     assert [len(set(states.volumes[i : i + 4])) for i in (0, 8)] == [1, 1]
     assert "4 volumes show no particle: they are state 3, beside the 2" in caplog.text
+
+
+def test_a_path_goes_the_same_way_whatever_rounding_makes_the_ends():
+    """Two pairs of volumes are as far from each other as two can be: either begins at the left."""
+    for last in (1 - 1e-7, 1 + 1e-7):
+        points = np.array([[-5, -1.0], [5, -1.0], [5, 1.0], [-5, 1.0], [0.5, 0.2]])
+        points[1:3] *= [[last], [1]]
+        found = landscape_of(points, np.full(5, 10), np.zeros(5, np.int64), EnergyOptions())
+        ends = path_ends(found, PathOptions(), None)
+        np.testing.assert_allclose(ends[:, 0], [-5, 5], atol=0.5)

@@ -6,7 +6,7 @@ import pytest
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.landscape.options import PathOptions
 from alphacryo4d.landscape.string_method import minimum_energy_path
-from alphacryo4d.particle_landscape.basins import DensityStates, find_states
+from alphacryo4d.particle_landscape.basins import DensityStates, _by_share, find_states
 from alphacryo4d.particle_landscape.density import Density, fit_density, mean_of
 from alphacryo4d.particle_landscape.density_stage import path_ends
 from alphacryo4d.particle_landscape.lowest import lowest_route
@@ -252,6 +252,14 @@ def test_populations_of_basins_are_integrals():
     np.testing.assert_allclose(states.minima, means[[1, 2, 0]], atol=1e-3)
     np.testing.assert_allclose(states.energies, np.log(0.5 / np.array([0.5, 0.3, 0.2])), atol=1e-3)
     np.testing.assert_allclose(states.population_errors, 0, atol=1e-12)
+
+
+def test_states_of_one_size_are_numbered_by_where_they_are():
+    """Rounding makes the one or the other population the greater."""
+    means = np.array([[2.0, 0], [-3, 0], [0, 6]])
+    for share in ([0.4, 0.4 - 1e-9, 0.2 + 1e-9], [0.4 - 1e-9, 0.4, 0.2 + 1e-9]):
+        assert _by_share(np.array(share), means[:, 0]).tolist() == [1, 0, 2]
+    assert _by_share(np.array([0.2, 0.5, 0.3]), means[:, 0]).tolist() == [1, 2, 0]
 
 
 def test_a_path_goes_round_a_void_not_through_it():
