@@ -92,6 +92,8 @@ def run_volumes(
 ) -> list[Path]:
     """Reconstruct the molecule at points of a particle landscape.
 
+    The stacks are inputs too: one with another content makes the maps again, or is refused.
+
     Parameters
     ----------
     landscape : Path
@@ -112,20 +114,24 @@ def run_volumes(
     if options.movie and len(points) < 2:
         raise UsageError("--movie: one point makes no movie; give more, such as --at path:20")
     options = dataclasses.replace(options, symmetry=symmetry_of(landscape, options.symmetry))
+    particles = source_particles(landscape)
     inputs = [landscape / COORDINATES, landscape / COVARIANCES]
-    inputs += [options.mask] if options.mask else []
+    inputs += [*([options.mask] if options.mask else []), *particles.stacks]
     recorded = {"volume": options, "points": [list(map(float, point)) for point in points]}
     with start_job(
         output, stage="volume", options=recorded, inputs=inputs, flags=flags
     ) as job:  # fmt: skip
         if not job.finished:
-            _all_points(job, _read(landscape, kept, options, flags), points, names)
+            _all_points(job, _read(landscape, kept, options, flags, particles), points, names)
         return job.outputs
 
 
-def _read(landscape: Path, kept: int, options: VolumeOptions, flags: RunFlags) -> PointInputs:
+def _read(
+    landscape: Path, kept: int, options: VolumeOptions, flags: RunFlags,
+    particles: ParticleSet | None = None,
+) -> PointInputs:  # fmt: skip
     recorded = recorded_of(landscape).with_symmetry(options.symmetry)
-    particles = recorded.on_grid(source_particles(landscape))
+    particles = recorded.on_grid(source_particles(landscape) if particles is None else particles)
     mean = files.load_array(landscape / COORDINATES, dtype=np.floating, ndim=2)
     covariance = files.load_array(landscape / COVARIANCES, dtype=np.floating, ndim=2)
     if mean.shape != (len(particles), kept) or covariance.shape != (len(mean), packed_size(kept)):

@@ -48,6 +48,9 @@ def run_reconstruct(
 ) -> list[Path]:
     """Reconstruct the states of a voting folder into a folder of its own.
 
+    The stacks are inputs as the tables are: one with another content makes the maps again, or is
+    refused where it is not that of the resampling.
+
     Parameters
     ----------
     folder : Path
@@ -59,7 +62,9 @@ def run_reconstruct(
     """
     options = options or ReconstructOptions()
     options = dataclasses.replace(options, symmetry=symmetry_of(folder, options.symmetry))
+    particles = source_particles(folder)
     inputs = [folder / files.PARTICLES_STAR, *([options.mask] if options.mask else [])]
+    inputs += particles.stacks
     recorded = {"reconstruct": options}
     with start_job(
         output,
@@ -70,7 +75,9 @@ def run_reconstruct(
     ) as job:
         if job.finished:
             return job.outputs
-        outputs = reconstruct_states(folder, job.folder, options=options, threads=flags.threads)
+        outputs = reconstruct_states(
+            folder, job.folder, options=options, threads=flags.threads, particles=particles
+        )
         job.complete("reconstruct", outputs)
         return job.outputs
 
@@ -100,12 +107,16 @@ def reconstruct_states(
     options: ReconstructOptions | None = None,
     threads: int | None = None,
     progress: Progress = no_progress,
+    particles: ParticleSet | None = None,
 ) -> list[Path]:
-    """Write map, half maps and FSC of every state; returns the paths."""
+    """Write map, half maps and FSC of every state; returns the paths.
+
+    The particles are those of the folder unless they are given.
+    """
     options = options or ReconstructOptions()
     recorded = recorded_of(folder).with_symmetry(options.symmetry)
     states = open_table(folder / files.PARTICLES_STAR).read(["rlnClassNumber"])["rlnClassNumber"]
-    particles = recorded.on_grid(source_particles(folder))
+    particles = recorded.on_grid(source_particles(folder) if particles is None else particles)
     if len(particles) != len(states):
         raise InputError(
             f"{particles.table.path}: has {len(particles)} particles, but "

@@ -31,7 +31,7 @@ QUICK = (
 )  # fmt: skip
 SLOW = (
     "reclassify", "landscape", "particles", "train", "run, other threshold", "run, other states",
-    "run from landscape", "run", "run from deepfeature",
+    "run from landscape", "run",
 )  # fmt: skip
 EVERY = tuple(
     name for place, slow in enumerate(SLOW) for name in (*(2 * QUICK)[place : place + 5], slow)
@@ -39,7 +39,7 @@ EVERY = tuple(
 """Pieces of work in the order in which a row disturbs them, one in six a slow one: each stage by
 itself, all of them in one run, or a run that goes on."""
 BEFORE = {
-    "run": STAGES, "run from deepfeature": STAGES[1:], "run from landscape": STAGES[2:],
+    "run": STAGES, "run from landscape": STAGES[2:],
     "run from vote": STAGES[3:], "resample": STAGES[:1], "train": STAGES[1:2],
     "landscape": STAGES[2:3], "vote": STAGES[3:],
 }  # fmt: skip
@@ -84,7 +84,6 @@ class Works:
         data, project = ["--i", "HOME/data/particles.star"], "HOME/project"
         begun = {
             "run": self.again,
-            "run from deepfeature": self.again,
             "run from landscape": self.again,
             "run from vote": self.again,
             "run, other states": [*self.again, "--states", "3"],

@@ -33,6 +33,7 @@ from alphacryo4d.particle_landscape.weighted import (
     weighted_sums,
 )
 from alphacryo4d.particle_landscape.width_choice import RINGS, chosen_widths, rings_of
+from alphacryo4d.reconstruction.stage import source_particles
 
 COUNT, BOX, PIXEL = 2400, simulated.BOX, simulated.PIXEL
 ERROR = 0.15
@@ -321,6 +322,12 @@ def test_the_same_command_does_nothing_and_other_points_are_made_again(project, 
     times = [path.stat().st_mtime_ns for path in made]
     assert run_volumes(landscape, tmp_path / "out", options=options) == made
     assert [path.stat().st_mtime_ns for path in made] == times
+    (stack,) = source_particles(landscape).stacks
+    held = stack.read_bytes()
+    stack.write_bytes(held[:-4000] + held[-8000:-4000])
+    assert run_volumes(landscape, tmp_path / "out", options=options) == made
+    assert all(p.stat().st_mtime_ns > t for p, t in zip(made, times, strict=True))
+    stack.write_bytes(held)
     rows = read_rows(tmp_path / "out" / "volumes.csv")
     assert [row["z1"] for row in rows] == ["1.5", "0"]
     assert [row["z2"] for row in rows] == ["nan", "1.5"]

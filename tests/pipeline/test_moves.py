@@ -1,6 +1,7 @@
 """A project that is copied, moved or renamed, and stacks that moved: by the command line alone."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,22 @@ def test_moved_stacks_are_found_by_relocate(
     assert rerun(home) == 0
     assert reconstruct(home / "project", tmp_path / "made") == 0
     np.testing.assert_array_equal(maps(tmp_path / "made"), maps(home / "maps"))
+
+
+def test_finished_maps_of_another_stack_are_named(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = home / "data" / "images" / "stack.mrcs"
+    held, state = stack.read_bytes(), stack.stat()
+    assert reconstruct(home / "project", tmp_path / "made") == 0
+    stack.write_bytes(held[:-4000] + held[-8000:-4000])
+    assert reconstruct(home / "project", tmp_path / "made") == 3
+    assert "stack.mrcs: not the file that" in capsys.readouterr().err
+    stack.write_bytes(held)
+    os.utime(stack, ns=(state.st_atime_ns, state.st_mtime_ns))
+    before = times(tmp_path / "made")
+    assert reconstruct(home / "project", tmp_path / "made") == 0
+    assert times(tmp_path / "made") == before
 
 
 def test_stacks_with_absolute_names_are_found_too(
