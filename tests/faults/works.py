@@ -30,14 +30,16 @@ QUICK = (
     "relocate",
 )  # fmt: skip
 SLOW = (
-    "reclassify", "landscape", "particles", "train", "run, other threshold", "run, other states",
-    "run from landscape", "run",
+    "reclassify", "run, other threshold", "landscape", "particles", "run, other states",
+    "run from landscape",
 )  # fmt: skip
-EVERY = tuple(
+TRAINING = ("train", "run")
+ROUND = [
     name for place, slow in enumerate(SLOW) for name in (*(2 * QUICK)[place : place + 5], slow)
-)
-"""Pieces of work in the order in which a row disturbs them, one in six a slow one: each stage by
-itself, all of them in one run, or a run that goes on."""
+]
+EVERY = (*ROUND, *ROUND, TRAINING[0], *ROUND, TRAINING[1])
+"""Pieces of work in the order in which a row disturbs them: each stage by itself, or a run that
+goes on. One in six is slow; those that train, by far the slowest, are one in fifty."""
 BEFORE = {
     "run": STAGES, "run from landscape": STAGES[2:],
     "run from vote": STAGES[3:], "resample": STAGES[:1], "train": STAGES[1:2],
