@@ -20,7 +20,7 @@ from alphacryo4d.landscape.energy import density_energy, energy_error, free_ener
 from alphacryo4d.landscape.grouping.clustering import group_volumes
 from alphacryo4d.landscape.inputs_stage import read_centers
 from alphacryo4d.landscape.kernel_surface import kernel_surface, mean_surface
-from alphacryo4d.landscape.options import EnergyOptions, StatesOptions
+from alphacryo4d.landscape.options import DENSITY, EnergyOptions, StatesOptions
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
 from alphacryo4d.landscape.surface import Surface, triangulated_surface
@@ -106,12 +106,14 @@ class Evidence:
     """What the full space and the particles say of the volumes, where it is at hand.
 
     Volumes whose images show no particle (``junk``, (V,) bool) take no part in the states: they
-    get one of their own, behind the others and beside the number that is asked for.
+    get one of their own, behind the others and beside the number that is asked for. ``basins``
+    (V,) is the basin of the particles' density that most particles of a volume lie in.
     """
 
     distances: Array | None = None
     assignments: Array | None = None
     junk: Array | None = None
+    basins: Array | None = None
 
     @property
     def has_junk(self) -> bool:
@@ -129,14 +131,16 @@ def find_states(
     """States by the rule of ``--centers``."""
     embedding, counts = landscape.embedding, landscape.counts
     labels = None
-    if options.centers == "path" and path is not None:
-        centers = _along_path(path, options)
-    elif options.centers == "minima":
+    if options.centers == "minima":
         labels = _from_basins(landscape, options.number)
-        centers = states.centers_of_groups(embedding, counts, labels)
+    elif options.centers == DENSITY:
+        labels = _from_particles(evidence)
     elif options.centers == "volumes":
         labels = _from_volumes(landscape, options, evidence, seed)
+    if labels is not None:
         centers = states.centers_of_groups(embedding, counts, labels)
+    elif options.centers == "path" and path is not None:
+        centers = _along_path(path, options)
     else:
         centers = read_centers(Path(options.centers))
     if labels is not None:
@@ -174,6 +178,15 @@ def _from_basins(landscape: Landscape, number: int | None) -> Array:
             "groups the volumes themselves"
         )
     return labels
+
+
+def _from_particles(evidence: Evidence) -> Array:
+    """State (V,) of every volume, from 0: basins of the particles' density that hold a volume."""
+    if evidence.basins is None:
+        raise InputError(
+            "--centers density needs the volumes: give --i, the folder of the resample stage"
+        )
+    return np.asarray(np.unique(evidence.basins, return_inverse=True)[1])
 
 
 def _along_path(path: EnergyPath, options: StatesOptions) -> Array:

@@ -11,6 +11,8 @@ from alphacryo4d.core.settings import described, keep_as_text, require_setting, 
 
 METHODS = ("tsne", "pca", "mds", "isomap", "lle", "umap")
 CENTERS = ("volumes", "path", "minima")
+DENSITY = "density"
+"""Rule of states that needs `landscape particles` of an earlier vote."""
 
 
 @described
@@ -153,9 +155,10 @@ class StatesOptions:
     centers: str = setting(
         "volumes",
         "Where states are: volumes (grouped in the full space, with the folds as replicates), "
-        "path (along the minimum-energy path), minima (basins of the surface), or a file of "
+        "path (along the minimum-energy path), minima (basins of the surface), density (basins of "
+        "the density of single particles, once `landscape particles` has run), or a file of "
         "centers (K, 2).",
-        metavar="volumes|path|minima|FILE",
+        metavar="volumes|path|minima|density|FILE",
         group=STATES,
     )
     along: str = setting(
@@ -179,9 +182,15 @@ class StatesOptions:
         )
         require_setting(self.radius is None or self.radius > 0, "--radius must be positive")
         require_setting(
-            self.centers in CENTERS or Path(self.centers).suffix in (".npy", ".txt", ".star"),
-            f"--centers {self.centers}: volumes, path, minima, or a .npy, .txt or .star file; "
-            "basins of the density of particles are states of `vote density`",
+            self.centers in (*CENTERS, DENSITY)
+            or Path(self.centers).suffix in (".npy", ".txt", ".star"),
+            f"--centers {self.centers}: volumes, path, minima, density, or a .npy, .txt or "
+            ".star file",
+        )
+        require_setting(
+            self.centers != DENSITY or self.states == "auto",
+            f"--states {self.states}: the density of particles has basins of its own number; "
+            "leave it out, or change --depth of `landscape particles`",
         )
 
     @property

@@ -30,11 +30,14 @@ from alphacryo4d.landscape.inputs_stage import (
     read_inputs,
 )
 from alphacryo4d.landscape.options import (
+    CENTERS,
+    DENSITY,
     EmbedOptions,
     EnergyOptions,
     LandscapeOptions,
     StatesOptions,
 )
+from alphacryo4d.landscape.particle_basins_stage import basin_files, evidence_of
 from alphacryo4d.landscape.path_stage import path_step
 from alphacryo4d.landscape.space_stage import space_step
 from alphacryo4d.landscape.stability import stability
@@ -87,14 +90,15 @@ def run_landscape(
     """
     options = options or LandscapeOptions()
     inputs = read_inputs(resample, features)
-    work = landscape_work(inputs.paths, options, seed)
+    paths = (*inputs.paths, *basin_files(resample, options.states))
+    work = landscape_work(paths, options, seed)
     with start_work(output, work, flags=flags) as job:
         if not job.finished:
             distances, embedding = embed_step(job, inputs, options.embed, seed, flags.threads)
             if options.embed.stability and not job.completed("stability"):
                 stability_step(job, distances, embedding, options.embed)
             landscape = energy_step(job, embedding, inputs.table, options.energy)
-            evidence = Evidence(distances, inputs.assignments, inputs.junk)
+            evidence = evidence_of(distances, inputs, resample, options.states)
             finish(job, landscape, options, evidence, inputs.table, seed)
         return job.outputs
 
@@ -119,7 +123,7 @@ def landscape_work(inputs: tuple[Path, ...], options: LandscapeOptions, seed: in
 
 
 def _centers_file(options: StatesOptions) -> list[Path]:
-    named = options.centers not in ("volumes", "path", "minima")
+    named = options.centers not in (*CENTERS, DENSITY)
     return [Path(options.centers)] if named else []
 
 

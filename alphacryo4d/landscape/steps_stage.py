@@ -26,7 +26,8 @@ from alphacryo4d.landscape.inputs_stage import (
     read_inputs,
     read_volume_table,
 )
-from alphacryo4d.landscape.options import LandscapeOptions
+from alphacryo4d.landscape.options import DENSITY, LandscapeOptions
+from alphacryo4d.landscape.particle_basins_stage import basin_files, evidence_of
 from alphacryo4d.landscape.space_stage import space_step
 
 
@@ -163,17 +164,19 @@ def run_states(
 ) -> list[Path]:
     """States of an embedding that is there, or made here where ``--i`` is given."""
     inputs = None
-    if options.states.centers == "volumes" and resample is not None:
+    if options.states.centers in ("volumes", DENSITY) and resample is not None:
         inputs = read_inputs(resample, features)
     points = _points(embedding, counts, resample) if embedding or inputs is None else None
     paths = [*(points.paths if points else ()), *(inputs.paths if inputs else ())]
+    if inputs is not None and resample is not None:
+        paths += basin_files(resample, options.states)
     with _start(output, name, options, list(dict.fromkeys(paths)), seed, flags) as job:
         if job.finished:
             return job.outputs
         evidence = Evidence()
-        if inputs is not None:
+        if inputs is not None and resample is not None:
             distances, made = stage.embed_step(job, inputs, options.embed, seed, flags.threads)
-            evidence = Evidence(distances, inputs.assignments, inputs.junk)
+            evidence = evidence_of(distances, inputs, resample, options.states)
             if points is None:
                 table = inputs.table
                 points = _Points(

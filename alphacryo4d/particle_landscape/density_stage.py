@@ -25,12 +25,12 @@ from alphacryo4d.particle_landscape.frame import likelihood_of, unpacked
 from alphacryo4d.particle_landscape.frame_stage import COORDINATES, COVARIANCES
 from alphacryo4d.particle_landscape.lowest import lowest_route
 from alphacryo4d.particle_landscape.mixture import Likelihoods
-from alphacryo4d.particle_landscape.options import DensityOptions
+from alphacryo4d.particle_landscape.options import MOST_GAUSSIANS, DensityOptions
 from alphacryo4d.particle_landscape.paths import DensityPath, density_path, farthest_apart
 from alphacryo4d.particle_landscape.volume_stage import write_path_volumes
 
 DENSITY_NPZ, GAUSSIANS_CSV, STATES_CSV = "density.npz", "gaussians.csv", "density_states.csv"
-BASINS_NPZ, DISCRETE_CSV = "basins.npz", "discrete.csv"
+BASINS_NPZ, DISCRETE_CSV = files.BASINS_NPZ, "discrete.csv"
 PATH_CSV, BARRIERS_CSV = "path.csv", "barriers.csv"
 
 logger = logging.getLogger(__name__)
@@ -51,12 +51,7 @@ def write_density(
             check=flags.deadline.check,
         )
     states = find_states(density, depth=options.depth, seed=seed)
-    logger.info(
-        "density over %d components: %d Gaussians, held-out log-likelihood gain over one %.4f nats "
-        "per particle; %d state%s at least %g kT deep",
-        data.dimensions, density.gaussians, density.gain, len(states), "s" * (len(states) != 1),
-        options.depth,
-    )  # fmt: skip
+    _say(data.dimensions, density, len(states), options)
     discreteness = points_or_continuum(
         data, inputs.groups[chosen, 1], density, seed=seed, check=flags.deadline.check
     )
@@ -96,6 +91,20 @@ def write_density(
     )  # fmt: skip
     outputs += draw(job.folder, density, states, path)
     job.complete("density", outputs)
+
+
+def _say(dimensions: int, density: Density, states: int, options: DensityOptions) -> None:
+    logger.info(
+        "density over %d components: %d Gaussians, held-out log-likelihood gain over one %.4f nats "
+        "per particle; %d state%s at least %g kT deep",
+        dimensions, density.gaussians, density.gain, states, "s" * (states != 1),
+        options.depth,
+    )  # fmt: skip
+    if density.gaussians == options.gaussians < MOST_GAUSSIANS:
+        logger.warning(
+            "held-out particles ask for as many Gaussians as are tried: with too few, barriers are "
+            "off; try --gaussians %d", min(options.gaussians + 4, MOST_GAUSSIANS),
+        )  # fmt: skip
 
 
 def read_likelihoods(

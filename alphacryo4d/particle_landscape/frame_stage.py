@@ -34,7 +34,8 @@ from alphacryo4d.particle_landscape.populations import (
     voted_populations,
 )
 
-COORDINATES, COVARIANCES, SEEN = "coordinates.npy", "covariances.npy", "coordinates_seen.npy"
+COORDINATES, COVARIANCES = files.COORDINATES_NPY, files.COVARIANCES_NPY
+SEEN = "coordinates_seen.npy"
 COMPONENTS_CSV, POPULATIONS_CSV = "components.csv", "populations.csv"
 BEYOND_CHANCE = 2.0
 """Standard errors by which held-out particles must be more likely: else no structure."""

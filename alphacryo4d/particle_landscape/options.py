@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from alphacryo4d.core.help import RESOLUTION, STATES
 from alphacryo4d.core.settings import described, known_pose_sigma, require_setting, setting
 
+MOST_GAUSSIANS = 64
+
 
 @described
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class DensityOptions:
             self.dimensions is None or 1 <= self.dimensions <= 4,
             f"--dimensions {self.dimensions}: 1 to 4 are possible",
         )
-        require_setting(1 <= self.gaussians <= 64, "--gaussians must be from 1 to 64")
+        require_setting(1 <= self.gaussians <= MOST_GAUSSIANS, "--gaussians must be from 1 to 64")
         require_setting(self.density_particles >= 100, "--density-particles must be at least 100")
         require_setting(self.depth > 0, "--depth must be positive")
         require_setting(self.images >= 3, "--images must be at least 3")

@@ -162,7 +162,7 @@ def draw_profile(paths: Sequence[Path], whole_path: DensityPath) -> list[Path]:
                 color="0.2", capsize=2, lw=0.8,
             )  # fmt: skip
         axes.set_xlim(0, lengths[-1])
-        axes.set_xlabel("Length along the path (standard deviations of the prior)")
+        axes.set_xlabel("Length along the path (deviations of the prior)")
         axes.set_ylabel(r"Energy ($k_\mathrm{B}T$)")
         return save_figure(figure, paths)
 

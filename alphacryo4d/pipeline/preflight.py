@@ -155,7 +155,7 @@ def _require_states(options: PipelineOptions) -> None:
     """Refuse more states than a fold has classes, centres that are not there, votes too many."""
     import math
 
-    from alphacryo4d.landscape.options import CENTERS
+    from alphacryo4d.landscape.options import CENTERS, DENSITY
     from alphacryo4d.voting.options import votes_needed
 
     states, classes = options.landscape.states, math.prod(options.classify.levels)
@@ -163,6 +163,11 @@ def _require_states(options: PipelineOptions) -> None:
         raise UsageError(
             f"--states {states.number}: more than the {classes} classes of a fold, which cannot "
             f"tell so many; give --classes {states.number} or more, or fewer states"
+        )
+    if states.centers == DENSITY:
+        raise UsageError(
+            "--centers density: `run` makes the density of particles last, from the states of the "
+            "vote; take another, and then `vote density`, or `landscape --centers density`"
         )
     if states.centers not in CENTERS and not Path(states.centers).is_file():
         raise InputError(f"--centers {states.centers}: no such file")

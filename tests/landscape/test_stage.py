@@ -13,7 +13,10 @@ from folders import known_states, write_resample
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.landscape.cli import landscape
+from alphacryo4d.landscape.find_stage import find_states, landscape_of
+from alphacryo4d.landscape.inputs_stage import read_inputs
 from alphacryo4d.landscape.options import EmbedOptions, LandscapeOptions, PathOptions, StatesOptions
+from alphacryo4d.landscape.particle_basins_stage import evidence_of
 from alphacryo4d.landscape.stage import run_landscape
 from alphacryo4d.landscape.zoom_stage import run_zoom
 
@@ -257,6 +260,39 @@ def test_a_wrong_row_of_the_volume_table_is_named(known, tmp_path, column, row, 
     write_tables(folder / "volumes.star", tables)
     with pytest.raises(InputError, match=message):
         run_landscape(folder, None, tmp_path / "o")
+
+
+def test_volumes_belong_to_the_basin_that_most_of_their_particles_lie_in(known, tmp_path):
+    """Particles lie around three points of a line with errors of a third of their distance."""
+    volumes, assignments, _, truth, volume_truth = known
+    write_resample(tmp_path / "resample", volumes, assignments)
+    options = LandscapeOptions(
+        embed=EmbedOptions(embedding_method="pca"),
+        path=PathOptions(path=False),
+        states=StatesOptions(centers="density"),
+    )
+    made = tmp_path / "particle_landscape"
+    with pytest.raises(InputError, match=r"basins.npz: missing; --centers density takes what"):
+        run_landscape(tmp_path / "resample", None, tmp_path / "landscape", options=options)
+    made.mkdir()
+    variance, rng = 0.1, np.random.default_rng(0)
+    seen = (truth - 1) + np.sqrt(variance) * rng.standard_normal(len(truth))
+    # posterior under a standard normal prior, as the stage writes it
+    np.save(made / "coordinates.npy", (seen / (1 + variance))[:, None].astype(np.float32))
+    np.save(made / "covariances.npy", np.full((len(truth), 1), variance / (1 + variance), "f4"))
+    points = np.linspace(-1.5, 1.5, 300)[:, None]
+    labels = np.digitize(points[:, 0], [-0.5, 0.5]) + 1
+    np.savez(made / "basins.npz", points=points, shares=np.full(300, 1 / 300), states=labels)
+    inputs = read_inputs(tmp_path / "resample", None)
+    among = (np.empty((0, 0)), inputs, tmp_path / "resample", options.states)
+    places = rng.standard_normal((len(volumes), 2))
+    plane = landscape_of(places, inputs.table.counts, inputs.table.fold_numbers, options.energy)
+    states = find_states(plane, options.states, None, evidence_of(*among), 0).volumes
+    assert len({*zip(states.tolist(), volume_truth.tolist(), strict=True)}) == 3
+    assert set(states.tolist()) == {1, 2, 3}
+    np.save(made / "coordinates.npy", np.zeros((5, 1), np.float32))
+    with pytest.raises(InputError, match="has 5 particles"):
+        evidence_of(*among)
 
 
 def test_ends_off_the_landscape_and_states_without_volumes_are_said(project, tmp_path, caplog):

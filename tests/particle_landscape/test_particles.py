@@ -270,8 +270,8 @@ def test_the_end_and_the_status_say_what_was_found(project, tmp_path):
     assert result.startswith("result: no structure")
     assert opened == f"open first: {tmp_path / 'components.csv'}"
     assert len(commands) == 2
-    with pytest.raises(UsageError, match="states of `vote density`"):
-        StatesOptions(centers="density")
+    with pytest.raises(UsageError, match="change --depth of `landscape particles`"):
+        StatesOptions(centers="density", states="3")
 
 
 def test_whether_states_are_discrete_is_said(project):
