@@ -17,9 +17,16 @@ from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.ml3d.checkpoint import Checkpoint
 from alphacryo4d.ml3d.expectation import View, project_back
-from alphacryo4d.ml3d.grid import Grid, solve_volumes
+from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.latent import latent_moments, packed, random_fields, whitened
+from alphacryo4d.ml3d.local_prior import (
+    LEAST_AMPLITUDE,
+    filled,
+    local_amplitude,
+    power_of,
+    solve_components,
+)
 from alphacryo4d.ml3d.masks import first_mask, resize_mask, solvent_mask
 from alphacryo4d.ml3d.mean import data_power, solve_mean
 
@@ -73,7 +80,7 @@ def fit_components(
 ) -> Components:
     """Probabilistic principal components of some particles, by EM (Tipping & Bishop 1999).
 
-    The solvent mask narrows, on the way, to what the mean and the components fill.
+    The solvent mask narrows on the way, and the prior of the components to where these are.
 
     Parameters
     ----------
@@ -108,7 +115,7 @@ def fit_components(
             fit.add_components(finer[0] - count, np.random.default_rng([seed, total + 1]))
         share = share_of_particles(iteration, iterations, total)
         fit.use(_number_used(share, len(rows)), np.random.default_rng([seed, iteration]))
-        fit.iterate()
+        fit.iterate(local=iteration > iterations // 3)
         if solvent is None and iteration in (iterations // 3, 2 * iterations // 3):
             fit.narrow_mask()
         if checkpoint is not None:
@@ -143,7 +150,9 @@ def share_of_particles(iteration: int, coarse: int, total: int) -> float:
     return 0.5 if iteration - coarse < 0.8 * (total - coarse) else 1.0
 
 
-_KEPT = ("mask", "sphere", "fields", "spectrum", "noise", "variance", "means", "second")
+_KEPT = (
+    "mask", "sphere", "amplitude", "fields", "spectrum", "noise", "variance", "means", "second",
+)  # fmt: skip
 
 
 class _Fit:
@@ -151,6 +160,7 @@ class _Fit:
 
     def __init__(self, view: View, mask: Array, particles: int, rng: np.random.Generator) -> None:
         self.all, self.view, self.mask, self.sphere = view, view, mask, mask
+        self.amplitude = np.ones_like(mask)
         self.use(particles, rng)
         self.fresh = False
         noise = data_power(self.view)
@@ -218,6 +228,7 @@ class _Fit:
         self.fields = resize_cubes(self.fields, grid.cube)
         self.mask = resize_mask(self.mask, grid.cube)
         self.sphere = resize_mask(self.sphere, grid.cube)
+        self.amplitude = np.maximum(resize_mask(self.amplitude, grid.cube), LEAST_AMPLITUDE)
         power = data_power(self.view)
         power[:, : old + 1] = self.noise
         self.noise = power
@@ -226,24 +237,23 @@ class _Fit:
         tail = np.repeat(self.variance[:, -1:], more, axis=1)
         self.variance = np.concatenate([self.variance, tail], axis=1)
 
-    def iterate(self) -> None:
-        """One expectation and maximisation."""
-        grid, count = self.grid, len(self.fields) - 1
+    def iterate(self, *, local: bool) -> None:
+        """One expectation and maximisation; the prior follows the components in space or not."""
+        grid = self.grid
+        if local:
+            self._localise()
         self.expect()
         right, weights = project_back(self.view, 1.0 / self.noise, self.means, packed(self.second))
-        precision = np.zeros((grid.radius + 1, count + 1, count + 1), np.float32)
-        every = np.arange(count + 1)
-        precision[:, every, every] = 1.0 / np.vstack([self.spectrum, self.variance]).T
-        solution = solve_volumes(
-            grid, right, weights, precision, mask=self.mask, start=self.fields, steps=2,
+        solution = solve_components(
+            grid, right, weights, np.vstack([self.spectrum, self.variance]), mask=self.mask,
+            amplitude=self.amplitude, start=self.fields, steps=2,
         )  # fmt: skip
         further = RELAXATION - 1.0
         solution.fields[1:] += np.float32(further) * (solution.fields[1:] - self.fields[1:])
         self.fields, turn = whitened(solution.fields, self.means, self.second)
         self.means = self.means @ turn.T
         self.second = np.einsum("ab,nbc,dc->nad", turn, self.second, turn, optimize=True)
-        power = grid.shell_means(np.abs(grid.transform(self.fields * self.mask)) ** 2)
-        power /= float(np.mean(self.mask**2))
+        power = power_of(grid, self.fields * self.mask, self.mask, self.amplitude)
         spread = np.diagonal(solution.variance, axis1=1, axis2=2).T
         self.spectrum = np.maximum(power[0] + spread[0], 1e-12)
         self.variance = np.maximum(power[1:] + spread[1:], 1e-6 * self.spectrum)
@@ -269,6 +279,14 @@ class _Fit:
         mask = solvent_mask(self.fields * self.mask, self.sphere, voxel)
         self.fields = self.fields * self.mask * (mask > 0.01)
         self.mask = mask
+
+    def _localise(self) -> None:
+        """Fit the amplitude of the components to where they are; their power stays."""
+        images = self.view.images
+        voxel = images.box * images.pixel_size / self.grid.cube
+        before = filled(self.mask, self.amplitude, 2)[1]
+        self.amplitude = local_amplitude(self.fields[1:] * self.mask, voxel)
+        self.variance *= before / filled(self.mask, self.amplitude, 2)[1]
 
     def outcome(self) -> Components:
         """Components with the coordinates of the particles."""

@@ -257,8 +257,8 @@ def solve_volumes(
         triangles of matrices.
     precision : (shells, q, q) float32
         Inverse prior covariance of the columns by shell.
-    mask : (n, n, n) float32
-        Soft solvent mask.
+    mask : (n, n, n) or (q, n, n, n) float32
+        Soft solvent mask, of all columns or of each.
     start : (q, n, n, n) float32
         Fields to start from.
     steps : int

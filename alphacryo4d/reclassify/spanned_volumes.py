@@ -14,9 +14,10 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import no_progress
 from alphacryo4d.ml3d.classes import Run
 from alphacryo4d.ml3d.expectation import View, expect, project_back
-from alphacryo4d.ml3d.grid import Grid, solve_volumes
+from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import shell_of_resolution
 from alphacryo4d.ml3d.latent import packed, random_fields, whitened
+from alphacryo4d.ml3d.local_prior import filled, local_amplitude, power_of, solve_components
 from alphacryo4d.ml3d.masks import first_mask, solvent_mask
 from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -133,6 +134,7 @@ class SpannedVolumes:
             count += extra
         self.fields = np.concatenate([mean[None], main]).astype(np.float32)
         self.noise, self.sphere, self.mask = noise, mask, mask
+        self.amplitude = np.ones_like(mask)
         self.narrow_mask()
         self._set_prior(np.zeros((count + 1, self.grid.radius + 1)))
 
@@ -161,10 +163,16 @@ class SpannedVolumes:
 
     def _set_prior(self, spread: Array) -> None:
         """Power of mean and components by shell, (q + 1, shells), with posterior variances."""
-        grid = self.grid
-        power = grid.shell_means(np.abs(grid.transform(self.fields * self.mask)) ** 2)
-        power = power / float(np.mean(self.mask**2)) + spread
+        power = power_of(self.grid, self.cubes, self.mask, self.amplitude) + spread
         self.power = np.maximum(power, 1e-6 * power[:1] + 1e-20)
+
+    def _localise(self) -> None:
+        """Fit the amplitude of the components to where they are; their power stays."""
+        images = self.poses.images
+        voxel = images.box * images.pixel_size / self.grid.cube
+        before = filled(self.mask, self.amplitude, len(self.fields))
+        self.amplitude = local_amplitude(self.cubes[1:], voxel)
+        self.power *= (before / filled(self.mask, self.amplitude, len(self.fields)))[:, None]
 
     def expect(self, *, about_states: bool) -> JointMoments:
         """Moments of the particles; the noise that remains, once the model is that of before.
@@ -209,17 +217,17 @@ class SpannedVolumes:
         right, weights = project_back(
             self.view, 1 / self.noise, means[:, free], packed(second[:, free, free])
         )
-        precision = np.zeros((grid.radius + 1, q + 1, q + 1), np.float32)
-        every = np.arange(q + 1)
-        precision[:, every, every] = 1 / self.power.T
-        solution = solve_volumes(
-            grid, right, weights, precision, mask=self.mask, start=self.fields, steps=4
-        )
+        self._localise()
+        solution = solve_components(
+            grid, right, weights, self.power, mask=self.mask, amplitude=self.amplitude,
+            start=self.fields, steps=4,
+        )  # fmt: skip
         self.fields, turn = whitened(solution.fields, means[:, free], second[:, free, free])
         self._set_prior(np.diagonal(solution.variance, axis1=1, axis2=2).T)
         back = np.linalg.inv(turn.astype(np.float64)).T
-        covariance = back @ solution.variance @ back.T
-        self.uncertainty = float(np.mean(self.mask**2)) * covariance
+        filling = np.sqrt(filled(self.mask, self.amplitude, q + 1))
+        covariance = back @ (solution.variance * filling[:, None] * filling) @ back.T
+        self.uncertainty = covariance
         whole = np.eye(q + 1 + POSE, dtype=np.float32)
         whole[free, free] = turn
         self.expected = (

@@ -1,0 +1,95 @@
+"""Prior of components that live in some places: a spectrum times an amplitude in space.
+
+Between conformations most of a molecule stays what it is. A component is therefore taken as
+``amplitude(x) w(x)``, where ``w`` is stationary with a power by shell and the amplitude is what the
+components themselves have at a place, smoothed: an empirical prior of the variance of every voxel.
+Where nothing differs the noise of the images then stays out of the components.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from alphacryo4d.core.arrays import Array
+from alphacryo4d.ml3d.grid import Grid, Solution, solve_volumes
+
+LEAST_AMPLITUDE = 0.1
+"""Amplitude everywhere at least: what does not differ yet may do so in the next iteration."""
+_SMOOTH = 5.0
+
+
+def local_amplitude(components: Array, voxel: float) -> Array:
+    """Amplitude of components at every place, as a part of the largest.
+
+    Parameters
+    ----------
+    components : (q, n, n, n) array
+        Within their mask.
+    voxel : float
+        Voxel size (A).
+
+    Returns
+    -------
+    (n, n, n) float32
+        Root of their summed squares, smoothed over 5 A; at least :data:`LEAST_AMPLITUDE`, and 1
+        everywhere where there is nothing.
+    """
+    power = np.square(components, dtype=np.float64).sum(axis=0)
+    power = gaussian_filter(power, _SMOOTH / voxel, mode="wrap")
+    top = power.max(initial=0.0)
+    if not top > 0:
+        return np.ones(power.shape, np.float32)
+    return np.asarray(np.sqrt(np.clip(power / top, LEAST_AMPLITUDE**2, 1)), np.float32)
+
+
+def filled(mask: Array, amplitude: Array, columns: int) -> Array:
+    """Mean squared weight in the box of the mean, and of the components, (columns,) float64."""
+    share = np.full(columns, np.mean(np.square(mask * amplitude, dtype=np.float64)))
+    share[0] = np.mean(np.square(mask, dtype=np.float64))
+    return share
+
+
+def power_of(grid: Grid, cubes: Array, mask: Array, amplitude: Array) -> Array:
+    """Power of mean and components (q + 1, n, n, n) by shell, before mask and amplitude."""
+    power = grid.shell_means(np.abs(grid.transform(cubes)) ** 2)
+    return np.asarray(power / filled(mask, amplitude, len(cubes))[:, None])
+
+
+def solve_components(
+    grid: Grid,
+    right: Array,
+    weights: Array,
+    power: Array,
+    *,
+    mask: Array,
+    amplitude: Array,
+    start: Array,
+    steps: int,
+) -> Solution:
+    """Mean and components as :func:`solve_volumes` finds them, the components with local priors.
+
+    Parameters
+    ----------
+    grid, right, weights, mask, start, steps
+        As there; fields are those before the solvent mask, but with the amplitude.
+    power : (q + 1, shells) array
+        Power of the fields before mask and amplitude.
+    amplitude : (n, n, n) array
+        Of the components. The mean has its mask alone.
+
+    Returns
+    -------
+    Solution
+        Its variance is that of the Fourier components before mask and amplitude.
+    """
+    columns = np.arange(len(start))
+    precision = np.zeros((grid.radius + 1, len(start), len(start)), np.float32)
+    precision[:, columns, columns] = 1.0 / power.T
+    masks = np.repeat(mask[None], len(start), axis=0)
+    masks[1:] *= amplitude
+    fields = start.copy()
+    fields[1:] /= amplitude
+    solution = solve_volumes(grid, right, weights, precision, mask=masks, start=fields, steps=steps)
+    solution.fields[1:] *= amplitude
+    return solution
