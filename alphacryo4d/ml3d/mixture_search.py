@@ -82,7 +82,12 @@ def _split_directions(
 
 
 def split_and_merge(
-    particles: LatentParticles, points: Array, *, trials: int = 20, steps: int = 8
+    particles: LatentParticles,
+    points: Array,
+    *,
+    trials: int = 20,
+    steps: int = 8,
+    least: float = 1e-5,
 ) -> tuple[Array, list[Move]]:
     """Points of a better likelihood: two that overlap become one, one that holds two is split.
 
@@ -90,6 +95,7 @@ def split_and_merge(
     share one. Pairs that overlap most and classes whose particles differ most are tried in
     turn; a trial stays when the likelihood gets better by EM iterations, and ends early when it
     clearly does not. All ends after ``trials`` failures in a row, or three times as many trials.
+    A move counts that raises the mean log-likelihood by more than ``least`` (nats a particle).
 
     Returns
     -------
@@ -124,7 +130,7 @@ def split_and_merge(
         trial[split] = points[split] - offsets[split]
         particles.proportions = _moved_proportions(proportions, first, second, split)
         trial, better = _tried(particles, trial, [first, second, split], steps, value)
-        if better > value + 1e-5:
+        if better > value + least:
             moves.append(Move(int(first), int(second), int(split), better - value))
             points, value, candidates, failed = trial, better, None, 0
         else:

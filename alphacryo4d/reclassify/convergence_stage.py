@@ -99,7 +99,8 @@ class _Past:
     """What the rounds so far reached, and whether another one makes it better.
 
     Where poses were measured apart from the images, the held-out gain over one consensus has to
-    rise, and fewer particles have to change their state each time. Free poses change the consensus
+    rise, and fewer particles have to change their state each time; with fewer states it may fall as
+    far as chance makes it. Free poses change the consensus
     too: there the likelihood of the images themselves has to rise, or hardly to fall where the gain
     rises.
     """
@@ -108,6 +109,7 @@ class _Past:
     floor: float = -np.inf
     changed: float = 1.0
     price: float = 0.0
+    fewer: bool = False
     rise: tuple[float, float] | None = None
 
     def objection(self, this_round: Round, gain: float, changed: float, converged: float) -> str:
@@ -120,9 +122,15 @@ class _Past:
             better = gain > self.floor and rise > -LEAST_RISE
             larger = better or rise > SIGNIFICANT * self.rise[1]
             return "" if larger else "held-out log-likelihood no larger"
-        if gain <= self.floor:
+        if gain <= self.floor and not (self.fewer and self._as_likely(this_round)):
             return "held-out gain no larger"
         return _DRIFT if changed > max(self.changed, converged) else ""
+
+    def _as_likely(self, this_round: Round) -> bool:
+        """Whether left-out particles are not significantly less likely than before."""
+        assert self.round is not None
+        rise, error = this_round.rise_since(self.round)
+        return rise + self.price > -SIGNIFICANT * error
 
     @property
     def words(self) -> str:
@@ -133,6 +141,7 @@ class _Past:
     def take(self, this_round: Round, gain: float, changed: float) -> None:
         """A round that is the best so far."""
         self.round, self.floor, self.changed, self.price = this_round, gain, changed, 0.0
+        self.fewer = False
 
     @property
     def settled(self) -> bool:
@@ -148,3 +157,4 @@ class _Past:
         if not plan.splitting.size:
             self.floor -= plan.price
             self.price = plan.price
+            self.fewer = bool(plan.leaving.size)

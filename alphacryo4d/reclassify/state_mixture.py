@@ -55,7 +55,8 @@ def mixture_of_labels(
     if split_merge:
         some.proportions = many.proportions
         some.set_scatter(mixture.scatter)
-        points, moves = split_and_merge(some, mixture.points)
+        chance = particles.count / len(some.projected)
+        points, moves = split_and_merge(some, mixture.points, least=chance)
         if moves:
             many.proportions = some.proportions
             mixture = refine_mixture(many, fewer, points, _ROUNDS, _STEPS)
