@@ -151,7 +151,8 @@ def share_of_particles(iteration: int, coarse: int, total: int) -> float:
 
 
 _KEPT = (
-    "mask", "sphere", "amplitude", "fields", "spectrum", "noise", "variance", "means", "second",
+    "mask", "sphere", "amplitude", "fields", "spectrum", "noise", "variance", "spread", "means",
+    "second",
 )  # fmt: skip
 
 
@@ -166,7 +167,7 @@ class _Fit:
         noise = data_power(self.view)
         noise[:, 0] = noise[:, 1]
         self.fields, self.spectrum, self.noise = solve_mean(self.view, noise, mask)
-        self.variance = np.empty((0, view.grid.radius + 1))
+        self.variance = self.spread = np.empty((0, view.grid.radius + 1))
         self.means = np.ones((len(self.view.rows), 1), np.float32)
         self.second = np.ones((len(self.view.rows), 1, 1), np.float32)
 
@@ -236,6 +237,7 @@ class _Fit:
         self.spectrum = np.concatenate([self.spectrum, np.repeat(self.spectrum[-1:], more)])
         tail = np.repeat(self.variance[:, -1:], more, axis=1)
         self.variance = np.concatenate([self.variance, tail], axis=1)
+        self.spread = np.concatenate([self.spread, tail], axis=1)
 
     def iterate(self, *, local: bool) -> None:
         """One expectation and maximisation; the prior follows the components in space or not."""
@@ -254,9 +256,10 @@ class _Fit:
         self.means = self.means @ turn.T
         self.second = np.einsum("ab,nbc,dc->nad", turn, self.second, turn, optimize=True)
         power = power_of(grid, self.fields * self.mask, self.mask, self.amplitude)
-        spread = np.diagonal(solution.variance, axis1=1, axis2=2).T
-        self.spectrum = np.maximum(power[0] + spread[0], 1e-12)
-        self.variance = np.maximum(power[1:] + spread[1:], 1e-6 * self.spectrum)
+        power += np.diagonal(solution.variance, axis1=1, axis2=2).T
+        self.spread = np.diagonal(solution.variance, axis1=1, axis2=2).T[1:]
+        self.spectrum = np.maximum(power[0], 1e-12)
+        self.variance = np.maximum(power[1:], 1e-6 * self.spectrum)
 
     def expect(self) -> tuple[Array, Array]:
         """Moments of the coordinates, and the noise that remains."""
@@ -282,10 +285,11 @@ class _Fit:
 
     def _localise(self) -> None:
         """Fit the amplitude of the components to where they are; their power stays."""
-        images = self.view.images
-        voxel = images.box * images.pixel_size / self.grid.cube
         before = filled(self.mask, self.amplitude, 2)[1]
-        self.amplitude = local_amplitude(self.fields[1:] * self.mask, voxel)
+        self.amplitude = local_amplitude(
+            self.grid, self.fields[1:] * self.mask, self.mask * self.amplitude,
+            self.spread.sum(axis=0),
+        )  # fmt: skip
         self.variance *= before / filled(self.mask, self.amplitude, 2)[1]
 
     def outcome(self) -> Components:

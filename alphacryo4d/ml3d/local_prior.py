@@ -16,31 +16,50 @@ from alphacryo4d.ml3d.grid import Grid, Solution, solve_volumes
 
 LEAST_AMPLITUDE = 0.1
 """Amplitude everywhere at least: what does not differ yet may do so in the next iteration."""
-_SMOOTH = 5.0
+_SMOOTH = 0.8
+"""Width of the smoothing, in units of the resolution: finer, the fringes of a few shells show."""
 
 
-def local_amplitude(components: Array, voxel: float) -> Array:
+def local_amplitude(grid: Grid, components: Array, weight: Array, spread: Array) -> Array:
     """Amplitude of components at every place, as a part of the largest.
+
+    The expected square of a voxel is that of its posterior mean and its posterior variance: without
+    the latter, components of which little is known would draw in to nothing.
 
     Parameters
     ----------
+    grid : Grid
     components : (q, n, n, n) array
-        Within their mask.
-    voxel : float
-        Voxel size (A).
+        Within mask and amplitude.
+    weight : (n, n, n) array
+        Mask and amplitude.
+    spread : (shells,) array
+        Posterior variance of the Fourier components before these, summed over the components.
 
     Returns
     -------
     (n, n, n) float32
-        Root of their summed squares, smoothed over 5 A; at least :data:`LEAST_AMPLITUDE`, and 1
-        everywhere where there is nothing.
+        Root of the summed squares, smoothed over 0.8 of the resolution; at least
+        :data:`LEAST_AMPLITUDE`, and 1 everywhere where there is nothing.
     """
     power = np.square(components, dtype=np.float64).sum(axis=0)
-    power = gaussian_filter(power, _SMOOTH / voxel, mode="wrap")
+    power += np.square(weight, dtype=np.float64) * _variance_of_voxel(grid, spread)
+    power = gaussian_filter(power, _SMOOTH * grid.cube / grid.radius, mode="wrap")
     top = power.max(initial=0.0)
     if not top > 0:
         return np.ones(power.shape, np.float32)
     return np.asarray(np.sqrt(np.clip(power / top, LEAST_AMPLITUDE**2, 1)), np.float32)
+
+
+def _variance_of_voxel(grid: Grid, spread: Array) -> float:
+    """Variance of a voxel of a field, from that of its Fourier components by shell."""
+    half = np.arange(grid.cube // 2 + 1)
+    pairs = np.broadcast_to(
+        np.where(half % (grid.cube // 2) > 0, 2.0, 1.0), (grid.cube**2, len(half))
+    )
+    used = grid.shell_map >= 0
+    total = spread[grid.shell_map[used]] @ pairs.ravel()[used]
+    return float(total) / grid.cube**6
 
 
 def filled(mask: Array, amplitude: Array, columns: int) -> Array:

@@ -112,6 +112,8 @@ class SpannedVolumes:
             noise = expect(view, references, 1 / noise, even).noise
             noise[:, 0] = noise[:, 1]
         self._span(model.fields * model.mask, soft, mask, noise)
+        shares = soft.mean(axis=0, dtype=np.float64)
+        self.unknown = model.uncertainty @ (shares / shares.sum()) / float(np.mean(mask**2))
         self.own = Centres.of_states(model.fields * model.mask, soft)
 
     def _span(self, cubes: Array, soft: Array, mask: Array, noise: Array) -> None:
@@ -168,10 +170,10 @@ class SpannedVolumes:
 
     def _localise(self) -> None:
         """Fit the amplitude of the components to where they are; their power stays."""
-        images = self.poses.images
-        voxel = images.box * images.pixel_size / self.grid.cube
         before = filled(self.mask, self.amplitude, len(self.fields))
-        self.amplitude = local_amplitude(self.cubes[1:], voxel)
+        self.amplitude = local_amplitude(
+            self.grid, self.cubes[1:], self.mask * self.amplitude, self.unknown
+        )
         self.power *= (before / filled(self.mask, self.amplitude, len(self.fields)))[:, None]
 
     def expect(self, *, about_states: bool) -> JointMoments:
@@ -223,7 +225,9 @@ class SpannedVolumes:
             start=self.fields, steps=4,
         )  # fmt: skip
         self.fields, turn = whitened(solution.fields, means[:, free], second[:, free, free])
-        self._set_prior(np.diagonal(solution.variance, axis1=1, axis2=2).T)
+        spread = np.diagonal(solution.variance, axis1=1, axis2=2).T
+        self._set_prior(spread)
+        self.unknown = spread[1:].sum(axis=0)
         back = np.linalg.inv(turn.astype(np.float64)).T
         filling = np.sqrt(filled(self.mask, self.amplitude, q + 1))
         covariance = back @ (solution.variance * filling[:, None] * filling) @ back.T

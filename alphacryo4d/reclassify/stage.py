@@ -15,7 +15,6 @@ from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.refined import write_refined_poses
-from alphacryo4d.reclassify.consensus_stage import errors_of_consensus, record_of_consensus
 from alphacryo4d.reclassify.convergence_stage import run_rounds
 from alphacryo4d.reclassify.figures_stage import FIGURE_INPUTS, draw_changes, figure_inputs
 from alphacryo4d.reclassify.fit_options import FitOptions
@@ -115,7 +114,7 @@ def reclassify_work(
     recorded = read_recorded(resample)
     wanted = {"reclassify": options, "resample": recorded}
     shown = figure_inputs(vote, resample.parent / files.LANDSCAPE)
-    more = recorded.mask, recorded.classify.focus_mask, record_of_consensus(table)
+    more = recorded.mask, recorded.classify.focus_mask
     further = [path for path in more if path is not None]
     return Work(files.RECLASSIFY, wanted, (*inputs, *shown, *further), seed, _STEPS, (".scratch",))
 
@@ -142,9 +141,6 @@ def _reclassify(
     if move and recorded.classify.focus_mask is not None:
         logger.info("the classification was focused: poses stay as they are")
         move = False
-    sigma = options.pose_sigma
-    if move and sigma is None:
-        sigma = errors_of_consensus(particles.table.path, finest)
     inputs = RoundInputs(
         particles,
         groups,
@@ -155,7 +151,7 @@ def _reclassify(
             initial_resolution=max(options.initial_resolution, finest),
             iterations=options.iterations,
             move=move,
-            pose_sigma=sigma,
+            pose_sigma=options.pose_sigma,
             split_merge=options.split_merge,
             latent=options.split,
             mask_diameter=options.mask_diameter or recorded.classify.mask_diameter,

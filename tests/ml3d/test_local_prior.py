@@ -23,15 +23,32 @@ def test_amplitude_is_that_of_the_components_where_they_are():
     rng = np.random.default_rng(0)
     components = np.zeros((2, 32, 32, 32))
     components[:, :8] = rng.standard_normal((2, 8, 32, 32))
-    amplitude = local_amplitude(components, 4.0)
+    grid, weight, known = Grid(15, 1), np.ones((32, 32, 32)), np.zeros(16)
+    amplitude = local_amplitude(grid, components, weight, known)
     assert amplitude.max() == 1
     assert np.all(amplitude[2:6] > 0.5)
     assert np.allclose(amplitude[16:24], LEAST_AMPLITUDE)
-    assert np.array_equal(local_amplitude(1e-3 * components, 4.0), amplitude)
+    again = local_amplitude(grid, 1e-3 * components, weight, known)
+    assert np.allclose(again, amplitude, rtol=1e-5)
 
 
-def test_no_components_leave_the_prior_as_it_is():
-    assert np.all(local_amplitude(np.zeros((2, 8, 8, 8)), 4.0) == 1)
+def test_what_is_not_known_keeps_its_prior():
+    """Components of which images say nothing do not draw in: the expected square is the prior's."""
+    grid, rng = Grid(15, 1), np.random.default_rng(1)
+    nothing = np.zeros((2, *[grid.cube] * 3))
+    assert np.all(local_amplitude(grid, nothing, nothing[0] + 1, np.zeros(16)) == 1)
+    before = np.ones(nothing.shape[1:])
+    before[: grid.cube // 2] = 0.3
+    after = local_amplitude(grid, nothing, before, np.ones(16))
+    inner = grid.cube // 4
+    assert np.allclose(after[inner] / after[inner + grid.cube // 2], 0.3, atol=0.01)
+    # the variance of a voxel is that of white noise with this power
+    noise = rng.standard_normal((40, *nothing.shape[1:])).astype(np.float32)
+    spectra = grid.transform(noise)
+    spectra[:, grid.shell_map < 0] = 0
+    power = np.full(16, grid.cube**3)
+    found = local_prior._variance_of_voxel(grid, power)
+    assert found == pytest.approx(np.mean(grid.inverse(spectra) ** 2), rel=0.02)
 
 
 @pytest.fixture(scope="module")

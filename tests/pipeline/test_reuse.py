@@ -21,7 +21,6 @@ from alphacryo4d.pipeline.options import ParticleLandscapeOptions, PipelineOptio
 from alphacryo4d.pipeline.plan import plan_run, plan_text
 from alphacryo4d.pipeline.stages import run_pipeline
 from alphacryo4d.reclassify.options import ReclassifyOptions
-from alphacryo4d.reclassify.stage import reclassify_work
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.voting.options import VoteOptions
 
@@ -232,14 +231,3 @@ def test_a_table_at_another_place_is_taken_where_the_first_is_gone(
     assert resample is not None
     assert vote["options"]["vote"]["threshold"] == "2"
     assert Path(resample["inputs"][0]["near"]).name == "moved.star"
-
-
-def test_what_a_consensus_says_of_its_poses_is_an_input_of_reclassification(
-    home: Path, tmp_path: Path
-) -> None:
-    table, project = tmp_path / "particles.star", home / "project"
-    asked = project / "resample", project / "vote", ReclassifyOptions()
-    record = tmp_path / "consensus.json"
-    assert record not in reclassify_work(table, *asked).inputs
-    record.write_text("{}")
-    assert record in reclassify_work(table, *asked).inputs

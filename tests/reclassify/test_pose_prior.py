@@ -1,7 +1,6 @@
 """Poses that were fitted to the images, and poses that are wrong at random."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,14 +8,12 @@ import pytest
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.pose_errors import pose_errors
 from alphacryo4d.assessment.stage import run_simulate
-from alphacryo4d.core.errors import InputError
 from alphacryo4d.maths.rotations import euler_angles, euler_matrices, rotation_matrices
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import shell_of_resolution
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.particles.samples import prepare_rows
-from alphacryo4d.reclassify.consensus_stage import errors_of_consensus
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.joint_moments import joint_moments
 from alphacryo4d.reclassify.pose_centres import Centres, groups_of_volumes
@@ -167,20 +164,3 @@ def test_states_are_asked_for_where_there_are_some(tmp_path, molecule, states):
         seen.evidence, seen.consensus, seen.posteriors, weights, losses=seen.losses
     )
     assert support.real == (states > 1)
-
-
-def test_a_native_consensus_says_how_wrong_its_poses_are(tmp_path: Path) -> None:
-    table, record = tmp_path / "particles.star", tmp_path / "consensus.json"
-    assert errors_of_consensus(table, 8.0) is None
-    errors = '"resolution": 5.25, "angle_error": 0.9, "shift_error": 0.3}'
-    record.write_text('{"everywhere": true, ' + errors)
-    assert errors_of_consensus(table, 8.0) is None
-    record.write_text('{"everywhere": false, ' + errors)
-    assert errors_of_consensus(table, 8.0) == (0.9, 0.3)
-    assert errors_of_consensus(table, 6.0) is None  # the fit sees those shells itself
-    assert errors_of_consensus(tmp_path / "others.star", 8.0) is None
-    record.write_text('{"everywhere": false, ' + errors.replace("0.9", "NaN"))
-    assert errors_of_consensus(table, 8.0) is None
-    record.write_text("{")
-    with pytest.raises(InputError, match="not valid JSON"):
-        errors_of_consensus(table, 8.0)
