@@ -15,18 +15,12 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.fourier import resize_cubes
+from alphacryo4d.ml3d import local_prior
 from alphacryo4d.ml3d.checkpoint import Checkpoint
 from alphacryo4d.ml3d.expectation import View, project_back
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.ml3d.latent import latent_moments, packed, random_fields, whitened
-from alphacryo4d.ml3d.local_prior import (
-    LEAST_AMPLITUDE,
-    filled,
-    local_amplitude,
-    power_of,
-    solve_components,
-)
 from alphacryo4d.ml3d.masks import first_mask, resize_mask, solvent_mask
 from alphacryo4d.ml3d.mean import data_power, solve_mean
 
@@ -229,7 +223,9 @@ class _Fit:
         self.fields = resize_cubes(self.fields, grid.cube)
         self.mask = resize_mask(self.mask, grid.cube)
         self.sphere = resize_mask(self.sphere, grid.cube)
-        self.amplitude = np.maximum(resize_mask(self.amplitude, grid.cube), LEAST_AMPLITUDE)
+        self.amplitude = np.maximum(
+            resize_mask(self.amplitude, grid.cube), local_prior.LEAST_AMPLITUDE
+        )
         power = data_power(self.view)
         power[:, : old + 1] = self.noise
         self.noise = power
@@ -246,7 +242,7 @@ class _Fit:
             self._localise()
         self.expect()
         right, weights = project_back(self.view, 1.0 / self.noise, self.means, packed(self.second))
-        solution = solve_components(
+        solution = local_prior.solve_components(
             grid, right, weights, np.vstack([self.spectrum, self.variance]), mask=self.mask,
             amplitude=self.amplitude, start=self.fields, steps=2,
         )  # fmt: skip
@@ -255,7 +251,7 @@ class _Fit:
         self.fields, turn = whitened(solution.fields, self.means, self.second)
         self.means = self.means @ turn.T
         self.second = np.einsum("ab,nbc,dc->nad", turn, self.second, turn, optimize=True)
-        power = power_of(grid, self.fields * self.mask, self.mask, self.amplitude)
+        power = local_prior.power_of(grid, self.fields * self.mask, self.mask, self.amplitude)
         power += np.diagonal(solution.variance, axis1=1, axis2=2).T
         self.spread = np.diagonal(solution.variance, axis1=1, axis2=2).T[1:]
         self.spectrum = np.maximum(power[0], 1e-12)
@@ -285,12 +281,12 @@ class _Fit:
 
     def _localise(self) -> None:
         """Fit the amplitude of the components to where they are; their power stays."""
-        before = filled(self.mask, self.amplitude, 2)[1]
-        self.amplitude = local_amplitude(
+        before = local_prior.filled(self.mask, self.amplitude, 2)[1]
+        self.amplitude = local_prior.local_amplitude(
             self.grid, self.fields[1:] * self.mask, self.mask * self.amplitude,
             self.spread.sum(axis=0),
         )  # fmt: skip
-        self.variance *= before / filled(self.mask, self.amplitude, 2)[1]
+        self.variance *= before / local_prior.filled(self.mask, self.amplitude, 2)[1]
 
     def outcome(self) -> Components:
         """Components with the coordinates of the particles."""

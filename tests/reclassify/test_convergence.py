@@ -69,10 +69,19 @@ def test_rounds_of_measured_poses_go_on_while_states_gain(gain, changed, why):
 
 def test_states_that_merge_may_cost_a_little():
     past = after_one(free=True)
-    plan = SimpleNamespace(price=0.5, splitting=np.zeros(0))
+    plan = SimpleNamespace(price=0.5, splitting=np.zeros(0), leaving=np.zeros(1, int))
     past.expect(plan)
     assert past.objection(made_up(-0.3, free=True), 1.0, 0.9, 0.5) == ""
     assert past.objection(made_up(-0.6, free=True), 1.0, 0.9, 0.5) != ""
+
+
+def test_fewer_states_may_be_as_likely():
+    """With poses that were measured, fewer states stay unless images are less likely by it."""
+    for rise, leaving, stays in ((0.0, 1, True), (0.0, 0, False), (-0.3, 1, False)):
+        past = after_one(free=False)
+        past.expect(SimpleNamespace(price=0.0, splitting=np.zeros(0), leaving=np.zeros(leaving)))
+        objection = past.objection(made_up(rise, free=False), past.floor - 0.001, 0.1, 0.5)
+        assert (objection == "") == stays
 
 
 def test_poses_of_a_consensus_get_a_second_round(tmp_path):
