@@ -130,7 +130,7 @@ class _Past:
         """Whether left-out particles are not significantly less likely than before."""
         assert self.round is not None
         rise, error = this_round.rise_since(self.round)
-        return rise + self.price > -SIGNIFICANT * error
+        return rise + self.price >= -SIGNIFICANT * error
 
     @property
     def words(self) -> str:
