@@ -42,12 +42,13 @@ class Discreteness:
     verdict : str
         ``continuum``, ``discrete`` or ``not decided``.
     points : int
-        Number of points at which held-out particles are most likely.
+        Fewest points that are within a standard error of the number at which held-out particles
+        are most likely.
     table : (K, 2) float64
         Number of points, and mean held-out log-likelihood of a particle less that under the
         continuous density (nats).
     difference, error : float
-        The best of these numbers, and its standard error: the larger of counting and of the
+        That of these points, and its standard error: the larger of counting and of the
         spread between groups.
     apart : float
         How far the points are apart: distance to the nearest other one, median over the
@@ -137,9 +138,19 @@ def points_or_continuum(
             gain[left] = _logs(features[left], places[side], shares[side])
         gains.append(gain - continuous)
         kept.append((places[0], shares[0]))
-    best = int(np.argmax([gain.mean() for gain in gains]))
+    best = _fewest(gains)
     apart = _apart(*kept[best], some.information.mean(axis=0, dtype=np.float64))
     return _judged(gains, of, labels, apart)
+
+
+def _fewest(gains: list[Array]) -> int:
+    """Place of the fewest points within a standard error of the best (Breiman et al. 1984)."""
+    most = gains[int(np.argmax([gain.mean() for gain in gains]))]
+    for place, gain in enumerate(gains):
+        less = most - gain
+        if less.mean() <= less.std() / np.sqrt(len(less)):
+            return place
+    raise AssertionError("the best is within its own error")
 
 
 def _goes_on(gains: list[Array]) -> bool:
@@ -163,7 +174,7 @@ def _apart(points: Array, shares: Array, information: Array) -> float:
 
 def _judged(gains: list[Array], of: Array, labels: Array, apart: float) -> Discreteness:
     means = np.array([gain.mean() for gain in gains])
-    best = int(means.argmax())
+    best = _fewest(gains)
     gain = gains[best]
     counting = float(gain.std()) / np.sqrt(max(1, len(gain)))
     each = np.array([gain[of == label].mean() for label in labels])

@@ -279,8 +279,10 @@ def test_whether_states_are_discrete_is_said(project):
     assert results(place)["verdict"] in ("discrete", "continuum", "not decided")
     table = columns_of(place / "discrete.csv")
     assert table["points"][0] == 1
-    assert int(table["heldout_gain_over_continuum_nats"].argmax()) == 2
-    assert "point" in results(place)["discreteness"]
+    gains = table["heldout_gain_over_continuum_nats"]
+    assert gains[2] > gains[1] + 0.1
+    assert gains.max() < gains[2] + 0.01
+    assert "3 points" in results(place)["discreteness"]
 
 
 def test_a_table_with_the_coordinates_is_added_without_fitting_again(project, tmp_path):
