@@ -15,6 +15,7 @@ from typing import Any
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import JOB_JSON
 from alphacryo4d.core.identity import sampled_digest
+from alphacryo4d.core.record import read_job
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +58,13 @@ def is_intact(
     """Whether an output is there and holds what finished work wrote, by its record.
 
     A file of the size and time on record is taken to hold it, unless it shall be read again: what
-    a disk or a copy that keeps times has damaged shows nowhere else.
+    a disk or a copy that keeps times has damaged shows nowhere else. A record of other work among
+    the outputs must be one that can be read.
     """
     path = folder / name
     known = record.get(CONTENTS, {}).get(name) if record.get("status") == "done" else None
     if known is None:
-        return path.exists()
+        return path.exists() and (path.name != JOB_JSON or _is_record(path))
     if not path.is_file():  # gone, or a folder in its place
         return False
     state = path.stat()
@@ -71,6 +73,13 @@ def is_intact(
     if state.st_mtime == known[1] and not read_again:
         return True
     return bool(sampled_digest(path, _WHOLE) == known[2])
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        return read_job(path.parent) is not None
+    except InputError:
+        return False
 
 
 def changed_outputs(folder: Path, record: Mapping[str, Any] | None = None) -> list[Path]:
@@ -104,7 +113,8 @@ def warn_changed(project: Path) -> None:
 
 def set_aside(folder: Path, record: Mapping[str, Any]) -> None:
     """Rename outputs that do not hold what was written to ``NAME.changed``."""
-    for name in record.get(CONTENTS, {}):
+    records = [name for name in record.get("outputs", []) if Path(name).name == JOB_JSON]
+    for name in [*record.get(CONTENTS, {}), *records]:
         path = folder / name
         if path.exists() and not is_intact(folder, record, name):
             path.replace(path.with_name(f"{path.name}.changed"))

@@ -21,6 +21,7 @@ from alphacryo4d.io.tables.rows import kept_rows, read_columns, write_rows
 from alphacryo4d.io.tables.small import (
     is_text_column,
     read_block,
+    read_table,
     read_tables,
     typed,
     write_tables,
@@ -32,6 +33,7 @@ __all__ = [
     "IMAGE_COLUMN",
     "Fault",
     "ParticleTable",
+    "read_table",
     "read_tables",
     "write_tables",
 ]

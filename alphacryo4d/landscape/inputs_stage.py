@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +20,14 @@ from alphacryo4d.core.files import (
     load_array,
 )
 from alphacryo4d.core.reading import read_numbers
-from alphacryo4d.io.star import read_tables
+from alphacryo4d.io.star import read_table
 from alphacryo4d.voting.junk import groups_of_junk
 
 _OF_PARTICLES = (ASSIGNMENTS_NPY, SIGNAL_NPY)
-_NEEDED = ("ac4dVolumeName", "ac4dBatch", "ac4dFold", "ac4dParticleCount", "rlnPixelSize")
+_NUMBERS, _TEXTS = (
+    ("ac4dBatch", "ac4dParticleCount", "rlnPixelSize"),
+    ("ac4dVolumeName", "ac4dFold"),
+)
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,7 @@ def read_volume_table(path: Path) -> VolumeTable:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; --i names the folder that `resample` wrote")
-    tables = read_tables(path)
-    if "volumes" not in tables:
-        raise InputError(f"{path}: no table `volumes`; run `alphacryo4d resample collect` again")
-    table = tables["volumes"]
-    missing = [name for name in _NEEDED if name not in table]
-    if missing:
-        raise InputError(f"{path}: column {missing[0]} is missing")
+    table = read_table(path, "volumes", numbers=_NUMBERS, texts=_TEXTS)
     names = np.array([str(name) for name in table["ac4dVolumeName"]])
     values, repeats = np.unique(names, return_counts=True)
     if (repeats > 1).any():
@@ -95,12 +93,20 @@ def read_volume_table(path: Path) -> VolumeTable:
         batch=np.asarray(table["ac4dBatch"], np.int64),
         fold=_fold_names(names, table["ac4dFold"]),
         resolution=(
-            np.asarray(table["rlnEstimatedResolution"], np.float64)
+            _numbers_or_nan(table["rlnEstimatedResolution"])
             if known
             else np.full(len(names), np.nan)
         ),
         voxel_size=float(np.asarray(table["rlnPixelSize"], np.float64)[0]),
     )
+
+
+def _numbers_or_nan(column: Any) -> Array:
+    """Column as numbers, NaN for what is none."""
+    import pandas
+
+    values: Array = pandas.to_numeric(column, errors="coerce").to_numpy(float)
+    return values
 
 
 def _fold_names(names: Array, folds: Array) -> Array:
@@ -240,11 +246,9 @@ def read_centers(path: Path) -> Array:
     """Centers (K, 2) from ``.npy``, a text table, or ``states.star``."""
     if path.suffix != ".star":
         return read_embedding(path)
-    tables = read_tables(path)
-    if "states" not in tables or "ac4dCenterX" not in tables["states"]:
-        raise InputError(f"{path}: no table `states` with ac4dCenterX and ac4dCenterY")
-    columns = [np.asarray(tables["states"][f"ac4dCenter{axis}"], np.float64) for axis in "XY"]
-    return np.stack(columns, axis=1)
+    needed = ("ac4dCenterX", "ac4dCenterY")
+    table = read_table(path, "states", numbers=needed)
+    return np.stack([table[name].to_numpy(float) for name in needed], axis=1)
 
 
 def _read_numbers(path: Path) -> Array:

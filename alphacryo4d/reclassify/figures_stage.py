@@ -12,7 +12,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.reading import read_numbers, read_object
-from alphacryo4d.io.tables.small import read_tables
+from alphacryo4d.io.tables.small import read_table
 from alphacryo4d.reclassify.plots import draw_populations, draw_states
 from alphacryo4d.reclassify.populations import state_energies
 
@@ -53,7 +53,8 @@ def draw_changes(job: Job, first: Path, landscape: Path) -> None:
     written += draw_populations(drawn, counts[0], counts[1], energies[1])
     inputs = figure_inputs(first, landscape)
     if len(inputs) == 2:
-        table = read_tables(inputs[1])["states"]
+        needed = ("ac4dCenterX", "ac4dCenterY", "ac4dRadius")
+        table = read_table(inputs[1], "states", numbers=needed)
         rows = np.array(report["first_states"]) - 1
         if rows.max() < len(table):
             centres = table[["ac4dCenterX", "ac4dCenterY"]].to_numpy(np.float64)[rows]

@@ -7,7 +7,7 @@ from pathlib import Path
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.reading import read_object
-from alphacryo4d.io.star import read_tables
+from alphacryo4d.io.star import read_table
 
 STATE_NAME = "ac4dStateName"
 """Column of names of states."""
@@ -56,7 +56,7 @@ def state_names(folder: Path) -> dict[int, str]:
     """Names of the states of a folder by their numbers; states without a name are left out."""
     path = folder / files.STATES_STAR
     if path.is_file():
-        table = read_tables(path)["states"]
+        table = read_table(path, "states")
         if STATE_NAME not in table:
             return {}
         named = enumerate((unquoted(name) for name in table[STATE_NAME]), 1)

@@ -15,7 +15,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.reading import read_object, read_text
-from alphacryo4d.io.star import read_tables, write_tables
+from alphacryo4d.io.star import read_table, write_tables
 from alphacryo4d.landscape.states import centers_of_groups, fitted_radii
 from alphacryo4d.selection.sets_stage import STATE_NAME, state_names, word
 from alphacryo4d.voting.edits import EditedStates, parse_edits, words_of
@@ -212,7 +212,8 @@ def volume_names(resample: Path, count: int) -> list[str]:
     path = resample / files.VOLUMES_STAR
     if not path.is_file():
         return [str(row) for row in range(count)]
-    return [str(name) for name in read_tables(path)["volumes"]["ac4dVolumeName"]]
+    table = read_table(path, "volumes", texts=["ac4dVolumeName"])
+    return [str(name) for name in table["ac4dVolumeName"]]
 
 
 def write_edited(folder: Path, edited: Edited) -> list[Path]:

@@ -13,7 +13,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.contents import require_intact
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.io.star import read_tables
+from alphacryo4d.io.star import read_table
 from alphacryo4d.voting.nearest import assign_nearest
 from alphacryo4d.voting.options import VoteOptions, votes_needed
 from alphacryo4d.voting.report import make_report
@@ -57,11 +57,8 @@ def read_states(landscape: Path) -> States:
     path = landscape / files.STATES_STAR
     if not path.is_file():
         raise InputError(f"{path}: no such file; run `alphacryo4d landscape states` first")
-    table = read_tables(path).get("states")
     needed = ("ac4dCenterX", "ac4dCenterY", "ac4dRadius")
-    missing = [name for name in needed if table is None or name not in table]
-    if table is None or missing:
-        raise InputError(f"{path}: the table states lacks {', '.join(missing)}")
+    table = read_table(path, "states", numbers=needed)
     centers = np.column_stack([table[name].to_numpy(float) for name in needed[:2]])
     radii = table["ac4dRadius"].to_numpy(float)
     points = files.load_array(_intact(landscape / files.EMBEDDING_NPY), dtype=np.floating, ndim=2)

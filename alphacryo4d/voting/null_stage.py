@@ -21,7 +21,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job, read_job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.reading import load_archive
-from alphacryo4d.io.star import read_tables, write_tables
+from alphacryo4d.io.star import read_table, write_tables
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.voting.inputs_stage import (
@@ -153,7 +153,8 @@ def make_null(job: Job, resample: Path, images: BatchImages) -> Path:
         ``groups.npy``.
     """
     folder = job.folder / NULL / files.RESAMPLE
-    like = read_tables(resample / files.VOLUMES_STAR)["volumes"]
+    needed = ("rlnImageSize", "rlnPixelSize")
+    like = read_table(resample / files.VOLUMES_STAR, "volumes", numbers=needed)
     box, voxel = int(like["rlnImageSize"].iloc[0]), float(like["rlnPixelSize"].iloc[0])
     places = [(b, f) for b in range(1, images.batches + 1) for f in range(1, images.folds + 1)]
     with show_progress("null model") as progress:

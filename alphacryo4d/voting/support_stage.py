@@ -12,7 +12,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.contents import require_intact
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import show_progress
-from alphacryo4d.io.star import read_tables
+from alphacryo4d.io.star import read_table
 from alphacryo4d.voting.recorded_stage import BatchImages
 from alphacryo4d.voting.support import (
     NEVER,
@@ -29,14 +29,15 @@ logger = logging.getLogger(__name__)
 def _volume_table(resample: Path, count: int) -> tuple[Array, Array, Array]:
     """Batch, fold and particles of every volume."""
     require_intact([resample / files.VOLUMES_NPY])
-    table = read_tables(resample / files.VOLUMES_STAR).get("volumes")
-    if table is None or len(table) != count:
+    needed = ("ac4dBatch", "ac4dFold", "ac4dParticleCount")
+    table = read_table(resample / files.VOLUMES_STAR, "volumes", numbers=needed)
+    if len(table) != count:
         raise InputError(
             f"{resample / files.VOLUMES_STAR}: does not hold the {count} volumes of "
             "the landscape; run the stages again"
         )
-    batch, fold = (table[name].to_numpy(int) for name in ("ac4dBatch", "ac4dFold"))
-    return batch, fold, table["ac4dParticleCount"].to_numpy(float)
+    batch, fold = (table[name].to_numpy(int) for name in needed[:2])
+    return batch, fold, table[needed[2]].to_numpy(float)
 
 
 def _evidence(

@@ -71,6 +71,29 @@ def test_a_folder_in_place_of_a_file_is_set_aside(tmp_path: Path, table: Path) -
     assert path.with_name("rows.star.changed").is_dir()
 
 
+def test_a_record_of_a_part_that_cannot_be_read_is_made_again(tmp_path: Path, table: Path) -> None:
+    """As of a fold: records of parts are outputs too, but may change, as when files move."""
+
+    def both() -> list[str]:
+        ran: list[str] = []
+        with start_work(tmp_path / "all", Work("all", {}, (table,), 0, (Step("part"),))) as job:
+            if not (job.finished or job.completed("part")):
+                ran = make(job.folder, table, "part")
+                job.complete("part", [job.folder / "part" / "job.json"])
+        return ran
+
+    assert both() == ["array", "table"]
+    path = tmp_path / "all" / "part" / "job.json"
+    good = path.read_text()
+    path.write_text(good + " ")
+    assert both() == []
+    for wrong in ("[" * 200_000, "", good[:100], good.replace('"inputs": [', '"inputs": [5, ')):
+        path.write_text(wrong)
+        assert both() == ["array", "table"]
+        assert path.with_name("job.json.changed").read_text() == wrong
+    assert both() == []
+
+
 def test_a_damaged_array_is_refused_as_an_input(tmp_path: Path, table: Path) -> None:
     make(tmp_path, table)
     path = tmp_path / "first" / "values.npy"

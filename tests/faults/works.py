@@ -21,7 +21,7 @@ from battery import (
 
 LIMITS = ["--initial-resolution", "25", "--final-resolution", "25", "--j", "2"]
 RECLASSIFY = ["--rounds", "1", "--no-split-merge", *LIMITS]
-PARTICLES = ["--components", "1", "--iter", "1", "--path-volumes", "1", *LIMITS]
+PARTICLES = ["--components", "1", "--iter", "1", "--path-volumes", "0", *LIMITS]
 CLASSES = ["--initialisation", "random", "--iter", "2", "--j", "2"]
 LANDSCAPE = ["--states", "2", "--images", "20", "--bootstrap", "2", "--tolerance", "1e-3"]
 STAGES = ("resample", "deepfeature", "landscape", "vote")
@@ -34,12 +34,10 @@ SLOW = (
     "run from landscape",
 )  # fmt: skip
 TRAINING = ("train", "run")
-ROUND = [
-    name for place, slow in enumerate(SLOW) for name in (*(2 * QUICK)[place : place + 5], slow)
-]
-EVERY = (*ROUND, *ROUND, TRAINING[0], *ROUND, TRAINING[1])
+ROUND = [name for slow in SLOW for name in (*QUICK, slow)]
+EVERY = (*ROUND, TRAINING[0], *ROUND, TRAINING[1])
 """Pieces of work in the order in which a row disturbs them: each stage by itself, or a run that
-goes on. One in six is slow; those that train, by far the slowest, are one in fifty."""
+goes on. One in ten is slow; those that train, by far the slowest, are one in sixty."""
 BEFORE = {
     "run": STAGES, "run from landscape": STAGES[2:],
     "run from vote": STAGES[3:], "resample": STAGES[:1], "train": STAGES[1:2],

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.io.star import read_tables, write_tables
+from alphacryo4d.io.star import read_table, read_tables, write_tables
 from alphacryo4d.particles.open import open_table
 
 FIXTURES = (
@@ -230,6 +230,19 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
     table = open_table(table_of(tmp_path, "1@a.mrcs 1 m"))
     with pytest.raises(InputError, match="no column rlnAnglePsi, rlnAngleTilt"):
         table.read(["rlnAnglePsi", "rlnAngleTilt", "rlnAngleRot"])
+
+
+def test_what_a_small_table_lacks_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "states.star"
+    write_tables(path, {"states": {"ac4dRadius": np.array([1.5, 2]), "ac4dState": [1, 2]}})
+    assert read_table(path, "states", numbers=["ac4dRadius"])["ac4dRadius"].tolist() == [1.5, 2]
+    for name, columns in (("volumes", ["ac4dRadius"]), ("states", ["ac4dCenterX"])):
+        with pytest.raises(InputError, match=f"lacks the table {name}.*{columns[0]}"):
+            read_table(path, name, numbers=columns)
+    for wrong in ("!1.5", "nan", "-inf", "x"):
+        path.write_text(f"data_states\nloop_\n_ac4dRadius\n_ac4dState\n2 001\n{wrong} 002\n")
+        with pytest.raises(InputError, match=f"row 2: ac4dRadius is {wrong}, not a number"):
+            read_table(path, "states", numbers=["ac4dState", "ac4dRadius"])
 
 
 def test_two_tables_of_images_are_refused(tmp_path: Path) -> None:

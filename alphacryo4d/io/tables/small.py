@@ -8,6 +8,7 @@ name, is read by our own tokens, since starfile changes the one and cuts at the 
 from __future__ import annotations
 
 import linecache
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -140,6 +141,56 @@ def read_tables(path: Path) -> dict[str, Any]:
             {name: pandas.Series(column, dtype=column.dtype) for name, column in columns.items()}
         )
     return tables
+
+
+def read_table(
+    path: Path, name: str, *, numbers: Sequence[str] = (), texts: Sequence[str] = ()
+) -> Any:
+    """One table of a small STAR file, with the columns that are needed.
+
+    Parameters
+    ----------
+    path : Path
+        STAR file.
+    name : str
+        Table, without ``data_``.
+    numbers, texts : sequence of str
+        Columns that must be there; those of ``numbers`` must hold numbers.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As of :func:`read_tables`.
+
+    Raises
+    ------
+    InputError
+        The file has a fault, lacks the table or a column, or a value is no number.
+    """
+    table = read_tables(path).get(name)
+    columns = (*numbers, *texts)
+    missing = [one for one in columns if table is None or one not in table]
+    if table is None or missing:
+        lacks = f" or its columns {', '.join(missing)}" if missing else ""
+        raise InputError(f"{path}: lacks the table {name}{lacks}")
+    for one in numbers:
+        values = [_number(value) for value in table[one]]
+        if not all(map(math.isfinite, values)):
+            row = next(n for n, value in enumerate(values) if not math.isfinite(value))
+            raise InputError(
+                f"{path}: row {row + 1}: {one} is {table[one].iloc[row]}, not a number; put it "
+                "right, or make the file again"
+            )
+        if table[one].dtype.kind not in "iuf":  # such as 001
+            table[one] = np.array(values)
+    return table
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
 
 
 def quote(value: str) -> str:
