@@ -5,6 +5,7 @@ python scripts/bench/particles.py subset --data D --height 3 --o W   # its doubl
 python scripts/bench/particles.py latent --project P --height 3     # repetitions
 python scripts/bench/particles.py points --project P --truth truth.npy --o points.csv --every 10
 python scripts/bench/particles.py angles --project P --truth truth.npy [--height 3]
+python scripts/bench/particles.py chosen --project P --truth truth.npy --height 3  # no refit
 python scripts/bench/particles.py curves --data D --conformers C --volumes V --every 10
 python scripts/bench/particles.py wells --height 4 --error 0.3 --particles 20000 --repetitions 25
 python scripts/bench/particles.py energies --project P --truth truth.npy
@@ -171,6 +172,59 @@ def angles(arguments: argparse.Namespace) -> None:
     densities(arguments, truth, mean, slopes, information)
 
 
+def chosen(arguments: argparse.Namespace) -> None:
+    """Density and barrier of particles of an even ring that are chosen to lie in two wells.
+
+    Coordinates are those that the project has from its images; only the density is fitted anew.
+    """
+    from alphacryo4d.particle_landscape.density import fit_density
+    from alphacryo4d.particle_landscape.lowest import lowest_route
+    from alphacryo4d.particle_landscape.mixture import Likelihoods
+    from alphacryo4d.particle_landscape.paths import density_path
+    from alphacryo4d.particle_landscape.surface import DensitySurface
+
+    project, truth = arguments.project, np.load(arguments.truth)
+    mean, _, _ = posteriors(project)
+    q = mean.shape[1]
+    own = unpacked(np.load(project / "particle_landscape/covariances.npy").astype(float), q)
+    slopes, information = likelihood_of(mean[:, :2], own[:, :2, :2])
+    ring = places_of(truth, slopes, information)
+    rows = chosen_by(truth, arguments.height, arguments.first)
+    groups = np.load(project / "resample/groups.npy")[rows, 1]
+    data = Likelihoods(slopes[rows], np.ascontiguousarray(information[rows]))
+    density = fit_density(data, groups, most=arguments.gaussians)
+    true = np.bincount((truth[rows] - 1) * BINS // TURNS, minlength=BINS) / len(rows)
+    rng = np.random.default_rng(0)
+    drawn = along_ring(density.mixture.drawn(400_000, rng), ring)
+    raw = along_ring(mean[rows, :2], ring)
+    print(f"{len(rows)} particles, {density.gaussians} Gaussians")
+    for name, found in (("density", drawn), ("means of the particles", raw)):
+        print(f"total variation distance, {name}: {0.5 * np.abs(found - true).sum():.4f}")
+    spans = [np.ptp(-np.log(np.maximum(each, 1e-9))) for each in (drawn, true)]
+    print(f"highest bin of the angle {spans[0]:.2f} kT above the lowest, truly {spans[1]:.2f}")
+    surface = DensitySurface(density.mixture)
+    ends = surface.minima_near(ring[[0, TURNS // 2]])  # the wells
+    path = density_path(density, lowest_route(density, ends), particles=(data, groups))
+    for one, forward, backward in path.barriers:
+        print(f"barrier {one.forward:.2f} ({forward.low:.2f} to {forward.high:.2f}), backward "
+              f"{one.backward:.2f} ({backward.low:.2f} to {backward.high:.2f})")  # fmt: skip
+
+
+def along_ring(places: np.ndarray, ring: np.ndarray) -> np.ndarray:
+    """Shares of the bins of the angle, by the nearest point of a ring of conformations."""
+    from scipy.interpolate import CubicSpline
+    from scipy.spatial import cKDTree
+
+    knots = 2 * np.pi * (np.arange(TURNS + 1) + 0.5) / TURNS
+    # neighbouring conformations share their errors: a smooth curve through means of five
+    smooth = sum(np.roll(ring, k, 0) for k in range(-2, 3)) / 5
+    spline = CubicSpline(knots, np.concatenate([smooth, smooth[:1]]), bc_type="periodic")
+    fine = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
+    turn = fine[cKDTree(spline(fine)).query(places)[1]]
+    count = np.histogram(turn, BINS, (0, 2 * np.pi))[0]
+    return count / count.sum()
+
+
 def densities(
     arguments: argparse.Namespace,
     truth: np.ndarray,
@@ -179,9 +233,6 @@ def densities(
     information: np.ndarray,
 ) -> None:
     """Total variation distance of the density over the angle, and of the means of particles."""
-    from scipy.interpolate import CubicSpline
-    from scipy.spatial import cKDTree
-
     from alphacryo4d.particle_landscape.mixture import GaussianMixture
 
     stored = np.load(arguments.project / "particle_landscape/density.npz")
@@ -189,21 +240,9 @@ def densities(
     whole = GaussianMixture(*(stored[name] for name in names))
     d = whole.means.shape[1]
     ring = places_of(truth, slopes, information)[:, :d]
-    knots = 2 * np.pi * (np.arange(TURNS + 1) + 0.5) / TURNS
-    # neighbouring conformations share their errors: a smooth curve through means of five
-    smooth = sum(np.roll(ring, k, 0) for k in range(-2, 3)) / 5
-    spline = CubicSpline(knots, np.concatenate([smooth, smooth[:1]]), bc_type="periodic")
-    fine = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
-    tree = cKDTree(spline(fine))
-
-    def over_angle(places: np.ndarray) -> np.ndarray:
-        turn = fine[tree.query(places)[1]]
-        count = np.histogram(turn, BINS, (0, 2 * np.pi))[0]
-        return count / count.sum()
-
     true = np.histogram(2 * np.pi * (truth - 0.5) / TURNS, BINS, (0, 2 * np.pi))[0] / len(truth)
-    drawn = over_angle(whole.drawn(400_000, np.random.default_rng(0)))
-    raw = over_angle(mean[:, :d])
+    drawn = along_ring(whole.drawn(400_000, np.random.default_rng(0)), ring)
+    raw = along_ring(mean[:, :d], ring)
     scale = np.sqrt(np.trace(np.linalg.inv(information[:, :d, :d].mean(axis=0))) / d)
     radius = np.linalg.norm(ring - ring.mean(axis=0), axis=1).mean()
     print(f"{d} dimensions; radius of the ring {radius:.2f}, typical error {scale:.2f}")
@@ -541,7 +580,18 @@ def main() -> None:
         "--gaussians": {"type": int, "default": 12}, "--selection": {"default": "vote"},
         "--atom-sigma": {"type": float, "default": 1.125}, "--threads": {"type": int, "default": 1},
     }  # fmt: skip
-    for function in (antibody, subset, points, angles, curves, wells, latent, energies, million):
+    for function in (
+        antibody,
+        subset,
+        points,
+        angles,
+        chosen,
+        curves,
+        wells,
+        latent,
+        energies,
+        million,
+    ):
         command = commands.add_parser(function.__name__, help=function.__doc__.splitlines()[0])
         for name, given in options.items():
             command.add_argument(name, **given)
