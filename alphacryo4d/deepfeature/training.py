@@ -73,20 +73,24 @@ def _fit(
     """Train on the first part, hold out the second, until the last epoch or for want of gain."""
     train, held_out = parts
     feed = feed_class()(read, train, size, fillers=1.0)
+    check = feed_class()(read, held_out, size, fillers=0.0)
     before = plateau_callbacks(options)
 
     def next_order(epoch: int) -> None:
         feed.rows = np.random.default_rng([seed, 1, epoch]).permutation(train)
 
-    model.fit(
-        feed,
-        epochs=options.epochs,
-        initial_epoch=state.epochs,
-        validation_data=feed_class()(read, held_out, size, fillers=0.0),
-        callbacks=[*before, keeper_class()(state, before, next_order=next_order, **keeping)],
-        shuffle=False,
-        verbose=0,
-    )
+    try:
+        model.fit(
+            feed,
+            epochs=options.epochs,
+            initial_epoch=state.epochs,
+            validation_data=check,
+            callbacks=[*before, keeper_class()(state, before, next_order=next_order, **keeping)],
+            shuffle=False,
+            verbose=0,
+        )
+    finally:
+        feed.read = check.read = None  # Keras keeps feeds, and with them memory maps of volumes
 
 
 def train_autoencoder(

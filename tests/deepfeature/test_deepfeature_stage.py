@@ -1,7 +1,9 @@
 import csv
+import gc
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +50,12 @@ def trained(resample_folder, tmp_path_factory):
 def test_held_out_error_is_below_that_of_the_mean_volume(trained):
     results = json.loads((trained / "job.json").read_text())["results"]
     assert results["held_out_error"] < 0.8 * results["mean_volume_error"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="no list of mapped files here")
+def test_the_volumes_are_let_go_after_training(trained, resample_folder):
+    gc.collect()
+    assert f"{resample_folder}/volumes.npy" not in Path("/proc/self/maps").read_text()
 
 
 def test_features_are_a_quarter_of_the_box_for_every_volume(trained):
