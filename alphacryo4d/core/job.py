@@ -20,7 +20,7 @@ from typing import Any
 
 from alphacryo4d.core.contents import record_contents, require_intact, set_aside
 from alphacryo4d.core.errors import InterruptedRun, TimeLimitReached
-from alphacryo4d.core.files import JOB_JSON, make_folder, write_text
+from alphacryo4d.core.files import JOB_JSON, TEMPORARY, make_folder, write_text
 from alphacryo4d.core.identity import plain
 from alphacryo4d.core.lock import locked
 from alphacryo4d.core.memory import peak_memory_gb
@@ -228,6 +228,8 @@ def start_record(folder: Path, work: Work) -> Iterator[Job]:
     new = new_record(folder, work, read_job(folder))
     make_folder(folder)
     with locked(folder):
+        for path in folder.glob(f"{TEMPORARY}{Path(JOB_JSON).stem}.*"):  # of a run that was killed
+            path.unlink(missing_ok=True)
         yield from _run(Job(folder, new, finished=False), work, seal=False)
 
 

@@ -17,6 +17,7 @@ from alphacryo4d.core.job import (
     plan_work,
     read_job,
     start_job,
+    start_record,
     start_work,
 )
 from alphacryo4d.core.run_flags import RunFlags
@@ -300,3 +301,11 @@ def test_the_most_memory_is_recorded(folder: Path, table: Path) -> None:
     work(folder, table)
     del held
     assert 0.3 < read_job(folder)["peak_memory_gb"] < 1000
+
+
+def test_a_record_that_was_not_renamed_is_removed_by_the_next(tmp_path):
+    for name in (".ac4d-job.abc.json", ".ac4d-report.abc.html"):  # the other is of another command
+        (tmp_path / name).write_text("{}")
+    with start_record(tmp_path, Work("run", {}, ())):
+        pass
+    assert sorted(p.name for p in tmp_path.glob(".ac4d-*")) == [".ac4d-report.abc.html"]
