@@ -163,6 +163,12 @@ def _reclassify(
     )
     logger.info("reclassification of %d states at %.1f A", states.max(), finest)
     last_round, kept, log = run_rounds(job, inputs, states)
+    if last_round.free_poses and not (particles.table.path.parent / files.CONSENSUS_JSON).exists():
+        logger.info(
+            "the poses of %s were fitted to their images; where that was to a coarser map than the "
+            "images allow, `alphacryo4d run --realign` makes first votes and states better",
+            particles.table.path,
+        )
     remove_scratch(job.folder / ".scratch")
     signal = read_signal(resample, len(particles))
     _write(job, inputs, last_round, kept, states, log, first, signal)

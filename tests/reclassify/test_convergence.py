@@ -84,7 +84,7 @@ def test_fewer_states_may_be_as_likely():
         assert (objection == "") == stays
 
 
-def test_poses_of_a_consensus_get_a_second_round(tmp_path):
+def test_poses_of_a_consensus_get_a_second_round(tmp_path, caplog):
     """Eight states of a hinge from three seeds; the report says what the round was worth."""
     data = SimulateOptions(
         particles_per_state=80, box=32, pixel_size=6.5, snr=0.2, snr_box=32, poses="consensus"
@@ -96,7 +96,9 @@ def test_poses_of_a_consensus_get_a_second_round(tmp_path):
     options = ReclassifyOptions(
         final_resolution=14.5, initial_resolution=18.0, reconstruct=False, split_merge=False
     )
-    run_reclassify(tmp_path, tmp_path / "reclassify", options=options)
+    with caplog.at_level("INFO"):
+        run_reclassify(tmp_path, tmp_path / "reclassify", options=options)
+    assert "`alphacryo4d run --realign`" in caplog.text
     report = json.loads((tmp_path / "reclassify" / "report.json").read_text())
     assert sum("fitted to the images" in line for line in report["log"]) == 8
     assert any(line.startswith("round 2: held-out log-likelihood rose") for line in report["log"])
