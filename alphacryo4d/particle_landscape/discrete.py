@@ -140,7 +140,7 @@ def points_or_continuum(
         kept.append((places[0], shares[0]))
     best = _fewest(gains)
     apart = _apart(*kept[best], some.information.mean(axis=0, dtype=np.float64))
-    return _judged(gains, of, labels, apart)
+    return _judged(gains, best, of, labels, apart)
 
 
 def _fewest(gains: list[Array]) -> int:
@@ -172,9 +172,8 @@ def _apart(points: Array, shares: Array, information: Array) -> float:
     return float(nearest[order[min(middle, len(order) - 1)]])
 
 
-def _judged(gains: list[Array], of: Array, labels: Array, apart: float) -> Discreteness:
+def _judged(gains: list[Array], best: int, of: Array, labels: Array, apart: float) -> Discreteness:
     means = np.array([gain.mean() for gain in gains])
-    best = _fewest(gains)
     gain = gains[best]
     counting = float(gain.std()) / np.sqrt(max(1, len(gain)))
     each = np.array([gain[of == label].mean() for label in labels])

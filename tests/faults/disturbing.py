@@ -3,9 +3,9 @@
 ``python disturbing.py MODULES`` reads lines of JSON from stdin and answers with lines of JSON. A
 line is a list of children, which run at the same time; of each comes back how it ended. Everything
 heavy, and the modules, are imported before the first child, so that a child costs a fork; a child
-with ``teach`` says at its end what it has imported and which kernels it has loaded, and the server
-loads these too. No work is done before the fork, and no thread is begun. Loaded with ``shim.c`` by
-LD_PRELOAD a child can arm it.
+with ``teach`` says at its end what it has imported, and the server imports this too. No work is
+done before the fork, and no thread is begun. Loaded with ``shim.c`` by LD_PRELOAD a child can arm
+it.
 
 A child is ``{"words": [...], ...}`` with any of: ``arm`` (arguments of ``faults_arm``), ``then``
 (command that is run where the shim has stopped the child, which then goes on), ``clock`` (of
@@ -17,11 +17,9 @@ directory), ``set`` and ``unset`` (environment), ``umask``, ``closed`` (descript
 
 import contextlib
 import ctypes
-import gc
 import importlib
 import json
 import os
-import pickle
 import pwd
 import resource
 import signal
@@ -79,33 +77,19 @@ def prepare(job: dict[str, object]) -> None:
         shim.faults_clock(*job["clock"])
 
 
-def kernels() -> dict[tuple[str, str], object]:
-    """Compiled functions, by module and name."""
-    from numba.core.registry import CPUDispatcher
-
-    found = [one for one in gc.get_objects() if isinstance(one, CPUDispatcher)]
-    return {(one.py_func.__module__, one.py_func.__qualname__): one for one in found}
-
-
 def teach(known: set[str], place: Path) -> None:
-    """Write down what this process has loaded beside the known modules."""
-    loaded = {name: list(kernel.signatures) for name, kernel in kernels().items()}
-    place.write_bytes(pickle.dumps((sorted({*sys.modules} - known), loaded)))
+    """Write down what this process has imported beside the known modules."""
+    place.write_text(json.dumps(sorted({*sys.modules} - known)))
 
 
 def learn(place: Path) -> None:
-    """Load what a child has taught: modules, and kernels from numba's cache."""
+    """Import what a child has taught."""
     if not place.is_file():
         return
-    modules, loaded = pickle.loads(place.read_bytes())
-    for name in modules:
+    for name in json.loads(place.read_text()):
         if not name.startswith(NOT_BEFORE_A_FORK):
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
-    for name, kernel in kernels().items():
-        for signature in set(loaded.get(name, [])) - set(kernel.signatures):
-            with contextlib.suppress(Exception):
-                kernel.compile(signature)
 
 
 def run_child(job: dict[str, object], log: Path) -> int:
