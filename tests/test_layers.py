@@ -23,9 +23,7 @@ STAGE_FILES, COMMANDS_OF_STAGES, ABOVE, CLI, ROOT = 20, 21, 22, 30, 40
 ABOVE_STAGES = ("pipeline", "assessment", "prototype", "tools", "report")
 
 # Larger than they should be; the lists may only shrink
-LONG_FILES: dict[str, int] = {
-    "io.tables.kernels": 351,
-}
+LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {
     "io.tables.kernels.parse_rows": 89,
     "io.tables.kernels.scan_rows": 73,

@@ -239,7 +239,11 @@ class _Fit:
         """One expectation and maximisation; the prior follows the components in space or not."""
         grid = self.grid
         if local:
-            self._localise()
+            self.amplitude, grown = local_prior.refitted(
+                grid, self.fields[1:] * self.mask, self.mask, self.amplitude,
+                self.spread.sum(axis=0),
+            )  # fmt: skip
+            self.variance *= grown
         self.expect()
         right, weights = project_back(self.view, 1.0 / self.noise, self.means, packed(self.second))
         solution = local_prior.solve_components(
@@ -278,15 +282,6 @@ class _Fit:
         mask = solvent_mask(self.fields * self.mask, self.sphere, voxel)
         self.fields = self.fields * self.mask * (mask > 0.01)
         self.mask = mask
-
-    def _localise(self) -> None:
-        """Fit the amplitude of the components to where they are; their power stays."""
-        before = local_prior.filled(self.mask, self.amplitude, 2)[1]
-        self.amplitude = local_prior.local_amplitude(
-            self.grid, self.fields[1:] * self.mask, self.mask * self.amplitude,
-            self.spread.sum(axis=0),
-        )  # fmt: skip
-        self.variance *= before / local_prior.filled(self.mask, self.amplitude, 2)[1]
 
     def outcome(self) -> Components:
         """Components with the coordinates of the particles."""

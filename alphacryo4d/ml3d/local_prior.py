@@ -69,6 +69,17 @@ def filled(mask: Array, amplitude: Array, columns: int) -> Array:
     return share
 
 
+def refitted(
+    grid: Grid, components: Array, mask: Array, amplitude: Array, spread: Array
+) -> tuple[Array, float]:
+    """Amplitude by :func:`local_amplitude`, and the factor by which the power of the fields grows.
+
+    With it the components have the power in the box that they had with the amplitude before.
+    """
+    fitted = local_amplitude(grid, components, mask * amplitude, spread)
+    return fitted, float(filled(mask, amplitude, 2)[1] / filled(mask, fitted, 2)[1])
+
+
 def power_of(grid: Grid, cubes: Array, mask: Array, amplitude: Array) -> Array:
     """Power of mean and components (q + 1, n, n, n) by shell, before mask and amplitude."""
     power = grid.shell_means(np.abs(grid.transform(cubes)) ** 2)

@@ -17,7 +17,7 @@ from alphacryo4d.ml3d.expectation import View, expect, project_back
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import shell_of_resolution
 from alphacryo4d.ml3d.latent import packed, random_fields, whitened
-from alphacryo4d.ml3d.local_prior import filled, local_amplitude, power_of, solve_components
+from alphacryo4d.ml3d.local_prior import filled, power_of, refitted, solve_components
 from alphacryo4d.ml3d.masks import first_mask, solvent_mask
 from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -168,14 +168,6 @@ class SpannedVolumes:
         power = power_of(self.grid, self.cubes, self.mask, self.amplitude) + spread
         self.power = np.maximum(power, 1e-6 * power[:1] + 1e-20)
 
-    def _localise(self) -> None:
-        """Fit the amplitude of the components to where they are; their power stays."""
-        before = filled(self.mask, self.amplitude, len(self.fields))
-        self.amplitude = local_amplitude(
-            self.grid, self.cubes[1:], self.mask * self.amplitude, self.unknown
-        )
-        self.power *= (before / filled(self.mask, self.amplitude, len(self.fields)))[:, None]
-
     def expect(self, *, about_states: bool) -> JointMoments:
         """Moments of the particles; the noise that remains, once the model is that of before.
 
@@ -219,7 +211,10 @@ class SpannedVolumes:
         right, weights = project_back(
             self.view, 1 / self.noise, means[:, free], packed(second[:, free, free])
         )
-        self._localise()
+        self.amplitude, grown = refitted(
+            grid, self.cubes[1:], self.mask, self.amplitude, self.unknown
+        )
+        self.power[1:] *= grown
         solution = solve_components(
             grid, right, weights, self.power, mask=self.mask, amplitude=self.amplitude,
             start=self.fields, steps=4,

@@ -77,12 +77,12 @@ class _Texts:
         self.known: dict[bytes, int] = {}
 
     def add(self, buffer: Array, text: bytes, spans: Array, first: int) -> None:
-        from alphacryo4d.io.tables import kernels
+        from alphacryo4d.io.tables.kernels_texts import intern_spans
 
         rows = len(spans)
         codes, firsts = np.empty(rows, np.int32), np.empty(rows, np.int64)
         table = np.full(1 << max(4, (2 * rows).bit_length()), -1, np.int64)
-        count = kernels.intern_spans(buffer, spans, codes, firsts, table)
+        count = intern_spans(buffer, spans, codes, firsts, table)
         mapping = np.empty(max(count, 1), np.int32)
         for code, (start, end) in enumerate(spans[firsts[:count]].tolist()):
             mapping[code] = self.known.setdefault(text[start:end], len(self.known))
