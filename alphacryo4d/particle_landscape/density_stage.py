@@ -23,10 +23,10 @@ from alphacryo4d.particle_landscape.figures_stage import draw
 from alphacryo4d.particle_landscape.fold_stage import FoldInputs
 from alphacryo4d.particle_landscape.frame import likelihood_of, unpacked
 from alphacryo4d.particle_landscape.frame_stage import COORDINATES, COVARIANCES
-from alphacryo4d.particle_landscape.lowest import lowest_route
+from alphacryo4d.particle_landscape.lowest import farthest_along, lowest_route
 from alphacryo4d.particle_landscape.mixture import Likelihoods
 from alphacryo4d.particle_landscape.options import MOST_GAUSSIANS, DensityOptions
-from alphacryo4d.particle_landscape.paths import DensityPath, density_path, farthest_apart
+from alphacryo4d.particle_landscape.paths import DensityPath, density_path
 from alphacryo4d.particle_landscape.volume_stage import write_path_volumes
 
 DENSITY_NPZ, GAUSSIANS_CSV, STATES_CSV = "density.npz", "gaussians.csv", "density_states.csv"
@@ -64,7 +64,7 @@ def write_density(
         _write_basins(job.folder / BASINS_NPZ, states),
     ]
     path = None
-    ends = path_ends(options, states)
+    ends = path_ends(options, density, states, seed=seed)
     if ends is None:
         logger.info("one state: no path without --start and --end")
     else:
@@ -129,7 +129,9 @@ def read_likelihoods(
     return Likelihoods(projected, np.ascontiguousarray(information), workers), chosen
 
 
-def path_ends(options: DensityOptions, states: DensityStates) -> Array | None:
+def path_ends(
+    options: DensityOptions, density: Density, states: DensityStates, *, seed: int
+) -> Array | None:
     """Start and end (2, d) of the path; None where there is one state and no end was given."""
     if options.start is not None and options.end is not None:
         return np.array(
@@ -137,7 +139,7 @@ def path_ends(options: DensityOptions, states: DensityStates) -> Array | None:
         )
     if len(states) < 2:
         return None
-    return states.minima[list(farthest_apart(states.minima))]
+    return states.minima[list(farthest_along(density, states.minima, seed=seed))]
 
 
 def _end(option: str, text: str, states: DensityStates) -> Array:

@@ -96,7 +96,7 @@ class DensityOptions:
     start: str | None = setting(
         None,
         "Start of the path: a state of the density (its number), or coordinates with commas; by "
-        "default the two states farthest apart are its ends.",
+        "default the two states with the longest way between them are its ends.",
         metavar="STATE|Z1,Z2,...",
         type=str,
         group=STATES,

@@ -137,10 +137,3 @@ def _with_intervals(
 
 def _interval(value: float, half: float) -> Interval:
     return Interval(value, max(0.0, value - half), value + half)
-
-
-def farthest_apart(minima: Array) -> tuple[int, int]:
-    """The two of several points (K, d) that lie farthest apart, in their order."""
-    apart = ((minima[:, None] - minima[None]) ** 2).sum(axis=2)
-    one, other = np.unravel_index(int(apart.argmax()), apart.shape)
-    return int(min(one, other)), int(max(one, other))

@@ -9,7 +9,7 @@ from alphacryo4d.landscape.string_method import minimum_energy_path
 from alphacryo4d.particle_landscape.basins import DensityStates, _by_share, find_states
 from alphacryo4d.particle_landscape.density import Density, fit_density, mean_of
 from alphacryo4d.particle_landscape.density_stage import path_ends
-from alphacryo4d.particle_landscape.lowest import lowest_route
+from alphacryo4d.particle_landscape.lowest import farthest_along, lowest_route
 from alphacryo4d.particle_landscape.mixture import (
     GaussianMixture,
     Likelihoods,
@@ -20,7 +20,7 @@ from alphacryo4d.particle_landscape.mixture import (
     split,
 )
 from alphacryo4d.particle_landscape.options import DensityOptions
-from alphacryo4d.particle_landscape.paths import density_path, farthest_apart
+from alphacryo4d.particle_landscape.paths import density_path
 from alphacryo4d.particle_landscape.profile import smooth_profile
 from alphacryo4d.particle_landscape.surface import DensitySurface, energy_of_share, marginal
 
@@ -223,7 +223,7 @@ def test_the_barrier_lies_in_its_interval_and_states_have_half_of_the_particles_
     assert len(states) == 2
     np.testing.assert_allclose(states.populations, 0.5, atol=0.06)
     np.testing.assert_allclose(np.sort(states.minima[:, 0]), [-1, 1], atol=0.15)
-    path = density_path(density, states.minima[list(farthest_apart(states.minima))])
+    path = density_path(density, states.minima[list(farthest_along(density, states.minima))])
     assert path.path.converged
     (barrier,) = path.barriers
     assert abs(barrier[0].place[0]) < 0.5
@@ -241,7 +241,7 @@ def test_one_gaussian_is_one_state():
     states = find_states(density, depth=0.5)
     assert len(states) == 1
     np.testing.assert_allclose(states.populations, 1)
-    assert path_ends(DensityOptions(), states) is None
+    assert path_ends(DensityOptions(), density, states, seed=0) is None
 
 
 def test_populations_of_basins_are_integrals():
@@ -272,6 +272,9 @@ def test_a_path_goes_round_a_void_not_through_it():
     straight = density_path(density, ends)
     routed = density_path(density, lowest_route(density, ends))
     assert straight.path.energies.max() > 10
+    # nearer to each other in a straight line than either is to the middle
+    assert farthest_along(density, beads[[12, 0, 24, 5]]) == (1, 2)
+    assert farthest_along(density, beads[[6, 3, 20, 9]]) == (1, 2)
     assert routed.path.energies.max() < 0.5
     np.testing.assert_allclose(np.linalg.norm(routed.path.images, axis=1), 2, atol=0.1)
     assert routed.path.images[:, 1].max() > 1.9
@@ -312,10 +315,17 @@ def test_a_mean_of_densities_is_the_mean_of_their_values():
 
 def test_ends_are_states_or_coordinates():
     nothing = np.zeros(2)
-    states = DensityStates(np.array([[0.0, 1], [2, 3]]), nothing, nothing, nothing, nothing)
-    ends = path_ends(DensityOptions(start="2", end="0.5,-1"), states)
-    np.testing.assert_array_equal(ends, [[2, 3], [0.5, -1]])
-    np.testing.assert_array_equal(path_ends(DensityOptions(), states), states.minima)
+    places = np.array([[0.0, 1], [2, 3]])
+    states = DensityStates(places, nothing, nothing, nothing, nothing)
+    density = as_density(
+        GaussianMixture(np.full(2, 0.5), places, np.tile(0.1 * np.eye(2), (2, 1, 1)))
+    )
+
+    def ends(**options):
+        return path_ends(DensityOptions(**options), density, states, seed=0)
+
+    np.testing.assert_array_equal(ends(start="2", end="0.5,-1"), [[2, 3], [0.5, -1]])
+    np.testing.assert_array_equal(ends(), states.minima)
     for wrong, said in (("3", "states 1 to 2"), ("1,x", "neither"), ("1,2,3", "2 dimensions")):
         with pytest.raises(InputError, match=said):
-            path_ends(DensityOptions(start=wrong, end="1"), states)
+            ends(start=wrong, end="1")
