@@ -196,7 +196,8 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
     """Entry point of ``alphacryo4d``; exits with the codes of the contract."""
     open_streams()
-    if arguments is None:  # a process of its own
+    own_process = arguments is None
+    if own_process:
         watch_over_memory()
         name_lost_files()
     signal.signal(signal.SIGTERM, _terminate)
@@ -209,6 +210,9 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
         if "numpy" not in sys.modules and not _QUICK & set(arguments):
             require_address_space(_LIBRARIES, "what it computes with (NumPy, SciPy, Numba)")
         root.main(args=arguments, prog_name="alphacryo4d", standalone_mode=False, **extra)
+        if own_process:  # all is done and said: nothing is left that a signal could stop
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as wrong:

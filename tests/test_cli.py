@@ -1,6 +1,7 @@
 """The root command: quick help, exit codes, equal spellings."""
 
 import errno
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -190,3 +191,16 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path, name: str) -> None:
     assert done.returncode == 3
     assert len(done.stderr.strip().splitlines()) <= 2
     assert f"error: {tmp_path}/file" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_after_all_is_done_changes_nothing(number):
+    """What was asked is done and said: the exit code is that of the work."""
+    code = (
+        "import atexit, os, sys; from alphacryo4d.cli import main; "
+        f"atexit.register(os.kill, os.getpid(), {int(number)}); "
+        "sys.argv = ['alphacryo4d', 'cite']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "AlphaCryo4D" in done.stdout
