@@ -143,6 +143,7 @@ def start_job(
     seed: int | None = None,
     flags: RunFlags = RunFlags(),
     in_place: bool = False,
+    remnants: Iterable[str] = (),
 ) -> AbstractContextManager[Job]:
     """Own an output folder for work of which every step depends on everything.
 
@@ -150,14 +151,14 @@ def start_job(
     ----------
     folder, flags, in_place
         As for :func:`start_work`.
-    stage, options, inputs, seed
+    stage, options, inputs, seed, remnants
         As for :class:`alphacryo4d.core.steps.Work`.
 
     Returns
     -------
     context manager of Job
     """
-    work = Work(stage, options, tuple(inputs), seed)
+    work = Work(stage, options, tuple(inputs), seed, remnants=tuple(remnants))
     return start_work(folder, work, flags=flags, in_place=in_place)
 
 

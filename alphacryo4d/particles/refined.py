@@ -38,7 +38,8 @@ def write_refined_poses(
     moved = particles.shifts + shifts
     names: tuple[str, ...] = ORIGINS
     if ORIGINS[0] not in particles.table.columns and OLD_ORIGINS[0] in particles.table.columns:
-        names, moved = OLD_ORIGINS, moved / particles.pixel_size
+        pixels = particles.optics.pixel_size[particles.optics_group]
+        names, moved = OLD_ORIGINS, moved / pixels[:, None]
     columns = dict(zip(ANGLES, angles.T.round(6), strict=True))
     columns |= dict(zip(names, moved.T.round(6), strict=True))
     columns |= dict(more or {})

@@ -65,20 +65,19 @@ def run_components(
     from alphacryo4d.maths.fourier import resize_cubes
 
     particles = read_particles(table).on_grid(*classify.grid)
-    mask = None
+    inputs, mask = [table, *particles.stacks], None
     if relion.mask is not None:
         check_map(relion.mask, particles, what="mask", is_mask=True)
         mask = read_volume(relion.mask)[0]
+        inputs.append(relion.mask)
     recorded = {name: getattr(classify, name) for name in _USED} | {"symmetry": relion.symmetry}
     with start_job(
-        output, stage="components", options=recorded, inputs=[table, *particles.stacks], seed=seed,
-        flags=flags, in_place=True,
+        output, stage="components", options=recorded, inputs=inputs, seed=seed, flags=flags,
+        in_place=True, remnants=(CHECKPOINT,),
     ) as job:  # fmt: skip
         if job.finished:
             return job.outputs
         checkpoint = FoldCheckpoint(output / CHECKPOINT)
-        if flags.overwrite:
-            checkpoint.remove()
         finest = min(classify.initial_resolution, classify.final_resolution or np.inf)
         with show_progress("read images") as progress:
             images = prepare_rows(

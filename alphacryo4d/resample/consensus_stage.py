@@ -27,7 +27,11 @@ from alphacryo4d.relion.outputs import last_optimiser, with_suffix
 from alphacryo4d.relion.preflight import check_map, check_particles, image_root, name_from
 from alphacryo4d.relion.running import Runner
 from alphacryo4d.relion.version import installed_version
-from alphacryo4d.resample.native_consensus_stage import align_natively, native_plan
+from alphacryo4d.resample.native_consensus_stage import (
+    CHECKPOINT,
+    align_natively,
+    native_plan,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -82,16 +86,19 @@ def run_consensus(
         ``particles.star`` and the maps.
     """
     if consensus.engine == "native" and not consensus.keep_poses:
-        native_plan(table, consensus, relion)
-    inputs = [path for path in (table, relion.reference, consensus.mask) if path is not None]
+        particles = native_plan(table, consensus, relion).particles
+    else:
+        particles = read_particles(table, need_poses=consensus.keep_poses)
+    maps = [path for path in (relion.reference, consensus.mask) if path is not None]
     with start_job(
         output,
         stage="consensus",
         options={"consensus": asdict(consensus), "relion": asdict(relion)},
-        inputs=inputs,
+        inputs=[table, *particles.stacks, *maps],
         seed=seed,
         flags=flags,
         in_place=True,
+        remnants=(CHECKPOINT,),
     ) as job:
         if job.finished:
             return job.outputs

@@ -205,6 +205,7 @@ def classify_fold(
         options=plan.of_folds(),
         inputs=[files.fold_table(resample, batch, left_out, plan.folds)],
         seed=plan.seed,
+        remnants=(CHECKPOINT,),
     ) as job:
         if not job.finished:
             outputs = engine.classify(

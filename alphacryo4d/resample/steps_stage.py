@@ -26,6 +26,9 @@ from alphacryo4d.resample.subsets import require_classes, split_evenly
 
 logger = logging.getLogger(__name__)
 
+_OF_RELION = ("relion/reference.mrc", "relion/**/particles.star", "relion/**/run.json")
+"""What RELION's engine would take for its own after options or inputs changed."""
+
 
 def run_split(
     table: Path,
@@ -110,7 +113,7 @@ def run_classify(
     flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Classify one table: volumes and ``run_it025_data.star`` in ``output``."""
-    particles = read_particles(table)
+    particles = read_particles(table).on_grid(*classify.grid)
     require_classes(len(particles), classify.levels, 1)
     plan = ResamplePlan(options, classify, relion, seed)
     with start_job(
@@ -121,10 +124,9 @@ def run_classify(
         seed=seed,
         flags=flags,
         in_place=True,
+        remnants=(CHECKPOINT, *_OF_RELION),
     ) as job:
         if not job.finished:
-            if flags.overwrite:
-                (output / CHECKPOINT).unlink(missing_ok=True)
             everyone = np.arange(len(particles))
             engine = make_engine(
                 options.engine,

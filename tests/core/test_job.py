@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,21 @@ def test_remnants_of_a_killed_run_are_removed(folder: Path, table: Path) -> None
     remnant = write_text(folder / "u123" / ".ac4d-class001.xyz.mrc", "half a map")
     work(folder, table)
     assert not remnant.exists()
+
+
+def test_what_other_options_left_unfinished_is_removed(folder: Path, table: Path) -> None:
+    def begin(classes: int) -> bool:
+        begun = {"stage": "test", "options": {"classes": classes}, "inputs": [table]}
+        with (
+            suppress(KeyboardInterrupt),
+            start_job(folder, **begun, remnants=("checkpoint.npz",)) as job,
+        ):
+            there = (job.folder / "checkpoint.npz").exists()
+            write_text(job.folder / "checkpoint.npz", "state")
+            raise KeyboardInterrupt
+        return there
+
+    assert [begin(classes) for classes in (20, 20, 10, 10)] == [False, True, False, True]
 
 
 def test_two_runs_in_one_folder_are_refused(folder: Path, table: Path) -> None:

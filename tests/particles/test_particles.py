@@ -7,11 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_tables import OPTICS, make_images, modern_table, numbered, old_table
+from small_tables import (
+    OLD,
+    OPTICS,
+    loop,
+    make_images,
+    make_rows,
+    modern_table,
+    numbered,
+    old_table,
+)
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.particles.aberrations import contradictions
 from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.particles.refined import write_refined_poses
 
 
 @pytest.fixture
@@ -114,6 +124,23 @@ def test_links_to_one_stack_are_one_stack(folder: Path) -> None:
     make_images(folder / "a.mrcs")
     (folder / "job/a.mrcs").symlink_to(folder / "a.mrcs")
     assert len(read_particles(modern_table(folder / "job/p.star", numbered("a.mrcs")))) == 6
+
+
+@pytest.mark.parametrize("voxel_size", [None, 3.0])
+def test_refined_origins_in_pixels_are_those_of_each_particle(
+    tmp_path: Path, voxel_size: float | None
+) -> None:
+    rows = [
+        make_rows(["1@a.mrcs"], **OLD | {"rlnDetectorPixelSize": size, "rlnOriginX": "4.0"})[0]
+        for size in ("1.5", "3.0")
+    ]
+    (tmp_path / "p.star").write_text(loop("images", rows, version=False))
+    particles = read_particles(tmp_path / "p.star", need_images=False).on_grid(None, voxel_size)
+    unchanged = np.zeros((2, 3)), np.zeros((2, 2))
+    written = write_refined_poses(particles, *unchanged, tmp_path / "refined.star")
+    again = read_particles(written, need_images=False)
+    assert again.table.read(["rlnOriginX"])["rlnOriginX"].tolist() == [4.0, 4.0]
+    np.testing.assert_allclose(again.shifts, [[6.0, 0.0], [12.0, 0.0]])
 
 
 MIXED = [

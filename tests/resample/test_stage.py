@@ -8,12 +8,15 @@ import pytest
 from alphacryo4d.core import files
 from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.errors import InputError, TimeLimitReached
-from alphacryo4d.core.job import read_job
+from alphacryo4d.core.job import read_job, recorded_inputs
 from alphacryo4d.core.run_flags import RunFlags
-from alphacryo4d.io.mrc import read_header, read_volume
+from alphacryo4d.io.mrc import read_header, read_volume, write_volume
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
+from alphacryo4d.resample.components_stage import run_components
+from alphacryo4d.resample.consensus_stage import run_consensus
 from alphacryo4d.resample.fold_stage import read_fold
 from alphacryo4d.resample.gather_stage import gather_folds
 from alphacryo4d.resample.options import ResampleOptions
@@ -196,9 +199,78 @@ def test_one_classification_of_one_table(easy_data: Path, tmp_path: Path) -> Non
 
 
 def _no_relion() -> object:
-    from alphacryo4d.relion.options import RelionOptions
-
     return RelionOptions()
+
+
+def classify(table: Path, output: Path, count: int, **changes: object) -> None:
+    run_classify(
+        table, output, options=ResampleOptions(), relion=_no_relion(),
+        classify=ClassifyOptions(classes=f"{count}", **changes),
+    )  # fmt: skip
+
+
+def components(table: Path, output: Path, count: int, mask: Path | None = None) -> None:
+    wanted = ClassifyOptions(components=count)
+    run_components(table, output, classify=wanted, relion=RelionOptions(mask=mask))
+
+
+def consensus(table: Path, output: Path, count: int) -> None:
+    wanted = ConsensusOptions(engine="native", iterations=count)
+    run_consensus(table, output, consensus=wanted, relion=_no_relion())
+
+
+@pytest.mark.parametrize(
+    ("command", "step", "checkpoint"),
+    [
+        (classify, "steps_stage.make_engine", "checkpoint.npz"),
+        (components, "components_stage.prepare_rows", "checkpoint.npz"),
+        (consensus, "consensus_stage.align_natively", ".consensus.npz"),
+    ],
+)
+def test_a_checkpoint_of_other_options_is_none_to_go_on_from(
+    easy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command, step, checkpoint
+) -> None:
+    found = []
+
+    def begin(*_: object, **__: object) -> None:
+        found.append((tmp_path / checkpoint).exists())
+        (tmp_path / checkpoint).touch()
+        raise TimeLimitReached("over")
+
+    monkeypatch.setattr(f"alphacryo4d.resample.{step}", begin)
+    for count in (4, 4, 5, 5):
+        with pytest.raises(TimeLimitReached):
+            command(easy_data / "particles.star", tmp_path, count)
+    assert found == [False, True, False, True]
+    assert any(path.suffix == ".mrcs" for path in recorded_inputs(tmp_path))
+
+
+def test_the_mask_of_components_is_on_record(
+    easy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(*_: object, **__: object) -> None:
+        raise TimeLimitReached("over")
+
+    monkeypatch.setattr("alphacryo4d.resample.components_stage.prepare_rows", begin)
+    mask = write_volume(tmp_path / "mask.mrc", np.ones((32, 32, 32), np.float32), 5.0)
+    with pytest.raises(TimeLimitReached):
+        components(easy_data / "particles.star", tmp_path / "o", 4, mask)
+    assert mask in recorded_inputs(tmp_path / "o")
+
+
+def test_one_classification_has_the_voxels_asked_for(
+    easy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grids = []
+
+    def begin(_: str, particles, *__: object, **___: object) -> None:
+        grids.append(particles.grid)
+        raise TimeLimitReached("over")
+
+    monkeypatch.setattr("alphacryo4d.resample.steps_stage.make_engine", begin)
+    with pytest.raises(TimeLimitReached):
+        classify(easy_data / "particles.star", tmp_path, 4, voxel_size=10.0)
+    assert grids == [(16, 10.0)]
 
 
 def test_split_and_shuffle_write_tables(easy_data: Path, tmp_path: Path) -> None:
