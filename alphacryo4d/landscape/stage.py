@@ -114,7 +114,7 @@ def landscape_work(inputs: tuple[Path, ...], options: LandscapeOptions, seed: in
     seed : int
     """
     sections = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    paths = (*inputs, *_centers_file(options.states))
+    paths = (*inputs, *centers_file(options.states))
     steps: tuple[Step, ...] = _STEPS
     if not options.path.path:  # then it depends on the rule of the states whether there is one
         last = Step("path", ("path.*", "states.centers", "seed"), (), after=("energy",))
@@ -122,20 +122,31 @@ def landscape_work(inputs: tuple[Path, ...], options: LandscapeOptions, seed: in
     return Work(files.LANDSCAPE, sections, paths, seed, steps)
 
 
-def _centers_file(options: StatesOptions) -> list[Path]:
+def centers_file(options: StatesOptions) -> list[Path]:
+    """The file of centers, where the states come from one."""
     named = options.centers not in (*CENTERS, DENSITY)
     return [Path(options.centers)] if named else []
 
 
 def embed_step(
-    job: Job, inputs: StageInputs, options: EmbedOptions, seed: int, threads: int | None
+    job: Job,
+    inputs: StageInputs,
+    options: EmbedOptions,
+    seed: int,
+    threads: int | None,
+    *,
+    given: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Distances and embedding; read back where an earlier run has made them."""
+    """Distances and embedding; read back where an earlier run has made them.
+
+    An embedding (V, 2) that is ``given`` is returned in the place of one by t-SNE.
+    """
     from threadpoolctl import threadpool_limits
 
     paths = [job.folder / DISTANCES_NPY, job.folder / files.EMBEDDING_NPY]
     if job.completed("embed"):
-        return files.load_array(paths[0]), files.load_array(paths[1], ndim=2)
+        kept = files.load_array(paths[1], ndim=2) if given is None else given
+        return files.load_array(paths[0]), kept
     parts = [inputs.volumes] if inputs.features is None else [inputs.volumes, inputs.features]
     if options.low_pass is not None:
         voxel_size = inputs.table.voxel_size
@@ -147,8 +158,11 @@ def embed_step(
             memory=options.memory,
             progress=progress,
         )
-    embedding = embed(distances, options, seed=seed)
     files.save_array(paths[0], distances)
+    if given is not None:
+        job.complete("embed", paths[:1])
+        return distances, given
+    embedding = embed(distances, options, seed=seed)
     files.save_array(paths[1], embedding)
     job.complete("embed", paths)
     return distances, embedding

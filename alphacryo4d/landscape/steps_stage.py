@@ -106,6 +106,13 @@ def _points(embedding: Path | None, counts: Path | None, resample: Path | None) 
     return _Points(points, values, folds, table, tuple(paths))
 
 
+def _keep_embedding(job: Job, path: Path, embedding: Array) -> None:
+    """Put the embedding (V, 2) that was given beside its states, as `vote` wants it."""
+    if path.resolve() != (job.target / files.EMBEDDING_NPY).resolve():  # else it is the user's own
+        kept = files.save_array(job.folder / files.EMBEDDING_NPY, embedding)
+        job.complete("embedding", [kept])
+
+
 def run_energy(
     output: Path,
     *,
@@ -170,18 +177,23 @@ def run_states(
     paths = [*(points.paths if points else ()), *(inputs.paths if inputs else ())]
     if inputs is not None and resample is not None:
         paths += basin_files(resample, options.states)
+    paths += stage.centers_file(options.states)
     with _start(output, name, options, list(dict.fromkeys(paths)), seed, flags) as job:
         if job.finished:
             return job.outputs
-        evidence = Evidence()
+        evidence, given = Evidence(), None if points is None else points.embedding
         if inputs is not None and resample is not None:
-            distances, made = stage.embed_step(job, inputs, options.embed, seed, flags.threads)
+            distances, made = stage.embed_step(
+                job, inputs, options.embed, seed, flags.threads, given=given
+            )
             evidence = evidence_of(distances, inputs, resample, options.states)
             if points is None:
                 table = inputs.table
                 points = _Points(
                     np.asarray(made, np.float64), table.counts, table.fold_numbers, table, ()
                 )
+        if embedding is not None and given is not None:
+            _keep_embedding(job, embedding, given)
         assert points is not None
         landscape = landscape_of(points.embedding, points.counts, points.folds, options.energy)
         stage.finish(job, landscape, options, evidence, points.table, seed)

@@ -18,6 +18,7 @@ from alphacryo4d.landscape.inputs_stage import read_inputs
 from alphacryo4d.landscape.options import EmbedOptions, LandscapeOptions, PathOptions, StatesOptions
 from alphacryo4d.landscape.particle_basins_stage import evidence_of
 from alphacryo4d.landscape.stage import run_landscape
+from alphacryo4d.landscape.steps_stage import run_states
 from alphacryo4d.landscape.zoom_stage import run_zoom
 
 OPTIONS = LandscapeOptions(
@@ -159,6 +160,20 @@ def test_a_path_of_the_prototypes_files(tmp_path, monkeypatch):
     outputs = json.loads(result.stdout)["outputs"]
     assert any(name.endswith("path.npy") for name in outputs)
     assert np.load(tmp_path / "out/centers.npy").shape == (4, 2)
+    assert np.array_equal(np.load(tmp_path / "out/embedding.npy"), points)
+
+
+def test_states_of_a_given_embedding_lie_beside_it(project, tmp_path, monkeypatch):
+    from alphacryo4d.voting.inputs_stage import read_states
+
+    mine = np.load(project / "landscape/embedding.npy")[:, ::-1] * 3.0
+    np.save(tmp_path / "mine.npy", mine)
+    monkeypatch.setattr("alphacryo4d.landscape.stage.embed", None)  # nothing is embedded anew
+    given = {"embedding": tmp_path / "mine.npy", "counts": None, "resample": project / "resample"}
+    run_states(tmp_path / "o", options=OPTIONS, **given)
+    states = read_states(tmp_path / "o")
+    assert np.array_equal(states.points, mine)
+    assert (np.linalg.norm(mine[:, None] - states.centers, axis=2).min(axis=0) < 1e-4).all()
 
 
 @pytest.mark.parametrize("name", ["embed", "energy", "path", "states", "zoom"])
