@@ -131,7 +131,7 @@ def energy_error(
     counts : (V,) array
         Particles per volume.
     folds : (V,) array
-        Fold of each volume, any labels.
+        Group that the fold of each volume leaves out, any labels; the same in all batches.
 
     Returns
     -------

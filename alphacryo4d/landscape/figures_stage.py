@@ -7,10 +7,10 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
 from alphacryo4d.landscape import curves_stage, plots
-from alphacryo4d.landscape.find_stage import Landscape
 from alphacryo4d.landscape.inputs_stage import VolumeTable
 from alphacryo4d.landscape.options import PathOptions
 from alphacryo4d.landscape.path_stage import LandscapePath
+from alphacryo4d.landscape.plane import Landscape
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.tables_stage import write_csv
 

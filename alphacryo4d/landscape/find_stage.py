@@ -16,89 +16,17 @@ from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.io.star import write_tables
 from alphacryo4d.landscape import basins, states
-from alphacryo4d.landscape.energy import density_energy, energy_error, free_energy
 from alphacryo4d.landscape.grouping.clustering import group_volumes
 from alphacryo4d.landscape.inputs_stage import read_centers
-from alphacryo4d.landscape.kernel_surface import kernel_surface, mean_surface
-from alphacryo4d.landscape.options import DENSITY, EnergyOptions, StatesOptions
+from alphacryo4d.landscape.options import DENSITY, StatesOptions
+from alphacryo4d.landscape.plane import Landscape
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
-from alphacryo4d.landscape.surface import Surface, triangulated_surface
 
 logger = logging.getLogger(__name__)
 _GRID = 120
 """Points along each axis of the grid on which basins are looked for."""
 VOLUME_STATES_NPY = "volume_states.npy"
-
-
-@dataclass(frozen=True)
-class Landscape:
-    """An embedding with its energies, in the row order of the volumes.
-
-    Attributes
-    ----------
-    embedding : (V, 2) array
-    counts : (V,) array
-        Particles per volume.
-    folds : (V,) array
-        Fold of each volume, a number for every fold of every batch.
-    energies, errors : (V,) arrays
-        In kT: -ln of each volume's own share (eq. 6).
-    density : (V,) array
-        Energy of the population density around each volume, in kT.
-    basis : (V,) array
-        Energies that the surface is made of: of the classes or of the density, in kT.
-    surface : Surface
-        Energy between the volumes.
-    options : EnergyOptions
-        How the surface was made.
-    """
-
-    embedding: Array
-    counts: Array
-    folds: Array
-    energies: Array
-    errors: Array
-    density: Array
-    basis: Array
-    surface: Surface
-    options: EnergyOptions
-
-    def remade(self, rows: Array, energies: Array) -> Surface:
-        """Surface of the same kind through some of the volumes with other energies."""
-        return surface_of(self.embedding[rows], energies, self.options)
-
-
-def surface_of(embedding: Array, energies: Array, options: EnergyOptions) -> Surface:
-    """Surface made of energies (V,) in kT at the embedding (V, 2)."""
-    if options.interpolate != "kernel":
-        return triangulated_surface(embedding, energies, kind=options.interpolate)
-    if options.from_density:
-        return kernel_surface(embedding, np.exp(-energies))
-    return mean_surface(embedding, energies)
-
-
-def landscape_of(
-    embedding: Array, counts: Array, folds: Array, options: EnergyOptions
-) -> Landscape:
-    """Energies, errors and the surface of an embedding."""
-    points = np.asarray(embedding, np.float64)
-    energies = free_energy(counts)
-    density = density_energy(points, counts)
-    # The kernel surface is itself the density of the classes' shares.
-    through_density = options.from_density and options.interpolate != "kernel"
-    basis = density if through_density else energies
-    return Landscape(
-        embedding=points,
-        counts=np.asarray(counts, np.float64),
-        folds=folds,
-        energies=energies,
-        errors=energy_error(points, counts, folds),
-        density=density,
-        basis=basis,
-        surface=surface_of(points, basis, options),
-        options=options,
-    )
 
 
 @dataclass(frozen=True)
@@ -262,7 +190,7 @@ def _complete(
         members = (labels + 1).astype(np.int32)
     else:
         members = states.assign_volumes(embedding, centers, radii)
-    energies, errors = states.state_energies(members, counts, landscape.folds, len(centers))
+    energies, errors = states.state_energies(members, counts, landscape.left_out, len(centers))
     empty = np.setdiff1d(np.arange(1, len(centers) + 1), members)
     if len(empty):
         logger.warning("states without a volume: %s", ", ".join(map(str, empty)))

@@ -62,6 +62,12 @@ class VolumeTable:
         numbers: Array = np.unique(names, return_inverse=True)[1]
         return numbers
 
+    @property
+    def left_out(self) -> Array:
+        """Number (V,) from 0 of the group that the fold leaves out, the same in all batches."""
+        numbers: Array = np.unique(self.fold, return_inverse=True)[1]
+        return numbers
+
 
 def read_volume_table(path: Path) -> VolumeTable:
     """Read and check ``volumes.star``.

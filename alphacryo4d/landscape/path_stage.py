@@ -25,8 +25,8 @@ from alphacryo4d.landscape.barriers import (
     corrected_interval,
     lowest_path,
 )
-from alphacryo4d.landscape.find_stage import Landscape
 from alphacryo4d.landscape.options import PathOptions
+from alphacryo4d.landscape.plane import Landscape
 from alphacryo4d.landscape.string_method import EnergyPath, minimum_energy_path
 from alphacryo4d.landscape.surface import Surface, triangulated_surface
 from alphacryo4d.landscape.tables_stage import write_csv

@@ -17,13 +17,7 @@ from alphacryo4d.landscape import curves_stage
 from alphacryo4d.landscape.distances import low_pass_coefficients, squared_distances
 from alphacryo4d.landscape.embedding import embed
 from alphacryo4d.landscape.figures_stage import colourings, draw, draw_energies
-from alphacryo4d.landscape.find_stage import (
-    Evidence,
-    Landscape,
-    find_states,
-    landscape_of,
-    write_states,
-)
+from alphacryo4d.landscape.find_stage import Evidence, find_states, write_states
 from alphacryo4d.landscape.inputs_stage import (
     StageInputs,
     VolumeTable,
@@ -39,6 +33,7 @@ from alphacryo4d.landscape.options import (
 )
 from alphacryo4d.landscape.particle_basins_stage import basin_files, evidence_of
 from alphacryo4d.landscape.path_stage import path_step
+from alphacryo4d.landscape.plane import Landscape, landscape_of
 from alphacryo4d.landscape.space_stage import space_step
 from alphacryo4d.landscape.stability import stability
 from alphacryo4d.landscape.tables_stage import write_csv
@@ -196,7 +191,7 @@ def energy_step(
     job: Job, embedding: Array, table: VolumeTable, options: EnergyOptions
 ) -> Landscape:
     """Energies and their errors."""
-    landscape = landscape_of(embedding, table.counts, table.fold_numbers, options)
+    landscape = landscape_of(embedding, table.counts, table.fold_numbers, options, table.left_out)
     if not job.completed("energy"):
         job.complete("energy", write_energies(job, landscape))
     return landscape

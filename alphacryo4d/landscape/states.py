@@ -109,8 +109,9 @@ def recommended_radii(centers: Array, embedding: Array) -> Array:
 def state_energies(volumes: Array, counts: Array, folds: Array, states: int) -> tuple[Array, Array]:
     """Energy -ln of each state's share of all votes, and its error, in kT.
 
-    The folds are the leave-one-group-out values of a jackknife; 1/N of the votes is added for
-    the counting. A state without votes has the energy that less than one vote would give.
+    The folds are the leave-one-group-out values of a jackknife, those of all batches that leave
+    out the same group together; 1/N of the votes is added for the counting. A state without votes
+    has the energy that less than one vote would give.
     """
     total = counts.sum()
     votes = np.bincount(volumes, weights=counts, minlength=states + 1)[1:]

@@ -18,7 +18,7 @@ from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.landscape import stage
 from alphacryo4d.landscape.energy import free_energy
 from alphacryo4d.landscape.figures_stage import draw, draw_energies
-from alphacryo4d.landscape.find_stage import Evidence, landscape_of
+from alphacryo4d.landscape.find_stage import Evidence
 from alphacryo4d.landscape.inputs_stage import (
     VolumeTable,
     read_counts,
@@ -26,8 +26,9 @@ from alphacryo4d.landscape.inputs_stage import (
     read_inputs,
     read_volume_table,
 )
-from alphacryo4d.landscape.options import DENSITY, LandscapeOptions
+from alphacryo4d.landscape.options import DENSITY, EnergyOptions, LandscapeOptions
 from alphacryo4d.landscape.particle_basins_stage import basin_files, evidence_of
+from alphacryo4d.landscape.plane import Landscape, landscape_of
 from alphacryo4d.landscape.space_stage import space_step
 
 
@@ -81,6 +82,11 @@ class _Points:
     table: VolumeTable | None
     paths: tuple[Path, ...]
 
+    def landscape(self, options: EnergyOptions) -> Landscape:
+        """Energies and the surface."""
+        left_out = None if self.table is None else self.table.left_out
+        return landscape_of(self.embedding, self.counts, self.folds, options, left_out)
+
 
 def _points(embedding: Path | None, counts: Path | None, resample: Path | None) -> _Points:
     if embedding is None:
@@ -127,7 +133,7 @@ def run_energy(
     points = _points(embedding, counts, resample)
     with _start(output, "energy", options.energy, points.paths, seed, flags) as job:
         if not job.finished:
-            landscape = landscape_of(points.embedding, points.counts, points.folds, options.energy)
+            landscape = points.landscape(options.energy)
             job.complete("energy", stage.write_energies(job, landscape))
             draw_energies(job, landscape)
             draw(job, landscape, options.path, points.table, None, None)
@@ -195,6 +201,6 @@ def run_states(
         if embedding is not None and given is not None:
             _keep_embedding(job, embedding, given)
         assert points is not None
-        landscape = landscape_of(points.embedding, points.counts, points.folds, options.energy)
+        landscape = points.landscape(options.energy)
         stage.finish(job, landscape, options, evidence, points.table, seed)
         return job.outputs

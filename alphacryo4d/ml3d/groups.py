@@ -82,7 +82,8 @@ def apply_particle_scales(
     The background has the deviation of the noise only where little signal reaches it. Images of
     little noise, and particles as large as their box, are brought to unlike intensities by it. The
     intensity that fits an image best is its inner product with the consensus over the norm of
-    that, with an error of one over the root of the norm. Where intensities vary by more than a
+    that; the variance of its error is half of one over the norm, since noise of a power has half of
+    it in the real part. Where intensities vary by more than a
     tenth beyond their errors (by the median, so that images of something else do not decide), each
     becomes its posterior mean under a normal prior of that variance; elsewhere nothing is done.
 
@@ -115,11 +116,11 @@ def apply_particle_scales(
         moments = expect(view, references, 1 / noise, np.ones(1)).moments.astype(np.float64)
         inner, norm = moments[:, 0], np.maximum(moments[:, 1], 1e-12)
         usual = float(np.median(inner / norm))
-        error = float(np.median(1 / norm))
+        error = float(np.median(0.5 / norm))
         variance = np.square(1.4826 * np.median(np.abs(inner / norm - usual))) - error
         if usual <= 0 or variance <= max(np.square(_VARY * usual), _LEAST * error):
             break
-        likely = (inner + usual / variance) / (norm + 1 / variance)
+        likely = (2 * inner + usual / variance) / (2 * norm + 1 / variance)
         correction = np.clip(likely / usual, 1 / _MOST, _MOST)
         for start in range(0, len(rows), 4096):
             part = rows[start : start + 4096]

@@ -61,7 +61,8 @@ def fold_coordinates(
     poses : MovingPoses
         Images of the batch; poses are changed.
     seen, left_out : (n,), (m,) int arrays
-        Particles of the fold, and the others of the batch.
+        Particles of the fold, and the others of the batch. Images without weight (junk) make
+        nothing of the model.
     start : (n, K) array
         Soft labels of ``seen``, whose volumes span the first components.
     options : FitOptions
@@ -70,7 +71,10 @@ def fold_coordinates(
     check : callable
         Called before every iteration; stops the work by raising.
     """
-    model = fit_states(poses, seen, start, options, solvent=solvent, check=check).model
+    known = np.flatnonzero(poses.images.informative[seen])
+    model = fit_states(
+        poses, seen[known], start[known], options, solvent=solvent, check=check
+    ).model
     judge_states(poses, left_out, model, steps=POSE_STEPS if options.move else 0)
     count, q = len(seen) + len(left_out), len(model.cubes) - 1
     coordinates = FoldCoordinates(

@@ -40,7 +40,8 @@ def write_density(
     job: Job, options: DensityOptions, inputs: FoldInputs, *, seed: int, flags: RunFlags
 ) -> None:
     """Fit the density, find its states and the path, write and draw them."""
-    data, chosen = read_likelihoods(job.folder, options, seed, thread_count(flags.threads))
+    workers = thread_count(flags.threads)
+    data, chosen = read_likelihoods(job.folder, options, inputs.outliers, seed, workers)
     with show_progress("density") as progress:
         density = fit_density(
             data,
@@ -108,9 +109,9 @@ def _say(dimensions: int, density: Density, states: int, options: DensityOptions
 
 
 def read_likelihoods(
-    folder: Path, options: DensityOptions, seed: int, workers: int
+    folder: Path, options: DensityOptions, outliers: Array, seed: int, workers: int
 ) -> tuple[Likelihoods, Array]:
-    """What data say of the first components of some particles, and which particles these are."""
+    """What data say of the first components of some particles, and which these are; no junk."""
     coordinates = files.load_array(folder / COORDINATES, ndim=2, memory_map=True)
     covariances = files.load_array(folder / COVARIANCES, ndim=2, memory_map=True)
     count, q = coordinates.shape
@@ -120,10 +121,10 @@ def read_likelihoods(
             f"--dimensions {options.dimensions}: held-out particles support {q} component"
             f"{'s' * (q != 1)} only; take --dimensions {q}"
         )
-    chosen = np.arange(count)
-    if count > options.density_particles:
+    chosen = np.setdiff1d(np.arange(count), outliers)
+    if len(chosen) > options.density_particles:
         rng = np.random.default_rng(seed)
-        chosen = np.sort(rng.choice(count, options.density_particles, replace=False))
+        chosen = np.sort(rng.choice(chosen, options.density_particles, replace=False))
     own = unpacked(covariances[chosen].astype(np.float64), q)[:, :d, :d]
     projected, information = likelihood_of(coordinates[chosen, :d], own)
     return Likelihoods(projected, np.ascontiguousarray(information), workers), chosen

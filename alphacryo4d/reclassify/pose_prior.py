@@ -13,6 +13,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import no_progress
+from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.ml3d.classes import Run
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid
@@ -29,6 +30,10 @@ BROAD = (5.0, 3.0)
 """Deviations (degrees, A) of the prior of a pose that was fitted to the image itself."""
 LARGEST_SCORE = 0.7
 """Score below which poses count as fitted to the images: errors apart from them give 1 and more."""
+_FINEST_SHELL, _COARSEST, _LEVELS = 64, 0.35, 16
+"""Finest shell that is looked at; the coarsest one, as a part of it; and how many of them."""
+_RISE = 1.5
+"""Factor between the least score and that of the finest shell from which the latter says more."""
 _FREE = POSE - 1
 _FEW_ERRORS = 3_000
 
@@ -90,6 +95,49 @@ def fitted_to_images(
     view = View(images, rows, Grid(min(shell, images.radius), workers))
     moments, _ = joint_moments(view, *consensus_map(view))
     return score_of_poses(moments) < LARGEST_SCORE
+
+
+def fitted_shell(
+    images: PreparedImages,
+    rows: Array,
+    *,
+    workers: int = 1,
+    check: Callable[[], None] = lambda: None,
+) -> int | None:
+    """Shell up to which poses were fitted to their images, where these hold much finer ones.
+
+    At the shell where a refinement ended its poses are best fits, and the score of the poses is
+    least; to coarser and to finer shells it rises. Poses that were fitted to all that the images
+    hold have their least score at the end, and errors apart from the images never have a small one.
+
+    Parameters
+    ----------
+    images : PreparedImages
+        At the given poses.
+    rows : (n,) int array
+        Particles, in the order of viewing directions.
+    workers, check
+        As elsewhere.
+
+    Returns
+    -------
+    int or None
+        None where poses were not fitted to the images, or to nearly all that these hold.
+    """
+    view = View(images, rows, Grid(min(images.radius, _FINEST_SHELL), workers))
+    cubes, noise = consensus_map(view, check=check)
+    finest = view.grid.radius
+    few = rows[:: max(1, len(rows) // _FEW_ERRORS)]
+    shells = np.unique(np.linspace(_COARSEST * finest, finest, _LEVELS).round().astype(int))
+    scores = []
+    for shell in shells.tolist():
+        check()
+        view = View(images, few, Grid(shell, workers))
+        cut = resize_cubes(cubes, view.grid.cube)
+        scores.append(score_of_poses(joint_moments(view, cut, noise[:, : shell + 1])[0]))
+    least = int(np.argmin(scores))
+    fitted = scores[least] < LARGEST_SCORE and scores[-1] > _RISE * scores[least]
+    return int(shells[least]) if fitted else None
 
 
 def estimated_errors(

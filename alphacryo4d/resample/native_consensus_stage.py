@@ -134,8 +134,8 @@ def align_natively(
     with show_progress("read images") as progress:
         images = prepare_rows(
             particles, np.arange(len(particles)), None, symmetry=relion.symmetry,
-            diameter=consensus.particle_diameter, threads=flags.threads, memory=half_of_memory(),
-            scratch=output / "scratch", progress=progress,
+            normalise="deviation", diameter=consensus.particle_diameter, threads=flags.threads,
+            memory=half_of_memory(), scratch=output / "scratch", progress=progress,
         )  # fmt: skip
     subsets = half_sets(particles)
     with show_progress("align") as progress:

@@ -158,7 +158,8 @@ def add_support(report: dict[str, Any], support: Support | None) -> None:
     gains = zip(*columns, strict=True)
     for entry, (gain, error, good, partner) in zip(report["per_state"], gains, strict=True):
         entry["support_gain"], entry["support_error"] = number(gain), number(error)
-        entry["supported"], entry["merges_with"] = bool(good), int(partner) + 1
+        if not np.isnan(gain):
+            entry["supported"], entry["merges_with"] = bool(good), int(partner) + 1
     add_verdicts(report)
     report["verdict"] = verdict(support)
 
@@ -171,7 +172,7 @@ def verdict(support: Support) -> str:
             "States are not supported by held-out particles: these fit the states no better than "
             f"their mean ({figures}). The data are homogeneous, or too noisy to tell."
         )
-    bad = np.flatnonzero(~support.supported)
+    bad = np.flatnonzero(~support.supported & ~np.isnan(support.state_gain))
     text = f"States are supported by held-out particles ({figures})."
     if bad.size:
         named = ", ".join(f"{k + 1} (as one with {support.partner[k] + 1})" for k in bad)

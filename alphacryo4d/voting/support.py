@@ -45,7 +45,8 @@ class Support:
     error : float
         Its standard error over particles.
     state_gain : (K,) float64
-        Loss a particle (nats) when a state is merged into the one that can best do without it.
+        Loss a particle (nats) when a state is merged into the one that can best do without it; NaN
+        of a state that no fold has beside another one.
     state_error : (K,) float64
         Standard errors.
     partner : (K,) int
@@ -134,9 +135,11 @@ def measure_support(
         np.fill_diagonal(mean, np.inf)
         partner, every = mean.argmin(axis=1), np.arange(states)
         known = np.where(mean < NEVER / max(count, 1), mean, np.inf)
+        tested = mean[every, partner] < NEVER / max(count, 1) if states > 1 else np.ones(1, bool)
         error = np.sqrt(np.maximum(losses[1] / max(count, 1) - np.square(mean), 0)) / root
-        best, its_error = mean[every, partner], error[every, partner]
-        return Support(*total, best, its_error, partner, count, known, error)
+        gain = np.where(tested, mean[every, partner], np.nan)
+        its_error = np.where(tested, error[every, partner], np.nan)
+        return Support(*total, gain, its_error, partner, count, known, error)
     share = np.clip(np.broadcast_to(weights, posteriors.shape).astype(np.float64), 1e-9, None)
     soft = posteriors.astype(np.float64)
     ratio = soft / share

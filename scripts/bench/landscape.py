@@ -187,8 +187,8 @@ def coverage(arguments: argparse.Namespace) -> None:
     from surfaces import DoubleWell, MuellerBrown, ThreeBasins
 
     from alphacryo4d.landscape.barriers import bootstrap, corrected_interval, lowest_path
-    from alphacryo4d.landscape.find_stage import surface_of
     from alphacryo4d.landscape.options import EnergyOptions
+    from alphacryo4d.landscape.plane import surface_of
 
     kind = arguments.interpolate
     cases = {

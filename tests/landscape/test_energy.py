@@ -10,9 +10,9 @@ from alphacryo4d.landscape.energy import (
     free_energy,
     jackknife_error,
 )
-from alphacryo4d.landscape.find_stage import landscape_of
 from alphacryo4d.landscape.kernel_surface import kernel_surface, mean_surface
 from alphacryo4d.landscape.options import EnergyOptions
+from alphacryo4d.landscape.plane import landscape_of
 
 
 def test_energy_is_minus_log_of_the_share():

@@ -13,10 +13,11 @@ from folders import known_states, write_resample
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.landscape.cli import landscape
-from alphacryo4d.landscape.find_stage import find_states, landscape_of
+from alphacryo4d.landscape.find_stage import find_states
 from alphacryo4d.landscape.inputs_stage import read_inputs
 from alphacryo4d.landscape.options import EmbedOptions, LandscapeOptions, PathOptions, StatesOptions
 from alphacryo4d.landscape.particle_basins_stage import evidence_of
+from alphacryo4d.landscape.plane import landscape_of
 from alphacryo4d.landscape.stage import run_landscape
 from alphacryo4d.landscape.steps_stage import run_states
 from alphacryo4d.landscape.zoom_stage import run_zoom

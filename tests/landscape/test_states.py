@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from alphacryo4d.landscape.basins import all_minima_along, basins, minima_along
-from alphacryo4d.landscape.find_stage import Evidence, find_states, landscape_of
+from alphacryo4d.landscape.find_stage import Evidence, find_states
+from alphacryo4d.landscape.inputs_stage import VolumeTable
 from alphacryo4d.landscape.options import EnergyOptions, PathOptions, StatesOptions
 from alphacryo4d.landscape.path_stage import path_ends
+from alphacryo4d.landscape.plane import landscape_of
 from alphacryo4d.landscape.states import (
     assign_volumes,
     centers_of_groups,
@@ -48,6 +50,35 @@ def test_state_energy_is_minus_log_of_its_share_of_all_votes():
     energies, errors = state_energies(volumes, counts, np.array([0, 0, 0, 1, 1, 1]), 2)
     np.testing.assert_allclose(energies, [-np.log(0.3), -np.log(0.1)])
     np.testing.assert_allclose(errors, 1 / np.sqrt([60, 20]), rtol=1e-9)
+
+
+def test_errors_are_of_all_batches_together_not_of_each_by_itself():
+    """Ten batches of four folds: what a replicate leaves out is a quarter of all particles."""
+    rng = np.random.default_rng(3)
+    names, batches, counts = [], [], []
+    for batch in range(10):
+        groups = rng.binomial(1000, 0.3, 4)
+        for out in range(4):
+            held = groups.sum() - groups[out]
+            counts += [held, 3000 - held]
+            names += [f"u{out}"] * 2
+            batches += [batch + 1] * 2
+    volumes = np.tile([1, 2], 40)
+    table = VolumeTable(
+        np.array([f"v{n}" for n in range(80)]), np.array(counts), np.array(batches),
+        np.array(names), np.full(80, np.nan), 1.0,
+    )  # fmt: skip
+    errors = state_energies(volumes, table.counts, table.left_out, 2)[1]
+    # of -ln of a share of 0.3 (and 0.7) of 40,000 particles
+    np.testing.assert_allclose(errors, np.sqrt([0.7 / 0.3, 0.3 / 0.7]) / 200, rtol=0.9)
+    assert (state_energies(volumes, table.counts, table.fold_numbers, 2)[1] > 2 * errors).all()
+    assert table.left_out.max() == 3
+    landscape = landscape_of(
+        rng.standard_normal((80, 2)), table.counts, table.fold_numbers, EnergyOptions(),
+        table.left_out,
+    )  # fmt: skip
+    assert landscape.folds.max() == 39
+    assert landscape.left_out.max() == 3
 
 
 def test_centers_are_numbered_along_the_path_also_beyond_its_ends():

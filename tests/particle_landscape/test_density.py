@@ -8,7 +8,7 @@ from alphacryo4d.landscape.options import PathOptions
 from alphacryo4d.landscape.string_method import minimum_energy_path
 from alphacryo4d.particle_landscape.basins import DensityStates, _by_share, find_states
 from alphacryo4d.particle_landscape.density import Density, fit_density, mean_of
-from alphacryo4d.particle_landscape.density_stage import path_ends
+from alphacryo4d.particle_landscape.density_stage import path_ends, read_likelihoods
 from alphacryo4d.particle_landscape.lowest import farthest_along, lowest_route
 from alphacryo4d.particle_landscape.mixture import (
     GaussianMixture,
@@ -329,3 +329,14 @@ def test_ends_are_states_or_coordinates():
     for wrong, said in (("3", "states 1 to 2"), ("1,x", "neither"), ("1,2,3", "2 dimensions")):
         with pytest.raises(InputError, match=said):
             ends(start=wrong, end="1")
+
+
+def test_junk_has_no_part_in_the_density(tmp_path):
+    rng = np.random.default_rng(4)
+    np.save(tmp_path / "coordinates.npy", rng.standard_normal((50, 2)).astype(np.float32))
+    np.save(tmp_path / "covariances.npy", np.tile(np.array([0.2, 0.0, 0.2], "f4"), (50, 1)))
+    for most in (100, 30):
+        options = DensityOptions(density_particles=most)
+        data, chosen = read_likelihoods(tmp_path, options, np.arange(10, 20), 0, 1)
+        assert len(data.projected) == len(chosen) == min(most, 40)
+        assert not {*chosen.tolist()} & {*range(10, 20)}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from alphacryo4d.voting.report import add_support
 from alphacryo4d.voting.support import NEVER, measure_support
 
 
@@ -64,3 +65,19 @@ def test_losses_of_merging_are_means_over_the_particles():
     assert figures["merging_loss"][0][2] is None
     assert figures["merging_loss"][1][1] is None
     assert support.state_gain[0] == pytest.approx(figures["merging_loss"][0][1], abs=1e-6)
+
+
+def test_a_state_that_no_fold_has_beside_another_is_not_tested():
+    rng = np.random.default_rng(0)
+    lost = rng.uniform(1, 2, (500, 3, 3))
+    sums, squares = lost.sum(axis=0), np.square(lost).sum(axis=0)
+    sums[2] = sums[:, 2] = NEVER
+    evidence = rng.normal(size=500)
+    support = measure_support(
+        evidence, evidence - 1, np.full((500, 3), 1 / 3), np.ones(3), losses=(sums, squares)
+    )
+    assert np.isnan(support.state_gain).tolist() == [False, False, True]
+    report = {"per_state": [{"state": k} for k in (1, 2, 3)], "particles": 500}
+    add_support(report, support)
+    assert [one.get("supported") for one in report["per_state"]] == [True, True, None]
+    assert "Not supported" not in report["verdict"]
