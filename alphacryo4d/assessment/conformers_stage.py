@@ -58,7 +58,7 @@ def find_conformers(inputs: Sequence[Path]) -> list[Path]:
 
 
 def _natural(path: Path) -> list[Any]:
-    return [int(w) if w.isdigit() else w for w in re.split(r"(\d+)", path.name)]
+    return [int(w) if w.isdecimal() else w for w in re.split(r"(\d+)", path.name)]
 
 
 def _kind(path: Path) -> str | None:

@@ -24,7 +24,7 @@ def usable_memory() -> int:
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     limits += cgroup_limits(_OWN_CGROUPS, _CGROUPS)
     given = os.environ.get("SLURM_MEM_PER_NODE", "")
-    if given.isdigit() and int(given):
+    if given.isdecimal() and int(given):
         limits.append(int(given) * _MEGABYTE)
     most = resource.getrlimit(resource.RLIMIT_AS)[0]
     if most != resource.RLIM_INFINITY:
@@ -130,7 +130,7 @@ def _number(path: Path) -> list[int]:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         return []
-    return [int(text)] if text.isdigit() else []
+    return [int(text)] if text.isdecimal() else []
 
 
 def peak_memory_gb() -> float:

@@ -175,7 +175,7 @@ class StatesOptions:
     def __post_init__(self) -> None:
         """Check the values."""
         keep_as_text(self, states=self.states)
-        number = str(self.states).isdigit() and int(self.states) >= 1
+        number = str(self.states).isdecimal() and int(self.states) >= 1
         require_setting(
             number or self.states == "auto",
             f"--states {self.states}: a number from 1, or auto, is needed",

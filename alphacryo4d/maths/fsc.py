@@ -31,30 +31,33 @@ class Correlation:
         2013).
     voxel_size : float
         In Angstrom.
+    box : int
+        Voxels along an edge of the maps, n.
     """
 
     unmasked: Array
     masked: Array
     corrected: Array
     voxel_size: float
+    box: int
 
     @property
     def shell_resolution(self) -> Array:
         """Resolution of each shell in Angstrom (infinite for the first)."""
         shells = np.arange(len(self.unmasked))
         with np.errstate(divide="ignore"):
-            resolution: Array = 2 * len(shells) * self.voxel_size / shells.astype(np.float64)
+            resolution: Array = self.box * self.voxel_size / shells.astype(np.float64)
         return resolution
 
     @property
     def resolution_unmasked(self) -> float:
         """Resolution in Angstrom where the unmasked curve falls below 0.143."""
-        return resolution_at(self.unmasked, self.voxel_size)
+        return resolution_at(self.unmasked, self.voxel_size, box=self.box)
 
     @property
     def resolution(self) -> float:
         """Resolution in Angstrom where the corrected curve falls below 0.143."""
-        return resolution_at(self.corrected, self.voxel_size)
+        return resolution_at(self.corrected, self.voxel_size, box=self.box)
 
 
 def shell_correlation(first: Array, second: Array) -> Array:
@@ -88,7 +91,9 @@ def shell_correlation(first: Array, second: Array) -> Array:
     return curve
 
 
-def resolution_at(curve: Array, voxel_size: float, limit: float = FSC_LIMIT) -> float:
+def resolution_at(
+    curve: Array, voxel_size: float, limit: float = FSC_LIMIT, *, box: int | None = None
+) -> float:
     """Resolution where a curve first falls below a limit, between shells linearly.
 
     Parameters
@@ -99,6 +104,8 @@ def resolution_at(curve: Array, voxel_size: float, limit: float = FSC_LIMIT) -> 
         Angstrom.
     limit : float
         0.143 by default (Rosenthal & Henderson 2003).
+    box : int, optional
+        n; even where it is not given.
 
     Returns
     -------
@@ -106,7 +113,7 @@ def resolution_at(curve: Array, voxel_size: float, limit: float = FSC_LIMIT) -> 
         Angstrom. A curve that never falls gives Nyquist; one that starts below gives the edge of
         the box: no shell is reproducible (RELION says 999).
     """
-    box = 2 * len(curve)
+    box = 2 * len(curve) if box is None else box
     below = np.flatnonzero(curve[1:] < limit) + 1
     if below.size == 0:
         return 2 * voxel_size
@@ -185,7 +192,7 @@ def correlate_halves(
     masked = shell_correlation(half1 * mask, half2 * mask)
     return Correlation(
         unmasked, masked, _without_mask_effect(half1, half2, unmasked, masked, mask, seed),
-        voxel_size,
+        voxel_size, len(half1),
     )  # fmt: skip
 
 

@@ -95,7 +95,8 @@ def split_and_merge(
     share one. Pairs that overlap most and classes whose particles differ most are tried in
     turn; a trial stays when the likelihood gets better by EM iterations, and ends early when it
     clearly does not. All ends after ``trials`` failures in a row, or three times as many trials.
-    A move counts that raises the mean log-likelihood by more than ``least`` (nats a particle).
+    A move counts that raises the mean log-likelihood by more than ``least`` (nats a particle). With
+    two points there is no third to split, and they are only iterated.
 
     Returns
     -------
@@ -105,19 +106,20 @@ def split_and_merge(
         the points.
     """
     failed, tried, candidates = 0, 0, None
+    pairs = np.triu_indices(len(points), 1)
     moves: list[Move] = []
     points, value = _relaxed(particles, points, steps, -np.inf)
     while failed < trials and tried < 3 * trials:
         if candidates is None:
             soft = particles.posteriors(points)
             size = np.linalg.norm(soft, axis=0) + 1e-12
-            overlap = np.triu((soft / size).T @ (soft / size), 1)
+            overlap = ((soft / size).T @ (soft / size))[pairs]
             excess, offsets = _split_directions(particles, points, soft)
-            pairs = np.argsort(-overlap, axis=None)[:6]
+            nearest = np.argsort(-overlap)[:6]
             splits = np.argsort(-excess)[:6]
-            ranks = [(i + j, i, j) for i in range(len(pairs)) for j in range(len(splits))]
+            ranks = [(i + j, i, j) for i in range(len(nearest)) for j in range(len(splits))]
             candidates = [
-                (*np.unravel_index(pairs[i], overlap.shape), splits[j]) for _, i, j in sorted(ranks)
+                (pairs[0][nearest[i]], pairs[1][nearest[i]], splits[j]) for _, i, j in sorted(ranks)
             ]
             candidates = [c for c in candidates if c[2] not in c[:2]]
         if not candidates:

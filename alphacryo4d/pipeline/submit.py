@@ -53,7 +53,7 @@ def array_index(environment: Mapping[str, str] | None = None) -> int:
     """
     values = os.environ if environment is None else environment
     text = values.get("SLURM_ARRAY_TASK_ID", "")
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UsageError(
             "--only fold is for elements of a job array (SLURM_ARRAY_TASK_ID is empty)"
         )

@@ -13,7 +13,7 @@ HERE = Path()
 
 
 def _threshold(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UsageError(f"threshold {text}: a whole number is needed")
     return int(text)
 

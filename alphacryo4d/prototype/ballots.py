@@ -83,7 +83,7 @@ def prepare_votes(
     wanted = []
     for number, line in enumerate(read_text(cluster).splitlines(), 1):
         words = line.split()
-        if not words or not words[0].isdigit() or not 1 <= int(words[0]) <= len(names):
+        if not words or not words[0].isdecimal() or not 1 <= int(words[0]) <= len(names):
             raise InputError(
                 f"{cluster}: line {number}: no volume of {log} ({len(names)} volumes); "
                 "run clustering.py again"

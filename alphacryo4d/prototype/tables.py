@@ -25,7 +25,7 @@ _ROWS_AT_A_TIME = 200_000
 
 def natural_key(name: str) -> list[Any]:
     """Sort key that takes numbers in a name as numbers: u123_b2_c1 before u123_b10_c1."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def read_header(table: ParticleTable) -> bytes:

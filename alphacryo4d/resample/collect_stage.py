@@ -200,7 +200,7 @@ def groups_of(assignments: np.ndarray[Any, Any], maps: list[CollectedMap]) -> np
 def image_key(name: str) -> tuple[int, str]:
     """Image name as number and stack, so that ``1@a`` and ``000001@a`` are the same."""
     number, separator, stack = str(name).partition("@")
-    if not separator or not number.isdigit():
+    if not separator or not number.isdecimal():
         return 1, str(name)
     return int(number), stack
 

@@ -41,7 +41,7 @@ class ResampleOptions:
         require_setting(self.batch_size > self.folds, "--batch-size must exceed --folds")
         require_setting(self.minimum_class_size >= 1, "--minimum-class-size must be at least 1")
         require_setting(
-            self.box in ("auto", "full") or str(self.box).isdigit(),
+            self.box in ("auto", "full") or str(self.box).isdecimal(),
             f"--box {self.box}: auto, full or a number of pixels",
         )
 

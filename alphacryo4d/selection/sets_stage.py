@@ -76,7 +76,7 @@ def state_number(text: str, folder: Path | None) -> int:
     InputError
         No state has that name.
     """
-    if text.isdigit() and int(text) >= 1:
+    if text.isdecimal() and int(text) >= 1:
         return int(text)
     names = {} if folder is None else state_names(folder)
     for number, name in names.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class EditedStates:
 
     def state(self, number: Any) -> int:
         """Number of the state that a state of before is part of."""
-        current = self.now.get(number) if isinstance(number, int) else None
+        current = self.now.get(number) if _is_whole(number) else None
         if current is None:
             raise InputError(f"state {number}: there are 1 to {max(self.now, default=0)}")
         if current == 0:
@@ -130,8 +130,8 @@ class EditedStates:
         row_of = {name: row for row, name in enumerate(self.names)}
         kept = np.zeros(len(self.labels), bool)
         for volume in edit["volumes"]:
-            row = row_of.get(volume, volume)
-            if not isinstance(row, int) or not 0 <= row < len(kept):
+            row = row_of.get(volume) if isinstance(volume, str) else volume
+            if not _is_whole(row) or not 0 <= row < len(kept):
                 raise InputError(f"subset: no volume {volume}; give names of volumes.star or rows")
             kept[row] = True
         if not (self.labels[kept] > 0).any():
@@ -207,16 +207,16 @@ def short_edits(merge: Sequence[str], drop: Sequence[str], name: Sequence[str]) 
     edits: list[Any] = []
     for text in merge:
         parts = [part.strip() for part in text.split("+")]
-        if len(parts) < 2 or not all(part.isdigit() for part in parts):
+        if len(parts) < 2 or not all(part.isdecimal() for part in parts):
             raise UsageError(f"--merge {text}: give numbers of states such as 3+4")
         edits.append({"action": "merge", "states": [int(part) for part in parts]})
     for text in drop:
-        if not all(part.strip().isdigit() for part in text.split(",")):
+        if not all(part.strip().isdecimal() for part in text.split(",")):
             raise UsageError(f"--drop {text}: give a number of a state such as 7, or 7,9")
         edits += [{"action": "drop", "state": int(part)} for part in text.split(",")]
     for text in name:
         number, sign, called = text.partition("=")
-        if not sign or not number.strip().isdigit() or not called.strip():
+        if not sign or not number.strip().isdecimal() or not called.strip():
             raise UsageError(f"--name {text}: give a number and a name such as 2=open")
         edits.append({"action": "rename", "state": int(number), "name": called.strip()})
     return edits
@@ -227,7 +227,7 @@ def _parsed(edit: Any, where: str) -> dict[str, Any]:
         raise InputError(f"{where}: not an object")
     long = edit if "action" in edit else _long_form(edit)
     action = long.get("action")
-    if action not in ACTIONS:
+    if not isinstance(action, str) or action not in ACTIONS:
         raise InputError(f"{where}: {action} is none of {', '.join(ACTIONS)}")
     missing = [name for name in ACTIONS[action] if name not in long]
     if missing:
@@ -237,7 +237,7 @@ def _parsed(edit: Any, where: str) -> dict[str, Any]:
     if "center" in long and not _is_points([long["center"]], 1):
         raise InputError(f"{where}: a centre is [x, y]")
     radius = long.get("radius", 1.0)
-    if isinstance(radius, bool) or not isinstance(radius, (int, float)) or not radius > 0:
+    if not (_is_whole(radius) or isinstance(radius, float)) or not radius > 0:
         raise InputError(f"{where}: the radius must be positive")
     for name in ("states", "volumes"):
         if name in long and not isinstance(long[name], list):
@@ -252,12 +252,16 @@ def _long_form(edit: dict[str, Any]) -> dict[str, Any]:
     ((action, value),) = edit.items()
     if action == "rename" and isinstance(value, dict) and len(value) == 1:
         ((state, name),) = value.items()
-        number = int(state) if str(state).isdigit() else state
+        number = int(state) if str(state).isdecimal() else state
         return {"action": "rename", "state": number, "name": name}
     if action in ("add", "split", "add_center") and isinstance(value, dict):
         return {"action": "add_center" if action == "add" else action, **value}
     names = {"merge": "states", "drop": "state", "subset": "volumes"}
     return {"action": action, names[action]: value} if action in names else {"action": action}
+
+
+def _is_whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_points(value: Any, least: int) -> bool:

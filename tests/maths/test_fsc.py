@@ -62,6 +62,18 @@ def test_a_box_of_odd_size_counts_its_last_plane_twice():
     assert np.isclose(fsc.shell_correlation(a, b)[3], wanted)
 
 
+def test_shells_of_an_odd_box_are_as_wide_as_the_box_says():
+    rng = np.random.default_rng(2)
+    halves = rng.standard_normal((2, 9, 9, 9))
+    curves = fsc.correlate_halves(*halves, VOXEL, mask=np.ones((9, 9, 9)))
+    assert curves.shell_resolution[1:] == pytest.approx(9 * VOXEL / np.arange(1, 4))
+    curve = np.array([1, 1, 0.5, 0.1])
+    assert fsc.resolution_at(curve, VOXEL, box=9) == pytest.approx(
+        9 / 8 * fsc.resolution_at(curve, VOXEL)
+    )
+    assert curves.resolution_unmasked == fsc.resolution_at(curves.unmasked, VOXEL, box=9)
+
+
 def test_noise_has_no_resolution_even_under_a_mask(blob):
     rng = np.random.default_rng(4)
     mask = fsc.soft_mask(blob, VOXEL)

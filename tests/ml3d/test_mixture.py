@@ -3,6 +3,7 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
+from alphacryo4d.ml3d import mixture_search
 from alphacryo4d.ml3d.mixture import LatentParticles
 from alphacryo4d.ml3d.mixture_search import fit_mixture
 from alphacryo4d.ml3d.points import grouped_points
@@ -86,6 +87,26 @@ def test_classes_are_found_although_a_nuisance_varies_as_much():
     labels = particles.posteriors(mixture.points).argmax(axis=1)
     purity = sum(np.bincount(state[labels == k]).max() for k in np.unique(labels)) / 4000
     assert purity > 0.95
+
+
+@pytest.mark.parametrize(("count", "most"), [(2, 0), (3, 3)])
+def test_few_points_are_merged_in_pairs_and_a_third_is_split(monkeypatch, count, most):
+    points = 4.0 * np.eye(3)[:count]
+    _, information, projected = latent_data(400, points, 0.1 * np.eye(3), 9.0)
+    particles = LatentParticles(information, projected)
+    particles.proportions = np.full(count, 1 / count)
+    tried = []
+
+    def fails(particles, points, moving, steps, best):
+        tried.append((particles.proportions.sum(), *map(int, moving)))
+        return points, -np.inf
+
+    monkeypatch.setattr(mixture_search, "_tried", fails)
+    _, moves = mixture_search.split_and_merge(particles, points)
+    assert moves == []
+    assert len(tried) == most
+    assert [share for share, *_ in tried] == pytest.approx([1.0] * most)
+    assert all(len({*moving}) == 3 for _, *moving in tried)
 
 
 def test_children_of_one_parent_are_neighbours():

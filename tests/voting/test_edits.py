@@ -10,13 +10,14 @@ from click.testing import CliRunner
 
 from alphacryo4d.core import record
 from alphacryo4d.core.contents import record_contents
-from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.files import save_array
 from alphacryo4d.io.star import read_tables
+from alphacryo4d.landscape.options import StatesOptions
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.pipeline.editing import selection_for
 from alphacryo4d.voting.cli import vote
-from alphacryo4d.voting.edits import inside_polygon, parse_edits
+from alphacryo4d.voting.edits import inside_polygon, parse_edits, short_edits
 from alphacryo4d.voting.edits_stage import base_of
 from alphacryo4d.voting.inputs_stage import read_heldout
 from alphacryo4d.voting.options import VoteOptions
@@ -176,11 +177,24 @@ def test_a_summary_that_was_not_written_is_made_good(voted: Any) -> None:
         ({"action": "explode", "state": 1}, "explode is none of merge, drop"),
         ({"action": "split", "state": 1}, "split needs polygon"),
         ({"action": "subset", "volumes": ["u1_b1_c1"]}, "no volume u1_b1_c1"),
+        ({"action": ["merge"], "states": [1, 2]}, r"\['merge'\] is none of merge, drop"),
+        ({"subset": [["u1"]]}, r"no volume \['u1'\]"),
+        ({"subset": [True]}, "no volume True"),
+        ({"rename": {"²": "x"}}, "state ²: there are 1 to 3"),
+        ({"drop": True}, "state True: there are 1 to 3"),
     ],
 )
 def test_edits_that_make_no_sense_are_refused(voted: Any, edit: dict, said: str) -> None:
     with pytest.raises(InputError, match=said):
         edited(voted, edit)
+
+
+def test_digits_that_are_no_numbers_are_refused() -> None:
+    for asked in ((["²+3"], [], []), ([], ["²"], []), ([], [], ["²=open"])):
+        with pytest.raises(UsageError, match="²"):
+            short_edits(*asked)
+    with pytest.raises(UsageError, match="--states ²: a number"):
+        StatesOptions(states="²")
 
 
 def test_files_that_are_no_edits_are_refused() -> None:
