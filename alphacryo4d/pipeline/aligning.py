@@ -89,7 +89,7 @@ def aligned_table(
     asked, relion = _asked(options, blind=blind)
     _require_here(table, relion, given, here=here)
     require_sound(table, need_poses=False)
-    _require_images(table, output / files.PARTICLES_STAR)
+    require_images(table, output / files.PARTICLES_STAR)
     particles = read_particles(table, need_poses=False).on_grid(*options.classify.grid)
     require_possible(particles, project, options, gpu=gpu, here=here)
     everything: dict[str, Any] = {"consensus": asked, "relion": relion}
@@ -129,7 +129,7 @@ def _require_here(
         )
 
 
-def _require_images(table: Path, written: Path) -> None:
+def require_images(table: Path, written: Path) -> None:
     """Refuse images that are found from the folder of the table but not from the new one."""
     for name in open_table(table).read_parts([], images=True)[1][IMAGE_COLUMN][1]:
         if resolve_stack(name, written) is None and resolve_stack(name, table) is not None:

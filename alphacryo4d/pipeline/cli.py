@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from alphacryo4d.cluster.options import ClusterOptions
 from alphacryo4d.core.help import STATES, HelpCommand, HelpOption
 from alphacryo4d.core.here import is_project, table_of_project
-from alphacryo4d.core.job import read_job
 from alphacryo4d.core.options import (
     CONTEXT,
     OPTICS,
@@ -44,9 +43,6 @@ from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.voting.options import VoteOptions
-
-if TYPE_CHECKING:
-    from alphacryo4d.pipeline.outlook import Outlook
 
 logger = logging.getLogger(__name__)
 
@@ -91,12 +87,12 @@ NOT_REPEATED = frozenset(ClusterOptions.__dataclass_fields__) | {
     "engine); as long again as the classification, and much better states.",
 )
 @click.option(
-    "--realign",
+    "--realign/--no-realign",
     cls=HelpOption,
     help_group=STATES,
-    is_flag=True,
-    help="Begin with `resample consensus --engine native`, around the poses of the table: for "
-    "poses that were not refined to the resolution that the images have.",
+    default=None,
+    help="Begin with `resample consensus --engine native`, around the poses of the table. By "
+    "default where these are best fits to a coarser map than the images allow.",
 )
 @click.option(
     "--particle-landscape",
@@ -122,14 +118,15 @@ def run(
     dry_run: bool,
     as_json: bool,
     reclassify: bool,
-    realign: bool,
+    realign: bool | None,
     particle_landscape: bool,
     only: str | None,
     **values: Any,
 ) -> None:
     """All four stages: from a particle table to states on a landscape.
 
-    A table without poses gets them first, with --reference MAP; --realign refines those it has.
+    A table without poses gets them first, with --reference MAP; poses that were fitted to a
+    coarser map than the images allow are refined first (--realign, --no-realign).
 
     Finer options of a stage: run the stages one by one, `alphacryo4d resample --help` and so on;
     they read and write the same project folder.
@@ -145,18 +142,14 @@ def run(
         )
         _answer(results, as_json)
         return
-    from alphacryo4d.pipeline.aligning import aligned_table
+    from alphacryo4d.pipeline.beginning import outlook_of
 
-    posed = aligned_table(
+    outlook = outlook_of(
         input_path, output_path, options, realign=realign, given=given, seed=seed, gpu=gpu,
         flags=flags, here=not cluster.submit, dry_run=dry_run,
     )  # fmt: skip
-    if posed is None:
+    if outlook is None:
         return
-    outlook = _checked(
-        posed, output_path, options, seed, gpu=gpu, given=given, overwrite=flags.overwrite,
-        dry_run=dry_run, here=not cluster.submit,
-    )  # fmt: skip
     input_path = outlook.table
     if cluster.submit:
         jobs = submit_run(
@@ -231,34 +224,6 @@ def demo(
     logger.info("\nvotes:\n%s\n", format_report(report))
     logger.info("after reclassification:\n%s\n", format_report(again))
     _end([*figures, page], output_path / "project", as_json)
-
-
-def _checked(
-    table: Path,
-    project: Path,
-    options: PipelineOptions,
-    seed: int,
-    *,
-    gpu: str | None,
-    given: dict[str, float | None],
-    overwrite: bool,
-    dry_run: bool,
-    here: bool,
-) -> Outlook:
-    """Check everything that a run needs; the table is completed where optics are given."""
-    from alphacryo4d.core.foresight import require_writable
-    from alphacryo4d.pipeline.outlook import Outlook
-    from alphacryo4d.tools.check import require_sound
-    from alphacryo4d.tools.convert_fill import completed_input
-
-    require_sound(table, given=given)
-    if (read_job(project) or {}).get("status") != "done":  # a finished one may only be looked at
-        require_writable(project)
-    if not dry_run:
-        table = completed_input(table, project, given)
-    outlook = Outlook(table, project, options, seed, overwrite=overwrite)
-    outlook.check(gpu, given if dry_run else {}, here=here)
-    return outlook
 
 
 def _places(table: Path | None, project: Path | None) -> tuple[Path, Path]:

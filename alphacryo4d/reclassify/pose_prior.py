@@ -30,8 +30,10 @@ BROAD = (5.0, 3.0)
 """Deviations (degrees, A) of the prior of a pose that was fitted to the image itself."""
 LARGEST_SCORE = 0.7
 """Score below which poses count as fitted to the images: errors apart from them give 1 and more."""
-_FINEST_SHELL, _COARSEST, _LEVELS = 64, 0.35, 16
-"""Finest shell that is looked at; the coarsest one, as a part of it; and how many of them."""
+FINEST_SHELL = 64
+"""Finest shell at which it is looked what poses were fitted to."""
+_COARSEST, _LEVELS = 0.35, 16
+"""The coarsest such shell, as a part of the finest, and how many there are."""
 _RISE = 1.5
 """Factor between the least score and that of the finest shell from which the latter says more."""
 _FREE = POSE - 1
@@ -124,7 +126,7 @@ def fitted_shell(
     int or None
         None where poses were not fitted to the images, or to nearly all that these hold.
     """
-    view = View(images, rows, Grid(min(images.radius, _FINEST_SHELL), workers))
+    view = View(images, rows, Grid(min(images.radius, FINEST_SHELL), workers))
     cubes, noise = consensus_map(view, check=check)
     finest = view.grid.radius
     few = rows[:: max(1, len(rows) // _FEW_ERRORS)]

@@ -32,7 +32,9 @@ from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.particles.refined import write_refined_poses
 from alphacryo4d.particles.samples import prepare_rows
+from alphacryo4d.pipeline import beginning, fitted_poses
 from alphacryo4d.pipeline.aligning import aligned_table
+from alphacryo4d.pipeline.beginning import outlook_of
 from alphacryo4d.pipeline.options import DEMO
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.resample.consensus_stage import run_consensus
@@ -239,7 +241,9 @@ def test_rough_poses_become_better(simulated: Path, tmp_path: Path) -> None:
     assert moved.shape == (500, 2)
 
 
-def test_a_run_realigns_the_poses_of_its_table(simulated: Path, tmp_path: Path) -> None:
+def test_a_run_realigns_the_poses_of_its_table(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     true = read_particles(simulated / "particles.star")
     errors = np.random.default_rng(0).normal(0, 4, (500, 3))
     table = write_refined_poses(true, errors, np.zeros((500, 2)), tmp_path / "rough.star")
@@ -265,6 +269,33 @@ def test_a_run_realigns_the_poses_of_its_table(simulated: Path, tmp_path: Path) 
     before, after = (angles_apart(read_particles(path), true) for path in (table, aligned))
     assert np.median(after) < 0.6 * np.median(before)
     assert posed(aligned) == aligned
+
+    def begun(table: Path, project: str, *, realign: bool | None = None) -> Path:
+        outlook = outlook_of(
+            table, tmp_path / project, options, realign=realign, given={}, seed=0, gpu=None,
+            flags=RunFlags(threads=2), here=True, dry_run=False,
+        )  # fmt: skip
+        assert outlook is not None
+        return outlook.table
+
+    # by default: as the project began, and else what the images say of the poses
+    asked: list[int] = []
+    monkeypatch.setattr(fitted_poses, "FEWEST", 100)
+    monkeypatch.setattr(fitted_poses, "fitted_resolution", lambda *_: asked.append(1) or 8.0)
+    assert begun(table, "project") == aligned
+    assert not asked
+    assert begun(table, "other", realign=False) == table
+    assert not asked
+    known = tmp_path / "other" / "consensus"
+    with monkeypatch.context() as patch:
+        patch.setattr(beginning, "aligned_table", lambda table, *_, realign, **__: (
+            tmp_path / "project/consensus/particles.star" if realign else table
+        ))  # fmt: skip
+        assert begun(table, "other") == aligned
+    assert asked
+    assert not known.exists()
+    monkeypatch.setattr(fitted_poses, "fitted_resolution", lambda *_: None)
+    assert begun(table, "other") == table
 
 
 def test_a_refinement_goes_on_where_it_was_stopped(simulated: Path) -> None:

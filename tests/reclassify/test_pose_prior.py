@@ -17,6 +17,8 @@ from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.joint_moments import joint_moments
 from alphacryo4d.reclassify.pose_centres import Centres, groups_of_volumes
+from alphacryo4d.reclassify.pose_prior import consensus_map, fitted_shell
+from alphacryo4d.reclassify.pose_scatter import pose_variance
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.state_fit import fit_states
 from alphacryo4d.reclassify.state_model import judge_states
@@ -164,3 +166,25 @@ def test_states_are_asked_for_where_there_are_some(tmp_path, molecule, states):
         seen.evidence, seen.consensus, seen.posteriors, weights, losses=seen.losses
     )
     assert support.real == (states > 1)
+
+
+def climbed(images, resolution, steps=5):
+    """Poses that are best fits of their images to one map of all, to a resolution."""
+    poses = MovingPoses(images)
+    order = images.sorted_rows(np.arange(len(images)))
+    for _ in range(steps):
+        shell = shell_of_resolution(resolution, images.box, images.pixel_size)
+        view = View(poses.images, order, Grid(shell, 1))
+        moments, _ = joint_moments(view, *consensus_map(view))
+        information = moments.information + np.diag(1 / pose_variance((10.0, 5.0)))
+        poses.move(order, np.linalg.solve(information, moments.projected[..., None])[..., 0])
+    return poses.images, order
+
+
+def test_the_shell_is_told_to_which_poses_were_fitted(sets):
+    """Poses that were fitted to all that images hold have none to name, random errors neither."""
+    images = sets["random"][1]
+    assert fitted_shell(images, images.sorted_rows(np.arange(800))) is None
+    assert fitted_shell(*climbed(images, FINEST)) is None
+    coarse = shell_of_resolution(24.0, images.box, images.pixel_size)
+    assert abs(fitted_shell(*climbed(images, 24.0)) - coarse) <= 1

@@ -1,0 +1,84 @@
+"""What comes before the stages of a run: poses that are found or refined first, and checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alphacryo4d.core.foresight import require_writable
+from alphacryo4d.core.job import read_job
+from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.pipeline.aligning import aligned_table
+from alphacryo4d.pipeline.fitted_poses import began_realigned, worth_realigning
+from alphacryo4d.pipeline.options import PipelineOptions
+from alphacryo4d.pipeline.outlook import Outlook
+from alphacryo4d.tools.check import require_sound
+from alphacryo4d.tools.convert_fill import completed_input
+
+
+def outlook_of(
+    table: Path,
+    project: Path,
+    options: PipelineOptions,
+    *,
+    realign: bool | None,
+    given: dict[str, float | None],
+    seed: int,
+    gpu: str | None,
+    flags: RunFlags,
+    here: bool,
+    dry_run: bool,
+) -> Outlook | None:
+    """The run seen beforehand, checked, its poses found or refined; None where they are not yet.
+
+    Parameters
+    ----------
+    table, project, options, given, seed, gpu, flags, here, dry_run
+        As :func:`aligned_table` takes them.
+    realign : bool, optional
+        Poses that are there are refined; by default where it is worth it.
+    """
+
+    def begun(realign: bool) -> Outlook | None:
+        posed = aligned_table(
+            table, project, options, realign=realign, given=given, seed=seed, gpu=gpu,
+            flags=flags, here=here, dry_run=dry_run,
+        )  # fmt: skip
+        if posed is None:
+            return None
+        return _checked(
+            posed, project, options, seed, gpu=gpu, given=given, overwrite=flags.overwrite,
+            dry_run=dry_run, here=here,
+        )  # fmt: skip
+
+    free = realign is None and here
+    again = free and not flags.overwrite and began_realigned(table, project)
+    outlook = begun(bool(realign) or again)
+    if outlook is None or outlook.particles is None or again or dry_run or not free:
+        return outlook
+    if outlook.table != table:  # poses were found, or optics filled in
+        return outlook
+    worth = worth_realigning(outlook.particles, project, options, given=given, flags=flags)
+    return begun(True) if worth else outlook
+
+
+def _checked(
+    table: Path,
+    project: Path,
+    options: PipelineOptions,
+    seed: int,
+    *,
+    gpu: str | None,
+    given: dict[str, float | None],
+    overwrite: bool,
+    dry_run: bool,
+    here: bool,
+) -> Outlook:
+    """Check everything that a run needs; the table is completed where optics are given."""
+    require_sound(table, given=given)
+    if (read_job(project) or {}).get("status") != "done":  # a finished one may only be looked at
+        require_writable(project)
+    if not dry_run:
+        table = completed_input(table, project, given)
+    outlook = Outlook(table, project, options, seed, overwrite=overwrite)
+    outlook.check(gpu, given if dry_run else {}, here=here)
+    return outlook

@@ -1,0 +1,107 @@
+"""Whether a run refines poses first: best fits to a coarser map than the images allow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.job import read_job
+from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.maths.threads import thread_count
+from alphacryo4d.particles.particle_set import ParticleSet
+from alphacryo4d.particles.samples import match_intensities, prepare_rows
+from alphacryo4d.pipeline.aligning import CONSENSUS, require_images
+from alphacryo4d.pipeline.options import PipelineOptions
+from alphacryo4d.reclassify.pose_prior import FINEST_SHELL, fitted_shell
+
+logger = logging.getLogger(__name__)
+
+FEWEST, MOST = 2_000, 20_000
+"""Particles that a map needs in which no image shows by itself, and that are looked at at most."""
+
+
+def worth_realigning(
+    particles: ParticleSet,
+    project: Path,
+    options: PipelineOptions,
+    *,
+    given: Mapping[str, float | None],
+    flags: RunFlags,
+) -> bool:
+    """Whether a run begins with a refinement of the poses where it was not told.
+
+    Never in a project that was classified before: the images are looked at once.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        The table of the run.
+    project : Path
+    options : PipelineOptions
+    given : mapping
+        Optics that the table lacks; the refinement needs them in it.
+    flags : RunFlags
+    """
+    if not flags.overwrite and read_job(project / files.RESAMPLE) is not None:
+        return False
+    classify = options.classify
+    if (
+        len(particles) < FEWEST
+        or options.resample.engine != "native"
+        or classify.focus_mask is not None
+        or any(value is not None for value in given.values())
+    ):
+        return False
+    found = fitted_resolution(particles, options, flags)
+    if found is None:
+        return False
+    logger.info(
+        "the poses of %s are best fits of their images to %.1f A, and the images hold finer "
+        "shells: poses are refined first (--no-realign keeps them)", particles.path, found,
+    )  # fmt: skip
+    try:
+        require_images(particles.path, project / CONSENSUS / files.PARTICLES_STAR)
+    except InputError as error:
+        logger.warning("%s; this run keeps the poses as they are", error)
+        return False
+    return True
+
+
+def began_realigned(table: Path, project: Path) -> bool:
+    """Whether a run of the same table in this project refines, or has refined, its poses first."""
+    record = read_job(project / CONSENSUS) or {}
+    options = record.get("options")
+    asked = options.get("consensus") if isinstance(options, dict) else None
+    near = isinstance(asked, dict) and asked.get("search") == "near"
+    return near and str(table.resolve()) in [one["path"] for one in record.get("inputs", [])]
+
+
+def fitted_resolution(
+    particles: ParticleSet, options: PipelineOptions, flags: RunFlags
+) -> float | None:
+    """Resolution (A) that poses were fitted to, by some of the images; None for all that they hold.
+
+    Also where poses were not fitted to the images at all (:func:`fitted_shell`).
+    """
+    rows = np.arange(len(particles))
+    if len(rows) > MOST:
+        rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
+    classify, size = options.classify, particles.box * particles.pixel_size
+    images = prepare_rows(
+        particles, rows, max(size / FINEST_SHELL, 2 * particles.pixel_size),
+        symmetry=options.relion.symmetry, normalise=classify.normalise,
+        diameter=classify.mask_diameter, threads=flags.threads,
+    )  # fmt: skip
+    match_intensities(
+        images, classify.initial_resolution, classify.normalise, threads=flags.threads
+    )
+    known = images.sorted_rows(np.flatnonzero(images.informative))
+    shell = fitted_shell(
+        images, known, workers=thread_count(flags.threads), check=flags.deadline.check
+    )
+    return None if shell is None else size / shell
