@@ -32,9 +32,10 @@ EMBEDDING_NPY, ENERGY_NPY, ENERGY_ERROR_NPY = "embedding.npy", "energy.npy", "en
 BASINS_NPZ = "basins.npz"
 COORDINATES_NPY, COVARIANCES_NPY = "coordinates.npy", "covariances.npy"
 PATH_NPY, CENTERS_NPY, STATES_STAR = "path.npy", "centers.npy", "states.star"
+VOLUME_STATES_NPY = "volume_states.npy"
 PARTICLES_STAR, PARTICLES_CS, VOTES_NPY = "particles.star", "particles.cs", "votes.npy"
 JOB_JSON = "job.json"
-CONSENSUS_JSON = "consensus.json"
+CONSENSUS_JSON, RECONSTRUCTION_JSON = "consensus.json", "reconstruction.json"
 
 TEMPORARY = ".ac4d-"
 """How the names of files begin that are being written."""

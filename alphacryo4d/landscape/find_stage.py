@@ -26,7 +26,6 @@ from alphacryo4d.landscape.string_method import EnergyPath
 logger = logging.getLogger(__name__)
 _GRID = 120
 """Points along each axis of the grid on which basins are looked for."""
-VOLUME_STATES_NPY = "volume_states.npy"
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ def write_states(job: Job, landscape_states: States) -> None:
     folder = job.folder
     written = [
         files.save_array(folder / files.CENTERS_NPY, landscape_states.centers.astype(np.float64)),
-        files.save_array(folder / VOLUME_STATES_NPY, landscape_states.volumes),
+        files.save_array(folder / files.VOLUME_STATES_NPY, landscape_states.volumes),
         write_tables(folder / files.STATES_STAR, {"states": states_table(landscape_states)}),
     ]
     inside = int((landscape_states.volumes > 0).sum())

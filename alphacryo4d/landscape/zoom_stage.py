@@ -15,7 +15,6 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import recorded_inputs, start_job
 from alphacryo4d.core.run_flags import RunFlags
-from alphacryo4d.landscape.find_stage import VOLUME_STATES_NPY
 from alphacryo4d.landscape.grouping.homogeneity import (
     Homogeneity,
     assess_homogeneity,
@@ -25,6 +24,7 @@ from alphacryo4d.landscape.inputs_stage import read_embedding
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.recorded import images_folder
 from alphacryo4d.selection.sets_stage import selection_folder, state_number
+from alphacryo4d.voting.edits import inside_polygon
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def _chosen(
 
         wanted = {"state": number, "selection": selection}
         return _Chosen([*inputs, table], wanted, of_selection)
-    inputs += [landscape / VOLUME_STATES_NPY] if polygon is None else [polygon]
+    inputs += [landscape / files.VOLUME_STATES_NPY] if polygon is None else [polygon]
 
     def of_landscape(assignments: Array) -> tuple[Array, Array]:
         inside = _volumes_inside(landscape, number, polygon)
@@ -149,7 +149,7 @@ def particles_inside(assignments: Array, inside: Array) -> Array:
 
 def _volumes_inside(landscape: Path, state: int | None, polygon: Path | None) -> Array:
     if polygon is None:
-        path = landscape / VOLUME_STATES_NPY
+        path = landscape / files.VOLUME_STATES_NPY
         states = files.load_array(path, dtype=np.integer, ndim=1)
         if state not in states:
             raise InputError(
@@ -157,13 +157,11 @@ def _volumes_inside(landscape: Path, state: int | None, polygon: Path | None) ->
             )
         chosen: Array = states == state
         return chosen
-    from matplotlib.path import Path as Outline
-
     corners = read_embedding(polygon)
     if len(corners) < 3:
         raise InputError(f"{polygon}: {len(corners)} corners; a polygon needs three")
     embedding = read_embedding(landscape / files.EMBEDDING_NPY)
-    inside: Array = Outline(corners).contains_points(embedding)
+    inside = inside_polygon(embedding, corners)
     if not inside.any():
         raise InputError(f"{polygon}: no volume is inside; draw it in the embedding's coordinates")
     return inside
@@ -196,7 +194,7 @@ def _stop_rule(
     yardstick = neighbours_information(
         assignments,
         heldout,
-        files.load_array(landscape / VOLUME_STATES_NPY, dtype=np.integer, ndim=1),
+        files.load_array(landscape / files.VOLUME_STATES_NPY, dtype=np.integer, ndim=1),
         read_embedding(landscape / files.EMBEDDING_NPY),
         rng=rng,
     )

@@ -14,7 +14,7 @@ from alphacryo4d.core.job import Job
 from alphacryo4d.core.reading import read_numbers, read_object
 from alphacryo4d.io.tables.small import read_table
 from alphacryo4d.reclassify.plots import draw_populations, draw_states
-from alphacryo4d.reclassify.populations import state_energies
+from alphacryo4d.reclassify.populations import voted_energies
 
 LANDSCAPE_CSV = "landscape.csv"
 POPULATIONS_CSV = "populations.csv"
@@ -47,7 +47,7 @@ def draw_changes(job: Job, first: Path, landscape: Path) -> None:
     report = read_object(job.folder / "report.json")
     changes = report["changes_by_state"]
     counts = [np.array([one[name] for one in changes]) for name in ("before", "after")]
-    energies = [state_energies(each) for each in counts]
+    energies = [voted_energies(each) for each in counts]
     written = [_write_table(job.folder / POPULATIONS_CSV, report["first_states"], counts, energies)]
     drawn = [job.folder / "populations.png", job.folder / "populations.pdf"]
     written += draw_populations(drawn, counts[0], counts[1], energies[1])

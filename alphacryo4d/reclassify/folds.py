@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.voting.votes import DROPPED, LEFT_OUT
+from alphacryo4d.core.files import DROPPED, LEFT_OUT
 
 
 def seed_labels(states: Array, state_count: int) -> Array:

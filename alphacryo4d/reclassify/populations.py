@@ -47,7 +47,7 @@ def states_gone(before: Array, kept: Array) -> list[dict[str, int]]:
     return [{"state": k, "particles": int(members[k])} for k in gone]
 
 
-def state_energies(particles: Array) -> tuple[Array, Array]:
+def voted_energies(particles: Array) -> tuple[Array, Array]:
     """Energy of every state from its particles, and its standard error by counting.
 
     Parameters

@@ -9,6 +9,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.files import LEFT_OUT
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.reading import load_archive
@@ -26,7 +27,6 @@ from alphacryo4d.reclassify.state_fit import fit_states
 from alphacryo4d.reclassify.state_model import judge_states
 from alphacryo4d.voting.recorded_stage import prepare_recorded, read_mask
 from alphacryo4d.voting.support import measure_support
-from alphacryo4d.voting.votes import LEFT_OUT
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.images import PreparedImages

@@ -32,7 +32,6 @@ from alphacryo4d.voting.recorded_stage import (
 
 logger = logging.getLogger(__name__)
 
-RECONSTRUCTION_JSON = "reconstruction.json"
 OPTIMISTIC = (
     "These FSC curves are optimistic: the classification that chose the particles saw both "
     "halves. Refine a state with independent halves (vote refine) for a resolution to report."
@@ -155,7 +154,7 @@ def reconstruct_states(
         "states": entries,
     }
     outputs.append(
-        files.write_text(output / RECONSTRUCTION_JSON, json.dumps(report, indent=1) + "\n")
+        files.write_text(output / files.RECONSTRUCTION_JSON, json.dumps(report, indent=1) + "\n")
     )
     logger.info("%s", OPTIMISTIC)
     return outputs

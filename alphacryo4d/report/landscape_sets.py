@@ -10,8 +10,6 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.report.project_files import StateSet, read_optional, read_table
 
-VOLUME_STATES_NPY = "volume_states.npy"
-
 
 def states_by_set(
     sets: list[StateSet], states: list[dict[str, Any]], labels: Array | None
@@ -34,7 +32,7 @@ def states_by_set(
     """
     by_set: dict[str, dict[str, Any]] = {}
     for one in sets:
-        own = read_optional(one.folder / VOLUME_STATES_NPY, ndim=1)
+        own = read_optional(one.folder / files.VOLUME_STATES_NPY, ndim=1)
         if own is not None and (labels is None or len(own) == len(labels)):
             circles = circles_of(read_table(one.folder / files.STATES_STAR, "states"))
             by_set[one.key] = {"states": circles, "values": own}

@@ -12,7 +12,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.io.mrc import release_pages
 from alphacryo4d.maths.contrast import level_of
-from alphacryo4d.report.landscape_sets import VOLUME_STATES_NPY, states_by_set
+from alphacryo4d.report.landscape_sets import states_by_set
 from alphacryo4d.report.maps import along_path, bytes_of, grey_window, resized
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, read_columns, read_optional, read_table
@@ -57,7 +57,7 @@ def landscape_view(
         "path": _path(folder),
         "stability": _stability(folder),
     }
-    labels = read_optional(folder / VOLUME_STATES_NPY, ndim=1)
+    labels = read_optional(folder / files.VOLUME_STATES_NPY, ndim=1)
     if labels is None or len(labels) == len(points):
         data["sets"] = states_by_set(sets, data["states"], labels)
     space = read_optional(folder / "embedding3d.npy", ndim=2)
@@ -91,7 +91,7 @@ def _volume_columns(project: Path, count: int) -> dict[str, Any]:
 def _columns(folder: Path, volumes: dict[str, Any], count: int) -> list[dict[str, Any]]:
     """What volumes can be coloured by."""
     sources = [
-        ("State", "category", read_optional(folder / VOLUME_STATES_NPY, ndim=1)),
+        ("State", "category", read_optional(folder / files.VOLUME_STATES_NPY, ndim=1)),
         ("Volume energy (kT)", "number", read_optional(folder / files.ENERGY_NPY, ndim=1)),
         (
             "Error of the volume energy (kT)",

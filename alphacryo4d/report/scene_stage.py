@@ -12,7 +12,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.contents import warn_changed
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.maths.contrast import level_of
-from alphacryo4d.report.landscape_sets import VOLUME_STATES_NPY, circles_of, states_by_set
+from alphacryo4d.report.landscape_sets import circles_of, states_by_set
 from alphacryo4d.report.project_files import StateSet, read_optional, read_table, state_sets
 from alphacryo4d.report.scene import SceneMap, scene_text
 from alphacryo4d.selection.sets_stage import selection_folder, states_folder
@@ -113,7 +113,7 @@ def order_along_path(
     """
     route = read_optional(project / files.LANDSCAPE / files.PATH_NPY, ndim=2)
     circles = circles_of(read_table(project / files.LANDSCAPE / files.STATES_STAR, "states"))
-    labels = read_optional(project / files.LANDSCAPE / VOLUME_STATES_NPY, ndim=1)
+    labels = read_optional(project / files.LANDSCAPE / files.VOLUME_STATES_NPY, ndim=1)
     own = states_by_set(sets, circles, labels).get(state_set.key, {"states": circles})
     places = {state["state"]: (state["x"], state["y"]) for state in own["states"]}
     if route is None or not set(numbers) <= set(places):

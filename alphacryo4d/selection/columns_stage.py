@@ -19,7 +19,7 @@ from alphacryo4d.particles.open import open_table
 from alphacryo4d.selection.expression import Columns, Texts
 from alphacryo4d.selection.sets_stage import state_names, word
 from alphacryo4d.voting.edits import inside_polygon
-from alphacryo4d.voting.inputs_stage import VOLUME_STATES_NPY, read_assignments
+from alphacryo4d.voting.inputs_stage import read_assignments
 from alphacryo4d.voting.votes import blocks
 
 OF_VOTES = {
@@ -179,9 +179,9 @@ class ProjectColumns:
             self.used.append(own)
             return np.asarray((heldout % count + 1 == states) & (states > 0) & (heldout >= 0))
         heldout = files.load_array(self._file(files.RESAMPLE, files.HELDOUT_NPY), ndim=1)
-        path = self.votes / VOLUME_STATES_NPY
+        path = self.votes / files.VOLUME_STATES_NPY
         folder = self.votes.name if path.is_file() else files.LANDSCAPE
-        of_volumes = files.load_array(self._file(folder, VOLUME_STATES_NPY), ndim=1)
+        of_volumes = files.load_array(self._file(folder, files.VOLUME_STATES_NPY), ndim=1)
         seen = np.append(of_volumes, [0, 0])[heldout]
         return np.asarray((seen == states) & (states > 0))
 

@@ -20,7 +20,6 @@ from alphacryo4d.landscape.states import centers_of_groups, fitted_radii
 from alphacryo4d.selection.sets_stage import STATE_NAME, state_names, word
 from alphacryo4d.voting.edits import EditedStates, parse_edits, words_of
 from alphacryo4d.voting.inputs_stage import (
-    VOLUME_STATES_NPY,
     States,
     elect,
     read_assignments,
@@ -230,7 +229,7 @@ def write_edited(folder: Path, edited: Edited) -> list[Path]:
     }
     return [
         files.write_text(folder / EDITS_JSON, json.dumps(record, indent=1) + "\n"),
-        files.save_array(folder / VOLUME_STATES_NPY, states.volume_states.astype(np.int32)),
+        files.save_array(folder / files.VOLUME_STATES_NPY, states.volume_states.astype(np.int32)),
         files.save_array(folder / files.EMBEDDING_NPY, states.points),
         files.save_array(folder / files.CENTERS_NPY, states.centers),
         write_tables(folder / files.STATES_STAR, {"states": table}),

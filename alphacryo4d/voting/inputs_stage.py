@@ -14,12 +14,12 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.contents import require_intact
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import read_table
+from alphacryo4d.landscape.states import assign_volumes
 from alphacryo4d.voting.nearest import assign_nearest
 from alphacryo4d.voting.options import VoteOptions, votes_needed
 from alphacryo4d.voting.report import make_report
-from alphacryo4d.voting.votes import VoteResult, count_votes, states_of_volumes
+from alphacryo4d.voting.votes import VoteResult, count_votes
 
-VOLUME_STATES_NPY = "volume_states.npy"
 MakeLandscape = Callable[[Path, Path, int], object]
 
 
@@ -62,13 +62,13 @@ def read_states(landscape: Path) -> States:
     centers = np.column_stack([table[name].to_numpy(float) for name in needed[:2]])
     radii = table["ac4dRadius"].to_numpy(float)
     points = files.load_array(_intact(landscape / files.EMBEDDING_NPY), dtype=np.floating, ndim=2)
-    own = landscape / VOLUME_STATES_NPY
+    own = landscape / files.VOLUME_STATES_NPY
     if own.is_file():
         volume_states = files.load_array(_intact(own), dtype=np.integer, ndim=1).astype(np.int32)
         if len(volume_states) != len(points) or volume_states.max(initial=0) > len(centers):
             raise InputError(f"{own}: does not fit {path}; run the landscape stage again")
     else:
-        volume_states = states_of_volumes(points, centers, radii)
+        volume_states = assign_volumes(points, centers, radii)
     return States(centers, radii, points.astype(np.float64), volume_states)
 
 

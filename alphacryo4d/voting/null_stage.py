@@ -18,6 +18,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.files import DROPPED, LEFT_OUT
 from alphacryo4d.core.job import Job, read_job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.reading import load_archive
@@ -36,7 +37,6 @@ from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.recorded_stage import BatchImages, Recorded, read_mask
 from alphacryo4d.voting.report import REPORT_JSON, add_support
 from alphacryo4d.voting.support_stage import support_of_votes
-from alphacryo4d.voting.votes import DROPPED, LEFT_OUT
 
 logger = logging.getLogger(__name__)
 

@@ -118,13 +118,10 @@ def _mean(values: Array) -> float:
     return float(finite.mean()) if finite.size else float("nan")
 
 
-RECONSTRUCTION_JSON = "reconstruction.json"
-
-
 def complete_report(folder: Path) -> None:
     """Put resolution and map of every state into the report of a folder, as its maps are now."""
     report = read_object(folder / REPORT_JSON)
-    path = folder / RECONSTRUCTION_JSON
+    path = folder / files.RECONSTRUCTION_JSON
     made = read_object(path) if path.is_file() else {}
     before = json.dumps(report)
     add_maps(report, made)

@@ -19,7 +19,6 @@ from alphacryo4d.reconstruction.options import ReconstructOptions
 from alphacryo4d.voting.edits_stage import base_of, edited_states, write_edited
 from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import (
-    VOLUME_STATES_NPY,
     MakeLandscape,
     States,
     elect,
@@ -125,7 +124,7 @@ def vote_work(table: Path, resample: Path, landscape: Path, options: VoteOptions
     inputs += [path for path in optional_inputs(resample, landscape) if path.is_file()]
     if options.edits is not None:
         base = base_of(options.edits, landscape)[0]
-        inputs += [options.edits, base / files.STATES_STAR, base / VOLUME_STATES_NPY]
+        inputs += [options.edits, base / files.STATES_STAR, base / files.VOLUME_STATES_NPY]
         inputs = [path for path in dict.fromkeys(inputs) if path.is_file()]
     wanted = {"vote": options, "resample": read_recorded(resample)}
     return Work(files.VOTE, wanted, tuple(inputs), steps=_STEPS, remnants=(".scratch",))
@@ -134,7 +133,7 @@ def vote_work(table: Path, resample: Path, landscape: Path, options: VoteOptions
 def optional_inputs(resample: Path, landscape: Path) -> list[Path]:
     """Inputs that the stage uses where they are present."""
     names = (files.HELDOUT_NPY, files.OUTLIERS_NPY, files.SIGNAL_NPY)
-    return [*(resample / name for name in names), landscape / VOLUME_STATES_NPY]
+    return [*(resample / name for name in names), landscape / files.VOLUME_STATES_NPY]
 
 
 def main_outputs(folder: Path) -> list[Path]:

@@ -10,9 +10,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
-
-LEFT_OUT, DROPPED = -1, -2
-"""Codes of an assignment: the particle was left out of the fold; its class was dropped."""
+from alphacryo4d.core.files import DROPPED, LEFT_OUT
 
 BLOCK = 1 << 16
 """Particles that are counted at a time."""
@@ -43,31 +41,6 @@ class VoteResult:
     def kept(self) -> int:
         """Number of particles that belong to a state."""
         return int(np.count_nonzero(self.states))
-
-
-def states_of_volumes(points: Array, centers: Array, radii: Array) -> Array:
-    """State of every volume: the nearest centre whose radius it is strictly inside.
-
-    Parameters
-    ----------
-    points : (V, 2) array
-        Embedding of the volumes.
-    centers : (K, 2) array
-        Centres of the states.
-    radii : (K,) array
-        Radius of each circular boundary. Where boundaries overlap the nearest of these centres
-        wins, and the lower state number at equal distance.
-
-    Returns
-    -------
-    (V,) int32 array
-        State from 1; 0 outside every boundary, whose votes are empty.
-    """
-    distances = center_distances(points, centers)
-    inside = np.where(distances < np.asarray(radii)[None, :], distances, np.inf)
-    nearest = inside.argmin(axis=1)
-    in_state = np.isfinite(inside[np.arange(len(inside)), nearest])
-    return np.where(in_state, nearest + 1, 0).astype(np.int32)
 
 
 def center_distances(points: Array, centers: Array) -> Array:

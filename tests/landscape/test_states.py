@@ -32,6 +32,10 @@ def test_the_nearest_center_does_not_take_what_is_outside_its_radius():
     assert assign_volumes(np.array([[1.5, 0]]), CENTERS, np.array([1.0, 3.0])) == [2]
 
 
+def test_at_equal_distance_the_lower_state_wins():
+    assert assign_volumes(np.array([[2.0, 0]]), CENTERS, np.array([3.0, 3.0])) == [1]
+
+
 def test_fitted_radii_give_separate_groups_back():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 30)

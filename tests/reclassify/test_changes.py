@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alphacryo4d.reclassify.folds import describe_changes
-from alphacryo4d.reclassify.populations import changes_by_state, state_energies, states_gone
+from alphacryo4d.reclassify.populations import changes_by_state, states_gone, voted_energies
 from alphacryo4d.voting.summary import change_table
 
 
@@ -37,9 +37,9 @@ def test_a_state_that_was_merged_is_named_under_its_old_number():
 
 def test_energies_are_of_fractions_with_the_error_of_counting():
     rng = np.random.default_rng(2)
-    energies, errors = state_energies(np.array([700, 200, 100, 0]))
+    energies, errors = voted_energies(np.array([700, 200, 100, 0]))
     assert np.allclose(np.exp(-energies[:3]), [0.7, 0.2, 0.1])
     assert np.isnan(energies[3])
     draws = rng.multinomial(1000, [0.7, 0.2, 0.1], 4000)
-    spread = np.array([state_energies(one)[0] for one in draws]).std(0)
+    spread = np.array([voted_energies(one)[0] for one in draws]).std(0)
     assert spread == pytest.approx(errors[:3], rel=0.06)

@@ -7,10 +7,10 @@ import pytest
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.landscape.states import assign_volumes
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.stage import run_vote
-from alphacryo4d.voting.votes import states_of_volumes
 
 COUNT_ONLY = VoteOptions(reconstruct=False, test=False)
 
@@ -50,7 +50,7 @@ def test_every_particle_is_in_at_most_one_state_and_counts_add_up(project):
 def test_votes_are_those_of_the_volumes_states(project):
     vote(project)
     votes = np.load(project.root / "vote" / "votes.npy")
-    states = states_of_volumes(project.points, project.centers, project.radii)
+    states = assign_volumes(project.points, project.centers, project.radii)
     expected = np.zeros_like(votes)
     for row, copies in enumerate(project.assignments):
         for volume in copies[copies >= 0]:

@@ -8,7 +8,7 @@ import pytest
 
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.voting.options import VoteOptions, votes_needed
-from alphacryo4d.voting.votes import count_votes, states_of_volumes
+from alphacryo4d.voting.votes import count_votes
 
 
 def count_by_hand(assignments, volume_states, needed, folds):
@@ -108,15 +108,3 @@ def test_options_refuse_what_makes_no_sense():
     for wrong in ({"assign": "both"}, {"threshold": "2"[::-1] + "x"}, {"cutoff": -1.0}):
         with pytest.raises(UsageError):
             VoteOptions(**wrong)
-
-
-def test_a_volume_belongs_to_the_nearest_center_that_holds_it():
-    centers, radii = np.array([[0.0, 0.0], [4.0, 0.0]]), np.array([3.0, 1.5])
-    points = np.array([[2.4, 0.0], [2.6, 0.0], [3.0, 0.0], [0.0, 3.0], [5.5, 0.0], [5.4, 0.0]])
-    # the second is nearer to centre 2 and inside its radius; a point on a radius is outside
-    assert states_of_volumes(points, centers, radii).tolist() == [1, 2, 2, 0, 0, 2]
-
-
-def test_equal_distance_goes_to_the_lower_state():
-    centers, radii = np.array([[0.0, 0.0], [2.0, 0.0]]), np.array([3.0, 3.0])
-    assert states_of_volumes(np.array([[1.0, 0.0]]), centers, radii).tolist() == [1]
