@@ -6,6 +6,7 @@ are added up in float64.
 
 from __future__ import annotations
 
+import logging
 import mmap
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
 
 Reader = Callable[[int, int, int, int], Array]
 
@@ -170,6 +173,12 @@ def low_pass_coefficients(volumes: Array, voxel_size: float, resolution: float) 
     """
     from scipy import fft
 
+    if resolution < 2 * voxel_size:
+        logger.warning(
+            "--low-pass %g: the volumes end at %.4g A (Nyquist), so that nothing is filtered",
+            resolution,
+            2 * voxel_size,
+        )
     box = volumes.shape[-1]
     along = fft.fftfreq(box, voxel_size)
     half = fft.rfftfreq(box, voxel_size)

@@ -68,7 +68,9 @@ class ClassifyOptions:
         former_choices={"components": "pca"},
     )
     components: int = setting(
-        11, "Principal components of the particles from which the classes start."
+        11,
+        "Principal components of the particles from which the classes start; 7 at the most where "
+        "--final-resolution is not finer than --initial-resolution.",
     )
     component_iterations: int = setting(
         8, "EM iterations of the principal components at the initial resolution."

@@ -88,6 +88,13 @@ def test_low_pass_distances_are_those_of_filtered_volumes(parts):
     np.testing.assert_allclose(squares, expected, rtol=2e-3)
 
 
+def test_a_filter_finer_than_nyquist_is_said(parts, caplog):
+    low_pass_coefficients(parts[0], 5.25, 10.6)
+    assert not caplog.text
+    low_pass_coefficients(parts[0], 5.25, 5.0)
+    assert "--low-pass 5: the volumes end at 10.5 A (Nyquist)" in caplog.text
+
+
 def test_a_constant_volume_is_named(parts):
     volumes = parts[0].copy()
     volumes[4] = 3.0
