@@ -59,24 +59,36 @@ EVERY = tuple(pair for four in zip(TWO_RUNS, RUN_AND_VOTE, RUN_AND_REPORT, OTHER
 
 
 def test_two_commands_at_once(works: Works) -> None:
-    alone: dict[tuple[str, str], dict[str, bytes]] = {}
+    """The files are those of one command after the other, in the one order or in the other."""
+    orders: dict[tuple[str, str, bool], dict[str, bytes]] = {}
+
+    def in_turn(pair: tuple[str, str], *, swapped: bool) -> dict[str, bytes]:
+        """Files after both, one by one; both are given again at the end, as after the trial."""
+        key = (*pair, swapped)
+        if key not in orders:
+            home = works.copy(works.work(pair[0]))
+            words = [works.words(works.work(name).words, home) for name in pair]
+            for one in [*words[:: -1 if swapped else 1], *words]:
+                require_named(works.disturber.run(one))
+            orders[key] = contents(home / "project")
+        return orders[key]
+
     with row("two commands at once: run, vote, edits, reclassify, report", 3, 80) as figures:
         for trial in figures.numbers():
             pair = EVERY[trial % len(EVERY)]
             begun, other = (works.work(name) for name in pair)
+            in_turn(pair, swapped=False)
             home = works.copy(begun)
             words = [works.words(work.words, home) for work in (begun, other)]
-            if pair not in alone:
-                for one in words:
-                    require_named(works.disturber.run(one))
-                alone[pair] = contents(home / "project")
-                home = works.copy(begun)
             ended = works.disturber.together(*({"words": one} for one in words))
             with figures.trial(f"{pair}, codes {[one.code for one in ended]}"):
                 for one in ended:
                     require_named(one, 2, 3)
                 for one in words:
                     require_named(works.disturber.run(one))
-                found = differences(contents(home / "project"), alone[pair])
-                assert not found, f"files differ: {found[:12]}"
                 assert not debris(home / "project"), debris(home / "project")
+                left = contents(home / "project")
+                found = differences(left, in_turn(pair, swapped=False))
+                if found:
+                    found = differences(left, in_turn(pair, swapped=True))
+                assert not found, f"files differ: {found[:12]}"
