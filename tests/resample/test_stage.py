@@ -245,6 +245,26 @@ def test_a_checkpoint_of_other_options_is_none_to_go_on_from(
     assert any(path.suffix == ".mrcs" for path in recorded_inputs(tmp_path))
 
 
+def test_runs_of_relion_of_another_table_are_not_taken(
+    easy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("relion/particles.star", "relion/run.json", "relion/class001/run.json", "relion/mine")
+
+    def begin(*_: object, **__: object) -> None:
+        found.append([name for name in names if (tmp_path / name).is_file()])
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        raise TimeLimitReached("over")
+
+    found: list[list[str]] = []
+    monkeypatch.setattr("alphacryo4d.resample.steps_stage.make_engine", begin)
+    for count in (4, 4, 5):
+        with pytest.raises(TimeLimitReached):
+            classify(easy_data / "particles.star", tmp_path, count)
+    assert found == [[], list(names), ["relion/mine"]]
+
+
 def test_the_mask_of_components_is_on_record(
     easy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
