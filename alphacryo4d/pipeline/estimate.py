@@ -71,9 +71,9 @@ class Size:
         Fourier samples of an image to the final resolution of the classification.
     epochs : int
         Epochs that the training may take.
-    finer : float
-        Fourier samples of an image to the resolution of the particle landscape; 0 where there is
-        none.
+    reclassified, finer : float
+        Fourier samples of an image to the resolution of the reclassification, and of the particle
+        landscape; 0 where there is none.
     """
 
     particles: int
@@ -85,6 +85,7 @@ class Size:
     states: int
     samples: float
     epochs: int
+    reclassified: float = 0.0
     finer: float = 0.0
 
     @property
@@ -103,11 +104,10 @@ def size_of(particles: ParticleSet, options: PipelineOptions) -> Size:
     classify = options.classify
     side = particles.box * particles.pixel_size
     finest = min(classify.initial_resolution, classify.final_resolution or math.inf)
-    last = options.particle_landscape
-    own = finest if last is None else min(finest, last.particles.final_resolution)
+    again, last = options.reclassify, options.particle_landscape
 
     def samples(resolution: float) -> float:
-        return 0.5 * math.pi * min(side / resolution, particles.box / 2 - 1) ** 2
+        return 0.5 * math.pi * min(side / min(resolution, finest), particles.box / 2 - 1) ** 2
 
     return Size(
         particles=len(particles),
@@ -121,7 +121,8 @@ def size_of(particles: ParticleSet, options: PipelineOptions) -> Size:
         states=options.landscape.states.number or STATES,
         samples=samples(finest),
         epochs=options.deepfeature.train.epochs,
-        finer=0.0 if last is None else samples(own),
+        reclassified=0.0 if again is None else samples(again.final_resolution),
+        finer=0.0 if last is None else samples(last.particles.final_resolution),
     )
 
 
@@ -162,15 +163,15 @@ def _of_vote(size: Size) -> Need:
 def _of_reclassify(size: Size) -> Need:
     """Components and states of every fold in at most two rounds, poses, maps of the states."""
     used = size.folds * size.particles
-    samples = min(0.5 * math.pi * (size.box / 2 - 1) ** 2, 1.7 * size.samples)
-    seconds = 10.0 + 5.5e-5 * size.batches * size.folds * size.box**3 + 7e-7 * used * samples
-    images = min(78 * size.particles * samples / GB, _half_of_memory())
+    of_folds = 5.5e-5 * size.batches * size.folds * size.box**3
+    seconds = 10.0 + of_folds + 7e-7 * used * size.reclassified
+    images = min(78 * size.particles * size.reclassified / GB, _half_of_memory())
     return Need(seconds, 0.9, 0.35 + images + 300 * size.map_gb, _states_gb(size))
 
 
 def _of_particles(size: Size) -> Need:
     """Components of every fold and coordinates of all particles, then their density."""
-    need = _of_reclassify(size)
+    need = _of_reclassify(replace(size, reclassified=size.finer))
     density = 40.0 + 6e-4 * min(size.particles, 100_000)
     return replace(need, seconds=1.5 * need.seconds + density, disk=4e-6 * size.particles)
 

@@ -35,7 +35,7 @@ class ReclassifyOptions:
         flags=("--iterations", "--iter"),
     )
     final_resolution: float = setting(
-        8.0,
+        6.0,
         "Resolution limit of the last pass over a fold (A); that of the first classification where "
         "that is finer.",
         formerly=("--finest-resolution",),

@@ -25,7 +25,7 @@ from battery import (
 from works import EVERY, QUICK, SLOW, Works
 
 pytestmark = pytest.mark.slow
-LOCKED = (*QUICK, *SLOW[:3])
+LOCKED = tuple(name for name in (*QUICK, *SLOW[:3]) if name != "report")  # which locks nothing
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 

@@ -13,7 +13,8 @@ from alphacryo4d.pipeline.estimate import OF_STAGE, Size, needs, require_resourc
 from alphacryo4d.pipeline.options import DEMO
 
 ALL = [(name, Plan(NEW)) for name in OF_STAGE]
-# particles, box, classes, states, samples: CPU s and GB (two threads), or wall s on two free cores
+# particles, box, classes, states, samples (reclassified to 8 A): CPU s and
+# GB (two threads), or wall s on two free cores
 RECORDED = [
     ((2000, 32, 5, 5, 197), "cpu", {"resample": 10.3, "landscape": 11.9, "vote": 2.3,
                                     "reclassify": 17.4}),
@@ -33,7 +34,9 @@ RECORDED = [
 @pytest.mark.parametrize(("size", "kind", "measured"), RECORDED)
 def test_recorded_runs_are_met_within_a_factor_of_two(size, kind, measured) -> None:
     particles, box, classes, states, samples = size
-    size_of_run = Size(particles, box, 32, 1, 4, classes, states, samples, 10)
+    size_of_run = Size(
+        particles, box, 32, 1, 4, classes, states, samples, 10, reclassified=1.7 * samples
+    )
     for stage, value in measured.items():
         need = OF_STAGE[stage](size_of_run)
         told = {"cpu": need.seconds, "wall": need.wall(2), "memory": need.memory}[kind]
