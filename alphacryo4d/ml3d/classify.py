@@ -106,9 +106,11 @@ def classify(
     announce(progress, "expect")
     surroundings = None
     if focus is not None:
+        finest = min(options.initial_resolution, options.final_resolution or np.inf)
         images, surroundings = without_surroundings(
-            images, rows, options, solvent=solvent, focus=focus, workers=workers
-        )
+            images, rows, finest, diameter=options.mask_diameter, solvent=solvent, focus=focus,
+            workers=workers,
+        )  # fmt: skip
         solvent = focus
     run = Run(images, rows, options, rng, workers, progress, check or (lambda: None), solvent)
     run.reseeding = start is None

@@ -15,14 +15,14 @@ from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.masks import first_mask, resize_mask
 from alphacryo4d.ml3d.mean import data_power, solve_mean
-from alphacryo4d.ml3d.options import ClassifyOptions
 
 
 def without_surroundings(
     images: PreparedImages,
     rows: Array,
-    options: ClassifyOptions,
+    resolution: float,
     *,
+    diameter: float | None,
     solvent: Array | None,
     focus: Array,
     workers: int,
@@ -34,8 +34,10 @@ def without_surroundings(
     images : PreparedImages
     rows : (n,) int array
         Particles that make the consensus.
-    options : ClassifyOptions
-        Its finest resolution and mask diameter are used.
+    resolution : float
+        Finest resolution (A) of the consensus, and of the images that are left.
+    diameter : float, optional
+        Of the spherical mask of the consensus (A).
     solvent : (box, box, box) array, optional
         Soft solvent mask of the consensus.
     focus : (box, box, box) array
@@ -46,15 +48,14 @@ def without_surroundings(
     Returns
     -------
     PreparedImages
-        All images, up to the finest resolution of the classification.
+        All images, up to that resolution.
     surroundings : (box, box, box) float32
         What was subtracted, as a volume.
     """
-    finest = min(options.initial_resolution, options.final_resolution or np.inf)
-    radius = min(shell_of_resolution(finest, images.box, images.pixel_size), images.radius)
+    radius = min(shell_of_resolution(resolution, images.box, images.pixel_size), images.radius)
     grid = Grid(radius, workers)
     view = View(images, images.sorted_rows(rows), grid)
-    mask = first_mask(grid, images, options.mask_diameter, solvent)
+    mask = first_mask(grid, images, diameter, solvent)
     noise = data_power(view)
     noise[:, 0] = noise[:, 1]
     field, _, _ = solve_mean(view, noise, mask)

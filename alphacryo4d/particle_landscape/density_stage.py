@@ -146,7 +146,7 @@ def path_ends(
 def _end(option: str, text: str, states: DensityStates) -> Array:
     """Coordinates that an end names."""
     d = states.minima.shape[1]
-    if text.isdigit():
+    if text.isdecimal():
         if not 1 <= int(text) <= len(states):
             raise InputError(
                 f"{option} {text}: the density has states 1 to {len(states)} "

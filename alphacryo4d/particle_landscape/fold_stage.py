@@ -137,8 +137,14 @@ def _fold(
     seen, left = inputs.sides(batch, fold)
     solvent = mask
     if inputs.recorded.classify.focus_mask is not None:
+        from alphacryo4d.ml3d.focus import without_surroundings
+
         focus = read_mask(inputs.recorded.classify.focus_mask, inputs.particles)
-        images, solvent = _focused(images, inputs, seen, mask, focus), focus
+        images = without_surroundings(
+            images, seen, inputs.fit.resolution, diameter=inputs.fit.mask_diameter, solvent=mask,
+            focus=focus, workers=workers,
+        )[0]  # fmt: skip
+        solvent = focus
     poses = MovingPoses(images, workers)
     start = seed_labels(inputs.states[members[seen]], int(inputs.states.max()))
     coordinates = fold_coordinates(
@@ -153,28 +159,6 @@ def _fold(
         "states": coordinates.states[left],
         "pose_sigma": np.array(coordinates.pose_sigma),
     }
-
-
-def _focused(
-    images: PreparedImages, inputs: FoldInputs, rows: Array, solvent: Array | None, focus: Array
-) -> PreparedImages:
-    """The images without what the fold's consensus holds outside the focus mask."""
-    from alphacryo4d.ml3d.focus import without_surroundings
-    from alphacryo4d.ml3d.options import ClassifyOptions
-
-    options = ClassifyOptions(
-        initial_resolution=inputs.fit.resolution,
-        final_resolution=0,
-        mask_diameter=inputs.fit.mask_diameter,
-    )
-    return without_surroundings(
-        images,
-        rows,
-        options,
-        solvent=solvent,
-        focus=focus,
-        workers=thread_count(inputs.flags.threads),
-    )[0]
 
 
 def _write(path: Path, result: dict[str, Array]) -> None:

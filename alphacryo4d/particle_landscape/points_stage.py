@@ -103,7 +103,7 @@ def _points_of(part: str, landscape: Path) -> tuple[Array, list[str]]:
 def _whole(part: str, number: str, least: int, default: int | None = None) -> int:
     if not number and default is not None:
         return default
-    if not number.isdigit() or int(number) < least:
+    if not number.isdecimal() or int(number) < least:
         kind = part.partition(":")[0]
         raise UsageError(f"--at {part}: give a number of at least {least}, such as {kind}:10")
     return int(number)

@@ -201,15 +201,12 @@ class Rounds:
         if self._focus is None:
             return images
         from alphacryo4d.ml3d.focus import without_surroundings
-        from alphacryo4d.ml3d.options import ClassifyOptions
 
         fit = self.inputs.fit
-        options = ClassifyOptions(
-            initial_resolution=fit.resolution, final_resolution=0, mask_diameter=fit.mask_diameter
-        )
         return without_surroundings(
-            images, rows, options, solvent=self._solvent, focus=self._focus, workers=workers
-        )[0]
+            images, rows, fit.resolution, diameter=fit.mask_diameter, solvent=self._solvent,
+            focus=self._focus, workers=workers,
+        )[0]  # fmt: skip
 
     def _sides(self, members: Array, fold: int) -> tuple[Array, Array]:
         """Particles of a fold and those that it leaves out, as places in the batch."""
