@@ -21,6 +21,7 @@ from alphacryo4d.particle_landscape.fold_stage import (
 from alphacryo4d.particle_landscape.frame_stage import write_coordinates
 from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
 from alphacryo4d.particle_landscape.table_stage import write_coordinate_table
+from alphacryo4d.particles.recorded import stacks_on_record
 from alphacryo4d.reclassify.stage import read_first_states
 from alphacryo4d.reconstruction.map_stage import remove_scratch
 from alphacryo4d.voting.inputs_stage import (
@@ -121,7 +122,8 @@ def particles_work(
     )
     masks = [path for path in (recorded.mask, recorded.classify.focus_mask) if path is not None]
     wanted = {"particles": options, "density": density, "resample": recorded}
-    return Work(files.PARTICLE_LANDSCAPE, wanted, (*inputs, *masks), seed, _STEPS, (SCRATCH,))
+    read = dict.fromkeys((*inputs, *masks, *stacks_on_record(resample)))
+    return Work(files.PARTICLE_LANDSCAPE, wanted, (*read,), seed, _STEPS, (SCRATCH,))
 
 
 def one_class(project: Path, selection: str) -> bool:

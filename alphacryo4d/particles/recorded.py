@@ -58,6 +58,14 @@ def recorded_stacks(resample: Path, table: Path) -> KnownStacks:
     return find
 
 
+def stacks_on_record(resample: Path) -> tuple[Path, ...]:
+    """Stacks and masks among the inputs of a resampling, those that are where its record says."""
+    record = read_job(resample) or {}
+    further = record.get("inputs", [])[1:]  # the first is the table
+    places = [located(entry, resample, record.get("folder")) for entry in further]
+    return tuple(path for path in places if path is not None and path.is_file())
+
+
 def images_folder(resample: Path, table: ParticleTable, written: Path) -> Path | None:
     """Folder for ``--images-from`` of a table that was written from a project's.
 

@@ -14,6 +14,7 @@ from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.recorded import stacks_on_record
 from alphacryo4d.particles.refined import write_refined_poses
 from alphacryo4d.reclassify.convergence_stage import run_rounds
 from alphacryo4d.reclassify.figures_stage import FIGURE_INPUTS, draw_changes, figure_inputs
@@ -116,7 +117,8 @@ def reclassify_work(
     shown = figure_inputs(vote, resample.parent / files.LANDSCAPE)
     more = recorded.mask, recorded.classify.focus_mask
     further = [path for path in more if path is not None]
-    return Work(files.RECLASSIFY, wanted, (*inputs, *shown, *further), seed, _STEPS, (".scratch",))
+    read = dict.fromkeys((*inputs, *shown, *further, *stacks_on_record(resample)))
+    return Work(files.RECLASSIFY, wanted, (*read,), seed, _STEPS, (".scratch",))
 
 
 def _reclassify(

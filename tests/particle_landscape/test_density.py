@@ -333,10 +333,10 @@ def test_ends_are_states_or_coordinates():
 
 def test_junk_has_no_part_in_the_density(tmp_path):
     rng = np.random.default_rng(4)
-    np.save(tmp_path / "coordinates.npy", rng.standard_normal((50, 2)).astype(np.float32))
-    np.save(tmp_path / "covariances.npy", np.tile(np.array([0.2, 0.0, 0.2], "f4"), (50, 1)))
-    for most in (100, 30):
+    np.save(tmp_path / "coordinates.npy", rng.standard_normal((200, 2)).astype(np.float32))
+    np.save(tmp_path / "covariances.npy", np.tile(np.array([0.2, 0.0, 0.2], "f4"), (200, 1)))
+    for most in (1000, 120):
         options = DensityOptions(density_particles=most)
-        data, chosen = read_likelihoods(tmp_path, options, np.arange(10, 20), 0, 1)
-        assert len(data.projected) == len(chosen) == min(most, 40)
-        assert not {*chosen.tolist()} & {*range(10, 20)}
+        data, chosen = read_likelihoods(tmp_path, options, np.arange(10, 60), 0, 1)
+        assert len(data.projected) == len(chosen) == min(most, 150)
+        assert not {*chosen.tolist()} & {*range(10, 60)}
