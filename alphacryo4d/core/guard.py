@@ -7,6 +7,7 @@ hardly any memory, says why it died.
 
 from __future__ import annotations
 
+import atexit
 import json
 import math
 import mmap
@@ -28,14 +29,16 @@ def watch_over_memory() -> None:
     """Go on in a child where ``ulimit -v`` is set; the parent ends as the child does.
 
     Where the child is ended by a library or by the kernel, the parent says so and ends with exit
-    code 6. SIGTERM and SIGHUP are passed on; SIGINT too where it does not come from a terminal.
+    code 6; OpenBLAS ends with code 1, past Python. SIGTERM and SIGHUP are passed on; SIGINT too where it does not come from a terminal.
     """
     if address_space_left() == math.inf or threading.active_count() > 1:
         return
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    ended, by_itself = os.pipe()
     child = os.fork()
     if child == 0:
+        atexit.register(os.write, by_itself, b".")
         return
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
@@ -45,12 +48,20 @@ def watch_over_memory() -> None:
         signal.signal(number, pass_on)
     signal.signal(signal.SIGINT, signal.SIG_IGN if os.isatty(0) else pass_on)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code in _WITHOUT_A_WORD:
+    os.set_blocking(ended, False)
+    os.close(by_itself)
+    if code in _WITHOUT_A_WORD or (code == 1 and not _held(ended)):
         told = f"signal {signal.Signals(-code).name}" if code < 0 else "the C library"
         text = f"error: ended by {told} for want of memory{ulimit_text()}; give a larger "
         os.write(2, f"{text}`ulimit -v`, a smaller --memory, or --j 1\n".encode())
         code = 6
     os._exit(code if code >= 0 else 128 - code)
+
+
+def _held(pipe: int) -> bytes:
+    with suppress(BlockingIOError):
+        return os.read(pipe, 1)
+    return b""
 
 
 _KEPT: list[Any] = []

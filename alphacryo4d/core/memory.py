@@ -75,7 +75,10 @@ def require_address_space(needed: float, what: str) -> None:
         )
 
 
-_WANTS = ("can't start new thread", "failed to map segment", "annot allocate memory", "bad_alloc")
+_WANTS = (
+    "can't start new thread", "failed to map segment", "annot allocate memory", "bad_alloc",
+    "Resource temporarily unavailable",  # threads of a transform
+)  # fmt: skip
 
 
 def is_want_of_memory(failed: BaseException | None) -> bool:

@@ -23,7 +23,12 @@ def run(work: str, limit: str = "ulimit -v 2000000; ") -> subprocess.CompletedPr
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("work", ["os.abort()", "os._exit(127)", "os.kill(os.getpid(), 9)"])
+LIBRARY_ENDS = "import ctypes; ctypes.CDLL(None).exit(1)"
+
+
+@pytest.mark.parametrize(
+    "work", ["os.abort()", "os._exit(127)", "os.kill(os.getpid(), 9)", LIBRARY_ENDS]
+)
 def test_a_death_without_a_word_is_told(work: str) -> None:
     ended = run(work)
     assert ended.returncode == 6
@@ -32,6 +37,8 @@ def test_a_death_without_a_word_is_told(work: str) -> None:
 
 def test_other_ends_are_passed_on() -> None:
     assert run("sys.exit(3)").returncode == 3
+    assert run("sys.exit(1)").returncode == 1
+    assert run("raise ValueError").returncode == 1
     assert run("pass").returncode == 0
     assert run("os.abort()", limit="").returncode == -signal.SIGABRT
 

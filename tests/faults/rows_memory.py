@@ -19,7 +19,7 @@ def tell():
     os.write(3, status.split("VmPeak:")[1].split()[0].encode())
 atexit.register(tell)
 from alphacryo4d.cli import main
-main(sys.argv[1:])
+main()
 """
 
 
