@@ -29,7 +29,8 @@ def watch_over_memory() -> None:
     """Go on in a child where ``ulimit -v`` is set; the parent ends as the child does.
 
     Where the child is ended by a library or by the kernel, the parent says so and ends with exit
-    code 6; OpenBLAS ends with code 1, past Python. SIGTERM and SIGHUP are passed on; SIGINT too where it does not come from a terminal.
+    code 6; OpenBLAS ends with code 1, past Python. SIGTERM and SIGHUP are passed on; SIGINT too
+    where it does not come from a terminal.
     """
     if address_space_left() == math.inf or threading.active_count() > 1:
         return
