@@ -1,7 +1,7 @@
 """Other numbers of threads and another processor: the same states, floats to a tolerance."""
 
-import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,16 +14,18 @@ from works import STAGES, Works
 pytestmark = pytest.mark.slow
 
 
-def arrays(made: dict[str, bytes], name: str) -> np.ndarray:
-    return np.load(io.BytesIO(made[name]), allow_pickle=False)
+def require_same_states(made: dict[str, bytes], wanted: dict[str, bytes], tolerance: float) -> None:
+    """Hold that particles have the same states, and that the maps of these agree to a tolerance.
 
-
-def require_alike(made: dict[str, bytes], wanted: dict[str, bytes], tolerance: float) -> None:
-    """Hold that particles have the same states and volumes agree to a tolerance."""
-    for name in ("vote/particles.star", "landscape/volume_states.npy", "resample/groups.npy"):
+    The classes of a fold may come in another order, and be cut elsewhere where noise cuts them.
+    """
+    for name in ("vote/particles.star", "resample/groups.npy"):
         assert made[name] == wanted[name], name
-    one, other = (arrays(found, "resample/volumes.npy") for found in (made, wanted))
-    assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+    maps = [name for name in wanted if re.fullmatch(r"vote/class\d+\.mrc", name)]
+    assert maps
+    for name in maps:
+        one, other = (np.frombuffer(found[name][1024:], np.float32) for found in (made, wanted))
+        assert np.abs(one - other).max() <= tolerance * np.abs(other).max(), name
 
 
 def test_threads(works: Works) -> None:
@@ -40,14 +42,13 @@ def test_threads(works: Works) -> None:
                 made = contents(home / "project")
                 found = [n for n in differences(made, wanted.made) if n.startswith(STAGES)]
                 assert not [n for n in found if "job.json" not in n], found
-                require_alike(made, wanted.made, 0)
 
 
 def test_a_processor_without_wide_vectors(works: Works, tmp_path: Path) -> None:
     wanted = works.work("run")
     home = works.copy(wanted)
     variables = {"NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path)}
-    with row("kernels for a generic processor: the same states, volumes to 1e-4", 1, 1) as figures:
+    with row("kernels for a generic processor: the same states, maps to 1e-4", 1, 1) as figures:
         assert [*figures.numbers()] in ([0], [])
         ran = subprocess.run(
             [sys.executable, "-m", "alphacryo4d", *works.words(wanted.words, home)],
@@ -55,4 +56,4 @@ def test_a_processor_without_wide_vectors(works: Works, tmp_path: Path) -> None:
         )  # fmt: skip
         with figures.trial("generic"):
             assert ran.returncode == 0, ran.stderr
-            require_alike(contents(home / "project"), wanted.made, 1e-4)
+            require_same_states(contents(home / "project"), wanted.made, 1e-4)
