@@ -63,7 +63,7 @@ def stacks_on_record(resample: Path) -> tuple[Path, ...]:
     record = read_job(resample) or {}
     further = record.get("inputs", [])[1:]  # the first is the table
     places = [located(entry, resample, record.get("folder")) for entry in further]
-    return tuple(path for path in places if path is not None and path.is_file())
+    return tuple(path for path in places if path.is_file())
 
 
 def images_folder(resample: Path, table: ParticleTable, written: Path) -> Path | None:

@@ -11,6 +11,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import read_job
+from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.particles.particle_set import ParticleSet
@@ -92,11 +93,12 @@ def fitted_resolution(
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
     classify, size = options.classify, particles.box * particles.pixel_size
-    images = prepare_rows(
-        particles, rows, max(size / FINEST_SHELL, 2 * particles.pixel_size),
-        symmetry=options.relion.symmetry, normalise=classify.normalise,
-        diameter=classify.mask_diameter, threads=flags.threads,
-    )  # fmt: skip
+    with show_progress("read images, to test the poses") as progress:
+        images = prepare_rows(
+            particles, rows, max(size / FINEST_SHELL, 2 * particles.pixel_size),
+            symmetry=options.relion.symmetry, normalise=classify.normalise,
+            diameter=classify.mask_diameter, threads=flags.threads, progress=progress,
+        )  # fmt: skip
     match_intensities(
         images, classify.initial_resolution, classify.normalise, threads=flags.threads
     )

@@ -11,6 +11,7 @@ from alphacryo4d.core.errors import ResourceError
 from alphacryo4d.core.memory import (
     address_space_left,
     cgroup_limits,
+    is_want_of_memory,
     require_address_space,
     usable_memory,
 )
@@ -67,3 +68,8 @@ def test_a_training_without_address_space_is_refused_before_it_begins(
     monkeypatch.setattr(memory, "address_space_left", lambda: 1e9)
     with pytest.raises(ResourceError, match="give a larger `ulimit -v`"):
         require_room_for_training()
+
+
+def test_threads_that_cannot_start_are_want_of_memory() -> None:
+    assert is_want_of_memory(RuntimeError("Resource temporarily unavailable"))
+    assert not is_want_of_memory(RuntimeError("a bug"))
