@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alphacryo4d.deepfeature.devices import replicas_to_pool
 from alphacryo4d.deepfeature.layers import reference_layer, transposed_glorot
 from alphacryo4d.deepfeature.options import NetworkOptions
 
@@ -36,17 +37,13 @@ class _Layers:
         )(x)
 
     def normalize(self, x: Any, name: str) -> Any:
-        """Batch normalisation by the moments of the whole batch, over all devices.
-
-        On TensorFlow replicas pool their moments on request; JAX computes one batch that is spread
-        over the devices, so that its moments are those of the whole batch anyway.
-        """
+        """Batch normalisation by the moments of the whole batch, over all devices."""
         import keras
 
         return keras.layers.BatchNormalization(
             momentum=self.options.momentum,
             epsilon=1e-5,
-            synchronized=keras.backend.backend() == "tensorflow",
+            synchronized=replicas_to_pool(),
             name=f"{name}_bn",
         )(x)
 

@@ -12,6 +12,7 @@ from alphacryo4d.deepfeature.callbacks import keeper_class, plateau_callbacks, s
 from alphacryo4d.deepfeature.devices import spread_over
 from alphacryo4d.deepfeature.feed import ReadVolumes, Rows, feed_class, mean_volume, split_volumes
 from alphacryo4d.deepfeature.network import build_network, set_reference
+from alphacryo4d.deepfeature.optimizer import adam_class
 from alphacryo4d.deepfeature.options import NetworkOptions, TrainOptions
 from alphacryo4d.deepfeature.state import Training, TrainingState
 from alphacryo4d.deepfeature.weights import read_weights
@@ -48,7 +49,7 @@ def compiled_network(
 
     model, _ = build_network(box, network, l2=options.regularization)
     set_reference(model, mean, float(np.sqrt(spread)))
-    optimizer = keras.optimizers.Adam(options.learning_rate)
+    optimizer = adam_class()(options.learning_rate)
     optimizer.build(model.trainable_variables)
     model.compile(
         optimizer=optimizer,

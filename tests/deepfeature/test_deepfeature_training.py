@@ -1,5 +1,6 @@
 """The rules of the training, without a network."""
 
+import gc
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +17,7 @@ from alphacryo4d.deepfeature.feed import (
     split_volumes,
 )
 from alphacryo4d.deepfeature.options import NetworkOptions, TrainOptions
-from alphacryo4d.deepfeature.training import squared_error
+from alphacryo4d.deepfeature.training import squared_error, train_autoencoder
 
 
 def run_rule(errors, **options):
@@ -138,3 +139,17 @@ def test_impossible_training_options_are_refused(wrong):
 def test_impossible_network_options_are_refused():
     with pytest.raises(UsageError):
         NetworkOptions(narrow_filters=0)
+
+
+def test_a_training_leaves_no_graph_behind():
+    start_keras()
+    volumes = np.random.default_rng(5).normal(size=(8, 8, 8, 8)).astype(np.float32)
+    small = NetworkOptions(wide_filters=2, narrow_filters=2)
+
+    def graphs_after_training():
+        options = TrainOptions(epochs=1)
+        train_autoencoder(lambda rows: volumes[rows], 8, 8, network=small, options=options, seed=1)
+        gc.collect()
+        return sum(type(kept).__name__ == "FuncGraph" for kept in gc.get_objects())
+
+    assert graphs_after_training() == graphs_after_training()
