@@ -10,11 +10,9 @@ import json
 import logging
 import os
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -30,6 +28,7 @@ from alphacryo4d.core.memory import (
     ulimit_text,
 )
 from alphacryo4d.core.options import CONTEXT
+from alphacryo4d.core.stopping import asked_to_end, end_on_signals, ignore_signals
 from alphacryo4d.core.streams import open_streams
 
 # name: (module, attribute, one line of help); loaded only when called, so that --help is quick
@@ -187,12 +186,6 @@ def _set_up_logging(verbose: bool) -> None:
     package.propagate = False
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    stopped = InterruptedRun("stopped by SIGTERM; the same command goes on from here")
-    stopped.exit_code = 128 + signum
-    raise stopped
-
-
 def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
     """Entry point of ``alphacryo4d``; exits with the codes of the contract."""
     open_streams()
@@ -200,40 +193,51 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
     if own_process:
         watch_over_memory()
         name_lost_files()
-    signal.signal(signal.SIGTERM, _terminate)
+    end_on_signals()
     atexit.register(gc.freeze)  # to sweep what large libraries hold takes half a second at exit
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     choose_kernel_cache()
-    as_json = "--json" in arguments
     try:
         if "numpy" not in sys.modules and not _QUICK & set(arguments):
             require_address_space(_LIBRARIES, "what it computes with (NumPy, SciPy, Numba)")
         root.main(args=arguments, prog_name="alphacryo4d", standalone_mode=False, **extra)
         if own_process:  # all is done and said: nothing is left that a signal could stop
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.ClickException as wrong:
-        _fail(_one_line(wrong), 2, as_json=as_json)
-    except (click.Abort, KeyboardInterrupt):
+            ignore_signals()
+    except BaseException as ended:  # noqa: BLE001 - every end has its line and its code
+        if own_process:
+            ignore_signals()
+        _end(ended, arguments)
+
+
+def _end(ended: BaseException, arguments: Sequence[str]) -> None:
+    """Say why a command ended, and exit with its code; a fault of the program is raised again."""
+    if isinstance(ended, click.exceptions.Exit):
+        sys.exit(ended.exit_code)
+    asked = asked_to_end()  # a library may have made something else of the signal
+    told = _words(ended) or (_words(asked) if asked and isinstance(ended, Exception) else None)
+    if told is None:
+        raise ended
+    if "--verbose" in arguments and isinstance(ended, Exception):
+        logging.getLogger(__name__).error("details", exc_info=ended)
+    _fail(*told, as_json="--json" in arguments and not getattr(ended, "answered", False))
+
+
+def _words(ended: BaseException) -> tuple[str, int] | None:
+    """One line and the exit code of what ended a command, or None for a fault of the program."""
+    if isinstance(ended, click.Abort | KeyboardInterrupt):
         if address_space_left() < _THREAD:  # OpenBLAS interrupts where it gets no more threads
-            _fail(*explain_failure(MemoryError()), as_json=as_json)
-        _fail("stopped; the same command goes on from here", 130, as_json=as_json)
-    except AlphaCryo4DError as known:
-        if "--verbose" in arguments:
-            logging.getLogger(__name__).exception("details")
-        _fail(str(known), known.exit_code, as_json=as_json and not known.answered)
-    except (OSError, MemoryError, RuntimeError, ImportError) as failed:
-        # the machine's fault: a folder, a disk, the memory, also in the words of a library
-        if not isinstance(failed, OSError):
-            if not is_want_of_memory(failed):
-                raise
-            failed = MemoryError()
-        if "--verbose" in arguments:
-            logging.getLogger(__name__).exception("details")
-        _fail(*explain_failure(failed), as_json=as_json)
+            return explain_failure(MemoryError())
+        return "stopped; the same command goes on from here", 130
+    if isinstance(ended, click.ClickException):
+        return _one_line(ended), 2
+    if isinstance(ended, AlphaCryo4DError | InterruptedRun):
+        return str(ended), ended.exit_code
+    if isinstance(ended, OSError):  # the machine's fault: a folder, a disk, the memory
+        return explain_failure(ended)
+    if isinstance(ended, MemoryError | RuntimeError | ImportError) and is_want_of_memory(ended):
+        return explain_failure(MemoryError())
+    return None
 
 
 _THREAD, _LIBRARIES = 64 << 20, 0.6e9

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,7 +109,8 @@ def run_command(capsys: pytest.CaptureFixture[str], *arguments: str) -> Done:
     """Run a command of the program in this process."""
     package = logging.getLogger("alphacryo4d")
     kept = package.handlers[:], package.propagate, package.level
-    on_terminate = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    hook = sys.unraisablehook
     capsys.readouterr()
     code = 0
     try:
@@ -118,6 +120,8 @@ def run_command(capsys: pytest.CaptureFixture[str], *arguments: str) -> Done:
     finally:
         package.handlers[:], package.propagate, _ = kept
         package.setLevel(kept[2])
-        signal.signal(signal.SIGTERM, on_terminate)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = hook
     captured = capsys.readouterr()
     return Done(code, captured.out, captured.err)

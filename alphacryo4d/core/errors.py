@@ -51,7 +51,12 @@ class TimeLimitReached(AlphaCryo4DError):
     exit_code = 7
 
 
-class InterruptedRun(AlphaCryo4DError):
-    """The run was stopped by a signal; the work can be resumed with ``--continue``."""
+class InterruptedRun(BaseException):
+    """The run was stopped by a signal; the work can be resumed with ``--continue``.
 
-    exit_code = 130
+    Not an ``Exception``, so that nobody takes it for a file that cannot be read.
+    """
+
+    def __init__(self, message: str, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -37,8 +37,11 @@ def watch_over_memory() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     ended, by_itself = os.pipe()
+    passed = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, passed)  # until the parent passes them on
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         atexit.register(os.write, by_itself, b".")
         return
 
@@ -48,6 +51,7 @@ def watch_over_memory() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, pass_on)
     signal.signal(signal.SIGINT, signal.SIG_IGN if os.isatty(0) else pass_on)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.set_blocking(ended, False)
     os.close(by_itself)
