@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 GB = 1e9
 STATES = 12
 """States where their number is to be found: for the time and the disk of their maps."""
+FREE_POSES = 3.0
+"""How much longer the images' own poses take than measured ones (85 against 29 CPU s a fold)."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _of_resample(size: Size) -> Need:
         + 2e-6 * size.volumes * size.box**3
     )
     images = 12 * size.particles / size.batches * 0.5 * math.pi * (size.box / 2) ** 2 / GB
-    memory = 0.35 + min(images, _half_of_memory()) + (220 + 12 * size.classes) * size.map_gb
+    memory = 0.35 + min(images, machine_memory() / 2) + (220 + 12 * size.classes) * size.map_gb
     return Need(seconds, 0.9, memory, size.volumes * (3 * size.map_gb + _analysis_gb(size)))
 
 
@@ -156,7 +158,7 @@ def _of_landscape(size: Size) -> Need:
 def _of_vote(size: Size) -> Need:
     """Votes, the held-out test on the images, maps of the states."""
     seconds = 2.0 + 4e-7 * size.particles * size.box**2 + 1e-6 * size.states * size.box**3
-    images = min(16 * size.particles * size.samples / GB, _half_of_memory())
+    images = min(16 * size.particles * size.samples / GB, machine_memory() / 2)
     return Need(seconds, 0.7, 0.3 + images + 100 * size.map_gb, _states_gb(size))
 
 
@@ -165,7 +167,7 @@ def _of_reclassify(size: Size) -> Need:
     used = size.folds * size.particles
     of_folds = 5.5e-5 * size.batches * size.folds * size.box**3
     seconds = 10.0 + of_folds + 7e-7 * used * size.reclassified
-    images = min(78 * size.particles * size.reclassified / GB, _half_of_memory())
+    images = min(78 * size.particles * size.reclassified / GB, machine_memory() / 2)
     return Need(seconds, 0.9, 0.35 + images + 300 * size.map_gb, _states_gb(size))
 
 
@@ -196,13 +198,8 @@ def _states_gb(size: Size) -> float:
 
 
 def machine_memory() -> float:
-    """Memory in GB (1e9 bytes) that this process may take on this machine."""
+    """Memory in GB (1e9 bytes) that this process may take; images take half of it, or disk."""
     return usable_memory() / GB
-
-
-def _half_of_memory() -> float:
-    """What images may take by default; more goes to disk."""
-    return machine_memory() / 2
 
 
 def needs(
@@ -290,6 +287,9 @@ def estimate_lines(
         f"about, on {count} thread{'s' * (count > 1)}: {shown}; together "
         f"{format_duration(sum(walls.values()))}, within a factor of two"
     )
+    if files.RECLASSIFY in walls:
+        longer = format_duration(FREE_POSES * walls[files.RECLASSIFY])
+        lines.append(f"reclassify, where a refinement has fitted the poses: up to {longer}")
     memory = max(need.memory for need in needed.values())
     disk = sum(need.disk for need in needed.values())
     lines.append(

@@ -11,6 +11,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import read_job
+from alphacryo4d.core.memory import half_of_memory
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.maths.threads import thread_count
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 FEWEST, MOST = 2_000, 20_000
 """Particles that a map needs in which no image shows by itself, and that are looked at at most."""
+_BYTES = round(12 * 0.5 * np.pi * FINEST_SHELL**2)
+"""Bytes that an image takes, to the finest shell."""
 
 
 def worth_realigning(
@@ -89,9 +92,11 @@ def fitted_resolution(
 
     Also where poses were not fitted to the images at all (:func:`fitted_shell`).
     """
-    rows = np.arange(len(particles))
-    if len(rows) > MOST:
-        rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
+    rows, most = np.arange(len(particles)), min(MOST, int(half_of_memory() * 2**30 / _BYTES))
+    if most < FEWEST:
+        return None
+    if len(rows) > most:
+        rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
     classify, size = options.classify, particles.box * particles.pixel_size
     with show_progress("read images, to test the poses") as progress:
         images = prepare_rows(

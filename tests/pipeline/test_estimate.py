@@ -7,9 +7,19 @@ import pytest
 
 from alphacryo4d.core.errors import ResourceError
 from alphacryo4d.core.plan import NEW, REDO, UNCHANGED, Plan
+from alphacryo4d.core.progress import format_duration
+from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.particles.particle_set import read_particles
-from alphacryo4d.pipeline import estimate
-from alphacryo4d.pipeline.estimate import OF_STAGE, Size, needs, require_resources, size_of
+from alphacryo4d.pipeline import estimate, fitted_poses
+from alphacryo4d.pipeline.estimate import (
+    FREE_POSES,
+    OF_STAGE,
+    Size,
+    estimate_lines,
+    needs,
+    require_resources,
+    size_of,
+)
 from alphacryo4d.pipeline.options import DEMO
 
 ALL = [(name, Plan(NEW)) for name in OF_STAGE]
@@ -82,3 +92,17 @@ def test_what_the_machine_has_not_is_refused(what, particles, tmp_path, monkeypa
     monkeypatch.setattr(estimate, what, lambda *_: 0.001)
     with pytest.raises(ResourceError, match="are needed"):
         require_resources(needed, tmp_path)
+
+
+def test_poses_of_a_refinement_take_longer(particles, tmp_path) -> None:
+    lines = estimate_lines(particles, DEMO, ALL, tmp_path, 2)
+    whole = format_duration(FREE_POSES * needs(particles, DEMO, ALL)["reclassify"].wall(2))
+    assert any("refinement" in line and line.endswith(f"up to {whole}") for line in lines)
+    assert not any("refinement" in line for line in estimate_lines(
+        particles, DEMO, ALL[:4], tmp_path, 2))  # fmt: skip
+
+
+def test_little_memory_is_not_spent_on_a_look_at_the_poses(particles, monkeypatch) -> None:
+    monkeypatch.setattr(fitted_poses, "half_of_memory", lambda: 0.1)
+    monkeypatch.setattr(fitted_poses, "prepare_rows", None)
+    assert fitted_poses.fitted_resolution(particles, DEMO, RunFlags()) is None
