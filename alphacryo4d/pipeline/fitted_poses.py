@@ -1,4 +1,4 @@
-"""Whether a run refines poses first: best fits to a coarser map than the images allow."""
+"""Whether a run refines poses first: the images say that they can be much better."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.particles.samples import match_intensities, prepare_rows
 from alphacryo4d.pipeline.aligning import CONSENSUS, require_images
 from alphacryo4d.pipeline.options import PipelineOptions
-from alphacryo4d.reclassify.pose_prior import FINEST_SHELL, fitted_shell
+from alphacryo4d.reclassify.pose_prior import FINEST_SHELL, scores_by_shell
 
 logger = logging.getLogger(__name__)
 
 FEWEST, MOST = 2_000, 20_000
 """Particles that a map needs in which no image shows by itself, and that are looked at at most."""
+MOST_ERROR = 1.7
+"""Errors apart from the images, in those that images would leave, above which poses are refined:
+such errors help a little as a prior, and the first classification suffers from them much more."""
 _BYTES = round(12 * 0.5 * np.pi * FINEST_SHELL**2)
 """Bytes that an image takes, to the finest shell."""
 
@@ -61,12 +64,12 @@ def worth_realigning(
         or any(value is not None for value in given.values())
     ):
         return False
-    found = fitted_resolution(particles, options, flags)
-    if found is None:
+    fault = fault_of_poses(particles, options, flags)
+    if fault is None:
         return False
     logger.info(
-        "the poses of %s are best fits of their images to %.1f A, and the images hold finer "
-        "shells: poses are refined first (--no-realign keeps them)", particles.path, found,
+        "the poses of %s are %s: poses are refined first (--no-realign keeps them)",
+        particles.path, fault,
     )  # fmt: skip
     try:
         require_images(particles.path, project / CONSENSUS / files.PARTICLES_STAR)
@@ -85,12 +88,11 @@ def began_realigned(table: Path, project: Path) -> bool:
     return near and str(table.resolve()) in [one["path"] for one in record.get("inputs", [])]
 
 
-def fitted_resolution(
-    particles: ParticleSet, options: PipelineOptions, flags: RunFlags
-) -> float | None:
-    """Resolution (A) that poses were fitted to, by some of the images; None for all that they hold.
+def fault_of_poses(particles: ParticleSet, options: PipelineOptions, flags: RunFlags) -> str | None:
+    """What a refinement would mend in the poses, by some of the images; None where nothing is seen.
 
-    Also where poses were not fitted to the images at all (:func:`fitted_shell`).
+    Poses that were fitted to all that the images hold stay, and errors that are not much larger
+    than what the images would leave.
     """
     rows, most = np.arange(len(particles)), min(MOST, int(half_of_memory() * 2**30 / _BYTES))
     if most < FEWEST:
@@ -108,7 +110,12 @@ def fitted_resolution(
         images, classify.initial_resolution, classify.normalise, threads=flags.threads
     )
     known = images.sorted_rows(np.flatnonzero(images.informative))
-    shell = fitted_shell(
+    scores = scores_by_shell(
         images, known, workers=thread_count(flags.threads), check=flags.deadline.check
     )
-    return None if shell is None else size / shell
+    shell = scores.fitted_shell
+    if shell is not None:
+        return f"best fits of their images to {size / shell:.1f} A, and these hold finer shells"
+    if scores.error > MOST_ERROR:
+        return f"wrong by {scores.error:.1f} times what a refinement would leave"
+    return None

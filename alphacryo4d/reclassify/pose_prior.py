@@ -8,6 +8,7 @@ search starts. The score of the pose tells the two apart.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -99,18 +100,50 @@ def fitted_to_images(
     return score_of_poses(moments) < LARGEST_SCORE
 
 
-def fitted_shell(
+@dataclass(frozen=True)
+class PoseScores:
+    """Score of the given poses (:func:`score_of_poses`) from coarse to fine.
+
+    At the shell where a refinement ended its poses are best fits, and the score is least; to
+    coarser and to finer shells it rises. Poses that were fitted to all that the images hold have
+    their least score at the end. Errors apart from the images never have a small one; conformations
+    raise it at coarse shells, errors at fine ones.
+
+    Attributes
+    ----------
+    shells : (s,) int array
+        Finest shells that were used, ascending.
+    scores : (s,) float array
+    """
+
+    shells: Array
+    scores: Array
+
+    @property
+    def fitted_shell(self) -> int | None:
+        """Shell up to which poses were fitted, where the images hold much finer ones.
+
+        None where poses were not fitted to the images, or to nearly all that these hold.
+        """
+        least = int(np.argmin(self.scores))
+        fitted = self.scores[least] < LARGEST_SCORE
+        rises = self.scores[-1] > _RISE * self.scores[least]
+        return int(self.shells[least]) if fitted and rises else None
+
+    @property
+    def error(self) -> float:
+        """Deviation of errors apart from the images, over the one that images would leave."""
+        return float(np.sqrt(max(self.scores[-1] - 1, 0.0)))
+
+
+def scores_by_shell(
     images: PreparedImages,
     rows: Array,
     *,
     workers: int = 1,
     check: Callable[[], None] = lambda: None,
-) -> int | None:
-    """Shell up to which poses were fitted to their images, where these hold much finer ones.
-
-    At the shell where a refinement ended its poses are best fits, and the score of the poses is
-    least; to coarser and to finer shells it rises. Poses that were fitted to all that the images
-    hold have their least score at the end, and errors apart from the images never have a small one.
+) -> PoseScores:
+    """Score of the given poses against one map of all particles, to coarse and to fine shells.
 
     Parameters
     ----------
@@ -120,11 +153,6 @@ def fitted_shell(
         Particles, in the order of viewing directions.
     workers, check
         As elsewhere.
-
-    Returns
-    -------
-    int or None
-        None where poses were not fitted to the images, or to nearly all that these hold.
     """
     view = View(images, rows, Grid(min(images.radius, FINEST_SHELL), workers))
     cubes, noise = consensus_map(view, check=check)
@@ -137,9 +165,7 @@ def fitted_shell(
         view = View(images, few, Grid(shell, workers))
         cut = resize_cubes(cubes, view.grid.cube)
         scores.append(score_of_poses(joint_moments(view, cut, noise[:, : shell + 1])[0]))
-    least = int(np.argmin(scores))
-    fitted = scores[least] < LARGEST_SCORE and scores[-1] > _RISE * scores[least]
-    return int(shells[least]) if fitted else None
+    return PoseScores(shells, np.array(scores))
 
 
 def estimated_errors(

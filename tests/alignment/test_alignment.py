@@ -281,7 +281,7 @@ def test_a_run_realigns_the_poses_of_its_table(
     # by default: as the project began, and else what the images say of the poses
     asked: list[int] = []
     monkeypatch.setattr(fitted_poses, "FEWEST", 100)
-    monkeypatch.setattr(fitted_poses, "fitted_resolution", lambda *_: asked.append(1) or 8.0)
+    monkeypatch.setattr(fitted_poses, "fault_of_poses", lambda *_: asked.append(1) or "wrong")
     assert begun(table, "project") == aligned
     assert not asked
     assert begun(table, "other", realign=False) == table
@@ -294,7 +294,7 @@ def test_a_run_realigns_the_poses_of_its_table(
         assert begun(table, "other") == aligned
     assert asked
     assert not known.exists()
-    monkeypatch.setattr(fitted_poses, "fitted_resolution", lambda *_: None)
+    monkeypatch.setattr(fitted_poses, "fault_of_poses", lambda *_: None)
     assert begun(table, "other") == table
 
 

@@ -105,4 +105,4 @@ def test_poses_of_a_refinement_take_longer(particles, tmp_path) -> None:
 def test_little_memory_is_not_spent_on_a_look_at_the_poses(particles, monkeypatch) -> None:
     monkeypatch.setattr(fitted_poses, "half_of_memory", lambda: 0.1)
     monkeypatch.setattr(fitted_poses, "prepare_rows", None)
-    assert fitted_poses.fitted_resolution(particles, DEMO, RunFlags()) is None
+    assert fitted_poses.fault_of_poses(particles, DEMO, RunFlags()) is None

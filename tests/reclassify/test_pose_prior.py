@@ -17,7 +17,7 @@ from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.joint_moments import joint_moments
 from alphacryo4d.reclassify.pose_centres import Centres, groups_of_volumes
-from alphacryo4d.reclassify.pose_prior import consensus_map, fitted_shell
+from alphacryo4d.reclassify.pose_prior import consensus_map, scores_by_shell
 from alphacryo4d.reclassify.pose_scatter import pose_variance
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.state_fit import fit_states
@@ -181,10 +181,20 @@ def climbed(images, resolution, steps=5):
     return poses.images, order
 
 
-def test_the_shell_is_told_to_which_poses_were_fitted(sets):
-    """Poses that were fitted to all that images hold have none to name, random errors neither."""
+def test_the_scores_tell_what_poses_are(sets):
+    """The shell that poses were fitted to; how large errors are that are apart from the images."""
     images = sets["random"][1]
-    assert fitted_shell(images, images.sorted_rows(np.arange(800))) is None
-    assert fitted_shell(*climbed(images, FINEST)) is None
-    coarse = shell_of_resolution(24.0, images.box, images.pixel_size)
-    assert abs(fitted_shell(*climbed(images, 24.0)) - coarse) <= 1
+    random = scores_by_shell(images, images.sorted_rows(np.arange(800)))
+    finest = scores_by_shell(*climbed(images, FINEST))
+    coarse = scores_by_shell(*climbed(images, 24.0))
+    assert random.fitted_shell is None
+    assert finest.fitted_shell is None
+    shell = shell_of_resolution(24.0, images.box, images.pixel_size)
+    assert abs(coarse.fitted_shell - shell) <= 1
+    assert finest.error < 0.5
+    view = View(images, images.sorted_rows(np.arange(800)), Grid(images.radius, 1))
+    moments, _ = joint_moments(view, *consensus_map(view))
+    on_poses = moments.information[:, moments.count :, moments.count :]
+    wrong = pose_variance((2.5, 1.0))  # as they were simulated
+    left = np.sqrt(np.mean(np.einsum("ijj,j->i", on_poses, wrong)) / 5)
+    assert random.error == pytest.approx(left, rel=0.25)
