@@ -53,7 +53,7 @@ def draw_path(
         _draw_barriers(axes, length, path.energies, barriers)
         if states is not None:
             _draw_states(axes, path, length, states)
-        axes.margins(x=0.01, y=0.12)
+        axes.margins(x=0.03, y=0.12)
         axes.set_xlabel("Length along the path (units of the embedding)")
         axes.set_ylabel(VOLUME_ENERGY)
         figure.legend(fontsize=6, frameon=False, ncols=3, loc="outside upper center")
@@ -88,19 +88,34 @@ def _draw_barriers(
 
 
 def _draw_states(axes: Any, path: EnergyPath, length: Array, states: States) -> None:
-    label = "State (nearest point)"
-    for number, center in enumerate(states.centers, 1):
-        row = int(np.linalg.norm(path.images - center, axis=1).argmin())
-        axes.plot(length[row], path.energies[row], "o", ms=3, color=PATH_COLOUR, label=label)
-        label = "_" + label
+    """States at the nearest point of the path; those at the same place share a label."""
+    gaps = np.linalg.norm(path.images[None] - states.centers[:, None], axis=2)
+    rows = gaps.argmin(axis=1)
+    axes.plot(
+        length[rows], path.energies[rows], "o", ms=3, color=PATH_COLOUR,
+        label="State (nearest point)",
+    )  # fmt: skip
+    order = np.argsort(length[rows], kind="stable")
+    apart = np.diff(length[rows[order]]) > _LABEL * length[-1]
+    for near in np.split(order, np.flatnonzero(apart) + 1):
+        place = rows[near[len(near) // 2]]
         axes.annotate(
-            str(number),
-            (length[row], path.energies[row]),
-            textcoords="offset points",
-            xytext=(0, -9),
-            ha="center",
-            fontsize=7,
-        )
+            numbers_text(near + 1), (length[place], path.energies[place]),
+            textcoords="offset points", xytext=(0, -9), ha="center", fontsize=7,
+        )  # fmt: skip
+
+
+_LABEL = 0.02
+"""Part of the path that a label takes."""
+
+
+def numbers_text(numbers: Array) -> str:
+    """Numbers as people write them, such as ``1-4, 7``."""
+    ordered = np.unique(numbers)
+    parts = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)
+    return ", ".join(
+        f"{part[0]}-{part[-1]}" if len(part) > 2 else ", ".join(map(str, part)) for part in parts
+    )
 
 
 def draw_energies(

@@ -39,9 +39,11 @@ def styled_figure(width: float, height: float, **keywords: Any) -> Iterator[tupl
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
+    laid_out_later = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=False)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width / 25.4, height / 25.4))
+        figure = Figure(figsize=(width / 25.4, height / 25.4), layout=laid_out_later)
         FigureCanvasAgg(figure)
         yield figure, figure.subplots(**keywords)
 
@@ -53,7 +55,7 @@ def save_figure(figure: Any, paths: Sequence[Path]) -> list[Path]:
     """
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    ConstrainedLayoutEngine().execute(figure)
+    ConstrainedLayoutEngine(compress=True).execute(figure)
     for path in paths:
         with atomic_path(path) as temporary:
             metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}

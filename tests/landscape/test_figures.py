@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from alphacryo4d.landscape.barriers import Barrier, Interval
-from alphacryo4d.landscape.curves_stage import draw_path
+from alphacryo4d.landscape.curves_stage import draw_path, numbers_text
 from alphacryo4d.landscape.path_stage import barriers_said
 from alphacryo4d.landscape.plots import beyond
+from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
 
 
@@ -48,3 +49,17 @@ def test_the_figure_draws_resolved_and_unresolved_barriers_apart(tmp_path, monke
     assert "Barrier (95% interval)" in labels
     assert "Barrier not resolved (interval holds 0)" in labels
     assert [text.get_text() for text in axes.texts] == ["2.0", "< 5.5"]
+
+
+def test_states_at_the_same_place_of_the_path_share_a_label(monkeypatch):
+    x = np.linspace(0, 4, 41)
+    path = EnergyPath(np.stack([x, 0 * x], 1), 0 * x, 1, 0.0, 0.0, True, 0)
+    centers = np.array([[-3, 1], [-1, 1], [-2, 0], [2, 0.5], [5, 1], [5, 2]], float)
+    none = np.zeros(len(centers))
+    shown = []
+    monkeypatch.setattr(
+        "alphacryo4d.landscape.curves_stage.save_figure", lambda figure, paths: shown.append(figure)
+    )
+    draw_path([], path, states=States(centers, none, none, none, np.zeros(1, np.int32)))
+    assert [text.get_text() for text in shown[0].axes[0].texts] == ["1-3", "4", "5, 6"]
+    assert numbers_text(np.array([7, 1, 2, 4, 3])) == "1-4, 7"
