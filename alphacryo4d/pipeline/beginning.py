@@ -51,7 +51,7 @@ def outlook_of(
         )  # fmt: skip
 
     free = realign is None and here
-    again = free and not flags.overwrite and began_realigned(table, project)
+    again = free and not flags.overwrite and began_realigned(project)
     outlook = begun(bool(realign) or again)
     if outlook is None or outlook.particles is None or again or dry_run or not free:
         return outlook

@@ -10,6 +10,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.identity import located
 from alphacryo4d.core.job import read_job
 from alphacryo4d.core.memory import half_of_memory
 from alphacryo4d.core.progress import show_progress
@@ -79,13 +80,18 @@ def worth_realigning(
     return True
 
 
-def began_realigned(table: Path, project: Path) -> bool:
-    """Whether a run of the same table in this project refines, or has refined, its poses first."""
-    record = read_job(project / CONSENSUS) or {}
-    options = record.get("options")
+def began_realigned(project: Path) -> bool:
+    """Whether this project classifies, or is about to, refined poses of its table."""
+    refined, folder = project / CONSENSUS / files.PARTICLES_STAR, project / files.RESAMPLE
+    classified = read_job(folder)
+    if classified is not None:
+        tables = [
+            located(one, folder, classified.get("folder")) for one in classified.get("inputs", [])
+        ]
+        return refined.resolve() in [table.resolve() for table in tables]
+    options = (read_job(project / CONSENSUS) or {}).get("options")
     asked = options.get("consensus") if isinstance(options, dict) else None
-    near = isinstance(asked, dict) and asked.get("search") == "near"
-    return near and str(table.resolve()) in [one["path"] for one in record.get("inputs", [])]
+    return isinstance(asked, dict) and asked.get("search") == "near"
 
 
 def fault_of_poses(particles: ParticleSet, options: PipelineOptions, flags: RunFlags) -> str | None:

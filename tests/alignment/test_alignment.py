@@ -1,5 +1,6 @@
 """Native consensus refinement: projections and slopes by a plain formula, poses that are found."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.stage import write_simulation
 from alphacryo4d.cli import main
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.identity import describe_input
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.landscape.options import LandscapeOptions, StatesOptions
@@ -35,6 +37,7 @@ from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.pipeline import beginning, fitted_poses
 from alphacryo4d.pipeline.aligning import aligned_table
 from alphacryo4d.pipeline.beginning import outlook_of
+from alphacryo4d.pipeline.fitted_poses import began_realigned
 from alphacryo4d.pipeline.options import DEMO
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.resample.consensus_stage import run_consensus
@@ -283,9 +286,18 @@ def test_a_run_realigns_the_poses_of_its_table(
     monkeypatch.setattr(fitted_poses, "FEWEST", 100)
     monkeypatch.setattr(fitted_poses, "fault_of_poses", lambda *_: asked.append(1) or "wrong")
     assert begun(table, "project") == aligned
+    linked = tmp_path / "linked"
+    linked.symlink_to(tmp_path, target_is_directory=True)
+    assert begun(linked / "rough.star", "project") == aligned  # the same by another way
     assert not asked
     assert begun(table, "other", realign=False) == table
     assert not asked
+    resample = tmp_path / "project" / "resample"  # then what was classified last counts
+    resample.mkdir()
+    for path, refined in ((aligned, True), (table, False)):
+        entry = describe_input(path, resample, {})
+        (resample / "job.json").write_text(json.dumps({"inputs": [entry], "options": {}}))
+        assert began_realigned(tmp_path / "project") == refined
     known = tmp_path / "other" / "consensus"
     with monkeypatch.context() as patch:
         patch.setattr(beginning, "aligned_table", lambda table, *_, realign, **__: (
