@@ -43,8 +43,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def _finish(futures: list[Future[Any]]) -> None:
-    """Wait for all, then raise what one of them raised."""
-    wait(futures)
+    """Wait for all, then raise what one of them raised; an end meanwhile leaves no work behind."""
+    try:
+        wait(futures)
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
     for future in futures:
         future.result()
 

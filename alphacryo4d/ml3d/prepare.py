@@ -7,8 +7,11 @@ amplitudes is undone (:mod:`alphacryo4d.ml3d.image_model`).
 from __future__ import annotations
 
 import itertools
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +59,14 @@ class Levelling:
     typical: Typical | None = None
 
 
-def _storage(shape: tuple[int, ...], scratch: Path | None, name: str) -> Array:
-    if scratch is None:
-        return np.empty(shape, dtype=np.float32)
-    scratch.mkdir(parents=True, exist_ok=True)
-    return new_map(scratch / f"{name}.npy", shape, np.float32)
+def _on_disk(shape: tuple[int, ...], folder: Path) -> Array:
+    """Array in a file without a name: no other run can touch it, and no end leaves it behind."""
+    number, name = tempfile.mkstemp(prefix="alphacryo4d-", suffix=".npy", dir=folder)
+    os.close(number)
+    try:
+        return new_map(Path(name), shape, np.float32)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def _arrays(
@@ -68,16 +74,22 @@ def _arrays(
 ) -> tuple[Array, Array]:
     """Room for the samples and their CTF: in memory, or in scratch files if that is too small."""
     needed = count * samples * 12 / 2**30
+    shapes = (count, samples, 2), (count, samples)
     if memory is None or needed <= memory:
-        scratch = None
-    elif scratch is None:
+        return np.empty(shapes[0], np.float32), np.empty(shapes[1], np.float32)
+    if scratch is None:
         raise ResourceError(
             f"the Fourier samples of {count} images to shell {radius} need {needed:.1f} GB, "
             f"more than {memory:.1f} GB; allow more --memory or a coarser resolution"
         )
-    return _storage((count, samples, 2), scratch, "samples"), _storage(
-        (count, samples), scratch, "ctf"
-    )
+    made = not scratch.exists()
+    scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        return _on_disk(shapes[0], scratch), _on_disk(shapes[1], scratch)
+    finally:
+        if made:
+            with suppress(OSError):  # another run uses it too
+                scratch.rmdir()
 
 
 class _Reader:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,10 +156,8 @@ class NativeEngine:
         return read_volume(path)[0]
 
     def close(self) -> None:
-        """Let go of the images and of the scratch files."""
+        """Let go of the images."""
         self._images = None
-        if self.scratch is not None:
-            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def classify(
         self,

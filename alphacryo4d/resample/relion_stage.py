@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +80,6 @@ class RelionEngine:
                 diameter=options.mask_diameter, threads=self.threads,
             )  # fmt: skip
             self._batch = batch
-            shutil.rmtree(scratch, ignore_errors=True)
         return self._measured
 
     def classify(

@@ -50,9 +50,15 @@ def test_samples_beyond_the_memory_are_refused_or_go_to_scratch(tmp_path):
     blobs = make_blobs(random_states(1), 4, noise=1.0)
     with pytest.raises(ResourceError, match="memory"):
         blobs.prepared(memory=1e-6)
+    (tmp_path / "thesis.txt").touch()
     kept = blobs.prepared(memory=1e-6, scratch=tmp_path)
+    other = blobs.prepared(memory=1e-6, scratch=tmp_path)  # another run on the same disk
+    other.data[:] = 0
+    assert isinstance(kept.data.base, np.memmap) or isinstance(kept.data, np.memmap)
     assert np.array_equal(kept.data, blobs.prepared().data)
-    assert (tmp_path / "samples.npy").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    blobs.prepared(memory=1e-6, scratch=tmp_path / "new" / "folder")
+    assert not (tmp_path / "new" / "folder").exists()
 
 
 def test_neighbours_in_viewing_order_look_from_similar_directions():
