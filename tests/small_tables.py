@@ -109,7 +109,8 @@ def run_command(capsys: pytest.CaptureFixture[str], *arguments: str) -> Done:
     """Run a command of the program in this process."""
     package = logging.getLogger("alphacryo4d")
     kept = package.handlers[:], package.propagate, package.level
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    ending = signal.SIGTERM, signal.SIGHUP, signal.SIGINT
+    handlers = {number: signal.getsignal(number) for number in ending}
     hook = sys.unraisablehook
     capsys.readouterr()
     code = 0

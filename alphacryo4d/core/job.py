@@ -40,6 +40,7 @@ from alphacryo4d.core.replacing import (
 )
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.core.steps import Step, Work, changes_between, standing_steps
+from alphacryo4d.core.stopping import asked_to_end
 
 __all__ = [
     "Job",
@@ -194,7 +195,7 @@ def start_work(
     """
     folder = Path(folder)
     new = new_record(folder, work, read_job(folder))
-    plan = make_plan(folder, work, None if flags.overwrite else read_job(folder), new)
+    plan = make_plan(folder, work, read_job(folder), new, overwrite=flags.overwrite)
     if plan.kind == UNCHANGED and not (next_folder(folder) / JOB_JSON).is_file():
         logger.info("%s: already done, nothing to do", folder)
         yield Job(folder, read_job(folder) or new, finished=True)
@@ -205,7 +206,7 @@ def start_work(
         old = read_job(folder)
         set_aside(folder, old or {})
         require_intact(Path(path) for path in work.inputs)
-        plan = make_plan(folder, work, None if flags.overwrite else old, new)
+        plan = make_plan(folder, work, old, new, overwrite=flags.overwrite)
         if plan.kind == UNCHANGED:
             logger.info("%s: already done, nothing to do", folder)
             yield Job(folder, old or new, finished=True)
@@ -264,6 +265,10 @@ def _run(job: Job, work: Work, *, seal: bool = True) -> Iterator[Job]:
         raise
     except TimeLimitReached:
         status = "stopped"
+        raise
+    except Exception:
+        if asked_to_end():  # a library has made an error of the signal
+            status = "interrupted"
         raise
     finally:
         job.record["status"] = status

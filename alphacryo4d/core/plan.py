@@ -52,7 +52,14 @@ def _shortened(words: list[str], most: int = 6) -> list[str]:
     return words if len(words) <= most else [*words[: most - 1], f"{len(words) - most + 1} more"]
 
 
-def make_plan(folder: Path, work: Work, old: Mapping[str, Any] | None, new: Any) -> Plan:
+def make_plan(
+    folder: Path,
+    work: Work,
+    old: Mapping[str, Any] | None,
+    new: Any,
+    *,
+    overwrite: bool = False,
+) -> Plan:
     """Compare the record of a folder with the work that is wanted.
 
     Parameters
@@ -63,6 +70,8 @@ def make_plan(folder: Path, work: Work, old: Mapping[str, Any] | None, new: Any)
         Record of the folder.
     new : mapping
         Record that the work would write.
+    overwrite : bool
+        All is done anew; the results of another stage stay untouched all the same.
 
     Raises
     ------
@@ -77,6 +86,8 @@ def make_plan(folder: Path, work: Work, old: Mapping[str, Any] | None, new: Any)
             f"{folder}: holds the results of `{old.get('stage')}`, not of `{work.stage}`; take "
             "another --o"
         )
+    if overwrite:
+        return Plan(NEW)
     changes = changes_between(old, new, work)
     standing = standing_steps(old, changes, work, lambda name: is_intact(folder, old, name))
     steps = old.get("steps", {})

@@ -213,6 +213,10 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
             process.wait(timeout=GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             continue
+        except BaseException:  # a second wish to end does not wait
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def extra_arguments(text: str | None) -> list[str]:

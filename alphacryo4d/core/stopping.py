@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end the work wherever it is, once, whatever library is in the way.
+"""SIGTERM, SIGHUP and SIGINT end the work wherever it is, once, whatever is in the way.
 
 A signal becomes an exception at any place. It is none that a library catches as an error of its
 own; one that is lost in a destructor or a callback comes again; and a second signal, which Slurm
@@ -16,8 +16,9 @@ from types import FrameType
 
 from alphacryo4d.core.errors import InterruptedRun
 
-_PUT_IN_ORDER = 5.0
-"""Seconds after a signal in which further ones change nothing."""
+_PUT_IN_ORDER = 15.0
+"""Seconds after a signal in which further ones change nothing; programs of ours get ten to end."""
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _AGAIN = 0.05
 """Seconds after which a lost signal is sent again."""
 
@@ -30,21 +31,21 @@ class _Asked:
 
 
 def end_on_signals() -> None:
-    """Raise :class:`InterruptedRun` at SIGTERM and ``KeyboardInterrupt`` at SIGINT from now on.
+    """Raise :class:`InterruptedRun` at SIGTERM and SIGHUP, ``KeyboardInterrupt`` at SIGINT.
 
-    SIGINT stays ignored where it is, as in a shell's background.
+    SIGINT and SIGHUP stay ignored where they are, as in a shell's background and under ``nohup``.
     """
     _Asked.number, _Asked.when = 0, -float("inf")
-    signal.signal(signal.SIGTERM, _end)
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _end)
+    for number in _ENDING:
+        if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _end)
     sys.unraisablehook = _send_again
 
 
 def ignore_signals() -> None:
     """Let no signal disturb the last words of a command."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def asked_to_end() -> BaseException | None:
@@ -55,7 +56,8 @@ def asked_to_end() -> BaseException | None:
 def _reason(number: int) -> BaseException:
     if number == signal.SIGINT:
         return KeyboardInterrupt()
-    return InterruptedRun("stopped by SIGTERM; the same command goes on from here", 128 + number)
+    name = signal.Signals(number).name
+    return InterruptedRun(f"stopped by {name}; the same command goes on from here", 128 + number)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

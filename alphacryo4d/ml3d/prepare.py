@@ -7,11 +7,8 @@ amplitudes is undone (:mod:`alphacryo4d.ml3d.image_model`).
 from __future__ import annotations
 
 import itertools
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +16,7 @@ import numpy as np
 import scipy.fft
 
 from alphacryo4d.core.arrays import Array, as_slice
-from alphacryo4d.core.errors import InputError, ResourceError
-from alphacryo4d.core.files import new_map
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.symmetry import symmetry_rotations
 from alphacryo4d.maths.threads import in_ranges, thread_count
@@ -33,6 +29,7 @@ from alphacryo4d.ml3d.images import (
     shell_of_resolution,
     viewing_order,
 )
+from alphacryo4d.ml3d.room import room_for_samples
 from alphacryo4d.ml3d.sampling import direct_samples, fitted, white_again, within_nyquist
 
 _BLOCK, _PIXELS = 1024, 2**24
@@ -57,39 +54,6 @@ class Levelling:
     normalise: str = "deviation"
     diameter: float | None = None
     typical: Typical | None = None
-
-
-def _on_disk(shape: tuple[int, ...], folder: Path) -> Array:
-    """Array in a file without a name: no other run can touch it, and no end leaves it behind."""
-    number, name = tempfile.mkstemp(prefix="alphacryo4d-", suffix=".npy", dir=folder)
-    os.close(number)
-    try:
-        return new_map(Path(name), shape, np.float32)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _arrays(
-    count: int, samples: int, radius: int, memory: float | None, scratch: Path | None
-) -> tuple[Array, Array]:
-    """Room for the samples and their CTF: in memory, or in scratch files if that is too small."""
-    needed = count * samples * 12 / 2**30
-    shapes = (count, samples, 2), (count, samples)
-    if memory is None or needed <= memory:
-        return np.empty(shapes[0], np.float32), np.empty(shapes[1], np.float32)
-    if scratch is None:
-        raise ResourceError(
-            f"the Fourier samples of {count} images to shell {radius} need {needed:.1f} GB, "
-            f"more than {memory:.1f} GB; allow more --memory or a coarser resolution"
-        )
-    made = not scratch.exists()
-    scratch.mkdir(parents=True, exist_ok=True)
-    try:
-        return _on_disk(shapes[0], scratch), _on_disk(shapes[1], scratch)
-    finally:
-        if made:
-            with suppress(OSError):  # another run uses it too
-                scratch.rmdir()
 
 
 class _Reader:
@@ -286,7 +250,7 @@ def prepare_images(
     if limit_resolution is not None:
         whole = shell_of_resolution(limit_resolution, box, model.pixel_size)
     kx, ky, shell = half_plane(box, whole)
-    data, ctf = _arrays(count, len(kx), whole, memory, scratch)
+    data, ctf = room_for_samples(count, len(kx), whole, memory, scratch)
     reader = _Reader(read_images, model, levelling or Levelling(), kx, ky, workers)
     outlier = np.zeros(count, bool)
     done = 0

@@ -94,7 +94,7 @@ class ProjectColumns:
         if self.project is not None and name in OF_PROJECT:
             return self._of_project(name)
         own = OF_TABLE.get(name, name)
-        if name == "posterior" and own not in self.table.columns and self.project is not None:
+        if name == "posterior" and self.project is not None:
             return self._posterior()
         if own in self.table.columns:
             return self._of_table(self.table, own)

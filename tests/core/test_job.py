@@ -207,6 +207,17 @@ def test_overwrite_removes_only_own_outputs(tmp_path: Path, folder: Path, table:
     assert outside.exists()
 
 
+def test_overwrite_leaves_the_results_of_another_stage(folder: Path, table: Path) -> None:
+    work(folder, table)
+    other = Work("other", {}, (table,), 1, STEPS)
+    with (
+        pytest.raises(UsageError, match="holds the results of `test`"),
+        start_work(folder, other, flags=RunFlags(overwrite=True)),
+    ):
+        pass
+    assert (folder / "first").exists()
+
+
 def test_files_of_the_user_stay_when_results_are_replaced(folder: Path, table: Path) -> None:
     work(folder, table)
     mine = write_text(folder / "notes.txt", "keep me")

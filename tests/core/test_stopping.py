@@ -66,7 +66,9 @@ cli.main()
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_signal_ends_the_work(way: str, number: signal.Signals, code: int) -> None:
     body = textwrap.indent(textwrap.dedent(WAYS[way]), "    ")

@@ -1,6 +1,9 @@
 """Loops in threads: every index once, and what a thread raises is raised."""
 
 import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -32,6 +35,28 @@ def test_an_error_of_a_task_is_raised_after_all_have_run(workers: int) -> None:
     with pytest.raises(ValueError, match="task 1"):
         in_tasks(work, [0, 1], workers)
     assert sorted(done) == [0, 1]
+
+
+def test_an_end_meanwhile_leaves_no_tasks_behind() -> None:
+    begun = []
+
+    def work(task: int) -> None:
+        begun.append(task)
+        time.sleep(0.2)
+        if task == 0:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_tasks(work, range(50), 2)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    time.sleep(0.5)
+    assert len(begun) < 10
 
 
 def test_threads_are_the_processors_that_the_process_may_use() -> None:
