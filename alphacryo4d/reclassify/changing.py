@@ -118,7 +118,7 @@ def say_plan(log: list[str], turn: int, plan: Plan, kept: Array, *, applied: boo
 
 
 def apply_changes(
-    plan: Plan, states: Array, kept: Array, second_half: Array
+    plan: Plan, states: Array, kept: Array, second_half: Array, used: int = 0
 ) -> tuple[Array, Array]:
     """States (P,) and their numbers after a plan.
 
@@ -128,9 +128,11 @@ def apply_changes(
     states : (P,) int array
         From 1, 0 for voted out.
     kept : (K,) int array
-        Number of each state; sides that are new get numbers beyond the largest.
+        Number of each state; sides that are new get numbers beyond the largest ever used.
     second_half : (P,) bool array
         Which particles leave their state if it is split.
+    used : int
+        Largest number that a state ever had, which may have been merged since.
 
     Returns
     -------
@@ -141,8 +143,8 @@ def apply_changes(
     target[plan.leaving + 1] = plan.partners + 1
     changed = target[states]
     numbers = list(kept)
-    for k in plan.splitting:
-        numbers.append(max(numbers) + 1)
+    for new, k in enumerate(plan.splitting, max(used, *numbers) + 1):
+        numbers.append(new)
         changed[(changed == k + 1) & second_half] = len(numbers)
     stay = np.setdiff1d(np.arange(len(numbers)), plan.leaving)
     return renumbered(changed, stay + 1), np.array(numbers)[stay]

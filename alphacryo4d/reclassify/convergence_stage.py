@@ -47,7 +47,7 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
     kept = np.unique(states[states > 0])
     states = renumbered(states, kept)
     log: list[str] = []
-    best, past = None, _Past()
+    best, past = None, _Past(used=int(kept.max()))
     for turn in range(1, options.rounds + 1):
         began = time.monotonic()
         this_round = rounds.run_round(turn, states, len(kept))
@@ -86,7 +86,7 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
         if not plan.nothing:
             say_plan(log, turn, plan, kept, applied=turn < options.rounds)
             sides = matched_sides(this_round.sides, this_round.labels, states - 1, batches)
-            states, kept = apply_changes(plan, states, kept, sides)
+            states, kept = apply_changes(plan, states, kept, sides, past.used)
             past.expect(plan)
     assert best is not None
     # states of the rounds before must not shrink because they are small; the last word may say so
@@ -111,6 +111,8 @@ class _Past:
     price: float = 0.0
     fewer: bool = False
     rise: tuple[float, float] | None = None
+    used: int = 0
+    """Largest number that a state has ever had."""
 
     def objection(self, this_round: Round, gain: float, changed: float, converged: float) -> str:
         """Why a round is not better than the one before; empty where it is."""
@@ -154,6 +156,7 @@ class _Past:
     def expect(self, plan: Plan) -> None:
         """States change before the next round: they may cost a little, and move particles."""
         self.changed = 1.0
+        self.used += len(plan.splitting)
         if not plan.splitting.size:
             self.floor -= plan.price
             self.price = plan.price

@@ -25,6 +25,7 @@ from alphacryo4d.reclassify.results_stage import Round, RoundInputs
 from alphacryo4d.reclassify.splitting import try_splits
 from alphacryo4d.reclassify.state_fit import fit_states
 from alphacryo4d.reclassify.state_model import judge_states
+from alphacryo4d.voting.losses import Losses
 from alphacryo4d.voting.recorded_stage import prepare_recorded, read_mask
 from alphacryo4d.voting.support import measure_support
 
@@ -87,14 +88,15 @@ class Rounds:
             np.zeros(shape[0]),
         )
         tests: list[tuple[Array, ...]] = []
-        losses, gains = np.zeros((2, count, count)), np.zeros((2, count))
+        losses, gains = Losses.none(count), np.zeros((2, count))
         for (batch, fold), result in self._matched(number, states, count).items():
             tests.append(self._take(this_round, batch, fold, result))
-            losses += np.stack([result["lost"], result["lost_squares"]])
+            lost = result["lost"], result["lost_squares"]
+            losses.add(lost, np.arange(count), len(result["evidence"]))
             gains += result["split_gains"]
         this_round.support = measure_support(
             *(np.concatenate(parts) for parts in zip(*tests, strict=True)),
-            losses=(losses[0], losses[1]),
+            losses=losses,
         )
         this_round.split = SplitGain.of(gains, shape[0])
         return this_round

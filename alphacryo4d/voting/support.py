@@ -21,11 +21,10 @@ from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.reclassify.pose_scatter import pose_moments
+from alphacryo4d.voting.losses import Losses
 
 SIGNIFICANT = 2.0
 """Standard errors by which a gain must exceed zero."""
-NEVER = 1e12
-"""Loss of two states that no fold has both: they are not merged."""
 LEAST_TOTAL = 20.0
 """Nats that all left-out particles together must gain.
 
@@ -45,8 +44,8 @@ class Support:
     error : float
         Its standard error over particles.
     state_gain : (K,) float64
-        Loss a particle (nats) when a state is merged into the one that can best do without it; NaN
-        of a state that no fold has beside another one.
+        Loss a tested particle (nats) when a state is merged into the one that can best do without
+        it; NaN of a state that no fold has beside another one.
     state_error : (K,) float64
         Standard errors.
     partner : (K,) int
@@ -56,6 +55,8 @@ class Support:
     merging, merging_error : (K, K) float64, optional
         Loss a particle (nats) when two states become one, and its standard error; not finite
         where no fold has both, and on the diagonal.
+    tested : (K,) float64, optional
+        Held-out particles that the loss of each state is the mean of, where not all.
     """
 
     gain: float
@@ -66,6 +67,7 @@ class Support:
     particles: int
     merging: Array | None = None
     merging_error: Array | None = None
+    tested: Array | None = None
 
     @property
     def real(self) -> bool:
@@ -76,7 +78,8 @@ class Support:
     @property
     def supported(self) -> Array:
         """Which states held-out particles need, (K,) bool."""
-        enough = self.state_gain * self.particles > LEAST_TOTAL
+        tested = self.particles if self.tested is None else self.tested
+        enough = self.state_gain * tested > LEAST_TOTAL
         supported: Array = enough & (self.state_gain > SIGNIFICANT * self.state_error)
         return supported & self.real
 
@@ -101,7 +104,7 @@ def measure_support(
     posteriors: Array,
     weights: Array,
     *,
-    losses: tuple[Array, Array] | None = None,
+    losses: Losses | None = None,
 ) -> Support:
     """Gains of the mixture of states over the consensus and over one state fewer.
 
@@ -115,9 +118,9 @@ def measure_support(
         Posteriors of the states.
     weights : (n, K) or (K,) array
         Prior probabilities of the states that the posteriors used.
-    losses : tuple of (K, K) arrays, optional
-        Sum and sum of squares over all particles of what is lost when two states become their
-        mean (:meth:`PoseMoments.merging_losses`). Without them state k is given to state j as
+    losses : Losses, optional
+        What is lost when two states become their mean
+        (:meth:`PoseMoments.merging_losses`). Without them state k is given to state j as
         that is, which changes the likelihood of a particle by the factor
         1 - posterior_k + posterior_j weight_k / weight_j.
 
@@ -131,15 +134,15 @@ def measure_support(
     root = np.sqrt(max(count, 1))
     total = float(gains.mean()), float(gains.std() / root)
     if losses is not None:
-        mean = losses[0] / max(count, 1)
-        np.fill_diagonal(mean, np.inf)
-        partner, every = mean.argmin(axis=1), np.arange(states)
-        known = np.where(mean < NEVER / max(count, 1), mean, np.inf)
-        tested = mean[every, partner] < NEVER / max(count, 1) if states > 1 else np.ones(1, bool)
-        error = np.sqrt(np.maximum(losses[1] / max(count, 1) - np.square(mean), 0)) / root
-        gain = np.where(tested, mean[every, partner], np.nan)
-        its_error = np.where(tested, error[every, partner], np.nan)
-        return Support(*total, gain, its_error, partner, count, known, error)
+        mean, error = losses.merging()
+        partner = mean.argmin(axis=1)
+        pair = np.arange(states), partner
+        alone = states == 1
+        gain = np.where(np.isfinite(mean[pair]) | alone, mean[pair], np.nan)
+        its_error = np.zeros(1) if alone else error[pair]
+        return Support(
+            *total, gain, its_error, partner, count, mean, error, tested=losses.tested[pair]
+        )
     share = np.clip(np.broadcast_to(weights, posteriors.shape).astype(np.float64), 1e-9, None)
     soft = posteriors.astype(np.float64)
     ratio = soft / share

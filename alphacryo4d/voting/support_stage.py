@@ -13,9 +13,9 @@ from alphacryo4d.core.contents import require_intact
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.io.star import read_table
+from alphacryo4d.voting.losses import Losses
 from alphacryo4d.voting.recorded_stage import BatchImages
 from alphacryo4d.voting.support import (
-    NEVER,
     HeldOut,
     Support,
     heldout_evidence,
@@ -85,8 +85,7 @@ def support_of_votes(
     """
     batch, fold, counts = _volume_table(resample, len(volume_states))
     volumes = files.load_array(resample / files.VOLUMES_NPY, ndim=4, memory_map=True)
-    losses = np.zeros((2, state_count, state_count))
-    together = np.zeros((state_count, state_count), bool)
+    losses = Losses.none(state_count)
     tests: list[tuple[Array, ...]] = []
     errors: list[tuple[float, float]] = []
     whole = [(b, f) for b in np.unique(batch).tolist() for f in np.unique(fold).tolist()]
@@ -104,16 +103,12 @@ def support_of_votes(
                 images.of(b), rows, *known, resolution=images.recorded.resolution, threads=threads
             )
             errors.append(held_out.pose_sigma)
-            pairs = np.ix_(present, present)
-            together[pairs] = True
-            for total, more in zip(losses, held_out.losses, strict=True):
-                total[pairs] += more
+            losses.add(held_out.losses, present, len(rows))
             tests.append(_evidence(held_out, known[1], present, state_count))
         progress(1, 1)
     if not tests:
         return None
     turned, moved = np.mean(errors, axis=0)
     logger.info("pose sigma, estimated: %.2f degrees, %.2f A on each axis", turned, moved)
-    losses[0][~together] = NEVER
     joined = (np.concatenate(parts) for parts in zip(*tests, strict=True))
-    return measure_support(*joined, losses=(losses[0], losses[1]))
+    return measure_support(*joined, losses=losses)

@@ -111,6 +111,9 @@ def test_a_state_that_is_not_needed_is_merged_and_another_one_split():
     changed, kept = apply_changes(plan, states, np.array([1, 2, 3, 4]), second)
     np.testing.assert_array_equal(kept, [1, 3, 4, 5])
     np.testing.assert_array_equal(changed, [1, 1, 2, 4, 3, 0, 1])
+    # state 5 was merged away in a round before: its number does not come back
+    _, kept = apply_changes(plan, states, np.array([1, 2, 3, 4]), second, used=5)
+    np.testing.assert_array_equal(kept, [1, 3, 4, 6])
 
 
 def test_all_supported_splits_are_made_where_they_are_asked_for():

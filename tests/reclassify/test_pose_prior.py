@@ -22,6 +22,7 @@ from alphacryo4d.reclassify.pose_scatter import pose_variance
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.state_fit import fit_states
 from alphacryo4d.reclassify.state_model import judge_states
+from alphacryo4d.voting.losses import Losses
 from alphacryo4d.voting.support import measure_support
 
 PIXEL, FINEST = 6.5, 14.5
@@ -163,7 +164,11 @@ def test_states_are_asked_for_where_there_are_some(tmp_path, molecule, states):
     seen = judge_states(poses, np.flatnonzero(left), fit.model, steps=2).heldout
     weights = np.broadcast_to(fit.model.proportions, seen.posteriors.shape)
     support = measure_support(
-        seen.evidence, seen.consensus, seen.posteriors, weights, losses=seen.losses
+        seen.evidence,
+        seen.consensus,
+        seen.posteriors,
+        weights,
+        losses=Losses.of(*seen.losses, len(seen.labels)),
     )
     assert support.real == (states > 1)
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from alphacryo4d.voting.losses import Losses
 from alphacryo4d.voting.report import add_support
-from alphacryo4d.voting.support import NEVER, measure_support
+from alphacryo4d.voting.support import measure_support
 
 
 def mixture(points, centers, weights):
@@ -53,10 +54,11 @@ def test_losses_of_merging_are_means_over_the_particles():
     rng = np.random.default_rng(0)
     lost = rng.uniform(1, 2, (500, 3, 3))
     sums, squares = lost.sum(axis=0), np.square(lost).sum(axis=0)
-    sums[0, 2] = sums[2, 0] = NEVER
+    losses = Losses.of(sums, squares, 500)
+    losses.tested[0, 2] = losses.tested[2, 0] = 0
     evidence = rng.normal(size=500)
     support = measure_support(
-        evidence, evidence - 1, np.full((500, 3), 1 / 3), np.ones(3), losses=(sums, squares)
+        evidence, evidence - 1, np.full((500, 3), 1 / 3), np.ones(3), losses=losses
     )
     figures = support.merging_figures()
     assert figures["merging_loss"][0][1] == pytest.approx(lost[:, 0, 1].mean(), abs=1e-6)
@@ -71,13 +73,39 @@ def test_a_state_that_no_fold_has_beside_another_is_not_tested():
     rng = np.random.default_rng(0)
     lost = rng.uniform(1, 2, (500, 3, 3))
     sums, squares = lost.sum(axis=0), np.square(lost).sum(axis=0)
-    sums[2] = sums[:, 2] = NEVER
+    losses = Losses.of(sums, squares, 500)
+    losses.tested[2] = losses.tested[:, 2] = 0
     evidence = rng.normal(size=500)
     support = measure_support(
-        evidence, evidence - 1, np.full((500, 3), 1 / 3), np.ones(3), losses=(sums, squares)
+        evidence, evidence - 1, np.full((500, 3), 1 / 3), np.ones(3), losses=losses
     )
     assert np.isnan(support.state_gain).tolist() == [False, False, True]
     report = {"per_state": [{"state": k} for k in (1, 2, 3)], "particles": 500}
     add_support(report, support)
     assert [one.get("supported") for one in report["per_state"]] == [True, True, None]
     assert "Not supported" not in report["verdict"]
+
+
+def test_a_pair_of_states_is_judged_by_the_particles_it_was_tested_on():
+    """States 0 and 1 in four folds of 1,000, state 2 in one of them: 0.1 nats and 0.3 nats."""
+    lost = np.where(np.add.outer(np.arange(3), np.arange(3)) >= 2, 0.3, 0.1)
+    losses = Losses.none(3)
+    for fold in range(4):
+        present = np.arange(3 if fold == 0 else 2)
+        pairs = np.ix_(present, present)
+        losses.add((1000 * lost[pairs], 1000 * 2 * lost[pairs] ** 2), present, 1000)
+    evidence = np.random.default_rng(0).normal(size=4000)
+    support = measure_support(
+        evidence, evidence - 1, np.full((4000, 3), 1 / 3), np.ones(3), losses=losses
+    )
+    assert support.partner[:2].tolist() == [1, 0]
+    np.testing.assert_allclose(support.state_gain, [0.1, 0.1, 0.3])
+    np.testing.assert_allclose(
+        support.state_error, [0.1 / 4000**0.5, 0.1 / 4000**0.5, 0.3 / 1000**0.5]
+    )
+    np.testing.assert_array_equal(support.tested, [4000, 4000, 1000])
+    few = Losses(losses.sums / 40, losses.squares / 40, losses.tested / 40)  # state 2: 7.5 nats
+    support = measure_support(
+        evidence[:100], evidence[:100] - 1, np.full((100, 3), 1 / 3), np.ones(3), losses=few
+    )
+    assert not support.supported[2]
