@@ -7,6 +7,7 @@ The results stand under the names that the native engine uses too: ``run_it025_c
 
 from __future__ import annotations
 
+import filecmp
 import logging
 import math
 import shutil
@@ -26,10 +27,12 @@ from alphacryo4d.relion.options import RelionOptions, refuse_gpu_without_alignme
 from alphacryo4d.relion.outputs import ROW_COLUMN, RunResult
 from alphacryo4d.relion.plan import SMALLEST_CLASS, Request, default_ranks, make_run, parts_of
 from alphacryo4d.relion.preflight import check_map, check_particles, image_root, name_from
-from alphacryo4d.relion.running import Runner
+from alphacryo4d.relion.running import Runner, remove_run
 from alphacryo4d.relion.version import installed_version
 
 logger = logging.getLogger(__name__)
+
+REFERENCE = "reference.mrc"
 
 
 @dataclass(frozen=True)
@@ -217,18 +220,23 @@ class _Tree:
             labelling.classes.append(RelionClass(number, parent, len(inside), resolution, path))
 
     def _write_table(self, here: Path, rows: Array) -> None:
-        path = here / "particles.star"
-        if not path.is_file():
-            here.mkdir(parents=True, exist_ok=True)
-            self.table.write_with_columns(path, {ROW_COLUMN: rows + 1}, rows=rows)
+        """Write the table of a run; what an older one made of other rows is removed before."""
+        path, fresh = here / "particles.star", here / "particles_new.star"
+        here.mkdir(parents=True, exist_ok=True)
+        self.table.write_with_columns(fresh, {ROW_COLUMN: rows + 1}, rows=rows)
+        if path.is_file() and not filecmp.cmp(path, fresh, shallow=False):
+            logger.info("%s held other particles: its run is done anew", path)
+            remove_run(here / "run")
+            (here / REFERENCE).unlink(missing_ok=True)
+        fresh.replace(path)
 
     def _reference(self) -> Path:
-        return self.runner.reconstruct(self.work / "particles.star", self.work / "reference.mrc")
+        return self.runner.reconstruct(self.work / "particles.star", self.work / REFERENCE)
 
     def _run(self, here: Path, reference: Path, members: Array, level: int) -> RunResult:
         run = make_run(here, reference, self.request, level, self.runner.ranks)
         run = replace(run, classes=parts_of(len(members), run.classes))
-        result = self.runner.classify(run, particles=len(members))
+        result = self.runner.classify(run, rows=members)
         self.report()
         return result
 

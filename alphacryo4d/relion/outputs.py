@@ -95,7 +95,7 @@ def _is_whole(start: Path) -> bool:
     return "optimiser_general" in tables
 
 
-def read_run(root: Path, *, iteration: int | None, classes: int, particles: int) -> RunResult:
+def read_run(root: Path, *, iteration: int | None, classes: int, rows: Array) -> RunResult:
     """Read the outputs of a finished run and check that they are whole and finite.
 
     Parameters
@@ -104,17 +104,19 @@ def read_run(root: Path, *, iteration: int | None, classes: int, particles: int)
         How the names of the run begin, ``folder/run``.
     iteration : int or None
         Iteration to read; None for the final files of an auto-refinement.
-    classes, particles : int
-        Numbers that the run was started with.
+    classes : int
+        Number that the run was started with.
+    rows : (n,) int array
+        Ascending rows, from 0, of the whole table that the run was started with.
 
     Raises
     ------
     ProgramError
-        A file is missing, or holds something else than such a run writes.
+        A file is missing, or holds something else than such a run writes, or other particles.
     """
     start = root if iteration is None else iteration_root(root, iteration)
     try:
-        labels, probabilities = _read_particles(with_suffix(start, "_data.star"), particles)
+        labels, probabilities = _read_particles(with_suffix(start, "_data.star"), rows)
         resolutions = _read_resolutions(with_suffix(start, "_model.star"), classes)
         maps = tuple(
             with_suffix(start, f"_class{number:03d}.mrc") for number in range(1, classes + 1)
@@ -130,13 +132,18 @@ def read_run(root: Path, *, iteration: int | None, classes: int, particles: int)
     return RunResult(labels, probabilities, maps, resolutions)
 
 
-def _read_particles(path: Path, particles: int) -> tuple[Array, Array]:
+def _read_particles(path: Path, members: Array) -> tuple[Array, Array]:
     names = ["rlnClassNumber", "rlnMaxValueProbDistribution", ROW_COLUMN]
     columns = open_table(path).read(names)
     rows = columns[ROW_COLUMN].astype(np.int64)
     order = np.argsort(rows, kind="stable")
-    if len(rows) != particles or (np.diff(rows[order]) <= 0).any():
-        raise InputError(f"{path}: holds {len(rows)} particles where {particles} went in")
+    if len(rows) != len(members):
+        raise InputError(f"{path}: holds {len(rows)} particles where {len(members)} went in")
+    if (wrong := rows[order] != members + 1).any():
+        raise InputError(
+            f"{path}: holds row {rows[order][wrong][0]} of the input where row "
+            f"{members[wrong][0] + 1} went in; remove {path.parent} and give the command again"
+        )
     probabilities = columns["rlnMaxValueProbDistribution"].astype(np.float64)[order]
     if not np.isfinite(probabilities).all():
         raise InputError(f"{path}: a probability is not finite; check the images for bad pixels")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
+import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, ProgramError
 from alphacryo4d.core.files import write_text
 from alphacryo4d.core.program import find_program, run_program
@@ -26,7 +30,7 @@ from alphacryo4d.relion.version import HINT, Version
 
 logger = logging.getLogger(__name__)
 
-LOG = "run.log"
+LOG, RECORD = "run.log", "run.json"
 _STARTED, _DONE = "started", "done"
 _OUTER_MPI = ("OMPI_COMM_WORLD", "OMPI_UNIVERSE", "PMIX_", "PMI_")
 """What srun or an outer mpirun sets for us; RELION's own ranks would take it for theirs."""
@@ -49,7 +53,7 @@ class Runner:
 
     def start(self, command: Sequence[str], *, log: Path) -> None:
         """Run one command from the folder that image paths start from."""
-        for name in {command[0], *(word for word in command if word.startswith("relion_"))}:
+        for name in programs_of(command):
             find_program(name, hint=HINT if name.startswith("relion") else "")
         run_program(
             command,
@@ -82,17 +86,17 @@ class Runner:
         partial.replace(output)
         return output
 
-    def classify(self, run: Classification, *, particles: int) -> RunResult:
+    def classify(self, run: Classification, *, rows: Array) -> RunResult:
         """One classification: kept where it is complete, continued where it stopped.
 
         Parameters
         ----------
         run : Classification
             Paths as seen from this process.
-        particles : int
-            Rows of its table.
+        rows : (n,) int array
+            Rows of the whole table, from 0, that its table holds.
         """
-        folder, record = run.root.parent, run.root.parent / "run.json"
+        folder, record = run.root.parent, run.root.parent / RECORD
         named = Classification(
             **{
                 **vars(run),
@@ -105,10 +109,10 @@ class Runner:
         command = class3d_command(named, self.options, version=self.version, as_root=self.as_root)
         state = _read_state(record)
         if state == (_DONE, command):
-            return self._result(run, particles)
+            return self._result(run, rows)
         optimiser = last_optimiser(run.root) if state == (_STARTED, command) else None
         if optimiser is None:
-            _remove_run(run.root)
+            remove_run(run.root)
             _write_state(record, _STARTED, command)
             self.start(command, log=folder / LOG)
         elif optimiser.name != f"{iteration_root(run.root, run.iterations).name}_optimiser.star":
@@ -117,15 +121,21 @@ class Runner:
                 named, self.options, self.named(optimiser), as_root=self.as_root
             )
             self.start(again, log=folder / LOG)
-        result = self._result(run, particles)
+        result = self._result(run, rows)
         _write_state(record, _DONE, command)
         _remove_iterations(run.root, keep=run.iterations)
         return result
 
-    def _result(self, run: Classification, particles: int) -> RunResult:
-        return read_run(
-            run.root, iteration=run.iterations, classes=run.classes, particles=particles
-        )
+    def _result(self, run: Classification, rows: Array) -> RunResult:
+        return read_run(run.root, iteration=run.iterations, classes=run.classes, rows=rows)
+
+
+def programs_of(command: Sequence[str]) -> list[str]:
+    """Programs that a command starts: its first word, and RELION's behind what starts MPI."""
+    if command[0].startswith("relion_"):
+        return [command[0]]
+    behind = (word for word in command[1:] if re.fullmatch(r"relion_\w+_mpi", word))
+    return [command[0], *itertools.islice(behind, 1)]
 
 
 def _finite_map(path: Path) -> bool:
@@ -159,8 +169,15 @@ def _write_state(record: Path, state: str, command: Sequence[str]) -> None:
     write_text(record, json.dumps({"state": state, "command": list(command)}, indent=1) + "\n")
 
 
-def _remove_run(root: Path) -> None:
-    """Remove what an older run left, so that its files are not taken for those of this one."""
+def remove_run(root: Path) -> None:
+    """Remove what an older run left, so that its files are not taken for those of this one.
+
+    The runs that split its classes go with it; the record first, so that what an interrupt leaves
+    is removed again.
+    """
+    (root.parent / RECORD).unlink(missing_ok=True)
+    for path in root.parent.glob("class[0-9]*"):
+        shutil.rmtree(path)
     for path in root.parent.glob(f"{root.name}_*"):
         if path.is_file():
             path.unlink()

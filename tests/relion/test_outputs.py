@@ -56,7 +56,7 @@ def write_iteration(root: Path, iteration: int, *, rows: int = 4, broken: str = 
 
 def test_classes_come_in_the_order_of_the_rows(tmp_path: Path) -> None:
     write_iteration(tmp_path / "run", 3)
-    run = read_run(tmp_path / "run", iteration=3, classes=2, particles=4)
+    run = read_run(tmp_path / "run", iteration=3, classes=2, rows=np.arange(4))
     assert run.classes.tolist() == [2, 1, 2, 1]
     assert run.resolutions == (20.0, 30.0)
 
@@ -73,13 +73,19 @@ def test_classes_come_in_the_order_of_the_rows(tmp_path: Path) -> None:
 def test_output_that_is_no_use_is_an_error(tmp_path: Path, broken: str, message: str) -> None:
     write_iteration(tmp_path / "run", 3, broken=broken)
     with pytest.raises(ProgramError, match=message):
-        read_run(tmp_path / "run", iteration=3, classes=2, particles=4)
+        read_run(tmp_path / "run", iteration=3, classes=2, rows=np.arange(4))
 
 
 def test_lost_particles_are_an_error(tmp_path: Path) -> None:
     write_iteration(tmp_path / "run", 3, rows=3)
     with pytest.raises(ProgramError, match="holds 3 particles where 4 went in"):
-        read_run(tmp_path / "run", iteration=3, classes=2, particles=4)
+        read_run(tmp_path / "run", iteration=3, classes=2, rows=np.arange(4))
+
+
+def test_other_particles_than_went_in_are_an_error(tmp_path: Path) -> None:
+    write_iteration(tmp_path / "run", 3)
+    with pytest.raises(ProgramError, match="holds row 3 of the input where row 5 went in"):
+        read_run(tmp_path / "run", iteration=3, classes=2, rows=np.array([0, 1, 4, 5]))
 
 
 def test_the_last_whole_iteration_is_found(tmp_path: Path) -> None:
