@@ -21,6 +21,9 @@ def write_refined_poses(
 ) -> Path:
     """Write the table with changed poses; those that it had are kept as ``ac4dInput...``.
 
+    Origins are in Angstrom, as in RELION 3.1 to 5, or in pixels where the table is of RELION 3.0 or
+    has them so.
+
     Parameters
     ----------
     particles : ParticleSet
@@ -37,12 +40,14 @@ def write_refined_poses(
     angles = euler_angles(turned)
     moved = particles.shifts + shifts
     names: tuple[str, ...] = ORIGINS
-    if ORIGINS[0] not in particles.table.columns and OLD_ORIGINS[0] in particles.table.columns:
+    there = particles.table.columns
+    in_pixels = ORIGINS[0] not in there and OLD_ORIGINS[0] in there
+    if in_pixels or particles.table.dialect == "3.0":
         pixels = particles.optics.pixel_size[particles.optics_group]
         names, moved = OLD_ORIGINS, moved / pixels[:, None]
     columns = dict(zip(ANGLES, angles.T.round(6), strict=True))
     columns |= dict(zip(names, moved.T.round(6), strict=True))
     columns |= dict(more or {})
-    others = [] if names is OLD_ORIGINS else OLD_ORIGINS
-    kept = {n: f"ac4dInput{n[3:]}" for n in others if n in particles.table.columns}
+    others = ORIGINS if names is OLD_ORIGINS else OLD_ORIGINS
+    kept = {n: f"ac4dInput{n[3:]}" for n in others if n in there}
     return particles.table.write_with_columns(path, columns, rename=kept or None)

@@ -143,6 +143,18 @@ def test_refined_origins_in_pixels_are_those_of_each_particle(
     np.testing.assert_allclose(again.shifts, [[6.0, 0.0], [12.0, 0.0]])
 
 
+def test_refined_origins_of_a_table_without_any_are_in_its_dialect(folder: Path) -> None:
+    make_images(folder / "a.mrcs")
+    path = old_table(folder / "p.star", numbered("a.mrcs"))
+    path.write_text(path.read_text().replace("_rlnOrigin", "_xrlnOrigin"))
+    particles = read_particles(path)
+    moved = np.full((6, 2), 3.0)
+    written = write_refined_poses(particles, np.zeros((6, 3)), moved, folder / "refined.star")
+    again = read_particles(written)
+    assert again.table.dialect == "3.0"
+    np.testing.assert_allclose(again.shifts, moved)
+
+
 MIXED = [
     ({"rlnOriginXAngst": "3.0", "rlnOriginYAngst": "-1.5"}, {}),
     ({"rlnOriginXAngst": "3.0"}, {"rlnOriginY": "-1.0"}),
