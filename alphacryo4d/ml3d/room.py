@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +17,12 @@ from alphacryo4d.core.errors import ResourceError
 from alphacryo4d.core.files import new_map
 
 
-def _on_disk(shape: tuple[int, ...], folder: Path) -> Array:
+def _on_disk(shape: tuple[int, ...], folder: Path, dtype: Any = np.float32) -> Array:
     """Array in a file without a name: no other run can touch it, and no end leaves it behind."""
     number, name = tempfile.mkstemp(prefix="alphacryo4d-", suffix=".npy", dir=folder)
     os.close(number)
     try:
-        return new_map(Path(name), shape, np.float32)
+        return new_map(Path(name), shape, dtype)
     finally:
         Path(name).unlink(missing_ok=True)
 
@@ -56,11 +59,33 @@ def room_for_samples(
             f"the Fourier samples of {count} images to shell {radius} need {needed:.1f} GB, "
             f"more than {memory:.1f} GB; allow more --memory or a coarser resolution"
         )
-    made = not scratch.exists()
-    scratch.mkdir(parents=True, exist_ok=True)
-    try:
+    with _made(scratch):
         return _on_disk(shapes[0], scratch), _on_disk(shapes[1], scratch)
+
+
+def copied(values: Array) -> Array:
+    """Copy that lies where the values lie: in memory, or in another scratch file."""
+    below: Any = values.base
+    last: Any = values
+    while isinstance(below, np.ndarray):
+        below, last = below.base, below
+    if not isinstance(below, mmap.mmap):
+        return values.copy()
+    folder = Path(last.filename).parent
+    with _made(folder):
+        copy = _on_disk(values.shape, folder, values.dtype)
+    copy[...] = values
+    return copy
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """A folder that is there meanwhile; one that was there before, or is in use, stays."""
+    before = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
     finally:
-        if made:
-            with suppress(OSError):  # another run uses it too
-                scratch.rmdir()
+        if not before:
+            with suppress(OSError):
+                folder.rmdir()

@@ -10,6 +10,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.rotations import rotation_matrices, rotation_vectors, whole_rotations
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.images import PreparedImages, shifted_samples
+from alphacryo4d.ml3d.room import copied
 
 
 def _turned(matrices: Array, rotations: Array) -> Array:
@@ -71,7 +72,7 @@ class MovingPoses:
     """
 
     def __init__(self, images: PreparedImages, workers: int = 1) -> None:
-        self.images = replace(images, data=images.data.copy(), matrices=images.matrices.copy())
+        self.images = replace(images, data=copied(images.data), matrices=images.matrices.copy())
         self.workers = workers
         self.rotations = np.zeros((len(images), 3))
         self.shifts = np.zeros((len(images), 2))

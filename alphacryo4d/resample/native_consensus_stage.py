@@ -166,15 +166,18 @@ def _written(
     more = subset if particles.random_subset is None else {}
     report: dict[str, Any] = {
         "everywhere": plan.everywhere,
+        "halves_from_common_poses": bool(more) and not plan.everywhere,
         "resolution": round(float(consensus.curves.resolution), 2),
         "angle_error": round(consensus.angle_error, 3),
         "shift_error": round(consensus.shift_error, 3),
         "iterations": [{k: round(v, 4) for k, v in entry.items()} for entry in consensus.log],
     }
+    common = more and not plan.everywhere  # halves that were drawn here, from poses of one map
     logger.info(
-        "consensus at %.2f A (FSC 0.143 of half-sets that were aligned apart); poses of the right "
-        "optimum are sure to %.2f degrees and %.2f A an axis",
-        consensus.curves.resolution, consensus.angle_error, consensus.shift_error,
+        "consensus at %.2f A (FSC 0.143 of half-sets that were aligned apart%s); poses of the "
+        "right optimum are sure to %.2f degrees and %.2f A an axis",
+        consensus.curves.resolution, ", from common poses: optimistic" if common else "",
+        consensus.angle_error, consensus.shift_error,
     )  # fmt: skip
     table = output / files.PARTICLES_STAR
     return [

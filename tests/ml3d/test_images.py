@@ -5,6 +5,7 @@ from blobs import make_blobs, random_states, transform_of
 from alphacryo4d.core.errors import InputError, ResourceError
 from alphacryo4d.maths.rotations import euler_matrices
 from alphacryo4d.ml3d.images import half_plane, viewing_order
+from alphacryo4d.reclassify.poses import MovingPoses
 
 
 def test_samples_are_the_slice_of_the_volume_times_the_ctf():
@@ -57,6 +58,11 @@ def test_samples_beyond_the_memory_are_refused_or_go_to_scratch(tmp_path):
     assert isinstance(kept.data.base, np.memmap) or isinstance(kept.data, np.memmap)
     assert np.array_equal(kept.data, blobs.prepared().data)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    moved = MovingPoses(other)  # does not bring into memory what went to disk
+    moved.turn(np.arange(4), np.ones((4, 3)), np.ones((4, 2)))
+    assert not other.data.any()
+    assert isinstance(moved.images.data, np.memmap)
+    assert not isinstance(MovingPoses(blobs.prepared()).images.data, np.memmap)
     blobs.prepared(memory=1e-6, scratch=tmp_path / "new" / "folder")
     assert not (tmp_path / "new" / "folder").exists()
 
