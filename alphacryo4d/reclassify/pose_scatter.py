@@ -97,6 +97,7 @@ class PoseMoments:
         Returns
         -------
         values : (n, K + 1) array
+            With the prior normalised: they compare pose errors, too.
         changes : (n, 6, K + 1) array
             Further change for each state.
         """
@@ -105,7 +106,7 @@ class PoseMoments:
         matrix = self.curvature + np.diag(1 / variance)
         changes = np.linalg.solve(matrix, slope)
         values = self.plain + 0.5 * np.einsum("nik,nik->nk", slope, changes)
-        values -= 0.5 * np.linalg.slogdet(matrix)[1][:, None]
+        values -= 0.5 * (np.linalg.slogdet(matrix)[1][:, None] + np.log(variance).sum())
         values -= 0.5 * (so_far**2 / variance).sum(axis=1)[:, None]
         return values, changes
 
