@@ -80,7 +80,7 @@ def fit_options(
         move=options.refine_poses and recorded.classify.focus_mask is None,
         pose_sigma=options.pose_sigma,
         split_merge=False,
-        mask_diameter=options.mask_diameter or recorded.classify.mask_diameter,
+        mask_diameter=recorded.mask_diameter(options.mask_diameter),
         seed=seed,
     )
 

@@ -47,7 +47,8 @@ class CoordinateOptions:
     )
     mask_diameter: float | None = setting(
         None,
-        "Diameter of the spherical solvent mask (A); that of the resampling by default.",
+        "Diameter of the spherical solvent mask (A), where the resampling had no --mask; that of "
+        "the resampling by default.",
         type=float,
         group=RESOLUTION,
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.particles.stacks import resolve_stack, stack_file
@@ -108,6 +109,32 @@ def half_sets(particles: ParticleSet) -> Array:
     for fault in split_copies(particles.path, ids, subset):
         raise fault.error()
     return np.asarray(subset - 1, np.int8)
+
+
+def half_sets_within(particles: ParticleSet, whole: ParticleSet) -> Array:
+    """Half (0 or 1) that some particles have among all of a table, (n,), by their images.
+
+    Raises
+    ------
+    InputError
+        One of the particles is not in that table.
+    """
+    first = len(whole)
+    ids = image_ids(
+        [*whole.stacks, *particles.stacks],
+        np.concatenate([whole.stack_index, particles.stack_index + len(whole.stacks)]),
+        np.concatenate([whole.slice_index, particles.slice_index]),
+    )
+    halves = np.full(image_count(ids), -1, np.int8)
+    halves[ids[:first]] = half_sets(whole)
+    mine: Array = halves[ids[first:]]
+    if (mine < 0).any():
+        raise InputError(
+            f"{particles.path}: row {int(np.argmax(mine < 0)) + 1}: its image is not in "
+            f"{whole.path}, whose halves the half maps have; make the tables of the states again "
+            "with `vote`, or ask for `--half-sets fresh`"
+        )
+    return mine
 
 
 def batch_half_sets(particles: ParticleSet, rows: Array) -> Array | None:

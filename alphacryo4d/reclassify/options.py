@@ -112,7 +112,8 @@ class ReclassifyOptions:
     )
     mask_diameter: float | None = setting(
         None,
-        "Diameter of the spherical solvent mask (A); by default the box.",
+        "Diameter of the spherical solvent mask (A), where the resampling had no --mask; that of "
+        "the resampling by default.",
         type=float,
         group=RESOLUTION,
     )

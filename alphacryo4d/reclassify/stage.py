@@ -156,7 +156,7 @@ def _reclassify(
             pose_sigma=options.pose_sigma,
             split_merge=options.split_merge,
             latent=options.split,
-            mask_diameter=options.mask_diameter or recorded.classify.mask_diameter,
+            mask_diameter=recorded.mask_diameter(options.mask_diameter),
             seed=seed,
         ),
         recorded,

@@ -15,7 +15,7 @@ from alphacryo4d.core.job import Job, start_job
 from alphacryo4d.core.program import command_lines, run_program
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume
-from alphacryo4d.particles.copies import half_sets, image_count, particle_images
+from alphacryo4d.particles.copies import half_sets, half_sets_within, image_count, particle_images
 from alphacryo4d.particles.origins import SUBSET
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.particles.recorded import recorded_stacks
@@ -154,27 +154,35 @@ def _tables(
 ) -> tuple[dict[int, Path], str, list[Path]]:
     """Table of every state with its half-sets, the policy of these, and tables that were made."""
     tables, policy, written = {}, "kept", []
+    whole: ParticleSet | None = None
     for state in states:
         particles = source_particles(folder, state_table(folder, state))
         tables[state] = particles.path
         if options.half_sets == "fresh" or particles.random_subset is None:
             policy = "fresh" if options.half_sets == "fresh" else "own"
             tables[state] = state_table(output, state)
-            written.append(_with_half_sets(particles, tables[state], policy, seed))
+            whole = whole or source_particles(folder)
+            written.append(_with_half_sets(particles, whole, tables[state], policy, seed))
         else:
             half_sets(particles)  # refuses copies of an image in both half-sets
     return tables, policy, written
 
 
-def _with_half_sets(particles: ParticleSet, path: Path, policy: str, seed: int) -> Path:
-    """Table of a state with half-sets of its own; those that it had are kept under another name."""
+def _with_half_sets(
+    particles: ParticleSet, whole: ParticleSet, path: Path, policy: str, seed: int
+) -> Path:
+    """Table of a state with half-sets; those that it had are kept under another name.
+
+    Beside a fresh split these are the halves that the state's half maps were made of: those of all
+    particles of the voting folder, ``whole``.
+    """
     if policy == "fresh":
         ids = particle_images(particles)
         images = image_count(ids)
         split = np.arange(images) % 2
         mine = np.random.default_rng([seed, 1]).permutation(split)[ids]
     else:
-        mine = half_sets(particles)
+        mine = half_sets_within(particles, whole)
     return particles.table.write_with_columns(path, {SUBSET: mine.astype(np.int32) + 1})
 
 

@@ -7,6 +7,7 @@ and resolution from here, so that all of them see the particles as the classific
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from alphacryo4d.relion.preflight import check_map
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.images import PreparedImages
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,15 @@ class Recorded:
         if self.engine != "native":
             return coarse
         return min(coarse, self.classify.final_resolution or coarse)
+
+    def mask_diameter(self, given: float | None) -> float | None:
+        """Diameter (A) of the spherical mask: the one given, or else that of the resampling."""
+        if given is not None and self.mask is not None:
+            logger.warning(
+                "--mask-diameter %g is not used: the mask of the resampling, %s, takes its place",
+                given, self.mask,
+            )  # fmt: skip
+        return given or self.classify.mask_diameter
 
     def with_symmetry(self, symmetry: str | None) -> Recorded:
         """The same with another point group, where one is given."""

@@ -25,6 +25,7 @@ from alphacryo4d.resample.plan_stage import ResamplePlan
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.recorded_stage import (
     BatchImages,
+    Recorded,
     read_recorded,
     recorded_of,
     resample_of,
@@ -59,6 +60,15 @@ def project(tmp_path_factory):
         folder, table, np.ones(COUNT, int), rng, relion={"symmetry": "C2", "mask": None}
     )
     return folder
+
+
+def test_a_diameter_beside_a_mask_is_said_to_be_of_no_use(caplog):
+    recorded = Recorded(classify=ClassifyOptions(mask_diameter=90.0))
+    assert recorded.mask_diameter(None) == 90.0
+    assert recorded.mask_diameter(70.0) == 70.0
+    assert not caplog.records
+    dataclasses.replace(recorded, mask=Path("solvent.mrc")).mask_diameter(70.0)
+    assert "--mask-diameter 70 is not used: the mask of the resampling, solvent.mrc" in caplog.text
 
 
 @pytest.mark.parametrize("engine", ["native", "relion"])

@@ -96,16 +96,22 @@ def test_the_script_states_the_half_sets_that_it_sets(states, tmp_path):
 def test_particles_without_half_sets_get_those_of_the_half_maps(states, tmp_path):
     vote = tmp_path / "vote"
     shutil.copytree(states / "vote", vote)
-    for path in vote.glob("class*.star"):
+    (vote / "job.json").unlink()
+    for path in vote.glob("*.star"):
         path.write_text(path.read_text().replace("_rlnRandomSubset", "_rlnGroupNumber"))
     run_refine(vote, tmp_path / "refine", options=RefineOptions(symmetry="C1"))
     assert (
         "the fixed split of the states' half maps"
         in (tmp_path / "refine" / "refine.sh").read_text()
     )
+    # as `vote reconstruct` splits all particles, of which the second state is the last half
     np.testing.assert_array_equal(
-        halves_of(tmp_path / "refine" / "class002.star") - 1, random_half_sets(150)
+        halves_of(tmp_path / "refine" / "class002.star") - 1, random_half_sets(300)[150:]
     )
+    part = vote / "particles.star"
+    part.write_text("".join(part.read_text().splitlines(keepends=True)[:-2]) + "\n")
+    with pytest.raises(InputError, match=r"class002\.star: row 150: .*--half-sets fresh"):
+        run_refine(vote, tmp_path / "other", options=RefineOptions(symmetry="C1"))
 
 
 def test_the_script_makes_folders_and_goes_where_the_images_are(tmp_path, monkeypatch):
