@@ -92,7 +92,8 @@ NOT_REPEATED = frozenset(ClusterOptions.__dataclass_fields__) | {
     help_group=STATES,
     default=None,
     help="Begin with `resample consensus --engine native`, around the poses of the table. By "
-    "default where these are best fits to a coarser map than the images allow.",
+    "default where these are best fits to a coarser map than the images allow, or much worse "
+    "than the images would leave them.",
 )
 @click.option(
     "--particle-landscape",
@@ -126,7 +127,8 @@ def run(
     """All four stages: from a particle table to states on a landscape.
 
     A table without poses gets them first, with --reference MAP; poses that were fitted to a
-    coarser map than the images allow are refined first (--realign, --no-realign).
+    coarser map than the images allow, or are much worse than these would leave them, are refined
+    first (--realign, --no-realign).
 
     Finer options of a stage: run the stages one by one, `alphacryo4d resample --help` and so on;
     they read and write the same project folder.

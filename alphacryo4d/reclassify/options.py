@@ -94,7 +94,8 @@ class ReclassifyOptions:
     write_poses: bool = setting(
         False,
         "Write the refined poses into the tables of the states and refined.star (of every particle "
-        "by its held-out fold); the consensus poses stay as ac4dInputAngleRot ...",
+        "by its held-out fold); the consensus poses stay as ac4dInputAngleRot ..., and the maps of "
+        "the states are made from them, so that their half-sets have exchanged no poses.",
         group=INPUT,
     )
     angle_sigma: float | None = setting(

@@ -13,6 +13,11 @@ POLICIES = {
         "the poses that the search starts from were fitted. RELION keeps them:",
         "--split_random_halves divides only what is not divided.",
     ),
+    "seen": (
+        "Half-sets: rlnRandomSubset of the tables. `vote reclassify --write-poses` found the poses",
+        "that the search starts from against volumes of both halves; the references are filtered at",
+        "the start (--ini_high), and only what the search itself moves is independent.",
+    ),
     "own": (
         "Half-sets: the fixed split of the states' half maps, since the particles had none, as",
         "rlnRandomSubset in the tables below; copies of an image are in one half. RELION keeps it.",

@@ -11,7 +11,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, MissingProgramError, ProgramError
-from alphacryo4d.core.job import Job, start_job
+from alphacryo4d.core.job import Job, read_job, start_job
 from alphacryo4d.core.program import command_lines, run_program
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume
@@ -165,7 +165,15 @@ def _tables(
             written.append(_with_half_sets(particles, whole, tables[state], policy, seed))
         else:
             half_sets(particles)  # refuses copies of an image in both half-sets
+    if policy == "kept" and _moved_poses(folder):
+        policy = "seen"
     return tables, policy, written
+
+
+def _moved_poses(folder: Path) -> bool:
+    """Whether the tables of the states have poses that a reclassification found."""
+    options = (read_job(folder) or {}).get("options", {}).get("reclassify")
+    return isinstance(options, dict) and bool(options.get("write_poses"))
 
 
 def _with_half_sets(

@@ -1,5 +1,6 @@
 """RELION's refinement of the states: the commands, and one real run."""
 
+import json
 import os
 import shlex
 import shutil
@@ -79,6 +80,12 @@ def test_the_script_states_the_half_sets_that_it_sets(states, tmp_path):
     run_refine(states / "vote", kept)
     text = (kept / "refine.sh").read_text()
     assert "those of the consensus refinement" in text
+    moved, record = tmp_path / "moved", json.loads((states / "vote" / "job.json").read_text())
+    shutil.copytree(states / "vote", moved)
+    record["options"]["reclassify"] = {"write_poses": True}
+    (moved / "job.json").write_text(json.dumps(record))
+    run_refine(moved, tmp_path / "seen")
+    assert "against volumes of both halves" in (tmp_path / "seen" / "refine.sh").read_text()
     assert f"--i {states}/vote/class001.star" in text
     run_refine(states / "vote", fresh, options=RefineOptions(half_sets="fresh"), seed=4)
     text = (fresh / "refine.sh").read_text()
