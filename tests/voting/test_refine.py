@@ -82,7 +82,7 @@ def test_the_script_states_the_half_sets_that_it_sets(states, tmp_path):
     assert "those of the consensus refinement" in text
     moved, record = tmp_path / "moved", json.loads((states / "vote" / "job.json").read_text())
     shutil.copytree(states / "vote", moved)
-    record["options"]["reclassify"] = {"write_poses": True}
+    record["options"] = {"reclassify": {"write_poses": True}}
     (moved / "job.json").write_text(json.dumps(record))
     run_refine(moved, tmp_path / "seen")
     assert "against volumes of both halves" in (tmp_path / "seen" / "refine.sh").read_text()
