@@ -15,8 +15,8 @@ POLICIES = {
     ),
     "seen": (
         "Half-sets: rlnRandomSubset of the tables. `vote reclassify --write-poses` found the poses",
-        "that the search starts from against volumes of both halves; references are filtered at the",
-        "start (--ini_high), and only what the search itself moves is independent.",
+        "that the search starts from against volumes of both halves; references are filtered at",
+        "the start (--ini_high), and only what the search itself moves is independent.",
     ),
     "own": (
         "Half-sets: the fixed split of the states' half maps, since the particles had none, as",
