@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -131,6 +131,7 @@ def run_program(
     log: Path,
     folder: Path | None = None,
     without: tuple[str, ...] = (),
+    variables: Mapping[str, str] | None = None,
     watch: Callable[[], None] | None = None,
 ) -> None:
     """Run a program to its end; its output goes to a log that grows as it runs.
@@ -148,6 +149,8 @@ def run_program(
         Working directory.
     without : tuple of str
         Variables of the environment whose names begin so are kept from the program.
+    variables : mapping, optional
+        Variables that the program gets where the environment has none of that name.
     watch : callable, optional
         Called once a second; an exception that it raises ends the program (``--max-time``).
 
@@ -170,7 +173,8 @@ def run_program(
         try:
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-                cwd=folder, env=kept, start_new_session=True, pass_fds=tuple(HELD),
+                cwd=folder, env={**(variables or {}), **kept}, start_new_session=True,
+                pass_fds=tuple(HELD),
             )  # fmt: skip
         except (FileNotFoundError, PermissionError) as error:
             raise MissingProgramError(f"{words[0]}: cannot be run ({error.strerror})") from error
@@ -180,10 +184,13 @@ def run_program(
             if process.poll() is None:
                 _end_group(process)
     logger.debug("%s took %.1f s", words[0], time.monotonic() - begun)
+    _require_success(code, Path(words[0]).name, log)
+
+
+def _require_success(code: int, program: str, log: Path) -> None:
     if code != 0:
         raise ProgramError(
-            f"{Path(words[0]).name}: {_describe(code)}; its last lines (all in {log}):\n"
-            f"{log_tail(log)}"
+            f"{program}: {_describe(code)}; its last lines (all in {log}):\n{log_tail(log)}"
         )
 
 

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from alphacryo4d.relion.launching import for_shell
+
 POLICIES = {
     "kept": (
         "Half-sets: those of the consensus refinement (rlnRandomSubset of the tables), in which",
@@ -80,7 +82,7 @@ def refine_script(
             f"# state {state}",
             f"if [ ! -s {made} ]; then",
             f"  mkdir -p {shlex.quote(str(folder))}",
-            f"  {shlex.join(words)}",
+            f"  {shlex.join(for_shell(words))}",
             "fi",
             f"echo {made}",
         ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, MissingProgramError, ProgramError
 from alphacryo4d.core.job import Job, read_job, start_job
-from alphacryo4d.core.program import command_lines, run_program
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.particles.copies import half_sets, half_sets_within, image_count, particle_images
@@ -24,6 +22,7 @@ from alphacryo4d.reconstruction.options import RefineOptions, chosen_states
 from alphacryo4d.reconstruction.refine_script import refine_script
 from alphacryo4d.reconstruction.stage import source_particles
 from alphacryo4d.relion.commands import Alignment, consensus_command
+from alphacryo4d.relion.launching import relion_lines, run_relion
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.relion.preflight import check_particles, image_root, name_from
 from alphacryo4d.relion.version import Version, installed_version
@@ -101,7 +100,7 @@ def _run_states(job: Job, output: Path, wanted: _Wanted) -> None:
         check_particles(table, version=wanted.version, stacks_of=wanted.known)
         logger.info("refinement of state %d", state)
         log = (place / "run.log").absolute()
-        run_program(wanted.commands[state], log=log, folder=wanted.root)
+        run_relion(wanted.commands[state], log=log, folder=wanted.root)
         job.complete(step, [finished_map(place)])
 
 
@@ -138,7 +137,7 @@ def _write_commands(
         seed=seed,
         version=str(version),
     )
-    written.append(files.write_text(output / COMMANDS, command_lines(commands.values())))
+    written.append(files.write_text(output / COMMANDS, relion_lines(commands.values())))
     path = files.write_text(output / REFINE_SH, script)
     path.chmod(path.stat().st_mode | 0o111)
     written.append(path)
@@ -247,7 +246,7 @@ def state_command(
         mpi_launcher=options.mpi_launcher,
         relion_args=options.relion_args,
     )
-    return consensus_command(run, alignment, relion, version=version, as_root=os.geteuid() == 0)
+    return consensus_command(run, alignment, relion, version=version)
 
 
 def finished_map(place: Path) -> Path:

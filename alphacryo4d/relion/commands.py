@@ -55,25 +55,19 @@ def number(value: float) -> str:
     return f"{value:.10g}"
 
 
-def mpi_prefix(launcher: str, ranks: int, *, as_root: bool) -> list[str]:
-    """Start of a command that runs on several MPI ranks.
+def mpi_prefix(launcher: str, ranks: int) -> list[str]:
+    """Start of a command that runs on several MPI ranks, in words that every launcher knows.
 
-    Open MPI refuses root and more ranks than cores unless told otherwise; ``srun`` knows neither
-    option.
+    What Open MPI alone must be told is in the environment
+    (:func:`alphacryo4d.relion.launching.mpi_variables`).
     """
-    words = shlex.split(launcher)
-    if Path(words[0]).name in ("mpirun", "mpiexec", "orterun"):
-        extra = ["--oversubscribe"]
-        if as_root:
-            extra.insert(0, "--allow-run-as-root")
-        return [*words, *extra, "-n", str(ranks)]
-    return [*words, "-n", str(ranks)]
+    return [*shlex.split(launcher), "-n", str(ranks)]
 
 
-def _program(name: str, ranks: int, launcher: str, *, as_root: bool) -> list[str]:
+def _program(name: str, ranks: int, launcher: str) -> list[str]:
     if ranks == 1:
         return [name]
-    return [*mpi_prefix(launcher, ranks, as_root=as_root), f"{name}_mpi"]
+    return [*mpi_prefix(launcher, ranks), f"{name}_mpi"]
 
 
 def _computation(options: RelionOptions) -> list[str]:
@@ -96,12 +90,11 @@ def reconstruct_command(
     symmetry: str = "C1",
     ranks: int = 1,
     launcher: str = "mpirun",
-    as_root: bool = False,
     limit_resolution: float | None = None,
     subset: int | None = None,
 ) -> list[str]:
     """``relion_reconstruct`` of all particles of a table, or of half ``subset`` of them."""
-    words = _program("relion_reconstruct", ranks, launcher, as_root=as_root)
+    words = _program("relion_reconstruct", ranks, launcher)
     words += ["--i", str(table), "--o", str(output), "--ctf", "--sym", symmetry]
     if limit_resolution is not None:
         words += ["--maxres", number(limit_resolution)]
@@ -110,11 +103,9 @@ def reconstruct_command(
     return words
 
 
-def class3d_command(
-    run: Classification, options: RelionOptions, *, version: Version, as_root: bool = False
-) -> list[str]:
+def class3d_command(run: Classification, options: RelionOptions, *, version: Version) -> list[str]:
     """``relion_refine`` for classification without alignment (4.11; the tutorial's command)."""
-    words = _program("relion_refine", run.ranks, options.mpi_launcher, as_root=as_root)
+    words = _program("relion_refine", run.ranks, options.mpi_launcher)
     words += ["--o", str(run.root), "--i", str(run.table), "--ref", str(run.reference)]
     words += ["--ini_high", number(options.initial_lowpass), "--ctf"]
     words += _reference_is_ctf_corrected(options.reference_ctf_corrected, version)
@@ -136,11 +127,9 @@ def class3d_command(
     return [*words, *_computation(options), *extra_arguments(options.relion_args)]
 
 
-def continue_command(
-    run: Classification, options: RelionOptions, optimiser: Path, *, as_root: bool = False
-) -> list[str]:
+def continue_command(run: Classification, options: RelionOptions, optimiser: Path) -> list[str]:
     """``relion_refine --continue`` after the last iteration that is complete."""
-    words = _program("relion_refine", run.ranks, options.mpi_launcher, as_root=as_root)
+    words = _program("relion_refine", run.ranks, options.mpi_launcher)
     words += ["--continue", str(optimiser), "--o", str(run.root)]
     words += ["--iter", str(run.iterations), "--skip_align"]
     return [*words, *_computation(options)]
@@ -174,7 +163,6 @@ def consensus_command(
     options: RelionOptions,
     *,
     version: Version,
-    as_root: bool = False,
 ) -> list[str]:
     """``relion_refine`` that finds one pose for every particle (4.10).
 
@@ -182,7 +170,7 @@ def consensus_command(
     several models are a classification with a coarse global search.
     """
     auto = consensus.relion_models == 1
-    words = _program("relion_refine", run.ranks, options.mpi_launcher, as_root=as_root)
+    words = _program("relion_refine", run.ranks, options.mpi_launcher)
     words += ["--o", str(run.root), "--i", str(run.table), "--ref", str(run.reference)]
     words += ["--ini_high", number(consensus.initial_lowpass), "--ctf"]
     words += _reference_is_ctf_corrected(options.reference_ctf_corrected, version)
@@ -217,9 +205,9 @@ def _consensus_computation(run: Alignment, options: RelionOptions) -> list[str]:
 
 
 def continue_consensus_command(
-    run: Alignment, options: RelionOptions, optimiser: Path, *, as_root: bool = False
+    run: Alignment, options: RelionOptions, optimiser: Path
 ) -> list[str]:
     """``relion_refine --continue`` of a consensus alignment."""
-    words = _program("relion_refine", run.ranks, options.mpi_launcher, as_root=as_root)
+    words = _program("relion_refine", run.ranks, options.mpi_launcher)
     words += ["--continue", str(optimiser), "--o", str(run.root)]
     return [*words, *_consensus_computation(run, options)]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alphacryo4d.core import files
-from alphacryo4d.core.program import command_lines
 from alphacryo4d.relion.commands import Classification, class3d_command, reconstruct_command
+from alphacryo4d.relion.launching import relion_lines
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.relion.version import installed_version
 
@@ -56,7 +56,6 @@ def plan_commands(
     """
     version = installed_version()
     request = replace(request, mask=request.mask or options.mask)
-    as_root = os.geteuid() == 0
     work = folder / "relion"
     commands = []
     reference = options.reference
@@ -69,13 +68,12 @@ def plan_commands(
                 symmetry=options.symmetry,
                 ranks=ranks,
                 launcher=options.mpi_launcher,
-                as_root=as_root,
             )
         )
 
     def add(here: Path, start: Path, level: int) -> None:
         run = make_run(here, start, request, level, ranks)
-        commands.append(class3d_command(run, options, version=version, as_root=as_root))
+        commands.append(class3d_command(run, options, version=version))
         if level + 1 < len(request.levels):
             for number in range(1, request.levels[level] + 1):
                 parent = files.class_volume(here, request.iterations, number)
@@ -116,4 +114,4 @@ def dry_run_text(
 ) -> str:
     """Commands of a classification as text for ``--dry-run``."""
     ranks = default_ranks(options, threads)
-    return command_lines(plan_commands(folder, request, options, ranks=ranks))
+    return relion_lines(plan_commands(folder, request, options, ranks=ranks))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, ProgramError
 from alphacryo4d.core.files import write_text
-from alphacryo4d.core.program import find_program, run_program
+from alphacryo4d.core.program import find_program
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.relion.commands import (
     Classification,
@@ -23,6 +22,7 @@ from alphacryo4d.relion.commands import (
     continue_command,
     reconstruct_command,
 )
+from alphacryo4d.relion.launching import run_relion
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.relion.outputs import RunResult, iteration_root, last_optimiser, read_run
 from alphacryo4d.relion.preflight import name_from
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 LOG, RECORD = "run.log", "run.json"
 _STARTED, _DONE = "started", "done"
-_OUTER_MPI = ("OMPI_COMM_WORLD", "OMPI_UNIVERSE", "PMIX_", "PMI_")
-"""What srun or an outer mpirun sets for us; RELION's own ranks would take it for theirs."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +44,11 @@ class Runner:
     root: Path
     watch: Callable[[], None] | None = None
 
-    @property
-    def as_root(self) -> bool:
-        """Whether this process belongs to root, which Open MPI refuses unless told."""
-        return os.geteuid() == 0
-
     def start(self, command: Sequence[str], *, log: Path) -> None:
         """Run one command from the folder that image paths start from."""
         for name in programs_of(command):
             find_program(name, hint=HINT if name.startswith("relion") else "")
-        run_program(
-            command,
-            log=log.absolute(),
-            folder=self.root,
-            without=_OUTER_MPI,
-            watch=self.watch,
-        )
+        run_relion(command, log=log.absolute(), folder=self.root, watch=self.watch)
 
     def named(self, path: Path) -> Path:
         """A path as RELION gets it."""
@@ -78,7 +65,6 @@ class Runner:
             symmetry=self.options.symmetry,
             ranks=self.ranks,
             launcher=self.options.mpi_launcher,
-            as_root=self.as_root,
             subset=subset,
         )
         self.start(command, log=output.parent / LOG)
@@ -106,7 +92,7 @@ class Runner:
                 "mask": None if run.mask is None else self.named(run.mask),
             }
         )
-        command = class3d_command(named, self.options, version=self.version, as_root=self.as_root)
+        command = class3d_command(named, self.options, version=self.version)
         state = _read_state(record)
         if state == (_DONE, command):
             return self._result(run, rows)
@@ -117,9 +103,7 @@ class Runner:
             self.start(command, log=folder / LOG)
         elif optimiser.name != f"{iteration_root(run.root, run.iterations).name}_optimiser.star":
             logger.info("going on after %s", optimiser)
-            again = continue_command(
-                named, self.options, self.named(optimiser), as_root=self.as_root
-            )
+            again = continue_command(named, self.options, self.named(optimiser))
             self.start(again, log=folder / LOG)
         result = self._result(run, rows)
         _write_state(record, _DONE, command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, ProgramError, UsageError
 from alphacryo4d.core.job import Job, start_job
-from alphacryo4d.core.program import command_lines
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume
@@ -22,6 +20,7 @@ from alphacryo4d.relion.commands import (
     consensus_command,
     continue_consensus_command,
 )
+from alphacryo4d.relion.launching import relion_lines
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.relion.outputs import last_optimiser, with_suffix
 from alphacryo4d.relion.preflight import check_map, check_particles, image_root, name_from
@@ -171,11 +170,9 @@ def _align(
     optimiser = last_optimiser(output / "run") if begun else None
     if optimiser is not None:
         logger.info("going on after %s", optimiser)
-        command = continue_consensus_command(
-            run, relion, runner.named(optimiser), as_root=runner.as_root
-        )
+        command = continue_consensus_command(run, relion, runner.named(optimiser))
     else:
-        command = consensus_command(run, consensus, relion, version=version, as_root=runner.as_root)
+        command = consensus_command(run, consensus, relion, version=version)
     runner.start(command, log=output / "run.log")
     return _results(particles, output, consensus)
 
@@ -219,7 +216,7 @@ def plan_consensus(
 
     if consensus.engine == "native" and not consensus.keep_poses:
         return native_plan(table, consensus, relion).words(consensus, relion) + "\n"
-    root, as_root = Path.cwd(), os.geteuid() == 0
+    root = Path.cwd()
     ranks = choose_ranks(consensus, relion)
     commands = []
     reference = relion.reference
@@ -232,7 +229,6 @@ def plan_consensus(
                 symmetry=relion.symmetry,
                 ranks=ranks,
                 launcher=relion.mpi_launcher,
-                as_root=as_root,
             )
         )
     run = Alignment(
@@ -245,5 +241,5 @@ def plan_consensus(
         seed=seed,
     )
     version = installed_version()
-    commands.append(consensus_command(run, consensus, relion, version=version, as_root=as_root))
-    return command_lines(commands)
+    commands.append(consensus_command(run, consensus, relion, version=version))
+    return relion_lines(commands)

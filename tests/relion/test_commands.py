@@ -1,5 +1,7 @@
 """Argument lists of RELION's programs, compared word for word."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from alphacryo4d.relion.commands import (
     mpi_prefix,
     reconstruct_command,
 )
+from alphacryo4d.relion.launching import relion_lines, run_relion
 from alphacryo4d.relion.options import (
     ConsensusOptions,
     RelionOptions,
@@ -36,8 +39,8 @@ V31 = Version(3, 1, 3)
 
 
 def test_class3d_is_the_command_of_the_benchmark() -> None:
-    assert " ".join(class3d_command(RUN, RelionOptions(), version=V31, as_root=True)) == (
-        "mpirun --allow-run-as-root --oversubscribe -n 3 relion_refine_mpi --o c/run "
+    assert " ".join(class3d_command(RUN, RelionOptions(), version=V31)) == (
+        "mpirun -n 3 relion_refine_mpi --o c/run "
         "--i c/particles.star --ref c/reference.mrc --ini_high 30 --ctf --ctf_corrected_ref "
         "--iter 25 --tau2_fudge 4 --K 20 --flatten_solvent --zero_mask --oversampling 1 "
         "--skip_align --strict_highres_exp 15 --sym C1 --norm --scale --particle_diameter 160 "
@@ -57,7 +60,7 @@ def test_users_options_reach_relion() -> None:
         correct_norm=False, padding=1, pool=3, symmetry="D7", mpi_launcher="srun --mpi=pmix",
         relion_scratch=Path("/local"), relion_args="--dont_check_norm --maxsig 500",
     )  # fmt: skip
-    assert " ".join(class3d_command(run, options, version=V31, as_root=True)) == (
+    assert " ".join(class3d_command(run, options, version=V31)) == (
         "srun --mpi=pmix -n 3 relion_refine_mpi --o c/run --i c/particles.star "
         "--ref c/reference.mrc --ini_high 50 --ctf --ctf_corrected_ref --firstiter_cc --iter 25 "
         "--tau2_fudge 2.5 --K 20 --flatten_solvent --solvent_mask mask.mrc --oversampling 1 "
@@ -87,7 +90,7 @@ def test_ctf_of_the_reference_is_said_as_each_version_wants_it(
 def test_continuing_repeats_skip_align() -> None:
     command = continue_command(RUN, RelionOptions(), Path("c/run_it007_optimiser.star"))
     assert " ".join(command) == (
-        "mpirun --oversubscribe -n 3 relion_refine_mpi --continue c/run_it007_optimiser.star "
+        "mpirun -n 3 relion_refine_mpi --continue c/run_it007_optimiser.star "
         "--o c/run --iter 25 --skip_align --j 1 --pool 100 --dont_combine_weights_via_disc"
     )
 
@@ -102,7 +105,7 @@ def test_auto_refinement_of_one_consensus_model() -> None:
     run = Alignment(Path("p.star"), Path("o/run"), Path("ref.mrc"), ranks=3, threads=4, gpu="0:1")
     consensus = ConsensusOptions(particle_diameter=180, mask=Path("m.mrc"), limit_resolution=8)
     assert " ".join(consensus_command(run, consensus, RelionOptions(), version=Version(4, 0))) == (
-        "mpirun --oversubscribe -n 3 relion_refine_mpi --o o/run --i p.star --ref ref.mrc "
+        "mpirun -n 3 relion_refine_mpi --o o/run --i p.star --ref ref.mrc "
         "--ini_high 60 --ctf --auto_refine --split_random_halves --low_resol_join_halves 40 "
         "--flatten_solvent --zero_mask --solvent_mask m.mrc --oversampling 1 --healpix_order 2 "
         "--offset_range 5 --offset_step 2 --auto_local_healpix_order 4 --strict_highres_exp 8 "
@@ -122,10 +125,36 @@ def test_several_consensus_models_are_a_coarse_classification() -> None:
     )
 
 
-def test_only_open_mpi_gets_its_own_options() -> None:
-    assert mpi_prefix("srun", 4, as_root=True) == ["srun", "-n", "4"]
-    words = mpi_prefix("/opt/mpi/mpiexec -x PATH", 2, as_root=False)
-    assert " ".join(words) == "/opt/mpi/mpiexec -x PATH --oversubscribe -n 2"
+def test_every_launcher_gets_words_that_it_knows() -> None:
+    assert mpi_prefix("srun", 4) == ["srun", "-n", "4"]
+    words = mpi_prefix("/opt/mpi/mpiexec -x PATH", 2)
+    assert " ".join(words) == "/opt/mpi/mpiexec -x PATH -n 2"
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_open_mpi_is_told_in_the_environment(user: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    root = "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 " if user == 0 else ""
+    assert relion_lines([["/opt/mpiexec", "-n", "2", "a b"], ["srun", "c"], ["relion_x"]]) == (
+        "env OMPI_MCA_rmaps_base_oversubscribe=1 "
+        f"PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe {root}/opt/mpiexec -n 2 'a b'\n"
+        "srun c\nrelion_x\n"
+    )
+
+
+@pytest.mark.relion
+def test_more_ranks_than_cores_start_inside_another_mpi(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PMIX_RANK", "7")
+    ranks = 1 + len(os.sched_getaffinity(0))
+    command = [*mpi_prefix("mpirun", ranks), "sh", "-c", "echo rank $PMIX_RANK of $0", str(ranks)]
+    run_relion(command, log=tmp_path / "log", folder=tmp_path)
+    said = (tmp_path / "log").read_text().splitlines()[1:]
+    assert sorted(said) == sorted(f"rank {rank} of {ranks}" for rank in range(ranks))
+    monkeypatch.delenv("PMIX_RANK")
+    done = subprocess.run(relion_lines([command]), shell=True, check=True, capture_output=True)
+    assert len(done.stdout.splitlines()) == ranks
 
 
 def test_a_gpu_is_refused_with_the_reason() -> None:

@@ -12,7 +12,7 @@ import pytest
 import simulated
 
 from alphacryo4d.cli import main
-from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.errors import InputError, ProgramError, UsageError
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.ml3d.reconstruct import random_half_sets
@@ -21,6 +21,7 @@ from alphacryo4d.reconstruction.options import RefineOptions
 from alphacryo4d.reconstruction.refine_script import refine_script
 from alphacryo4d.reconstruction.refine_stage import run_refine
 from alphacryo4d.reconstruction.stage import reconstruct_states
+from alphacryo4d.relion.version import installed_version
 from alphacryo4d.voting.output_stage import split_table
 
 
@@ -149,6 +150,30 @@ def test_the_script_makes_folders_and_goes_where_the_images_are(tmp_path, monkey
     launcher.write_text("#!/bin/sh\nexit 3\n")
     (script.parent / "class001" / "run_class001.mrc").unlink()
     assert subprocess.run([script], cwd="/", check=False, capture_output=True).returncode == 3
+
+
+def test_refinement_starts_ranks_of_its_own(states, tmp_path, monkeypatch):
+    """Within a step of srun, whose variables RELION would take for its own."""
+    for name, lines in (
+        ("relion_refine", "echo RELION version: 3.1.3"),
+        (
+            "mpirun",
+            'echo "rank ${PMI_RANK-none}, oversubscribe $OMPI_MCA_rmaps_base_oversubscribe"',
+        ),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("PMI_RANK", "7")
+    installed_version.cache_clear()
+    options = RefineOptions(engine="relion", states="1", symmetry="C1")
+    try:
+        with pytest.raises(ProgramError, match="its map is no use"):
+            run_refine(states / "vote", tmp_path / "refine", options=options)
+    finally:
+        installed_version.cache_clear()
+    said = (tmp_path / "refine" / "class001" / "run.log").read_text().splitlines()
+    assert said[1] == "rank none, oversubscribe 1"
 
 
 @pytest.mark.relion
