@@ -11,6 +11,7 @@ from alphacryo4d.alignment.poses import Target, target_of
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.fourier import filter_map, resize_cubes, shell_numbers
 from alphacryo4d.maths.fsc import Correlation, correlate_halves, soft_mask
+from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.expectation import View, expect
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shifted_samples, viewing_order
@@ -24,11 +25,18 @@ _FINE = 15.0
 """From this resolution on (A) the mask follows the map."""
 _NOISE = 4000
 """Particles from which the noise is estimated anew."""
+_MOVED = 512
+"""Images that are moved at once: that takes several times the memory of their samples."""
 KEPT = ("volumes", "half_maps", "volume", "noise", "resolution")
 
 
 def moved_images(
-    images: PreparedImages, rows: Array, rotations: Array, shifts: Array
+    images: PreparedImages,
+    rows: Array,
+    rotations: Array,
+    shifts: Array,
+    radius: int | None = None,
+    workers: int = 1,
 ) -> PreparedImages:
     """Some images in other poses.
 
@@ -39,11 +47,26 @@ def moved_images(
     rotations : (n, 3, 3) array
     shifts : (n, 2) array
         Pixels, beside those that the images were prepared with.
+    radius : int, optional
+        Last Fourier shell (pixels) that is kept; by default all.
+    workers : int
     """
+    last = len(images.kx) if radius is None else images.samples_within(radius)
+    kept = replace(images, kx=images.kx[:last], ky=images.ky[:last], shell=images.shell[:last])
+    data = np.empty((len(rows), last, 2), np.float32)
+    ctf = np.empty((len(rows), last), np.float32)
+
+    def work(begin: int, end: int) -> None:
+        some = rows[begin:end]
+        own = np.ascontiguousarray(images.data[some, :last])
+        data[begin:end] = shifted_samples(kept, own, shifts[begin:end] * images.pixel_size)
+        ctf[begin:end] = images.ctf[some, :last]
+
+    in_ranges(work, len(rows), max(1, len(rows) // _MOVED), workers)
     return replace(
-        images,
-        data=shifted_samples(images, images.data[rows], shifts * images.pixel_size),
-        ctf=images.ctf[rows],
+        kept,
+        data=data,
+        ctf=ctf,
         matrices=np.ascontiguousarray(rotations[:, :2], np.float32),
         group=images.group[rows],
         order=viewing_order(rotations[:, 2]),

@@ -26,7 +26,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.ml3d.classify import classify
 from alphacryo4d.ml3d.grid import Grid
-from alphacryo4d.ml3d.images import PreparedImages
+from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.options import ClassifyOptions
 
 RESOLUTION = 10.5
@@ -183,8 +183,9 @@ def class_volumes(
     images: PreparedImages, poses: Poses, classes: int, radius: int, workers: int
 ) -> Array:
     """Volumes (K, n, n, n) of the classes of images at their poses, up to a shell."""
-    moved = moved_images(images, poses.row, poses.rotations, poses.shifts)
     finest = images.box * images.pixel_size / radius
+    last = max(radius, shell_of_resolution(_FIRST, images.box, images.pixel_size))
+    moved = moved_images(images, poses.row, poses.rotations, poses.shifts, last, workers)
     options = ClassifyOptions(
         classes=str(classes),
         initial_resolution=max(finest, _FIRST),

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import imaged_atoms
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from scipy.spatial.transform import Rotation
 
-from alphacryo4d.alignment import climbing, several
+from alphacryo4d.alignment import climbing, half_maps, several
 from alphacryo4d.alignment.consensus import Refinement, find_consensus
 from alphacryo4d.alignment.kernels import project
 from alphacryo4d.alignment.outcome import Search, changes_of
@@ -28,7 +29,7 @@ from alphacryo4d.landscape.options import LandscapeOptions, StatesOptions
 from alphacryo4d.maths.fsc import shell_correlation
 from alphacryo4d.maths.rotations import euler_matrices, whole_rotations
 from alphacryo4d.ml3d.grid import Grid
-from alphacryo4d.ml3d.images import PreparedImages, half_plane
+from alphacryo4d.ml3d.images import PreparedImages, half_plane, shifted_samples
 from alphacryo4d.ml3d.reconstruct import reconstruct
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
@@ -366,6 +367,32 @@ def test_every_image_is_aligned_to_the_map_that_it_shows(
     right = Rotation.from_matrix(poses.rotations @ rotations.transpose(0, 2, 1)).magnitude()
     assert np.mean(np.rad2deg(right) < 5) >= 0.95
     assert np.mean(model == 2) >= 0.95
+
+
+def test_images_are_moved_in_blocks_and_classified_without_the_shells_beyond(
+    truth: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = images_of(*truth, 1.0, 2)
+    rows = np.arange(40)[::-1].copy()
+    rotations, shifts = truth[0][rows], truth[1][rows]
+    whole = shifted_samples(images, images.data[rows], PIXEL * shifts)
+    monkeypatch.setattr(half_maps, "_MOVED", 7)
+    moved = half_maps.moved_images(images, rows, rotations, shifts, 6, 2)
+    last = images.samples_within(6)
+    assert (moved.radius, moved.data.shape) == (6, (40, last, 2))
+    np.testing.assert_allclose(moved.data, whole[:, :last], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(moved.ctf, images.ctf[rows, :last])
+    held: list[int] = []
+
+    def classified(part: PreparedImages, *_: object, **__: object) -> SimpleNamespace:
+        held.append(part.radius)
+        return SimpleNamespace(volumes=np.zeros(0))
+
+    monkeypatch.setattr(several, "classify", classified)
+    poses = Poses(rows, rotations, shifts, np.zeros(40))
+    for radius in (9, 5):  # 15 A, from which classes start, are the shell 7
+        several.class_volumes(images, poses, 2, radius, 1)
+    assert held == [9, 7]
 
 
 def test_a_search_against_classes_keeps_half_sets_apart(
