@@ -27,7 +27,7 @@ from alphacryo4d.reconstruction.map_stage import remove_scratch
 from alphacryo4d.voting.inputs_stage import (
     read_assignments,
     read_batches,
-    read_groups,
+    read_fold_groups,
     read_outliers,
 )
 from alphacryo4d.voting.output_stage import input_particles, input_table_path
@@ -160,7 +160,7 @@ def _inputs(
     particles = recorded.on_grid(input_particles(resample))
     return FoldInputs(
         particles,
-        read_groups(resample, len(particles)),
+        read_fold_groups(resample, len(particles)),
         _first_states(project, selection, len(particles)),
         options,
         fit_options(options, recorded, particles.pixel_size, seed),

@@ -26,7 +26,7 @@ from alphacryo4d.reclassify.results_stage import Round, RoundInputs, as_assignme
 from alphacryo4d.reconstruction.map_stage import remove_scratch
 from alphacryo4d.selection.sets_stage import state_names
 from alphacryo4d.voting.images import add_images
-from alphacryo4d.voting.inputs_stage import read_groups, read_outliers, read_signal
+from alphacryo4d.voting.inputs_stage import read_fold_groups, read_outliers, read_signal
 from alphacryo4d.voting.junk import add_junk, signal_columns
 from alphacryo4d.voting.null_figures import number
 from alphacryo4d.voting.options import votes_needed
@@ -135,7 +135,7 @@ def _reclassify(
             f"{particles.table.path}: refined poses are written to STAR tables; start from the one "
             "that `alphacryo4d convert` makes"
         )
-    groups = read_groups(resample, len(particles))
+    groups = read_fold_groups(resample, len(particles))
     states = read_first_states(first, len(particles))
     recorded = read_recorded(resample)
     finest = max(min(options.final_resolution, recorded.resolution), 2.2 * particles.pixel_size)

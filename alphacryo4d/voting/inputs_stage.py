@@ -134,6 +134,31 @@ def read_groups(resample: Path, particles: int) -> Array:
     return groups
 
 
+def read_fold_groups(resample: Path, particles: int) -> Array:
+    """:func:`read_groups` where every fold of a batch holds particles and leaves some out.
+
+    Raises
+    ------
+    InputError
+        A fold does not: its classification cannot be judged by particles that it has not seen.
+    """
+    groups = read_groups(resample, particles)
+    for batch in np.unique(groups[:, 0]).tolist():
+        own = groups[groups[:, 0] == batch, 1]
+        left = np.bincount(own, minlength=int(groups[:, 1].max()) + 1)[1:]
+        wrong = np.flatnonzero((left == 0) | (left == len(own)))
+        if wrong.size:
+            fold = int(wrong[0])
+            what = "leaves no particle out" if left[fold] == 0 else "holds no particle"
+            raise InputError(
+                f"{resample / files.GROUPS_NPY}: batch {batch}, fold {fold + 1} {what}; states are "
+                "judged by particles that a fold has not seen: make the folds with `alphacryo4d "
+                "resample`, or give `resample collect` classifications that leave out one part of "
+                "the particles each"
+            )
+    return groups
+
+
 def read_outliers(resample: Path) -> Array:
     """Rows, from 0, of particles that took no part in the resampling and have no vote."""
     path = resample / files.OUTLIERS_NPY

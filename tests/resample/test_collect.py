@@ -14,6 +14,7 @@ from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.resample.collect_stage import find_maps, run_collect
 from alphacryo4d.resample.relion_cli import collect_command
+from alphacryo4d.voting.inputs_stage import read_fold_groups
 
 PARTICLES = 12
 
@@ -95,6 +96,8 @@ def test_without_folds_a_column_stands_for_the_one_left_out(table: Path, tmp_pat
     assert assignments.shape == (PARTICLES, 4)
     assert (assignments[:, 3] == -1).all()
     assert (assignments[:, :3] >= 0).all()
+    with pytest.raises(InputError, match=r"groups\.npy: batch 1, fold 1 leaves no particle out"):
+        read_fold_groups(tmp_path / "o", PARTICLES)
 
 
 def test_batches_are_read_from_the_names(table: Path, tmp_path: Path) -> None:
@@ -106,6 +109,7 @@ def test_batches_are_read_from_the_names(table: Path, tmp_path: Path) -> None:
     run_collect(table, make_folds(tmp_path / "maps", folds), tmp_path / "o")
     groups = np.load(tmp_path / "o/groups.npy")
     assert groups[:, 0].tolist() == [1] * 6 + [2] * 6
+    assert (read_fold_groups(tmp_path / "o", PARTICLES) == groups).all()
 
 
 def test_boxes_are_brought_to_one(table: Path, tmp_path: Path) -> None:
