@@ -15,9 +15,12 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import click
+
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InterruptedRun, MissingProgramError, ProgramError
 from alphacryo4d.core.files import write_text
+from alphacryo4d.core.stopping import asked_to_end
 from alphacryo4d.io.star import write_tables
 from alphacryo4d.relion.version import Version, installed_version
 
@@ -29,11 +32,11 @@ SUCCESS, FAILURE, ABORTED = (
 ABORT_NOW = "RELION_JOB_ABORT_NOW"
 OUTPUT_NODES = "RELION_OUTPUT_NODES.star"
 NODES = {
-    # kind: number of RELION 3 and label of RELION 4 and 5
-    "particles": (3, "ParticlesData.star.relion"),
-    "map": (6, "DensityMap.mrc"),
-    "halfmap": (10, "DensityMap.mrc.halfmap"),
-    "pdf": (13, "LogFile.pdf"),
+    # kind: number of RELION 3, label of RELION 4, label of RELION 5 (its src/pipeliner.h)
+    "particles": (3, "ParticlesData.star.relion", "ParticleGroupMetadata.star.relion"),
+    "map": (6, "DensityMap.mrc", "DensityMap.mrc"),
+    "halfmap": (10, "DensityMap.mrc.halfmap", "DensityMap.mrc.halfmap"),
+    "pdf": (13, "LogFile.pdf", "LogFile.pdf"),
 }
 
 
@@ -67,21 +70,32 @@ def external_job(folder: Path, *, interval: float = 2.0) -> Iterator[None]:
     try:
         yield
         result = SUCCESS
-    except (InterruptedRun, KeyboardInterrupt):
-        result = ABORTED
+    except BaseException as reason:
+        # click makes an Abort of an interrupt, and a library may make an error of a signal
+        stopped = isinstance(reason, InterruptedRun | KeyboardInterrupt | click.Abort)
+        if stopped or asked_to_end() is not None:
+            result = ABORTED
         raise
     finally:
         ended.set()
         write_text(folder / result, "")
 
 
-def output_nodes(project: Path) -> list[tuple[Path, str]]:
-    """Files of a project folder that further RELION jobs can take, with their kinds."""
-    vote, landscape = project / files.VOTE, project / files.LANDSCAPE
-    nodes = [(vote / files.PARTICLES_STAR, "particles")]
-    nodes += [(path, "particles") for path in sorted(vote.glob("class[0-9][0-9][0-9].star"))]
-    nodes += [(path, "map") for path in sorted(vote.glob("class[0-9][0-9][0-9].mrc"))]
-    nodes += [(path, "halfmap") for path in sorted(vote.glob("class*_half1_unfil.mrc"))]
+def output_nodes(project: Path, *, reclassified: bool = False) -> list[tuple[Path, str]]:
+    """Files of a project folder that further RELION jobs can take, with their kinds.
+
+    Parameters
+    ----------
+    project : Path
+    reclassified : bool
+        Take the states of ``reclassify/`` in the place of those of ``vote/``.
+    """
+    states = project / (files.RECLASSIFY if reclassified else files.VOTE)
+    landscape = project / files.LANDSCAPE
+    nodes = [(states / files.PARTICLES_STAR, "particles")]
+    nodes += [(path, "particles") for path in sorted(states.glob("class[0-9][0-9][0-9].star"))]
+    nodes += [(path, "map") for path in sorted(states.glob("class[0-9][0-9][0-9].mrc"))]
+    nodes += [(path, "halfmap") for path in sorted(states.glob("class*_half1_unfil.mrc"))]
     nodes += [(landscape / "landscape.pdf", "pdf")]
     return [(path, kind) for path, kind in nodes if path.is_file()]
 
@@ -106,12 +120,14 @@ def write_output_nodes(
     nodes : iterable of (Path, str)
         Files, relative to RELION's project folder, and their kinds (:data:`NODES`).
     version : Version or None
-        RELION 3 knows node types by number, later ones by label; None writes both.
+        RELION 3 knows node types by number, later ones by label; None writes both, with the labels
+        of RELION 5.
     """
     named = [(os.path.relpath(path), *NODES[kind]) for path, kind in nodes]
-    columns: dict[str, list[object]] = {"rlnPipeLineNodeName": [name for name, _, _ in named]}
+    columns: dict[str, list[object]] = {"rlnPipeLineNodeName": [name for name, *_ in named]}
     if version is None or version.major < 4:
-        columns["rlnPipeLineNodeType"] = [number for _, number, _ in named]
+        columns["rlnPipeLineNodeType"] = [number for _, number, *_ in named]
     if version is None or version.major >= 4:
-        columns["rlnPipeLineNodeTypeLabel"] = [label for _, _, label in named]
+        place = 2 if version is not None and version.major == 4 else 3
+        columns["rlnPipeLineNodeTypeLabel"] = [node[place] for node in named]
     return write_tables(folder / OUTPUT_NODES, {"output_nodes": columns})

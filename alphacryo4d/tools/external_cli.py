@@ -40,7 +40,8 @@ def external(
 
     In RELION's External tab take `alphacryo4d external` as the executable, a particles.star as
     input, and options of `alphacryo4d run` as parameters, such as classes = 5x8 or states = 20.
-    The particles of every state and their maps become nodes that further jobs can take.
+    The particles of every state and their maps become nodes that further jobs can take: those of
+    the reclassification with the parameter reclassify.
     """
     del control
     from alphacryo4d.tools.external import (
@@ -56,8 +57,7 @@ def external(
         if in_movies or in_micrographs or in_coordinates:
             raise UsageError("only particles, a mask and a reference map can be used as input")
         words = run_words(context.args, output_path, in_parts, in_mask, in_map, threads)
-        _run(words)
-        nodes = output_nodes(output_path)
+        nodes = output_nodes(output_path, reclassified=_run(words))
         write_output_nodes(output_path, nodes, version=relion_version())
     for path, _ in nodes:
         click.echo(path)
@@ -86,7 +86,8 @@ def run_words(
     return [*words, "--i", str(particles), "--o", str(folder)]
 
 
-def _run(words: list[str]) -> None:
+def _run(words: list[str]) -> bool:
+    """Do what ``alphacryo4d run`` does; whether it was asked to reclassify."""
     from alphacryo4d.core.job import read_job
     from alphacryo4d.pipeline.cli import run
 
@@ -94,4 +95,6 @@ def _run(words: list[str]) -> None:
     record = read_job(folder)
     if record is not None and record.get("status") != "done" and "--overwrite" not in words:
         words = [*words, "--continue"]
-    run.main(args=words, prog_name="alphacryo4d run", standalone_mode=False)
+    with run.make_context("alphacryo4d run", list(words)) as context:
+        run.invoke(context)
+        return bool(context.params["reclassify"])
