@@ -79,13 +79,19 @@ def image_count(ids: Array) -> int:
     return int(ids.max(initial=-1)) + 1
 
 
+def copied_images(particles: ParticleSet) -> Array | None:
+    """Image of every particle where some share one, or None."""
+    ids = particle_images(particles)
+    return None if image_count(ids) == len(ids) else ids
+
+
 def shared_images(particles: ParticleSet) -> Array | None:
     """Image of every particle where some share one, which is said; or None."""
-    ids = particle_images(particles)
-    images = image_count(ids)
-    if images == len(ids):
-        return None
-    logger.info("%d particles of %d images: copies stay in one fold", len(ids), images)
+    ids = copied_images(particles)
+    if ids is not None:
+        logger.info(
+            "%d particles of %d images: copies stay in one fold", len(ids), image_count(ids)
+        )
     return ids
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.voting.losses import error_of_sums
 from alphacryo4d.voting.support import LEAST_TOTAL, SIGNIFICANT, Support
 
 logger = logging.getLogger(__name__)
@@ -22,23 +23,26 @@ class SplitGain:
     gain, error : (K,) float64
         Mean over all left-out particles (nats each), and its standard error.
     particles : int
+    images : int, optional
+        Fewer, where particles are copies of one image.
     """
 
     gain: Array
     error: Array
     particles: int
+    images: int | None = None
 
     @classmethod
-    def of(cls, sums: Array, particles: int) -> SplitGain:
-        """Of sums of the gains and of their squares, (2, K)."""
-        mean = sums[0] / max(particles, 1)
-        variance = np.maximum(sums[1] / max(particles, 1) - mean**2, 0)
-        return cls(mean, np.sqrt(variance / max(particles, 1)), particles)
+    def of(cls, sums: Array, particles: int, images: int | None = None) -> SplitGain:
+        """Of sums of the gains and of their squares (by image), (2, K)."""
+        count, different = (np.array(max(n, 1)) for n in (particles, images or particles))
+        error = error_of_sums(sums[0], sums[1], count, different)
+        return cls(sums[0] / count, error, particles, images)
 
     @property
     def supported(self) -> Array:
         """Which splits left-out particles ask for, (K,) bool."""
-        enough = self.gain * self.particles > LEAST_TOTAL
+        enough = self.gain * (self.images or self.particles) > LEAST_TOTAL
         supported: Array = enough & (self.gain > SIGNIFICANT * self.error)
         return supported
 

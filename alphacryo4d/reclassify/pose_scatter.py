@@ -20,6 +20,7 @@ from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.ml3d.expectation import View, component_products
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
+from alphacryo4d.voting.losses import by_image
 
 _BLOCK = 4096
 
@@ -111,7 +112,11 @@ class PoseMoments:
         return values, changes
 
     def merging_losses(
-        self, pose_sigma: tuple[float, float], so_far: Array, weights: Array
+        self,
+        pose_sigma: tuple[float, float],
+        so_far: Array,
+        weights: Array,
+        images: Array | None = None,
     ) -> tuple[Array, Array]:
         """What the mixture of the states loses when two become one, their weighted mean.
 
@@ -123,11 +128,14 @@ class PoseMoments:
             As for :meth:`marginal`.
         weights : (K,) array
             Shares of the states; they add up to 1.
+        images : (n,) int array, optional
+            Image of each particle, where some are copies.
 
         Returns
         -------
         sums, squares : (K, K) float64 arrays
-            Sum over particles of the loss (nats), and of its square.
+            Sum over particles of the loss (nats), and of its square; losses of the copies of an
+            image are added up before they are squared.
         """
         values, changes = self.marginal(pose_sigma, so_far)
         values, count = values[:, :-1], len(weights)
@@ -147,7 +155,8 @@ class PoseMoments:
             ratio = both * np.exp(np.minimum(joint - evidence[:, None], 500.0))
             rest = np.maximum(1 - soft[:, k, None] - soft, 0.0)
             lost = -np.log(np.maximum(rest + ratio, 1e-12))
-            sums[k], squares[k] = lost.sum(axis=0), np.square(lost).sum(axis=0)
+            sums[k] = lost.sum(axis=0)
+            squares[k] = np.square(by_image(lost, images)).sum(axis=0)
         return sums, squares
 
     def estimated_errors(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.particles.copies import copied_images
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.reclassify.changing import (
     SplitGain,
@@ -15,6 +17,7 @@ from alphacryo4d.reclassify.changing import (
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import fold_assignments
 from alphacryo4d.reclassify.options import ReclassifyOptions
+from alphacryo4d.voting.losses import mean_and_error
 from alphacryo4d.voting.options import votes_needed
 from alphacryo4d.voting.recorded_stage import Recorded
 from alphacryo4d.voting.support import Support
@@ -39,6 +42,11 @@ class RoundInputs:
         """Number of folds, M + 1."""
         return int(self.groups[:, 1].max())
 
+    @cached_property
+    def copies(self) -> Array | None:
+        """Image of every particle, (P,) int, where some are copies of one."""
+        return copied_images(self.particles)
+
 
 @dataclass
 class Round:
@@ -61,6 +69,8 @@ class Round:
     log: list[str] = field(default_factory=list)
     pose_changes: dict[tuple[int, int], tuple[Array, Array, bool]] = field(default_factory=dict)
     """By batch and fold: rotation vectors (degrees) and shifts (A), and if poses are of images."""
+    copies: Array | None = None
+    """(P,) int: image of every particle, where some are copies of one."""
 
     @property
     def free_poses(self) -> bool:
@@ -69,8 +79,7 @@ class Round:
 
     def rise_since(self, before: Round) -> tuple[float, float]:
         """Rise of the held-out log-likelihood (nats per particle), and its standard error."""
-        rise = self.likelihood - before.likelihood
-        return float(rise.mean()), float(rise.std() / np.sqrt(len(rise)))
+        return mean_and_error(self.likelihood - before.likelihood, self.copies)
 
     def heldout_pose_changes(self, groups: Array) -> tuple[Array, Array]:
         """Changes of the poses (P, 3) and (P, 2) by the fold that left each particle out."""

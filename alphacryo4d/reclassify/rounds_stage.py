@@ -86,20 +86,29 @@ class Rounds:
             np.zeros(shape[0], np.int32),
             np.full(shape, np.nan, np.float32),
             np.zeros(shape[0]),
+            copies=inputs.copies,
         )
         tests: list[tuple[Array, ...]] = []
         losses, gains = Losses.none(count), np.zeros((2, count))
+        seen: list[Array] = []
         for (batch, fold), result in self._matched(number, states, count).items():
             tests.append(self._take(this_round, batch, fold, result))
+            members = self.batch_rows(batch)
+            seen.append(members[self._sides(members, fold)[1]])
             lost = result["lost"], result["lost_squares"]
-            losses.add(lost, np.arange(count), len(result["evidence"]))
+            losses.add(lost, np.arange(count), len(seen[-1]), self._copies(seen[-1]))
             gains += result["split_gains"]
         this_round.support = measure_support(
             *(np.concatenate(parts) for parts in zip(*tests, strict=True)),
             losses=losses,
+            images=self._copies(np.concatenate(seen)),
         )
-        this_round.split = SplitGain.of(gains, shape[0])
+        this_round.split = SplitGain.of(gains, shape[0], this_round.support.images)
         return this_round
+
+    def _copies(self, rows: Array) -> Array | None:
+        """Image of each of some particles, where there are copies."""
+        return None if self.inputs.copies is None else self.inputs.copies[rows]
 
     def _matched(
         self, number: int, states: Array, count: int
@@ -165,7 +174,9 @@ class Rounds:
             solvent=self._solvent if self._focus is None else self._focus,
             check=inputs.flags.deadline.check,
         )
-        judged = judge_states(poses, heldout, state_fit.model, steps=POSE_STEPS if fit.move else 0)
+        copies = self._copies(members[heldout])
+        steps = POSE_STEPS if fit.move else 0
+        judged = judge_states(poses, heldout, state_fit.model, steps=steps, copies=copies)
         seen = judged.heldout
         sides, gains = np.zeros(len(rows), np.float32), np.zeros((2, count))
         if state_fit.latent is not None:
@@ -175,6 +186,7 @@ class Rounds:
                 state_fit.latent,
                 seen.posteriors,
                 judged.latent,
+                copies,
             )
         return {
             "labels": of_all(state_fit.posteriors.argmax(axis=1), known, len(rows), 0),

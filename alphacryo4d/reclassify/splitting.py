@@ -15,6 +15,7 @@ from scipy.special import softmax
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.linear_solvers import stretched_direction
+from alphacryo4d.voting.losses import by_image
 
 _STEPS = 15
 _MEMBER = 0.05
@@ -132,7 +133,12 @@ def split_state(latent: Latent, point: Array, posteriors: Array) -> Split:
 
 
 def try_splits(
-    points: Array, posteriors: Array, latent: Latent, heldout_posteriors: Array, heldout: Latent
+    points: Array,
+    posteriors: Array,
+    latent: Latent,
+    heldout_posteriors: Array,
+    heldout: Latent,
+    copies: Array | None = None,
 ) -> tuple[Array, Array]:
     """Split every state of a fold, and ask the particles that the fold left out.
 
@@ -143,13 +149,16 @@ def try_splits(
         Of the fold's n particles, (n, K).
     heldout_posteriors, heldout
         Of the particles that it left out.
+    copies : (m,) int array, optional
+        Image of each of these, where some are copies of one.
 
     Returns
     -------
     sides : (n,) float32 array
         Of every particle, within its most likely state.
     gains : (2, K) float64 array
-        Sum over left-out particles of what they gain by the split of a state, and of its square.
+        Sum over left-out particles of what they gain by the split of a state, and of its square
+        (of the sums by image).
     """
     labels = posteriors.argmax(axis=1)
     sides, gains = np.zeros(len(labels), np.float32), np.zeros((2, len(points)))
@@ -158,7 +167,7 @@ def try_splits(
         mine = np.flatnonzero(labels == k)
         sides[mine] = split.sides(latent.rows(mine))
         gained = split.gains(heldout, point, heldout_posteriors[:, k])
-        gains[:, k] = gained.sum(), np.square(gained).sum()
+        gains[:, k] = gained.sum(), np.square(by_image(gained, copies)).sum()
     return sides, gains
 
 

@@ -114,7 +114,14 @@ class Judgement:
     latent: Latent
 
 
-def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: int) -> Judgement:
+def judge_states(
+    poses: MovingPoses,
+    rows: Array,
+    model: StateModel,
+    *,
+    steps: int,
+    copies: Array | None = None,
+) -> Judgement:
     """Likelihoods of particles under states that have not seen them, and their most likely poses.
 
     Parameters
@@ -127,6 +134,8 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
     steps : int
         Gauss-Newton steps of the poses; where these are free, :data:`FREE_STEPS` times as many at
         most. A particle that gets less likely keeps the pose it had.
+    copies : (n,) int array, optional
+        Image of each particle, where some are copies of one.
     """
     order = poses.images.sorted_rows(rows)
     place = np.empty(len(poses.images), np.int64)
@@ -155,7 +164,15 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
         if centres is not None:
             going = going[rise > SMALL_RISE]
     back = place[rows]
-    joint, so_far = joint.rows(back), poses.so_far(rows)
+    heldout, latent = _heldout(model, joint.rows(back), poses.so_far(rows), copies)
+    alone = noise_likelihood(View(poses.images, order, model.grid), model.noise)
+    return Judgement(heldout, gain[back], heldout.evidence + alone[back], latent)
+
+
+def _heldout(
+    model: StateModel, joint: JointMoments, so_far: Array, copies: Array | None
+) -> tuple[HeldOut, Latent]:
+    """What particles say of the states at their poses of now."""
     proportions = np.maximum(model.proportions, 1e-9)
     moments = joint.of_states(model.points, proportions)
     likelihood, _ = moments.marginal(model.pose_sigma, so_far)
@@ -167,10 +184,9 @@ def judge_states(poses: MovingPoses, rows: Array, model: StateModel, *, steps: i
         posteriors=weighted(soft, proportions),
         labels=soft.argmax(axis=1).astype(np.int32),
         pose_sigma=model.sigma or model.pose_sigma,
-        losses=moments.merging_losses(model.pose_sigma, so_far, proportions),
+        losses=moments.merging_losses(model.pose_sigma, so_far, proportions, copies),
     )
-    alone = noise_likelihood(View(poses.images, order, model.grid), model.noise)
-    return Judgement(heldout, gain[back], heldout.evidence + alone[back], latent)
+    return heldout, latent
 
 
 def noise_likelihood(view: View, noise: Array) -> Array:

@@ -14,7 +14,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.core.settings import require_setting
-from alphacryo4d.particles.copies import table_images
+from alphacryo4d.particles.copies import copied_images, table_images
 from alphacryo4d.reconstruction.options import ReconstructOptions
 from alphacryo4d.voting.edits_stage import base_of, edited_states, write_edited
 from alphacryo4d.voting.images import add_images
@@ -209,7 +209,14 @@ def _read_images(
         images = BatchImages(particles, groups, recorded, outliers=outliers, **kept)
         add_support(
             report,
-            support_of_votes(resample, images, states.volume_states, states.count, threads=threads),
+            support_of_votes(
+                resample,
+                images,
+                states.volume_states,
+                states.count,
+                copies=copied_images(particles),
+                threads=threads,
+            ),
         )
     if options.null:
         from alphacryo4d.voting.null_stage import null_images, vote_of_null

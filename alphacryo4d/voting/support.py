@@ -21,7 +21,7 @@ from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.ml3d.mean import data_power
 from alphacryo4d.reclassify.pose_scatter import pose_moments
-from alphacryo4d.voting.losses import Losses
+from alphacryo4d.voting.losses import Losses, mean_and_error
 
 SIGNIFICANT = 2.0
 """Standard errors by which a gain must exceed zero."""
@@ -42,7 +42,7 @@ class Support:
     gain : float
         Mean gain a particle (nats) of all states over the consensus.
     error : float
-        Its standard error over particles.
+        Its standard error, over images where particles are copies of one.
     state_gain : (K,) float64
         Loss a tested particle (nats) when a state is merged into the one that can best do without
         it; NaN of a state that no fold has beside another one.
@@ -56,7 +56,9 @@ class Support:
         Loss a particle (nats) when two states become one, and its standard error; not finite
         where no fold has both, and on the diagonal.
     tested : (K,) float64, optional
-        Held-out particles that the loss of each state is the mean of, where not all.
+        Images of the held-out particles that the loss of each state is the mean of, where not all.
+    images : int, optional
+        Images of all held-out particles, where some are copies of one.
     """
 
     gain: float
@@ -68,17 +70,23 @@ class Support:
     merging: Array | None = None
     merging_error: Array | None = None
     tested: Array | None = None
+    images: int | None = None
+
+    @property
+    def independent(self) -> int:
+        """Held-out images: a gain is counted once for all copies of an image, as their mean."""
+        return self.particles if self.images is None else self.images
 
     @property
     def real(self) -> bool:
         """Whether there are states at all: the gain is positive beyond doubt."""
-        total = self.gain * self.particles
+        total = self.gain * self.independent
         return bool(self.gain > SIGNIFICANT * self.error and total > LEAST_TOTAL)
 
     @property
     def supported(self) -> Array:
         """Which states held-out particles need, (K,) bool."""
-        tested = self.particles if self.tested is None else self.tested
+        tested = self.independent if self.tested is None else self.tested
         enough = self.state_gain * tested > LEAST_TOTAL
         supported: Array = enough & (self.state_gain > SIGNIFICANT * self.state_error)
         return supported & self.real
@@ -105,6 +113,7 @@ def measure_support(
     weights: Array,
     *,
     losses: Losses | None = None,
+    images: Array | None = None,
 ) -> Support:
     """Gains of the mixture of states over the consensus and over one state fewer.
 
@@ -123,6 +132,9 @@ def measure_support(
         (:meth:`PoseMoments.merging_losses`). Without them state k is given to state j as
         that is, which changes the likelihood of a particle by the factor
         1 - posterior_k + posterior_j weight_k / weight_j.
+    images : (n,) int array, optional
+        Image of each particle, where some are copies: their noise is the same, and errors are over
+        images.
 
     Returns
     -------
@@ -131,8 +143,7 @@ def measure_support(
     """
     gains = np.asarray(evidence, np.float64) - consensus
     count, states = posteriors.shape
-    root = np.sqrt(max(count, 1))
-    total = float(gains.mean()), float(gains.std() / root)
+    total, different = mean_and_error(gains, images), None if images is None else _count(images)
     if losses is not None:
         mean, error = losses.merging()
         partner = mean.argmin(axis=1)
@@ -141,9 +152,18 @@ def measure_support(
         gain = np.where(np.isfinite(mean[pair]) | alone, mean[pair], np.nan)
         its_error = np.zeros(1) if alone else error[pair]
         return Support(
-            *total, gain, its_error, partner, count, mean, error, tested=losses.tested[pair]
+            *total, gain, its_error, partner, count, mean, error, losses.images[pair], different
         )
-    share = np.clip(np.broadcast_to(weights, posteriors.shape).astype(np.float64), 1e-9, None)
+    given = _given_over(posteriors, np.broadcast_to(weights, posteriors.shape), images)
+    return Support(*total, *given, count, images=different)
+
+
+def _given_over(
+    posteriors: Array, weights: Array, images: Array | None
+) -> tuple[Array, Array, Array]:
+    """Loss of giving each state to the best other one, its error, and that one."""
+    states = posteriors.shape[1]
+    share = np.clip(weights.astype(np.float64), 1e-9, None)
     soft = posteriors.astype(np.float64)
     ratio = soft / share
     loss, error = np.zeros(states), np.zeros(states)
@@ -156,9 +176,13 @@ def measure_support(
                 continue
             lost = -np.log(np.maximum(rest + share[:, k] * ratio[:, j], 1e-12))
             if lost.mean() < best:
-                best = lost.mean()
-                loss[k], error[k], partner[k] = best, lost.std() / root, j
-    return Support(*total, loss, error, partner, count)
+                best, error[k] = mean_and_error(lost, images)
+                loss[k], partner[k] = best, j
+    return loss, error, partner
+
+
+def _count(images: Array) -> int:
+    return len(np.unique(images))
 
 
 @dataclass(frozen=True)
@@ -197,6 +221,7 @@ def heldout_evidence(
     noise: Array | None = None,
     pose_sigma: tuple[float, float] | None = None,
     so_far: Array | None = None,
+    copies: Array | None = None,
     threads: int | None = None,
 ) -> HeldOut:
     """Likelihoods of particles under states that have not seen them, and under their mean.
@@ -221,6 +246,8 @@ def heldout_evidence(
         Standard deviations of the pose errors (degrees, A); by default estimated.
     so_far : (n, 6) array, optional
         What the poses were changed by already, in the volume's frame.
+    copies : (n,) int array, optional
+        Image of each particle, where some are copies.
     threads : int, optional
     """
     share = np.maximum(np.asarray(weights, np.float64), 1e-9 * np.sum(weights))
@@ -241,7 +268,7 @@ def heldout_evidence(
         posteriors=posteriors,
         labels=values[:, :-1].argmax(axis=1).astype(np.int32),
         pose_sigma=pose_sigma,
-        losses=moments.merging_losses(pose_sigma, changed, share),
+        losses=moments.merging_losses(pose_sigma, changed, share, copies),
     )
 
 
@@ -265,34 +292,3 @@ def _remaining_noise(
         noise = expect(view, references, 1 / noise, weights).noise
     noise[:, 0] = noise[:, 1]
     return noise
-
-
-def state_volumes(
-    volumes: Array, states: Array, counts: Array, state_count: int
-) -> tuple[Array, Array, Array]:
-    """Volumes of the states of one fold: means of its classes, weighted by particles.
-
-    Parameters
-    ----------
-    volumes : (v, m, m, m) array
-        Classes of the fold.
-    states : (v,) int array
-        State of each class from 1, 0 for none.
-    counts : (v,) int array
-        Particles of each class.
-    state_count : int
-
-    Returns
-    -------
-    means : (k, m, m, m) float32
-        Volumes of the states that the fold has.
-    shares : (k,) float64
-        Their shares of the particles that are in a state.
-    present : (k,) int
-        Which states these are, from 0.
-    """
-    present = np.array([k for k in range(state_count) if (states == k + 1).any()], np.int64)
-    weight = np.stack([np.where(states == k + 1, counts, 0.0) for k in present])
-    totals = weight.sum(axis=1)
-    means = np.tensordot(weight / totals[:, None], np.asarray(volumes, np.float64), 1)
-    return means.astype(np.float32), totals / totals.sum(), present

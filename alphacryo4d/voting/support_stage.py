@@ -20,7 +20,6 @@ from alphacryo4d.voting.support import (
     Support,
     heldout_evidence,
     measure_support,
-    state_volumes,
 )
 
 logger = logging.getLogger(__name__)
@@ -40,6 +39,37 @@ def _volume_table(resample: Path, count: int) -> tuple[Array, Array, Array]:
     return batch, fold, table[needed[2]].to_numpy(float)
 
 
+def state_volumes(
+    volumes: Array, states: Array, counts: Array, state_count: int
+) -> tuple[Array, Array, Array]:
+    """Volumes of the states of one fold: means of its classes, weighted by particles.
+
+    Parameters
+    ----------
+    volumes : (v, m, m, m) array
+        Classes of the fold.
+    states : (v,) int array
+        State of each class from 1, 0 for none.
+    counts : (v,) int array
+        Particles of each class.
+    state_count : int
+
+    Returns
+    -------
+    means : (k, m, m, m) float32
+        Volumes of the states that the fold has.
+    shares : (k,) float64
+        Their shares of the particles that are in a state.
+    present : (k,) int
+        Which states these are, from 0.
+    """
+    present = np.array([k for k in range(state_count) if (states == k + 1).any()], np.int64)
+    weight = np.stack([np.where(states == k + 1, counts, 0.0) for k in present])
+    totals = weight.sum(axis=1)
+    means = np.tensordot(weight / totals[:, None], np.asarray(volumes, np.float64), 1)
+    return means.astype(np.float32), totals / totals.sum(), present
+
+
 def _evidence(
     held_out: HeldOut, shares: Array, present: Array, count: int
 ) -> tuple[Array, Array, Array, Array]:
@@ -56,12 +86,27 @@ def _evidence(
     )
 
 
+def _tested_folds(
+    batch: Array, fold: Array, images: BatchImages, volume_states: Array
+) -> list[tuple[int, Array, Array]]:
+    """Batch, volumes and left-out images of every fold that has states and such images."""
+    folds = []
+    for b in np.unique(batch).tolist():
+        for f in np.unique(fold).tolist():
+            members = np.flatnonzero((batch == b) & (fold == f))
+            rows = np.flatnonzero(images.left_out(b, f))
+            if (volume_states[members] > 0).any() and rows.size:
+                folds.append((b, members, rows))
+    return folds
+
+
 def support_of_votes(
     resample: Path,
     images: BatchImages,
     volume_states: Array,
     state_count: int,
     *,
+    copies: Array | None = None,
     threads: int | None = None,
 ) -> Support | None:
     """Test the states of the landscape on the particles that each fold left out.
@@ -77,6 +122,8 @@ def support_of_votes(
         Of all particles, at the resolution of the classification.
     volume_states, state_count : (V,) int array, int
         State of each volume from 1, 0 for none.
+    copies : (P,) int array, optional
+        Image of each particle, where some are copies of one (:func:`copied_images`).
 
     Returns
     -------
@@ -88,22 +135,22 @@ def support_of_votes(
     losses = Losses.none(state_count)
     tests: list[tuple[Array, ...]] = []
     errors: list[tuple[float, float]] = []
-    whole = [(b, f) for b in np.unique(batch).tolist() for f in np.unique(fold).tolist()]
+    seen: list[Array] = []
+    folds = _tested_folds(batch, fold, images, volume_states)
     with show_progress("held-out particles") as progress:
-        for done, (b, f) in enumerate(whole):
-            progress(done, len(whole))
-            members = np.flatnonzero((batch == b) & (fold == f))
-            rows = np.flatnonzero(images.left_out(b, f))
-            if not (volume_states[members] > 0).any() or rows.size == 0:
-                continue
+        for done, (b, members, rows) in enumerate(folds):
+            progress(done, len(folds))
             *known, present = state_volumes(
                 volumes[members], volume_states[members], counts[members], state_count
             )
+            seen.append(images.rows(b)[rows])
+            own = None if copies is None else copies[seen[-1]]
             held_out = heldout_evidence(
-                images.of(b), rows, *known, resolution=images.recorded.resolution, threads=threads
-            )
+                images.of(b), rows, *known, resolution=images.recorded.resolution, copies=own,
+                threads=threads,
+            )  # fmt: skip
             errors.append(held_out.pose_sigma)
-            losses.add(held_out.losses, present, len(rows))
+            losses.add(held_out.losses, present, len(rows), own)
             tests.append(_evidence(held_out, known[1], present, state_count))
         progress(1, 1)
     if not tests:
@@ -111,4 +158,5 @@ def support_of_votes(
     turned, moved = np.mean(errors, axis=0)
     logger.info("pose sigma, estimated: %.2f degrees, %.2f A on each axis", turned, moved)
     joined = (np.concatenate(parts) for parts in zip(*tests, strict=True))
-    return measure_support(*joined, losses=losses)
+    own = None if copies is None else copies[np.concatenate(seen)]
+    return measure_support(*joined, losses=losses, images=own)

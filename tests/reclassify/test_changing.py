@@ -58,6 +58,12 @@ def test_left_out_particles_ask_for_a_split_only_where_there_are_two(apart, want
     whole = points.mean(axis=0, keepdims=True)
     _, gains = try_splits(whole, np.ones((1500, 1)), fold, np.ones((500, 1)), left)
     assert SplitGain.of(gains, 500).supported[0] == wanted
+    latent = Latent(np.tile(left.slope, (2, 1)), np.tile(left.curvature, (2, 1, 1)))
+    copies = np.tile(np.arange(500), 2)
+    _, twice = try_splits(whole, np.ones((1500, 1)), fold, np.ones((1000, 1)), latent, copies)
+    one, two = SplitGain.of(gains, 500), SplitGain.of(twice, 1000, 500)
+    np.testing.assert_allclose((two.gain, two.error), (one.gain, one.error))
+    assert two.supported[0] == wanted
 
 
 def test_halves_of_folds_are_matched_whatever_their_order():

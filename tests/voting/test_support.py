@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alphacryo4d.voting.losses import Losses
+from alphacryo4d.voting.losses import Losses, by_image, mean_and_error
 from alphacryo4d.voting.report import add_support
 from alphacryo4d.voting.support import measure_support
 
@@ -104,8 +104,51 @@ def test_a_pair_of_states_is_judged_by_the_particles_it_was_tested_on():
         support.state_error, [0.1 / 4000**0.5, 0.1 / 4000**0.5, 0.3 / 1000**0.5]
     )
     np.testing.assert_array_equal(support.tested, [4000, 4000, 1000])
-    few = Losses(losses.sums / 40, losses.squares / 40, losses.tested / 40)  # state 2: 7.5 nats
+    few = Losses(
+        losses.sums / 40, losses.squares / 40, losses.tested / 40, losses.images / 40
+    )  # state 2: 7.5 nats
     support = measure_support(
         evidence[:100], evidence[:100] - 1, np.full((100, 3), 1 / 3), np.ones(3), losses=few
     )
     assert not support.supported[2]
+
+
+def test_copies_of_an_image_are_no_further_evidence():
+    """Every image three times, in any order: gains and errors are those of the images alone."""
+    rng = np.random.default_rng(3)
+    points = rng.choice([-1.0, 1.0], 400) + rng.standard_normal(400)
+    centers, weights = np.array([-1.0, 1.0]), np.array([0.5, 0.5])
+    lost = rng.normal(
+        0.06, 0.3, (400, 2, 2)
+    )  # 24 nats of 400 images: one state too many is in doubt
+    order = rng.permutation(1200)
+    images = np.tile(np.arange(400), 3)[order]
+
+    def tested(points, lost, copies):
+        evidence, posteriors = mixture(points, centers, weights)
+        losses, squares = Losses.none(2), np.square(by_image(lost, copies)).sum(axis=0)
+        losses.add((lost.sum(axis=0), squares), np.arange(2), len(points), copies)
+        figures = evidence, -0.5 * points**2, posteriors, weights
+        return [
+            measure_support(*figures, losses=losses, images=copies),
+            measure_support(*figures, images=copies),
+        ]
+
+    alone = tested(points, lost, None)
+    thrice = tested(np.tile(points, 3)[order], np.tile(lost, (3, 1, 1))[order], images)
+    for one, three in zip(alone, thrice, strict=True):
+        assert (three.particles, three.independent) == (1200, 400)
+        assert three.error == pytest.approx(one.error)
+        np.testing.assert_allclose(three.state_gain, one.state_gain)
+        np.testing.assert_allclose(three.state_error, one.state_error)
+        np.testing.assert_array_equal(three.supported, one.supported)
+        assert three.real == one.real
+    few = measure_support(np.full(30, 1.0), np.zeros(30), np.ones((30, 1)), np.ones(1))
+    assert few.real  # 30 nats of 30 images; the same of 10 images, three times each, are 10
+    seen = np.repeat(np.arange(10), 3)
+    copied = (np.full(30, 1.0), np.zeros(30), np.ones((30, 1)), np.ones(1))
+    assert not measure_support(*copied, images=seen).real
+    values = rng.standard_normal(30)
+    sums = np.array([values[seen == k].sum() for k in range(10)])
+    np.testing.assert_allclose(by_image(values, seen), sums)
+    assert mean_and_error(values, seen)[1] == pytest.approx(sums.std() * 10**0.5 / 30)
