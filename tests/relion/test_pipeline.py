@@ -15,7 +15,8 @@ from alphacryo4d.particles.open import open_table
 
 pytestmark = [pytest.mark.relion, pytest.mark.slow]
 OPTIONS = ["--classes", "5", "--iter", "3", "--components", "4", "--limit-resolution", "20",
-           "--states", "4", "--epochs", "1", "--j", "2", "--ranks", "1"]  # fmt: skip
+           "--states", "4", "--epochs", "1", "--j", "2", "--ranks", "1",
+           "--no-realign"]  # fmt: skip
 OWN = ("class_volumes.npy", "_half1_unfil.mrc", "_half2_unfil.mrc", "_fsc.csv", "relion", "log")
 
 
