@@ -37,6 +37,8 @@ _COARSEST, _LEVELS = 0.35, 16
 """The coarsest such shell, as a part of the finest, and how many there are."""
 _RISE = 1.5
 """Factor between the least score and that of the finest shell from which the latter says more."""
+_GROWS = 1.25
+"""Factor between the scores of the coarsest and the finest shell from which poses are wrong."""
 _FREE = POSE - 1
 _FEW_ERRORS = 3_000
 
@@ -132,7 +134,12 @@ class PoseScores:
 
     @property
     def error(self) -> float:
-        """Deviation of errors apart from the images, over the one that images would leave."""
+        """Deviation of errors apart from the images, over the one that images would leave.
+
+        0 where conformations may have done it: their score does not grow to finer shells.
+        """
+        if self.scores[-1] < _GROWS * self.scores[0]:
+            return 0.0
         return float(np.sqrt(max(self.scores[-1] - 1, 0.0)))
 
 

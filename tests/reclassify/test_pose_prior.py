@@ -17,7 +17,7 @@ from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.joint_moments import joint_moments
 from alphacryo4d.reclassify.pose_centres import Centres, groups_of_volumes
-from alphacryo4d.reclassify.pose_prior import consensus_map, scores_by_shell
+from alphacryo4d.reclassify.pose_prior import PoseScores, consensus_map, scores_by_shell
 from alphacryo4d.reclassify.pose_scatter import pose_variance
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.state_fit import fit_states
@@ -203,3 +203,12 @@ def test_the_scores_tell_what_poses_are(sets):
     wrong = pose_variance((2.5, 1.0))  # as they were simulated
     left = np.sqrt(np.mean(np.einsum("ijj,j->i", on_poses, wrong)) / 5)
     assert random.error == pytest.approx(left, rel=0.25)
+
+
+def test_conformations_are_not_taken_for_errors_of_poses():
+    """Measured scores, coarse to fine: four arms at SNR 20 at true poses, and wrong by 1 degree."""
+    shells = np.arange(11, 19)
+    true = PoseScores(shells, np.array([4.13, 4.63, 4.74, 5.00, 5.01, 4.84, 4.52, 4.15]))
+    wrong = PoseScores(shells, np.array([5.95, 11.79, 21.9, 30.8, 45.8, 63.0, 80.1, 100.0]))
+    assert (true.error, true.fitted_shell) == (0.0, None)
+    assert wrong.error == pytest.approx(9.95, abs=0.01)
