@@ -81,11 +81,7 @@ def make_plan(
     if old is None or not claimed(old):
         same = old is not None and old.get("stage") == work.stage
         return Plan(GO_ON if same and not changes_between(old or {}, new, work) else NEW)
-    if old.get("stage") != work.stage:
-        raise UsageError(
-            f"{folder}: holds the results of `{old.get('stage')}`, not of `{work.stage}`; take "
-            "another --o"
-        )
+    require_stage(folder, old, work.stage)
     if overwrite:
         return Plan(NEW)
     changes = changes_between(old, new, work)
@@ -98,6 +94,20 @@ def make_plan(
     if old.get("status") == "done" and whole:
         return Plan(UNCHANGED, standing)
     return Plan(GO_ON, standing)
+
+
+def require_stage(folder: Path, record: Mapping[str, Any] | None, stage: str) -> None:
+    """Refuse a folder that holds the results of another stage.
+
+    Raises
+    ------
+    UsageError
+    """
+    if record is not None and claimed(record) and record.get("stage") != stage:
+        raise UsageError(
+            f"{folder}: holds the results of `{record.get('stage')}`, not of `{stage}`; take "
+            "another --o"
+        )
 
 
 def claimed(record: Mapping[str, Any]) -> bool:

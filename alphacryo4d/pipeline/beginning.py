@@ -6,6 +6,7 @@ from pathlib import Path
 
 from alphacryo4d.core.foresight import require_writable
 from alphacryo4d.core.job import read_job
+from alphacryo4d.core.plan import require_stage
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.pipeline.aligning import aligned_table
 from alphacryo4d.pipeline.fitted_poses import began_realigned, worth_realigning
@@ -37,6 +38,8 @@ def outlook_of(
     realign : bool, optional
         Poses that are there are refined; by default where it is worth it.
     """
+
+    require_stage(project, read_job(project), "run")
 
     def begun(realign: bool) -> Outlook | None:
         posed = aligned_table(

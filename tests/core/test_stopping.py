@@ -46,8 +46,10 @@ WAYS = {
     """,
 }
 COMMAND = """
-import os, sys, time
+import os, signal, sys, time
 import alphacryo4d.cli as cli
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores both
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def send():
     os.kill(os.getpid(), {number})

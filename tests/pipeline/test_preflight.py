@@ -121,3 +121,19 @@ def test_the_command_refuses_with_and_without_dry_run(
     with pytest.raises(SystemExit, match="2"):
         main(["resample", *words[1:], "--initial-resolution", "3", *more])
     assert "Nyquist" in capsys.readouterr().err
+
+
+def test_a_folder_of_a_stage_is_no_project(easy_data: Path, tmp_path: Path, capsys) -> None:
+    table = str(easy_data / "particles.star")
+    small = ["--classes", "4", "--states", "2", "--j", "2"]
+    vote = tmp_path / "ac4d" / "vote"
+    vote.mkdir(parents=True)
+    record = '{"stage": "vote", "status": "done", "outputs": [], "steps": {}, "inputs": []}'
+    (vote / "job.json").write_text(record)
+    for more in ([], ["--dry-run"], ["--overwrite"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["run", "--i", table, "--o", str(vote), *small, *more])
+        assert ended.value.code == 2
+        assert "holds the results of `vote`, not of `run`" in capsys.readouterr().err
+    assert [path.name for path in vote.iterdir()] == ["job.json"]
+    assert (vote / "job.json").read_text() == record
