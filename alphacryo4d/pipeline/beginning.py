@@ -38,7 +38,6 @@ def outlook_of(
     realign : bool, optional
         Poses that are there are refined; by default where it is worth it.
     """
-
     require_stage(project, read_job(project), "run")
 
     def begun(realign: bool) -> Outlook | None:
