@@ -20,6 +20,8 @@ from alphacryo4d.maths.threads import in_ranges
 _PARTS = 16
 _FURTHEST = 16.0
 """Longest step of the extrapolation, in steps of EM."""
+_MOST_APART = 23.0
+"""Logarithm of the ratio (1e10) of widths of a Gaussian, and of proportions, that is computed."""
 _RARE = 0.05
 """Proportion of a Gaussian that is tried as wide as all."""
 RESOLUTION = 0.5
@@ -192,7 +194,7 @@ def improved(
         second = maximised(expected(data, first)[0], floor)
         far = _further(best, first, second)
         best, value, moments = far, *_value(data, far)
-        if value < before:
+        if not value >= before:  # nor where it is no number
             best, value, moments = second, *_value(data, second)
         if value - before < tolerance:
             break
@@ -224,11 +226,13 @@ def _coordinates(mixture: GaussianMixture) -> Array:
 
 
 def _mixture_at(place: Array, count: int, d: int) -> GaussianMixture:
-    """The mixture of such a vector."""
-    shares = np.exp(place[:count] - place[:count].max())
+    """The mixture of such a vector, as far as it can be inverted: a way may lead too far."""
+    shares = np.exp(np.maximum(place[:count] - place[:count].max(), -_MOST_APART))
     logs = place[count + count * d :].reshape(count, d, d)
     values, vectors = np.linalg.eigh(0.5 * (logs + logs.transpose(0, 2, 1)))
-    covariances = np.einsum("kia,ka,kja->kij", vectors, np.exp(np.clip(values, -60, 60)), vectors)
+    values = np.clip(values, -_MOST_APART, _MOST_APART)
+    values = np.maximum(values, values[:, -1:] - _MOST_APART)  # of a matrix, the largest is last
+    covariances = np.einsum("kia,ka,kja->kij", vectors, np.exp(values), vectors)
     means = place[count : count + count * d].reshape(count, d)
     return GaussianMixture(shares / shares.sum(), means, covariances)
 

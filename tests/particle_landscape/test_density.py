@@ -13,6 +13,7 @@ from alphacryo4d.particle_landscape.lowest import farthest_along, lowest_route
 from alphacryo4d.particle_landscape.mixture import (
     GaussianMixture,
     Likelihoods,
+    _further,
     expected,
     improved,
     narrowest,
@@ -340,3 +341,17 @@ def test_junk_has_no_part_in_the_density(tmp_path):
         data, chosen = read_likelihoods(tmp_path, options, np.arange(10, 60), 0, 1)
         assert len(data.projected) == len(chosen) == min(most, 150)
         assert not {*chosen.tolist()} & {*range(10, 60)}
+
+
+def test_an_extrapolation_that_leads_too_far_is_still_a_mixture():
+    """EM takes such steps back; a covariance that cannot be inverted ended the fit before."""
+    start, first, second = (
+        GaussianMixture(np.array([1 - share, share]), np.zeros((2, 2)), np.stack([np.eye(2), wide]))
+        for share, wide in (
+            (0.5, np.diag([1.0, 1.0])), (0.1, np.diag([50.0, 1e-2])), (1e-3, np.diag([3e3, 1e-4])),
+        )
+    )  # fmt: skip
+    far = _further(start, first, second)
+    assert np.linalg.cond(far.covariances).max() < 1e11
+    assert np.isfinite(np.linalg.inv(far.covariances)).all()
+    assert far.proportions.min() > 0
