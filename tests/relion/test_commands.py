@@ -1,6 +1,7 @@
 """Argument lists of RELION's programs, compared word for word."""
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -153,7 +154,7 @@ def test_more_ranks_than_cores_start_inside_another_mpi(
     said = (tmp_path / "log").read_text().splitlines()[1:]
     assert sorted(said) == sorted(f"rank {rank} of {ranks}" for rank in range(ranks))
     monkeypatch.delenv("PMIX_RANK")
-    done = subprocess.run(relion_lines([command]), shell=True, check=True, capture_output=True)
+    done = subprocess.run(shlex.split(relion_lines([command])), check=True, capture_output=True)
     assert len(done.stdout.splitlines()) == ranks
 
 
