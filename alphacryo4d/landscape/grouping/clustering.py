@@ -10,8 +10,9 @@ likelihood is taken (:func:`likeliest`).
 
 The number of states is that of the latent classes with the least information criterion
 (:mod:`alphacryo4d.landscape.grouping.latent_classes`), or the number below it from which on
-states gain much less (:func:`elbow`); or that of the metastable states, where it is larger. Without
-assignments the distances alone decide.
+states gain much less (:func:`elbow`); or that of the metastable states, where it is larger. States
+of very few particles come on top, or take the place of others where the number is given
+(:mod:`alphacryo4d.landscape.grouping.rare`). Without assignments the distances alone decide.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from alphacryo4d.landscape.grouping.metastable import (
     slow_modes,
 )
 from alphacryo4d.landscape.grouping.number_of_states import _number_of_states
+from alphacryo4d.landscape.grouping.rare import may_hide_groups, rare_groups
 from alphacryo4d.landscape.grouping.starts import DIMENSIONS, _kmeans
 
 logger = logging.getLogger(__name__)
@@ -94,14 +96,40 @@ def group_volumes(
         return _group_by_distance(coordinates, counts, states, seed)
     table = LabelTable(assignments, folds)
     tried: tuple[tuple[int, float], ...] = ()
+    asked = states is not None
     if states is None:
         states, tried = _number_of_states(table, coordinates, counts, folds, seed, progress)
-    states = min(states, len(counts))
-    groupings = candidates(coordinates, embedding, counts, table.flow(), states, seed=seed)
     shared = join_batches(table.shared(), table.batches, coordinates[:, : DIMENSIONS[0]])
-    groupings += metastable_candidates(shared, counts, states, seed=seed)
-    labels = likeliest(table, groupings)
+
+    def grouped(number: int) -> Array:
+        number = min(number, len(counts))
+        groupings = candidates(coordinates, embedding, counts, table.flow(), number, seed=seed)
+        return likeliest(
+            table, groupings + metastable_candidates(shared, counts, number, seed=seed)
+        )
+
+    labels = grouped(states)
+    rare = rare_groups(shared, folds, labels)
+    if asked and not rare and may_hide_groups(folds, states):
+        # with as many states as there are, one may hold the rare volumes and part of a large state
+        rare = rare_groups(shared, folds, grouped(states - 1))
+    if asked and rare:
+        rare = rare[: states - 1]
+        labels = grouped(states - len(rare))
+    labels = _with_groups(labels, rare, counts)
     return Grouping(labels, table.agreement(labels), tried)
+
+
+def _with_groups(labels: Array, groups: list[Array], counts: Array) -> Array:
+    """States (V,) where some groups of volumes are states of their own."""
+    labels, last = labels.copy(), int(labels.max())
+    for number, rows in enumerate(groups, last + 1):
+        logger.info(
+            "states: %d volumes of %d particles in the mean hold the same few particles of larger "
+            "states: a state of their own", len(rows), counts[rows].mean(),
+        )  # fmt: skip
+        labels[rows] = number
+    return np.asarray(np.unique(labels, return_inverse=True)[1])
 
 
 def likeliest(table: LabelTable, groupings: list[Array], *, finalists: int = 4) -> Array:
