@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from alphacryo4d.reconstruction.map_stage import remove_scratch
 from alphacryo4d.selection.sets_stage import state_names
 from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import read_fold_groups, read_outliers, read_signal
-from alphacryo4d.voting.junk import add_junk, signal_columns
+from alphacryo4d.voting.junk import add_junk, escaped_junk, signal_columns
 from alphacryo4d.voting.null_figures import number
 from alphacryo4d.voting.options import votes_needed
 from alphacryo4d.voting.output_stage import (
@@ -43,6 +44,7 @@ from alphacryo4d.voting.report import (
     write_report,
 )
 from alphacryo4d.voting.stage import main_outputs, write_vote_result
+from alphacryo4d.voting.votes import VoteResult
 
 logger = logging.getLogger(__name__)
 
@@ -189,6 +191,24 @@ def read_first_states(folder: Path, particles: int) -> Array:
     return states
 
 
+def _without_escaped_junk(
+    inputs: RoundInputs, election: VoteResult, signal: Array | None, count: int
+) -> tuple[VoteResult, Array | None, Array]:
+    """The election, the signals and the outliers, junk that gathers in a small state voted out."""
+    escaped = escaped_junk(signal, election.states, count)
+    if signal is None or inputs.options.keep_outliers or not escaped.any():
+        return election, signal, inputs.outliers
+    logger.info(
+        "%d particles with weak signals gather in states where such signals are too many: junk",
+        escaped.sum(),
+    )
+    signal = signal.copy()
+    signal[escaped, 2] = 1
+    states = np.where(escaped, 0, election.states).astype(np.int32)
+    outliers = np.union1d(inputs.outliers, np.flatnonzero(escaped))
+    return replace(election, states=states), signal, outliers
+
+
 def _write(
     job: Job,
     inputs: RoundInputs,
@@ -210,6 +230,7 @@ def _write(
     with files.create_array(path, (len(before), count), np.uint8) as votes:
         before_heldout, election = elect(inputs, last_round, count, votes)
     outputs.append(path)
+    election, signal, outliers = _without_escaped_junk(inputs, election, signal, count)
     table = inputs.particles.table
     if inputs.options.write_poses:
         rotations, shifts = last_round.heldout_pose_changes(inputs.groups)
@@ -218,7 +239,7 @@ def _write(
         outputs.append(path)
     called = state_names(first)
     names = {k: called[old] for k, old in enumerate(kept.tolist(), 1) if old in called}
-    more = signal_columns(signal, inputs.outliers)
+    more = signal_columns(signal, outliers)
     outputs += write_vote_result(job.folder, table, election, count, names, more)
     report = make_report(
         assignments,
@@ -244,7 +265,7 @@ def _write(
     }
     for entry in report["per_state"]:
         entry["name"] = names.get(entry["state"], "")
-    add_junk(report, signal, inputs.outliers, election.states)
+    add_junk(report, signal, outliers, election.states)
     add_support(report, last_round.support)
     add_images(report, particle_images(inputs.particles), election.states)
     outputs += write_report(job.folder, report, show=not inputs.options.reconstruct)

@@ -16,6 +16,9 @@ JUNK = "junk: its images show no particle"
 _SURE = 4.0
 _LEAST_SIGNAL = 0.5
 """Mean amplitude of a state's images below which it is junk: halfway from a particle to none."""
+_WEAKEST, _GAIN, _STEPS = 0.6, 4.5, 200
+"""Strongest signal of junk that escaped, as a part of a particle's; the least gain of a state's
+log-likelihood by it; most steps of its EM."""
 
 
 def signal_columns(signal: Array | None, outliers: Array) -> dict[str, Array]:
@@ -58,6 +61,66 @@ def groups_of_junk(amplitude: Array, labels: Array, count: int) -> Array:
     spread = amplitude[known].std() if known.any() else 0.0
     highest = sums + _SURE * spread * np.sqrt(sizes)
     return np.asarray((sizes > 0) & (highest < _LEAST_SIGNAL * sizes))
+
+
+def escaped_junk(signal: Array | None, states: Array, count: int) -> Array:
+    """Junk that was not named at first and gathers in a small state, (P,) bool.
+
+    The signals of a state's particles are normal about their median, with the deviation that those
+    of all states have; those of junk that escaped lie anywhere between the weakest that was kept
+    and 0.6 of a particle. The share of junk is estimated state by state, by EM: a signal that is a
+    weak particle in a large state is junk where such signals are many. States whose likelihood
+    gains less than 4.5 nats (three deviations) have none.
+
+    Parameters
+    ----------
+    signal : (P, 3) array or None
+        As :func:`signal_columns` takes it; nothing escaped where none was named.
+    states : (P,) int array
+        State of every particle from 1, 0 for none.
+    count : int
+        States K.
+    """
+    out = np.zeros(len(states), bool)
+    if signal is None or not (signal[:, 2] > 0).any():
+        return out
+    amplitude = signal[:, 0].astype(np.float64)
+    known = np.isfinite(amplitude) & (states > 0) & (signal[:, 2] == 0)
+    if not known.any():
+        return out
+    usual = float(np.median(amplitude[known]))
+    spread = 1.4826 * float(np.median(np.abs(amplitude[known] - usual)))
+    least, most = float(amplitude[known].min()), _WEAKEST * usual
+    if not 0 < least < most or spread <= 0:
+        return out
+    for state in range(1, count + 1):
+        rows = np.flatnonzero(known & (states == state))
+        if len(rows):
+            between = (amplitude[rows] < most) / (most - least)
+            out[rows] = _more_often_junk(amplitude[rows], spread, between)
+    return out
+
+
+def _more_often_junk(amplitude: Array, spread: float, density: Array) -> Array:
+    """Whether each of the particles (n,) of a state is more likely junk, of the density (n,)."""
+
+    def particle(mean: float) -> Array:
+        away = np.square((amplitude - mean) / spread)
+        return np.asarray(np.exp(-0.5 * away) / (np.sqrt(2 * np.pi) * spread))
+
+    mean, share = float(np.median(amplitude)), 0.1
+    alone = particle(mean)
+    junk = np.zeros(len(amplitude))
+    for _ in range(_STEPS):
+        one, other = (1 - share) * particle(mean), share * density
+        junk = other / np.maximum(one + other, 1e-300)
+        mean = float((1 - junk) @ amplitude / max((1 - junk).sum(), 1e-12))
+        before, share = share, float(junk.mean())
+        if abs(share - before) < 1e-6:
+            break
+    mixed = (1 - share) * particle(mean) + share * density
+    gain = float(np.log(np.maximum(mixed, 1e-300) / np.maximum(alone, 1e-300)).sum())
+    return np.asarray((junk > 0.5) & (gain > _GAIN))
 
 
 def add_junk(report: dict[str, Any], signal: Array | None, outliers: Array, states: Array) -> None:

@@ -2,6 +2,7 @@ import numpy as np
 
 from alphacryo4d.voting.junk import (
     add_junk,
+    escaped_junk,
     groups_of_junk,
     junk_lines,
     outliers_named,
@@ -41,3 +42,39 @@ def test_groups_whose_images_show_no_particle():
     many, groups = np.tile(amplitude, 100), np.tile(labels, (100, 1))
     assert groups_of_junk(many, groups, 4).tolist() == [False, True, False, False]
     assert not groups_of_junk(amplitude, labels, 4).any()  # too few to be sure
+
+
+def signals_of_states(sizes, junk, seed=0):
+    """Signals (P, 3), states and truth; each state has so much junk, with signals of 0.35 to 0.6.
+
+    A thousand more images were named as junk.
+    """
+    rng = np.random.default_rng(seed)
+    states = np.concatenate([np.repeat(np.arange(1, len(sizes) + 1), sizes), np.zeros(1000, int)])
+    is_junk = states == 0
+    for state, some in enumerate(junk, 1):
+        is_junk[np.flatnonzero(states == state)[:some]] = True
+    strong = rng.normal(1.0, 0.2, 20_000)
+    strong = strong[strong > 0.36][: len(states)]
+    amplitude = np.where(is_junk, rng.uniform(0.35, 0.6, len(states)), strong)
+    amplitude[states == 0] = rng.normal(0, 0.1, 1000)
+    named = (states == 0).astype(float)
+    return np.stack([amplitude, np.full(len(states), 0.1), named], axis=1), states, is_junk
+
+
+def test_junk_that_gathers_in_a_small_state_is_named():
+    signal, states, is_junk = signals_of_states([4000, 140, 4000], [10, 22, 10])
+    out = escaped_junk(signal, states, 3)
+    small = states == 2
+    assert not out[~small].any()  # a hundredth in a large state is no more than weak particles are
+    assert out[small & is_junk].mean() > 0.8
+    assert out[small & ~is_junk].mean() < 0.04
+
+
+def test_no_junk_escapes_where_none_was_named_or_gathers():
+    signal, states, _ = signals_of_states([4000, 140, 40], [0, 0, 0], seed=1)
+    assert not escaped_junk(signal, states, 3).any()
+    signal, states, _ = signals_of_states([4000, 140, 40], [0, 22, 0])
+    signal[:, 2] = 0
+    assert not escaped_junk(signal[states > 0], states[states > 0], 3).any()
+    assert not escaped_junk(None, states, 3).any()
