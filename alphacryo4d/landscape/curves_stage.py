@@ -95,9 +95,7 @@ def _draw_states(axes: Any, path: EnergyPath, length: Array, states: States) -> 
         length[rows], path.energies[rows], "o", ms=3, color=PATH_COLOUR,
         label="State (nearest point)",
     )  # fmt: skip
-    order = np.argsort(length[rows], kind="stable")
-    apart = np.diff(length[rows[order]]) > _LABEL * length[-1]
-    for near in np.split(order, np.flatnonzero(apart) + 1):
+    for near in labels_apart(length[rows] / length[-1]):
         place = rows[near[len(near) // 2]]
         axes.annotate(
             numbers_text(near + 1), (length[place], path.energies[place]),
@@ -105,8 +103,31 @@ def _draw_states(axes: Any, path: EnergyPath, length: Array, states: States) -> 
         )  # fmt: skip
 
 
-_LABEL = 0.02
-"""Part of the path that a label takes."""
+_CHARACTER = 0.014
+"""Part of the path that a character of a label takes."""
+
+
+def labels_apart(places: Array) -> list[Array]:
+    """States (from 0) that share a label along the path, so that no two labels overlap.
+
+    Parameters
+    ----------
+    places : (K,) array
+        From 0 to 1 along the path.
+    """
+    order = np.argsort(places, kind="stable")
+    groups: list[Array] = []
+    for one in order:
+        near = np.array([one])
+        while groups:
+            last = groups[-1]
+            gap = places[near[len(near) // 2]] - places[last[len(last) // 2]]
+            text = numbers_text(last + 1) + numbers_text(near + 1)
+            if gap > _CHARACTER * (len(text) + 1) / 2:
+                break
+            near = np.concatenate([groups.pop(), near])
+        groups.append(near)
+    return groups
 
 
 def numbers_text(numbers: Array) -> str:
