@@ -63,7 +63,7 @@ def draw_states(
     Parameters
     ----------
     surface : (n, 3) array
-        RC1, RC2 and energy of the volumes' surface, on a grid; contour lines only.
+        RC1, RC2 and pseudo-energy, on a grid; contour lines only.
     centres : (K, 2) array
     radii : (K,) array
         In the units of the embedding.
@@ -101,7 +101,7 @@ def draw_states(
         )
         bar.set_label(STATE_ENERGY)
         bar.outline.set_linewidth(0.6)
-        axes.set_title("States after reclassification; lines: energy of the volumes", fontsize=8)
+        axes.set_title("States after reclassification; lines: pseudo-energy", fontsize=8)
         return save_figure(figure, paths)
 
 
