@@ -244,7 +244,8 @@ def _draw_histogram(
         color=[colours(k) for k in numbers],
     )  # fmt: skip
     if variances is not None:
-        places = np.linspace(*axes.get_xlim(), 400)
+        left, right = axes.get_xlim()
+        places = np.linspace(left, right, 400)
         sigma = np.sqrt(np.maximum(variances, 1e-12))
         away = (places[:, None] - x) / sigma
         each = np.exp(-0.5 * away**2) / (np.sqrt(2 * np.pi) * sigma)
