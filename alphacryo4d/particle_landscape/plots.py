@@ -213,9 +213,10 @@ def _state_colours(states: Array) -> dict[str, Any]:
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
     most = max(1, int(states.max(initial=1)))
-    many = mpl.colormaps["turbo"](np.linspace(0, 1, most))
-    of_states = mpl.colormaps["tab20"].colors[:most] if most <= 20 else many[:, :3]
-    shown = ListedColormap([(0.8, 0.8, 0.8), *map(tuple, of_states)])
+    few = most <= 20
+    places = np.arange(most) if few else np.linspace(0, 1, most)
+    of_states = mpl.colormaps["tab20" if few else "turbo"](places)
+    shown = ListedColormap(np.vstack([[0.8, 0.8, 0.8, 1.0], of_states]))
     return {"cmap": shown, "norm": BoundaryNorm(np.arange(most + 2) - 0.5, most + 1)}
 
 
