@@ -240,7 +240,7 @@ def states(**values: Any) -> None:
 @input_option("Project folder, with resample and landscape.", required=False)
 @output_option("Folder of the sub-project.")
 @click.option("--state", default=None, metavar="NUMBER|NAME", help="State to zoom into.")
-@selection_option("those of the landscape by default")
+@selection_option("the reclassification by default, else the votes")
 @click.option(
     "--polygon", type=PATH, default=None, help="Corners (RC1 RC2) to zoom into, .npy or text."
 )

@@ -13,6 +13,7 @@ from alphacryo4d.landscape.barriers import Barrier, Interval, arc_lengths
 from alphacryo4d.landscape.plots import (
     COLOURS,
     PATH_COLOUR,
+    PSEUDO_ENERGY,
     VOLUME_ENERGY,
     axes_height,
     decorate,
@@ -23,6 +24,9 @@ from alphacryo4d.landscape.plots import (
 from alphacryo4d.landscape.stability import Variant
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
+
+DENSITY_ENERGY = r"Density energy ($k_\mathrm{B}T$)"
+"""Label: -ln of the density of particles around a volume."""
 
 
 def draw_path(
@@ -49,13 +53,13 @@ def draw_path(
                 lw=0,
                 label="Standard error",
             )
-        axes.plot(length, path.energies, color=COLOURS[0], lw=1.2, label="Energy of the volumes")
+        axes.plot(length, path.energies, color=COLOURS[0], lw=1.2, label="Pseudo-energy")
         _draw_barriers(axes, length, path.energies, barriers)
         if states is not None:
             _draw_states(axes, path, length, states)
         axes.margins(x=0.03, y=0.12)
         axes.set_xlabel("Length along the path (units of the embedding)")
-        axes.set_ylabel(VOLUME_ENERGY)
+        axes.set_ylabel(PSEUDO_ENERGY)
         figure.legend(fontsize=6, frameon=False, ncols=3, loc="outside upper center")
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
@@ -95,9 +99,7 @@ def _draw_states(axes: Any, path: EnergyPath, length: Array, states: States) -> 
         length[rows], path.energies[rows], "o", ms=3, color=PATH_COLOUR,
         label="State (nearest point)",
     )  # fmt: skip
-    order = np.argsort(length[rows], kind="stable")
-    apart = np.diff(length[rows[order]]) > _LABEL * length[-1]
-    for near in np.split(order, np.flatnonzero(apart) + 1):
+    for near in labels_apart(length[rows] / length[-1]):
         place = rows[near[len(near) // 2]]
         axes.annotate(
             numbers_text(near + 1), (length[place], path.energies[place]),
@@ -105,8 +107,31 @@ def _draw_states(axes: Any, path: EnergyPath, length: Array, states: States) -> 
         )  # fmt: skip
 
 
-_LABEL = 0.02
-"""Part of the path that a label takes."""
+_CHARACTER = 0.014
+"""Part of the path that a character of a label takes."""
+
+
+def labels_apart(places: Array) -> list[Array]:
+    """States (from 0) that share a label along the path, so that no two labels overlap.
+
+    Parameters
+    ----------
+    places : (K,) array
+        From 0 to 1 along the path.
+    """
+    order = np.argsort(places, kind="stable")
+    groups: list[Array] = []
+    for one in order:
+        near = np.array([one])
+        while groups:
+            last = groups[-1]
+            gap = places[near[len(near) // 2]] - places[last[len(last) // 2]]
+            text = numbers_text(last + 1) + numbers_text(near + 1)
+            if gap > _CHARACTER * (len(text) + 1) / 2:
+                break
+            near = np.concatenate([groups.pop(), near])
+        groups.append(near)
+    return groups
 
 
 def numbers_text(numbers: Array) -> str:
@@ -133,8 +158,10 @@ def draw_energies(
     low = min(by_class.min(), by_density.min())
     high = max(by_class.max(), by_density.max())
     with styled_figure(186, 16 + max(40.0, axes_height(40, limits)), ncols=3) as (figure, grid):
+        names = (VOLUME_ENERGY, DENSITY_ENERGY)
         titles = ("Share of the class (eq. 6)", "Population density")
-        for axes, values, title in zip(grid, (by_class, by_density), titles, strict=False):
+        panels = zip(grid, (by_class, by_density), titles, names, strict=False)
+        for axes, values, title, name in panels:
             dots = axes.scatter(
                 *embedding.T, s=6, c=values, cmap="viridis", linewidths=0, vmin=low, vmax=high
             )
@@ -142,13 +169,13 @@ def draw_energies(
             bar = figure.colorbar(
                 dots, ax=axes, shrink=0.8, pad=0.02, aspect=15, use_gridspec=False
             )
-            bar.set_label(VOLUME_ENERGY, fontsize=7)
+            bar.set_label(name, fontsize=7)
             decorate(axes, limits, words="")
         axes = grid[2]
         axes.plot([low, high], [low, high], color="0.6", lw=0.8, zorder=1)
         axes.scatter(by_class, by_density, s=6, color=COLOURS[0], linewidths=0, zorder=2)
-        axes.set_xlabel(r"Of the class ($k_\mathrm{B}T$)")
-        axes.set_ylabel(r"Of the density ($k_\mathrm{B}T$)")
+        axes.set_xlabel(VOLUME_ENERGY)
+        axes.set_ylabel(DENSITY_ENERGY)
         axes.set_title("Line: equal", fontsize=8)
         axes.set_aspect("equal")
         return save_figure(figure, paths)

@@ -22,7 +22,7 @@ _GO_WITH = {"input_path", "output_path", "threads", "dry_run", "as_json"}
 def edit_options(command: Command) -> Command:
     """``--merge --drop --name --selection``."""
     for decorate in (
-        selection_option("for --merge, --drop and --name, vote by default"),
+        selection_option("for --merge, --drop and --name, which edit votes: vote by default"),
         click.option("--name", "called", multiple=True, metavar="2=open", help="Name a state."),
         click.option("--drop", multiple=True, metavar="7", help="Take a state away."),
         click.option(

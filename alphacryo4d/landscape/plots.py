@@ -29,7 +29,9 @@ _STYLE = {
 }
 PATH_COLOUR = "#ff7f0e"
 VOLUME_ENERGY = r"Volume energy ($k_\mathrm{B}T$)"
-"""Label: of the surface, -ln of a volume's fraction of the particles; a state's is another."""
+"""Label: -ln of a volume's fraction of the particles (eq. 6)."""
+PSEUDO_ENERGY = r"Pseudo-energy ($k_\mathrm{B}T$)"
+"""Label: of a place in the plane, by the surface; neither a volume's energy nor a state's."""
 MOST_IN_LEGEND = 8
 
 
@@ -152,7 +154,7 @@ def draw_landscape(
             _draw_states(axes, states)
         decorate(axes, limits)
         bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.02, use_gridspec=False)
-        bar.set_label(VOLUME_ENERGY)
+        bar.set_label(PSEUDO_ENERGY)
         bar.outline.set_linewidth(0.6)
         bar.locator = _ticker()
         bar.update_ticks()

@@ -71,7 +71,8 @@ def fitted_radii(embedding: Array, centers: Array, labels: Array) -> Array:
     """Radius of each state that agrees best with given groups.
 
     Among the volumes nearest to a center the radius is put where it holds the most members of
-    the group minus strangers: half way to the next volume outside.
+    the group minus strangers: half way to the next volume outside. Where that is the volume at
+    the center alone it is half way to its neighbour.
     """
     distance = np.linalg.norm(embedding[:, None, :] - centers[None], axis=2)
     nearest = distance.argmin(1)
@@ -85,6 +86,9 @@ def fitted_radii(embedding: Array, centers: Array, labels: Array) -> Array:
         gain = np.cumsum(np.where(labels[order] == state, 1, -1))
         last = len(gain) - 1 - int(gain[::-1].argmax())
         edge = distance[order[last], state]
+        if edge == 0 and distance[:, state].any():
+            radii[state] = 0.5 * distance[distance[:, state] > 0, state].min()
+            continue
         beyond = distance[order[last + 1], state] if last + 1 < len(order) else 1.2 * edge
         radii[state] = 0.5 * (edge + min(beyond, 1.2 * edge + 1e-9))
     return np.maximum(radii, 1e-6)

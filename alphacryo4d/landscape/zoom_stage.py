@@ -23,7 +23,12 @@ from alphacryo4d.landscape.grouping.homogeneity import (
 from alphacryo4d.landscape.inputs_stage import read_embedding
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.recorded import images_folder
-from alphacryo4d.selection.sets_stage import selection_folder, state_number
+from alphacryo4d.selection.sets_stage import (
+    say_selection,
+    selection_folder,
+    state_number,
+    usual_selection,
+)
 from alphacryo4d.voting.edits import inside_polygon
 
 logger = logging.getLogger(__name__)
@@ -73,13 +78,15 @@ def run_zoom(
     polygon : Path, optional
         Corners (N, 2) in the embedding, ``.npy`` or text.
     selection : str, optional
-        Folder of the project whose states are meant, such as ``vote-2`` or ``reclassify``; those of
-        the landscape without it.
+        Folder of the project whose states are meant, such as ``vote-2`` or ``reclassify``; by
+        default those of the reclassification, else those of the landscape.
 
     Returns
     -------
     list of Path
     """
+    if polygon is None:
+        selection = _selection(project, selection)
     chosen = _chosen(project, state, polygon, selection)
     with start_job(
         output,
@@ -106,6 +113,13 @@ def run_zoom(
         if result is not None:
             job.note(particles=int(rows.sum()), homogeneity=result)
         return job.outputs
+
+
+def _selection(project: Path, wanted: str | None) -> str | None:
+    """Set of states that is meant, which is said; None for those of the landscape."""
+    name = wanted or usual_selection(project)
+    say_selection(project, name)
+    return name if wanted or name != files.VOTE else None
 
 
 def _chosen(

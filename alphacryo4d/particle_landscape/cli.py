@@ -46,7 +46,7 @@ def particles_command(selection: str | None, **values: Any) -> None:
     """
     from alphacryo4d.particle_landscape.stage import one_class, particles_work, run_particles
     from alphacryo4d.report.ending import say_ending
-    from alphacryo4d.selection.sets_stage import selection_folder
+    from alphacryo4d.selection.sets_stage import say_selection, selection_folder
 
     fill_from_project(values, input_path=".")
     require_options(i=values["input_path"])
@@ -55,6 +55,7 @@ def particles_command(selection: str | None, **values: Any) -> None:
     selection = selection or files.VOTE
     if not one_class(project, selection):
         selection_folder(project, selection)
+        say_selection(project, selection, "components start from them; --selection takes {}")
     options = build_settings(CoordinateOptions, values)
     density = build_settings(DensityOptions, values)
     dry_run, as_json = values.pop("dry_run"), values.pop("as_json")

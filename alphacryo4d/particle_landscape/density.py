@@ -25,6 +25,7 @@ from alphacryo4d.particle_landscape.mixture import (
     one_gaussian,
     one_more,
 )
+from alphacryo4d.voting.losses import mean_and_error
 
 PATIENCE = 2
 """Further Gaussians that are tried after held-out particles gained nothing."""
@@ -126,9 +127,9 @@ def fit_density(
         best = max(values, key=lambda likelihoods: float(likelihoods.sum()))
         history.append(fits)
         values.append(value)
-        since = 0 if _above(value, best) else since + 1
+        since = 0 if _above(value, best, data) else since + 1
     progress(1, 1)
-    table = _table(values)
+    table = _table(values, data)
     replicates = tuple(
         mean_of([fits[side].mixture for fits in history], table[:, 3]) for side in range(len(sides))
     )
@@ -164,21 +165,21 @@ def _heldout(data: Likelihoods, fits: list[Fitted], sides: list[_Side]) -> Array
     return likelihoods
 
 
-def _above(value: Array, other: Array) -> bool:
+def _above(value: Array, other: Array, data: Likelihoods) -> bool:
     """Whether the particles are more likely by more than a standard error of the difference."""
-    return bool((value - other).sum() > np.sqrt(len(value)) * np.std(value - other))
+    rise, error = mean_and_error(value - other, data.images)
+    return rise > error
 
 
-def _table(values: list[Array]) -> Array:
+def _table(values: list[Array], data: Likelihoods) -> Array:
     """The table of :class:`Density` from held-out log-likelihoods by number of Gaussians."""
-    sums = np.array([float(value.sum()) for value in values])
-    best, n = int(sums.argmax()), max(1, len(values[0]))
-    errors = np.array([float(np.std(values[best] - value)) for value in values]) / np.sqrt(n)
-    weights = np.exp(sums - sums[best])
+    means = np.array([float(value.sum()) for value in values]) / max(1, len(data))
+    best = int(means.argmax())
+    errors = np.array([mean_and_error(values[best] - value, data.images)[1] for value in values])
+    weights = np.exp((means - means[best]) * data.independent)
     weights = np.where(weights < _LEAST, 0, weights)
-    gains = (sums - sums[0]) / n
     numbers = np.arange(1, len(values) + 1)
-    return np.column_stack([numbers, gains, errors, weights / weights.sum()])
+    return np.column_stack([numbers, means - means[0], errors, weights / weights.sum()])
 
 
 def mean_of(mixtures: Sequence[GaussianMixture], weights: Array) -> GaussianMixture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def write_density(
     """Fit the density, find its states and the path, write and draw them."""
     workers = thread_count(flags.threads)
     data, chosen = read_likelihoods(job.folder, options, inputs.outliers, seed, workers)
+    data = replace(data, images=inputs.images_of(chosen))
     with show_progress("density") as progress:
         density = fit_density(
             data,

@@ -21,6 +21,7 @@ from alphacryo4d.particle_landscape.points import (
     likelihood_features,
     point_terms,
 )
+from alphacryo4d.voting.losses import mean_and_error
 
 MOST_POINTS, PATIENCE = 24, 2
 PARTICLES, CANDIDATES, STEPS = 30_000, 1_000, 25
@@ -138,17 +139,18 @@ def points_or_continuum(
             gain[left] = _logs(features[left], places[side], shares[side])
         gains.append(gain - continuous)
         kept.append((places[0], shares[0]))
-    best = _fewest(gains)
+    best = _fewest(gains, some.images)
     apart = _apart(*kept[best], some.information.mean(axis=0, dtype=np.float64))
-    return _judged(gains, best, of, labels, apart)
+    counting = mean_and_error(gains[best], some.images)[1]
+    return _judged(gains, best, counting, [of == label for label in labels], apart)
 
 
-def _fewest(gains: list[Array]) -> int:
+def _fewest(gains: list[Array], images: Array | None) -> int:
     """Place of the fewest points within a standard error of the best (Breiman et al. 1984)."""
     most = gains[int(np.argmax([gain.mean() for gain in gains]))]
     for place, gain in enumerate(gains):
-        less = most - gain
-        if less.mean() <= less.std() / np.sqrt(len(less)):
+        less, error = mean_and_error(most - gain, images)
+        if less <= error:
             return place
     raise AssertionError("the best is within its own error")
 
@@ -172,11 +174,11 @@ def _apart(points: Array, shares: Array, information: Array) -> float:
     return float(nearest[order[min(middle, len(order) - 1)]])
 
 
-def _judged(gains: list[Array], best: int, of: Array, labels: Array, apart: float) -> Discreteness:
+def _judged(
+    gains: list[Array], best: int, counting: float, groups: list[Array], apart: float
+) -> Discreteness:
     means = np.array([gain.mean() for gain in gains])
-    gain = gains[best]
-    counting = float(gain.std()) / np.sqrt(max(1, len(gain)))
-    each = np.array([gain[of == label].mean() for label in labels])
+    each = np.array([gains[best][group].mean() for group in groups])
     between = float(each.std(ddof=1)) / np.sqrt(len(each)) if len(each) > 1 else 0.0
     error, difference = max(counting, between, 1e-12), float(means[best])
     verdict = UNSURE

@@ -30,7 +30,7 @@ def draw(
 
 
 def draw_imaging(
-    folder: Path, particles: ParticleSet, coordinates: Array, states: Array
+    folder: Path, particles: ParticleSet, coordinates: Array, covariances: Array, states: Array
 ) -> list[Path]:
     """Some particles by state, defocus and viewing direction (``particles.png``), and their table.
 
@@ -38,9 +38,9 @@ def draw_imaging(
     ----------
     folder : Path
     particles : ParticleSet
-    coordinates : (P, q) array
+    coordinates, covariances : (P, q), (P, q (q + 1) / 2) arrays
     states : (P,) int array
-        Of the votes, 0 for none.
+        That the components started from, 0 for none.
     """
     step = -(-len(coordinates) // MOST)
     rows = np.arange(0, len(coordinates), step)
@@ -53,5 +53,9 @@ def draw_imaging(
         "rot_degrees": np.mod(particles.angles[rows, 0] + 180, 360) - 180,
         "tilt_degrees": particles.angles[rows, 1],
     }
-    drawn = draw_particles([folder / f"{PARTICLES}.png", folder / f"{PARTICLES}.pdf"], columns)
+    drawn = draw_particles(
+        [folder / f"{PARTICLES}.png", folder / f"{PARTICLES}.pdf"],
+        columns,
+        np.asarray(covariances[rows, 0], np.float64),
+    )
     return [*drawn, write_csv(folder / f"{PARTICLES}.csv", columns)]

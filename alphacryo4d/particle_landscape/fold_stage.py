@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from alphacryo4d.ml3d.latent import packed
 from alphacryo4d.particle_landscape.coordinates import fold_coordinates
 from alphacryo4d.particle_landscape.frame import posterior
 from alphacryo4d.particle_landscape.options import CoordinateOptions
+from alphacryo4d.particles.copies import copied_images
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import seed_labels
@@ -56,6 +58,15 @@ class FoldInputs:
     def batches(self) -> int:
         """Number of batches."""
         return int(self.groups[:, 0].max())
+
+    @cached_property
+    def copies(self) -> Array | None:
+        """Image of every particle, (P,) int, where some are copies of one."""
+        return copied_images(self.particles)
+
+    def images_of(self, rows: Array | slice) -> Array | None:
+        """Image of each of some particles, where there are copies."""
+        return None if self.copies is None else self.copies[rows]
 
     def members(self, batch: int) -> Array:
         """Particles of a batch, ascending."""

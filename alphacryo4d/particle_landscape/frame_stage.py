@@ -33,6 +33,7 @@ from alphacryo4d.particle_landscape.populations import (
     state_populations,
     voted_populations,
 )
+from alphacryo4d.voting.losses import by_image, error_of_sums
 
 COORDINATES, COVARIANCES = files.COORDINATES_NPY, files.COVARIANCES_NPY
 SEEN = "coordinates_seen.npy"
@@ -51,19 +52,37 @@ class Evidence:
     Attributes
     ----------
     gains, squares : (M + 1, q + 1) float64
-        Log-likelihood by the first k components above that of the mean, and its square.
-    counts : (M + 1,) float64
+        Log-likelihood by the first k components above that of the mean, and its square; that of
+        the copies of an image is added up before it is squared.
+    counts, images : (M + 1,) float64
+        Particles, and images, which are fewer where some are copies of one.
     """
 
     gains: Array
     squares: Array
     counts: Array
+    images: Array
+
+    @classmethod
+    def none(cls, groups: int, components: int) -> Evidence:
+        """Of no particles."""
+        sums = np.zeros((2, groups, components + 1))
+        return cls(sums[0], sums[1], np.zeros(groups), np.zeros(groups))
+
+    def add(self, group: int, gain: Array, images: Array | None) -> None:
+        """Take in what particles (n, q + 1) of a group (from 0) say, with all their copies."""
+        of_image = by_image(gain, images)
+        self.gains[group] += gain.sum(axis=0)
+        self.squares[group] += np.square(of_image).sum(axis=0)
+        self.counts[group] += len(gain)
+        self.images[group] += len(of_image)
 
     def per_particle(self) -> tuple[Array, Array]:
         """Mean gain (q + 1,) of a particle in nats, and its standard error."""
         groups, total = len(self.counts), self.counts.sum()
         mean = self.gains.sum(axis=0) / total
-        counting = np.sqrt(np.maximum(self.squares.sum(axis=0) / total - mean**2, 0) / total)
+        sums, squares = self.gains.sum(axis=0), self.squares.sum(axis=0)
+        counting = error_of_sums(sums, squares, total, self.images.sum())
         left = (self.gains.sum(axis=0) - self.gains) / (total - self.counts)[:, None]
         jackknife = jackknife_error(left) if groups > 1 else np.zeros_like(mean)
         return mean, np.maximum(counting, jackknife)
@@ -92,8 +111,7 @@ def write_coordinates(job: Job, inputs: FoldInputs) -> int:
         name: files.new_map(path, shapes[name], np.float32) for name, path in scratch.items()
     }
     states = np.zeros((total, int(inputs.states.max())), np.float32)
-    sums = np.zeros((2, inputs.folds, q + 1))
-    evidence = Evidence(sums[0], sums[1], np.zeros(inputs.folds))
+    evidence = Evidence.none(inputs.folds, q)
     arrays[SEEN][:] = 0
     sigma = []
     for batch in range(1, inputs.batches + 1):
@@ -109,7 +127,8 @@ def write_coordinates(job: Job, inputs: FoldInputs) -> int:
     outputs.append(table)
     outputs.append(_write_populations(job.folder, inputs, states, count))
     own = np.load(job.folder / COORDINATES, mmap_mode="r")
-    outputs += draw_imaging(job.folder, inputs.particles, own, inputs.states)
+    errors = np.load(job.folder / COVARIANCES, mmap_mode="r")
+    outputs += draw_imaging(job.folder, inputs.particles, own, errors, inputs.states)
     turned, moved = np.mean(sigma, axis=0)
     job.note(
         components=count, gain_per_particle=float(mean[count]), pose_sigma=[turned, moved],
@@ -136,6 +155,7 @@ def _take(
     stored = read_fold(folder, batch, fold)
     offset, turn = frame.from_fold(stored["cubes"])
     count = stored["projected"].shape[1]
+    gain = np.zeros((len(left), evidence.gains.shape[1]))
     for begin in range(0, len(left), _BLOCK):
         part = slice(begin, begin + _BLOCK)
         rows = members[left[part]]
@@ -143,10 +163,8 @@ def _take(
         projected, information = in_frame(stored["projected"][part], information, offset, turn)
         mean, covariance = posterior(projected, information)
         arrays[COORDINATES][rows], arrays[COVARIANCES][rows] = mean, packed(covariance)
-        gain = evidence_by_count(projected, information)
-        evidence.gains[fold - 1] += gain.sum(axis=0)
-        evidence.squares[fold - 1] += np.square(gain).sum(axis=0)
-        evidence.counts[fold - 1] += len(gain)
+        gain[part] = evidence_by_count(projected, information)
+    evidence.add(fold - 1, gain, inputs.images_of(members[left]))
     back = np.linalg.pinv(turn)
     arrays[SEEN][members[seen]] += (stored["seen"] - offset) @ back.T / (inputs.folds - 1)
     states[members[left]] = stored["states"]
@@ -209,7 +227,7 @@ def correlation(one: Array, other: Array) -> float:
 def _write_populations(folder: Path, inputs: FoldInputs, states: Array, kept: int) -> Path:
     """Populations of the states as the likelihoods of held-out particles have them, and votes."""
     placed = _placed(folder, inputs) if kept else None
-    populations, error = placed or state_populations(states, inputs.groups[:, 1])
+    populations, error = placed or state_populations(states, inputs.groups[:, 1], inputs.copies)
     count = states.shape[1]
     safe = np.maximum(populations, 1e-12)
     columns = {
@@ -229,7 +247,9 @@ def _placed(folder: Path, inputs: FoldInputs) -> tuple[Array, Array] | None:
     mean = np.load(folder / COORDINATES, mmap_mode="r")[::step]
     own = unpacked(np.load(folder / COVARIANCES, mmap_mode="r")[::step], mean.shape[1])
     votes, groups = inputs.states[::step], inputs.groups[::step, 1]
-    return placed_populations(*likelihood_of(mean, own), votes, groups, int(inputs.states.max()))
+    images = inputs.images_of(slice(None, None, step))
+    count = int(inputs.states.max())
+    return placed_populations(*likelihood_of(mean, own), votes, groups, count, images)
 
 
 def _say(count: int, mean: Array, error: Array) -> None:

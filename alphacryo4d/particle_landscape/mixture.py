@@ -40,11 +40,14 @@ class Likelihoods:
         I, the inverse of the covariance of the error.
     workers : int
         Threads.
+    images : (n,) int array, optional
+        Image of each particle, where some are copies of one: these are not independent.
     """
 
     projected: Array
     information: Array
     workers: int = 1
+    images: Array | None = None
 
     def __len__(self) -> int:
         """Number of particles."""
@@ -55,9 +58,15 @@ class Likelihoods:
         """Number of coordinates d."""
         return int(self.projected.shape[1])
 
+    @property
+    def independent(self) -> int:
+        """Number of particles, of copies of an image one."""
+        return len(self) if self.images is None else len(np.unique(self.images))
+
     def rows(self, chosen: Array) -> Likelihoods:
         """The same of some particles."""
-        return Likelihoods(self.projected[chosen], self.information[chosen], self.workers)
+        images = None if self.images is None else self.images[chosen]
+        return Likelihoods(self.projected[chosen], self.information[chosen], self.workers, images)
 
 
 @dataclass(frozen=True)

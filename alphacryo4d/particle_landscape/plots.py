@@ -21,10 +21,11 @@ from alphacryo4d.particle_landscape.surface import DensitySurface, energy_of_sha
 GRID = 81
 WITH_DATA = 0.99
 """Share of the particles within the region that is shown."""
+_BINS = 60
 MOST = 5000
 """Particles that are drawn one by one."""
 _PANELS = {
-    "state": ("State of the votes", "tab20"),
+    "state": ("State", ""),
     "defocus_angstrom": ("Defocus (\u00c5)", "viridis"),
     "rot_degrees": ("Rot (degrees)", "twilight"),
     "tilt_degrees": ("Tilt (degrees)", "viridis"),
@@ -167,8 +168,12 @@ def draw_profile(paths: Sequence[Path], whole_path: DensityPath) -> list[Path]:
         return save_figure(figure, paths)
 
 
-def draw_particles(paths: Sequence[Path], columns: Mapping[str, Array]) -> list[Path]:
+def draw_particles(
+    paths: Sequence[Path], columns: Mapping[str, Array], variances: Array | None = None
+) -> list[Path]:
     """Particles over the first two components, a panel for each colour.
+
+    Over one component they are a histogram by state, and points against what else colours them.
 
     Parameters
     ----------
@@ -176,22 +181,78 @@ def draw_particles(paths: Sequence[Path], columns: Mapping[str, Array]) -> list[
         PNG and PDF to write.
     columns : mapping
         ``z1``, ``z2`` where there are two, and the columns of the panels.
+    variances : (n,) array, optional
+        Squared errors of ``z1``, for the density over a single component.
     """
-    x = columns["z1"]
-    y = columns.get("z2", np.zeros_like(x))
+    x, y, colours = columns["z1"], columns.get("z2"), _state_colours(columns["state"])
     with styled_figure(150, 120, nrows=2, ncols=2) as (figure, grid):
-        for axes, (name, (title, colours)) in zip(grid.flat, _PANELS.items(), strict=True):
-            _draw(figure, axes, (x, y, columns[name]), title, colours)
+        for axes, (name, (title, scale)) in zip(grid.flat, _PANELS.items(), strict=True):
+            axes.set_xlabel("Component 1")
+            if name == "state" and y is None:
+                _draw_histogram(axes, x, columns[name], colours["cmap"], variances)
+            elif y is None:
+                axes.scatter(x, columns[name], s=1.2, lw=0, color=PATH_COLOUR, rasterized=True)
+                axes.set_ylabel(title)
+                continue
+            else:
+                how = colours if name == "state" else {"cmap": scale}
+                shown = axes.scatter(x, y, c=columns[name], s=1.2, lw=0, rasterized=True, **how)
+                axes.set_title(title)
+                axes.set_ylabel("Component 2")
+            mappable = _mappable(colours) if name == "state" else shown
+            bar = figure.colorbar(mappable, ax=axes, shrink=0.9, pad=0.02)
+            bar.outline.set_linewidth(0.6)
+            if name == "state":
+                _name_states(bar, colours["cmap"].N)
         return save_figure(figure, paths)
 
 
-def _draw(
-    figure: Any, axes: Any, values: tuple[Array, Array, Array], title: str, colours: str
+def _state_colours(states: Array) -> dict[str, Any]:
+    """Colour map and scale with one colour a state, grey for 0."""
+    import matplotlib as mpl
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    most = max(1, int(states.max(initial=1)))
+    few = most <= 20
+    places = np.arange(most) if few else np.linspace(0, 1, most)
+    of_states = mpl.colormaps["tab20" if few else "turbo"](places)
+    shown = ListedColormap(np.vstack([[0.8, 0.8, 0.8, 1.0], of_states]))
+    return {"cmap": shown, "norm": BoundaryNorm(np.arange(most + 2) - 0.5, most + 1)}
+
+
+def _mappable(colours: dict[str, Any]) -> Any:
+    from matplotlib.cm import ScalarMappable
+
+    return ScalarMappable(**colours)
+
+
+def _name_states(bar: Any, colours: int) -> None:
+    """Whole numbers beside a colour bar of states, and what 0 is."""
+    ticks = np.arange(0, colours, -(-colours // 21))
+    bar.set_ticks(ticks, labels=["voted out", *map(str, ticks[1:])])
+    bar.minorticks_off()
+    bar.ax.tick_params(length=0, labelsize=6)
+
+
+def _draw_histogram(
+    axes: Any, x: Array, states: Array, colours: Any, variances: Array | None
 ) -> None:
-    x, y, colour = values
-    shown = axes.scatter(x, y, c=colour, s=1.2, lw=0, cmap=colours, rasterized=True)
-    bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.02)
-    bar.outline.set_linewidth(0.6)
-    axes.set_title(title)
-    axes.set_xlabel("Component 1")
-    axes.set_ylabel("Component 2" if np.ptp(y) else "")
+    """Coordinates by state as a histogram, and the mean of the particles' posteriors."""
+    numbers = [k for k in range(colours.N) if (states == k).any()]
+    width = np.ptp(x) / _BINS or 1.0
+    axes.hist(
+        [x[states == k] for k in numbers], bins=_BINS, stacked=True,
+        color=[colours(k) for k in numbers],
+    )  # fmt: skip
+    if variances is not None:
+        left, right = axes.get_xlim()
+        places = np.linspace(left, right, 400)
+        sigma = np.sqrt(np.maximum(variances, 1e-12))
+        away = (places[:, None] - x) / sigma
+        each = np.exp(-0.5 * away**2) / (np.sqrt(2 * np.pi) * sigma)
+        axes.plot(
+            places, width * each.sum(axis=1), color="black", lw=1, label="Density (mean posterior)"
+        )
+        axes.legend(fontsize=6, frameon=False)
+    axes.set_ylabel("Particles")
+    axes.set_title("State")

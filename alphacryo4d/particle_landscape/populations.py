@@ -18,7 +18,9 @@ _STEPS = 500
 _TOLERANCE = 1e-6
 
 
-def state_populations(states: Array, groups: Array) -> tuple[Array, Array]:
+def state_populations(
+    states: Array, groups: Array, images: Array | None = None
+) -> tuple[Array, Array]:
     """Populations of states that make the particles most likely, and their standard errors.
 
     The posterior of a particle is not counted for a state as a vote is: what overlaps is
@@ -31,6 +33,8 @@ def state_populations(states: Array, groups: Array) -> tuple[Array, Array]:
     groups : (n,) int array
         Group of every particle; errors are those of the delete-one-group jackknife, and never less
         than those of counting as many particles.
+    images : (n,) int array, optional
+        Image of every particle, where some are copies of one: these count as one.
 
     Returns
     -------
@@ -40,12 +44,16 @@ def state_populations(states: Array, groups: Array) -> tuple[Array, Array]:
     scaled = np.exp(states - states.max(axis=1, keepdims=True), dtype=np.float64)
     whole = _proportions(scaled, np.full(states.shape[1], 1 / states.shape[1]))
     left = [_proportions(scaled[groups != group], whole) for group in np.unique(groups)]
-    counting = np.sqrt(whole * (1 - whole) / len(scaled))
-    return whole, np.maximum(jackknife_error(np.array(left)), counting)
+    return whole, _error(whole, np.array(left), groups, images)
 
 
 def placed_populations(
-    projected: Array, information: Array, votes: Array, groups: Array, count: int
+    projected: Array,
+    information: Array,
+    votes: Array,
+    groups: Array,
+    count: int,
+    images: Array | None = None,
 ) -> tuple[Array, Array] | None:
     """Populations of states that are points in the frame, and their standard errors.
 
@@ -59,7 +67,7 @@ def placed_populations(
         The log-likelihood of coordinates is ``projected . z - z . information . z / 2``.
     votes : (n,) int array
         State of every particle from 1, 0 for none.
-    groups : (n,) int array
+    groups, images : (n,) int arrays
         As for :func:`state_populations`.
     count : int
         States K.
@@ -86,8 +94,14 @@ def placed_populations(
         improved_points(features[groups != group], points, whole, steps=_AGAIN)[1]
         for group in np.unique(groups)
     ]
-    counting = np.sqrt(whole * (1 - whole) / len(features))
-    return whole, np.maximum(jackknife_error(np.array(left)), counting)
+    return whole, _error(whole, np.array(left), groups, images)
+
+
+def _error(whole: Array, left: Array, groups: Array, images: Array | None) -> Array:
+    """Standard errors (K,) of populations: of the groups, and at least of counting particles."""
+    particles = len(groups) if images is None else len(np.unique(images))
+    counting = np.sqrt(whole * (1 - whole) / particles)
+    return np.asarray(np.maximum(jackknife_error(left), counting))
 
 
 def _stayed(start: Array, points: Array, information: Array) -> bool:

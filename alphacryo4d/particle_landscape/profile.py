@@ -20,6 +20,7 @@ from alphacryo4d.landscape.energy import jackknife_error
 from alphacryo4d.maths.linear_solvers import root_of_covariance
 from alphacryo4d.particle_landscape.mixture import GaussianMixture, Likelihoods
 from alphacryo4d.particle_landscape.tube import Tube, shares_of
+from alphacryo4d.voting.losses import by_image, mean_and_error
 
 SMOOTHEST, ROUGHEST, STEPS_OF_TEN = 1.0, -6.0, 0.5
 """Powers of ten of the penalties that are tried, and their step; lengths are in errors."""
@@ -112,9 +113,9 @@ def smooth_profile(
     def whole(number: int) -> Array:
         return _fitted(ratio, penalties[number], np.mean(tried[number], axis=0))
 
-    chosen = _smoothest(values)
+    chosen = _smoothest(values, data.images)
     logs = whole(chosen)
-    root = _root_of_errors(ratio, penalties[chosen], logs)
+    root = _root_of_errors(ratio, penalties[chosen], logs, data.images)
     noise = np.random.default_rng(seed).standard_normal((_COUNTING, len(root)))
     return Profile(
         energies(logs),
@@ -159,12 +160,12 @@ def _likeliest(values: list[Array]) -> int:
     return int(np.argmax([value.sum() for value in values]))
 
 
-def _smoothest(values: list[Array]) -> int:
+def _smoothest(values: list[Array], images: Array | None) -> int:
     """The first penalty (they fall) within a standard error of the most likely one."""
     best = values[_likeliest(values)]
     for number, value in enumerate(values):
-        lost = best - value
-        if lost.sum() <= np.sqrt(len(lost)) * lost.std():
+        lost, error = mean_and_error(best - value, images)
+        if lost <= error:
             return number
     return len(values) - 1
 
@@ -208,7 +209,7 @@ def _fitted(ratio: Array, penalty: Array, start: Array) -> Array:
     return centred
 
 
-def _root_of_errors(ratio: Array, penalty: Array, logs: Array) -> Array:
+def _root_of_errors(ratio: Array, penalty: Array, logs: Array, images: Array | None) -> Array:
     """Root (B + 1, B + 1) of the covariance of the logarithms, as counting particles has it."""
     shares = shares_of(logs)
     soft = ratio * shares / np.maximum(ratio @ shares, 1e-300)[:, None]
@@ -218,6 +219,9 @@ def _root_of_errors(ratio: Array, penalty: Array, logs: Array) -> Array:
     # the sum of all logarithms means nothing
     inverse = (vectors / np.maximum(values, 1e-4 * shares.max())) @ vectors.T
     scores = second - np.outer(members, members)
+    if images is not None:
+        of_image = by_image(soft - members, images)
+        scores = of_image.T @ of_image / len(soft)
     root: Array = inverse @ root_of_covariance(scores) / np.sqrt(len(ratio))
     return root
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from alphacryo4d.core.plan import REDO
 from alphacryo4d.core.record import is_void
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.pipeline.landscape import landscape_like
+from alphacryo4d.selection.sets_stage import known_selections
 from alphacryo4d.voting.edits import parse_edits
 from alphacryo4d.voting.edits_stage import apply_edits, base_folders, require_possible
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.output_stage import input_table_path
 from alphacryo4d.voting.stage import run_vote, vote_work
+
+logger = logging.getLogger(__name__)
 
 
 def selection_for(project: Path, landscape: Path, options: VoteOptions) -> Path:
@@ -86,6 +90,7 @@ def edit_states(
     base, wanted = parse_edits(text, "edits")
     place, votes = base_folders(base, landscape, "edits")
     require_possible(wanted, place, resample)
+    _say_states(project, base)
     if dry_run:
         apply_edits(wanted, place, votes, resample, options)
         return []
@@ -106,6 +111,17 @@ def edit_states(
         make_landscape=landscape_like(landscape, threads=threads),
         flags=RunFlags(threads=threads),
     )
+
+
+def _say_states(project: Path, base: str) -> None:
+    """Say which states are edited, and which cannot be."""
+    fitted = [
+        name
+        for name in known_selections(project)
+        if name != files.VOTE and not (project / name / files.STATES_STAR).is_file()
+    ]
+    more = f"; those of {', '.join(fitted)} stay as they are" if fitted else ""
+    logger.info("edits of the states of %s%s", base, more)
 
 
 def _options_of(folder: Path) -> VoteOptions:

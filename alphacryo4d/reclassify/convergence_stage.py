@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job
 from alphacryo4d.reclassify.changing import (
     Plan,
@@ -22,12 +23,13 @@ from alphacryo4d.reclassify.folds import changed_share
 from alphacryo4d.reclassify.results_stage import Round, RoundInputs, elect
 from alphacryo4d.reclassify.rounds_stage import Rounds
 from alphacryo4d.reclassify.splitting import matched_sides
-from alphacryo4d.voting.support import SIGNIFICANT
+from alphacryo4d.voting.support import SIGNIFICANT, Support
 
 logger = logging.getLogger(__name__)
 
 LEAST_RISE = 0.1
 """Rise of the held-out log-likelihood (nats per particle) from which it counts, free poses."""
+_FALLEN = "fewer than two states have particles"
 _DRIFT = "more particles change their state than in the round before, and the states drift"
 
 
@@ -57,16 +59,14 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
         support, split = this_round.support, this_round.split
         assert support is not None
         assert split is not None
-        log_line(
-            log,
-            f"round {turn}: {len(kept)} states, {election.kept} of {len(states)} particles voted, "
-            f"{100 * changed:.1f}% changed; held-out log-likelihood gain per particle: "
-            f"{support.gain:.3f} +- {support.error:.3f} nats",
-        )
+        voted = f"{len(kept)} states, {election.kept} of {len(states)} particles voted"
+        log_line(log, f"round {turn}: {voted}, {100 * changed:.1f}% changed; {_gain(support)}")
         log += this_round.log
         # how long it took is no result, and not in the report
         logger.info("round %d: took %.0f s", turn, time.monotonic() - began)
+        fallen = len(kept) > 1 and len(np.unique(election.states[election.states > 0])) < 2
         why = past.objection(this_round, support.gain, changed, options.converged)
+        why = why or (_FALLEN if fallen and best is not None else "")
         if past.rise is not None:
             log_line(log, f"round {turn}: held-out log-likelihood {past.words}")
         if why:
@@ -77,6 +77,8 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
         if not support.real:
             log_line(log, f"round {turn}: states are not supported by held-out particles")
             break
+        if fallen:
+            raise InputError(_apart(turn, election.kept, len(states)))
         rounds.take_poses(this_round)
         states = election.states
         plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
@@ -92,6 +94,21 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
     # states of the rounds before must not shrink because they are small; the last word may say so
     best.heldout = best.weighted
     return best, best_kept, log
+
+
+def _gain(support: Support) -> str:
+    return (
+        f"held-out log-likelihood gain per particle: {support.gain:.3f} +- {support.error:.3f} nats"
+    )
+
+
+def _apart(turn: int, voted: int, particles: int) -> str:
+    """What is wrong where the folds of the first round find states that do not fit together."""
+    return (
+        f"round {turn}: {_FALLEN} ({voted} of {particles} have the votes that a state needs): the "
+        "folds found other states, most likely since poses moved until states were one; the votes "
+        "stay as they are, and `vote reclassify --no-refine-poses` keeps the poses of the table"
+    )
 
 
 @dataclass

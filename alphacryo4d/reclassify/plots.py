@@ -63,7 +63,7 @@ def draw_states(
     Parameters
     ----------
     surface : (n, 3) array
-        RC1, RC2 and energy of the volumes' surface, on a grid; contour lines only.
+        RC1, RC2 and pseudo-energy, on a grid; contour lines only.
     centres : (K, 2) array
     radii : (K,) array
         In the units of the embedding.
@@ -71,7 +71,7 @@ def draw_states(
         In kT.
     """
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import Normalize, to_rgba
     from matplotlib.patches import Circle
     from matplotlib.patheffects import withStroke
 
@@ -85,14 +85,14 @@ def draw_states(
     scale = Normalize(float(known.mean()) - spread / 2, float(known.mean()) + spread / 2)
     with styled_figure(110, 14 + axes_height(78, limits)) as (figure, axes):
         axes.contour(x, y, grid, levels=8, colors="0.6", linewidths=0.4, zorder=1)
-        for number, (centre, radius, energy) in enumerate(
-            zip(centres, radii, energies, strict=True), 1
-        ):
+        for row in np.argsort(-radii, kind="stable"):
+            energy = energies[row]
             colour = "0.9" if np.isnan(energy) else axes_colour(scale, energy)
-            axes.add_patch(Circle(centre, radius, fc=colour, ec="black", lw=0.6, zorder=3))
+            for face, edge in ((to_rgba(colour, 0.6), "none"), ("none", "black")):
+                axes.add_patch(Circle(centres[row], radii[row], fc=face, ec=edge, lw=0.6, zorder=3))
             axes.text(
-                *centre, f"{number}\n{energy:.2f}", color="white", fontsize=6, fontweight="bold",
-                ha="center", va="center", zorder=4, clip_on=True,
+                *centres[row], f"{row + 1}\n{energy:.2f}", color="white", fontsize=6,
+                fontweight="bold", ha="center", va="center", zorder=4, clip_on=True,
                 path_effects=[withStroke(linewidth=1.4, foreground="black")],
             )  # fmt: skip
         decorate(axes, limits)
@@ -101,7 +101,7 @@ def draw_states(
         )
         bar.set_label(STATE_ENERGY)
         bar.outline.set_linewidth(0.6)
-        axes.set_title("States after reclassification; lines: energy of the volumes", fontsize=8)
+        axes.set_title("States after reclassification; lines: pseudo-energy", fontsize=8)
         return save_figure(figure, paths)
 
 

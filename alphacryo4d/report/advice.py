@@ -27,13 +27,9 @@ def next_commands(
     """
     here = str(project)
     said: list[tuple[str, list[str]]] = []
-    if files.RECLASSIFY not in keys:
-        said.append(
-            (
-                "Better states: fit states and poses together, from these votes.",
-                ["vote", "reclassify", "--i", here, "--o", f"{here}/{files.RECLASSIFY}"],
-            )
-        )
+    again = reclassify_words(project, shown_set["key"], keys)
+    if again is not None:
+        said.append(("Better states: fit states and poses together, from these votes.", again))
     if not shown_set.get("null") and shown_set["key"] == files.VOTE:
         said.append(
             (
@@ -67,6 +63,16 @@ def next_commands(
         )
     )
     return [{"why": why, "command": shlex.join(["alphacryo4d", *words])} for why, words in said]
+
+
+def reclassify_words(project: Path, key: str, keys: list[str]) -> list[str] | None:
+    """Words of the command that reclassifies votes; None for others, and where it was done."""
+    target = key.replace(files.VOTE, files.RECLASSIFY, 1)
+    if not key.startswith(files.VOTE) or target in keys:
+        return None
+    words = ["vote", "reclassify", "--i", str(project)]
+    words += [] if key == files.VOTE else ["--selection", key]
+    return [*words, "--o", f"{project}/{target}"]
 
 
 def path_command(project: Path) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import UsageError
+from alphacryo4d.report.project_files import LABELS
+from alphacryo4d.selection.sets_stage import known_selections
 
 EDITS_JSON = "edits.json"
 _SHARE = re.compile(r"(\d+)%")
@@ -29,11 +31,10 @@ def served_commands(project: Path) -> dict[str, list[str]]:
     project : Path
         Project folder, as it stands in the commands.
     """
-    from alphacryo4d.report.advice import edit_words
+    from alphacryo4d.report.advice import edit_words, reclassify_words
 
     here = str(project)
     commands = {
-        "reclassify": ["vote", "reclassify", "--i", here, "--o", f"{here}/{files.RECLASSIFY}"],
         "null": ["vote", "--i", f"{here}/{files.RESAMPLE}", "--landscape",
                  f"{here}/{files.LANDSCAPE}", "--o", f"{here}/vote-null", "--null"],
         "stability": ["landscape", "--i", f"{here}/{files.RESAMPLE}", "--features",
@@ -41,7 +42,10 @@ def served_commands(project: Path) -> dict[str, list[str]]:
                       "--stability"],
         "report": ["report", "--i", here],
     }  # fmt: skip
-    for key in (files.VOTE, files.RECLASSIFY):
+    for key in dict.fromkeys([*LABELS, *known_selections(project)]):
+        again = reclassify_words(project, key, [])
+        if again is not None:
+            commands["reclassify" if key == files.VOTE else f"reclassify {key}"] = again
         commands[f"local {key}"] = ["vote", "reconstruct", "--i", f"{here}/{key}", "--o",
                                     f"{here}/{key}-local", "--local-resolution"]  # fmt: skip
         commands[f"refine {key}"] = ["vote", "refine", "--i", f"{here}/{key}", "--o",
@@ -79,10 +83,14 @@ class Runner:
 
     def __init__(self, project: Path) -> None:
         self.project = project
-        self.commands = served_commands(project)
         self.job: Running | None = None
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
+
+    @property
+    def commands(self) -> dict[str, list[str]]:
+        """The list, for the sets of states that there are now."""
+        return served_commands(self.project)
 
     def start(self, name: str) -> None:
         """Start a command by its name.
@@ -92,13 +100,14 @@ class Runner:
         UsageError
             It is not on the list, or another one is running.
         """
-        if name not in self.commands:
+        commands = self.commands
+        if name not in commands:
             raise UsageError("no such command")
         with self._lock:
             if self.busy:
                 raise UsageError("another command is running; wait for it or cancel it")
             process = subprocess.Popen(
-                [sys.executable, "-m", "alphacryo4d", *self.commands[name]],
+                [sys.executable, "-m", "alphacryo4d", *commands[name]],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -11,7 +11,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import AlphaCryo4DError
-from alphacryo4d.core.job import read_job
+from alphacryo4d.core.job import read_job, recorded_inputs
 from alphacryo4d.core.record import stale_inputs
 from alphacryo4d.report.project_files import read_columns, read_json, read_table
 
@@ -173,13 +173,13 @@ def _of_landscape(folder: Path) -> Lines:
 def _of_reconstruct(folder: Path) -> Lines:
     made = read_json(folder / "reconstruction.json")["states"]
     resolutions = [one.get("resolution_masked") or one.get("resolution_unmasked") for one in made]
-    source = folder.parent / files.VOTE
+    source = recorded_inputs(folder)[0].parent
     return (
         f"maps of {len(made)} states{_range([value for value in resolutions if value])}",
         folder / f"class{made[0]['state']:03d}.mrc",
         [
             ["vote", "refine", "--i", source, "--o", f"{source}-refine"],
-            ["report", "--i", folder.parent],
+            ["report", "--i", source.parent],
         ],
     )
 
@@ -231,16 +231,21 @@ def _of_zoom(folder: Path) -> Lines:
     from alphacryo4d.particles.open import open_table
 
     table = folder / files.PARTICLES_STAR
-    where = (read_job(folder) or {}).get("results", {}).get("images_from")
-    images = [] if where is None else ["--images-from", where]
-    return (
-        f"{open_table(table).rows:,} particles of the sub-project",
-        table,
-        [
-            ["check", "--i", table, *images],
-            ["run", "--i", table, "--o", folder / "project", *images],
-        ],
-    )
+    record = read_job(folder) or {}
+    noted, options = record.get("results", {}), record.get("options", {})
+    images = ["--images-from", noted["images_from"]] if noted.get("images_from") else []
+    commands: list[list[Any]] = [
+        ["check", "--i", table, *images],
+        ["run", "--i", table, "--o", folder / "project", *images],
+    ]
+    if (noted.get("homogeneity") or {}).get("homogeneous"):
+        project = recorded_inputs(folder)[0].parent.parent
+        source = project / (options.get("selection") or files.VOTE)
+        commands = [commands[0], ["report", "--i", project]]
+        if options.get("state"):
+            one = ["--states", options["state"], "--o", f"{folder}-refine"]
+            commands = [["vote", "refine", "--i", source, *one], commands[0]]
+    return f"{open_table(table).rows:,} particles of the sub-project", table, commands
 
 
 _OF = {

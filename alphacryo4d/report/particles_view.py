@@ -39,17 +39,16 @@ def particles_view(project: Path, sets: list[StateSet], payload: Payload) -> dic
         "shown": len(rows),
         "rows": payload.add("particles/rows", rows.astype(np.uint32)),
         "sets": {},
-        "flow": _flow(tables),
+        "flows": _flows(tables, sets),
         "select_commands": {key: select_command(project, key) for key in tables},
     }
     if points is not None:
         places, source = points
         data["points"] = payload.add("particles/points", places[rows].astype(np.float32))
         data["source"] = source
-    heldout = _heldout_states(project, count)
     for state_set in sets:
         if state_set.key in tables:
-            agreed = _agrees(state_set, tables[state_set.key]["rlnClassNumber"], heldout, count)
+            agreed = _agrees(project, state_set, tables[state_set.key]["rlnClassNumber"])
             data["sets"][state_set.key] = _one_set(
                 state_set.key, tables[state_set.key], agreed, rows, payload
             )
@@ -91,10 +90,11 @@ def coordinates(project: Path, count: int) -> tuple[Array, str] | None:
     return places, "mean place of the particle's volumes over the folds"
 
 
-def _heldout_states(project: Path, count: int) -> Array | None:
+def _heldout_states(project: Path, key: str, count: int) -> Array | None:
     """State (P,) of the votes' volumes that each particle fits best in the fold without it."""
     best = read_optional(project / files.RESAMPLE / files.HELDOUT_NPY, ndim=1)
-    of_volume = read_optional(project / files.LANDSCAPE / "volume_states.npy", ndim=1)
+    folder = files.LANDSCAPE if key == files.VOTE else key
+    of_volume = read_optional(project / folder / files.VOLUME_STATES_NPY, ndim=1)
     if best is None or of_volume is None or len(best) != count:
         return None
     known = (best >= 0) & (best < len(of_volume))
@@ -103,11 +103,13 @@ def _heldout_states(project: Path, count: int) -> Array | None:
     return states
 
 
-def _agrees(state_set: StateSet, states: Array, heldout: Array | None, count: int) -> Array | None:
+def _agrees(project: Path, state_set: StateSet, states: Array) -> Array | None:
     """Whether the fold that left a particle out agrees with its state: 1, 0, or 2 if unknown."""
-    if state_set.key != files.VOTE:
-        own = read_optional(state_set.folder / files.HELDOUT_NPY, ndim=1)
-        heldout = None if own is None or len(own) != count else _reclassified(state_set, own)
+    own = read_optional(state_set.folder / files.HELDOUT_NPY, ndim=1)
+    if own is None:
+        heldout = _heldout_states(project, state_set.key, len(states))
+    else:
+        heldout = None if len(own) != len(states) else _reclassified(state_set, own)
     if heldout is None:
         return None
     agreed: Array = (heldout == states).astype(np.uint8)
@@ -202,10 +204,18 @@ def by_micrograph(states: Array, names: Array) -> dict[str, Any]:
     }
 
 
-def _flow(tables: dict[str, dict[str, Array]]) -> dict[str, Any] | None:
-    """From the votes to the reclassification: particles (K+1, K'+1), 0 for voted out."""
-    if not {files.VOTE, files.RECLASSIFY} <= set(tables):
-        return None
-    before = tables[files.VOTE]["rlnClassNumber"].astype(np.int64)
-    after = tables[files.RECLASSIFY]["rlnClassNumber"].astype(np.int64)
-    return {"counts": counts_of(before, after)}
+def _flows(tables: dict[str, dict[str, Array]], sets: list[StateSet]) -> dict[str, dict[str, Any]]:
+    """Particles (K+1, K'+1), 0 for voted out, from the states that a reclassification began with.
+
+    By the key of the reclassification: ``first``, the key of those, and ``counts``.
+    """
+    flows = {}
+    for one in sets:
+        first = one.report.get("first_selection", files.VOTE)
+        again = one.key == files.RECLASSIFY or "first_states" in one.report
+        if again and {first, one.key} <= set(tables):
+            before, after = (
+                tables[key]["rlnClassNumber"].astype(np.int64) for key in (first, one.key)
+            )
+            flows[one.key] = {"first": first, "counts": counts_of(before, after)}
+    return flows

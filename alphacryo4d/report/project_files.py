@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 NOT_SETS = frozenset((files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE))
 LABELS = {files.VOTE: "Votes", files.RECLASSIFY: "Reclassification"}
+_NUMBERED = {files.VOTE: "Selection", files.RECLASSIFY: "Reclassification"}
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,31 @@ def state_sets(project: Path) -> list[StateSet]:
     """Votes first, then the reclassification, then other folders with particles and states."""
     folders = [path.parent for path in sorted(project.glob(f"*/{files.PARTICLES_STAR}"))]
     folders = [path for path in folders if path.name not in NOT_SETS and not path.is_symlink()]
-    folders.sort(key=lambda path: (label_of(path.name) == path.name, _number(path.name), path.name))
+    folders.sort(key=lambda path: _order(path.name))
     known = [project / key for key in LABELS if project / key in folders]
     sets = [_state_set(path) for path in [*known, *(f for f in folders if f not in known)]]
     return [state_set for state_set in sets if state_set.report.get("per_state")]
 
 
 def label_of(key: str) -> str:
-    """What people call a set of states: ``vote-2`` is the second selection of them."""
-    number = _number(key)
-    return LABELS.get(key, f"Selection {number}" if number else key)
+    """What people call a set of states.
+
+    ``vote-2`` is the second selection of them, ``reclassify-2`` the reclassification of that.
+    """
+    kind, number = _kind_and_number(key)
+    return LABELS.get(key, f"{_NUMBERED[kind]} {number}" if number else key)
 
 
-def _number(key: str) -> int:
-    match = re.fullmatch(rf"{files.VOTE}-(\d{{1,9}})", key)
-    return int(match[1]) if match else 0
+def _kind_and_number(key: str) -> tuple[str, int]:
+    """``vote`` or ``reclassify`` and the number behind it; no kind and 0 for another name."""
+    match = re.fullmatch(rf"({'|'.join(_NUMBERED)})-(\d{{1,9}})", key)
+    return (match[1], int(match[2])) if match else ("", 0)
+
+
+def _order(key: str) -> tuple[bool, int, bool, str]:
+    """Numbered sets by number, votes before their reclassification; then others by name."""
+    kind, number = _kind_and_number(key)
+    return not number, number, kind == files.RECLASSIFY, key
 
 
 def _state_set(folder: Path) -> StateSet:

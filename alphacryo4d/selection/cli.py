@@ -15,6 +15,7 @@ from alphacryo4d.core.options import (
     json_option,
     output_option,
     overwrite_option,
+    selection_option,
 )
 from alphacryo4d.core.run_flags import RunFlags
 
@@ -34,11 +35,7 @@ from alphacryo4d.core.run_flags import RunFlags
     "batch, group, half, optics, row, and those of the table; inside FILE (corners of a polygon "
     "in the embedding), rows FILE (rows from 0).",
 )
-@click.option(
-    "--selection",
-    default="vote",
-    help="Folder of the project whose states are meant: vote, reclassify, vote-2 ...",
-)
+@selection_option("the reclassification by default, else the votes")
 @overwrite_option
 @dry_run_option
 @json_option
@@ -46,7 +43,7 @@ def select(
     input_path: Path | None,
     output_path: Path | None,
     where: str,
-    selection: str,
+    selection: str | None,
     overwrite: bool,
     dry_run: bool,
     as_json: bool,

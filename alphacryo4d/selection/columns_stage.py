@@ -65,6 +65,11 @@ class ProjectColumns:
         self.used: list[Path] = []
         self._voted: ParticleTable | None = None
 
+    @property
+    def of_states(self) -> bool:
+        """Whether the criterion asked for something of the states."""
+        return self._voted is not None
+
     def names(self) -> list[str]:
         """All columns that can be asked for."""
         own = [] if self.project is None else [*OF_VOTES, *OF_PROJECT, "posterior"]

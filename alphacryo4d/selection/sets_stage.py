@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from alphacryo4d.core import files
@@ -12,14 +13,16 @@ from alphacryo4d.io.star import read_table
 STATE_NAME = "ac4dStateName"
 """Column of names of states."""
 
-_NONE = "none"
+_NONE, _REPORT = "none", "report.json"
+
+logger = logging.getLogger(__name__)
 
 
 def known_selections(project: Path) -> list[str]:
     """Folders of a project with particles and states, votes first."""
-    names = [path.parent.name for path in sorted(project.glob(f"*/{files.PARTICLES_STAR}"))]
-    others = (files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE)
-    return sorted((name for name in names if name not in others), key=lambda n: n != files.VOTE)
+    found = sorted(path.parent for path in project.glob(f"*/{files.PARTICLES_STAR}"))
+    names = [one.name for one in found if one.name == files.VOTE or (one / _REPORT).is_file()]
+    return sorted(names, key=lambda name: name != files.VOTE)
 
 
 def selection_folder(project: Path, name: str) -> Path:
@@ -46,10 +49,24 @@ def states_folder(given: Path, selection: str | None) -> Path:
         if selection is not None:
             raise UsageError(f"--selection {selection}: goes with a project folder as --i")
         return given
-    if selection is None:
-        known = known_selections(given)
-        selection = files.RECLASSIFY if files.RECLASSIFY in known else files.VOTE
-    return selection_folder(given, selection)
+    selection = selection or usual_selection(given)
+    folder = selection_folder(given, selection)
+    say_selection(given, selection)
+    return folder
+
+
+def usual_selection(project: Path) -> str:
+    """States of a project where none are asked for: of the reclassification, else of the votes."""
+    again = project / files.RECLASSIFY / files.PARTICLES_STAR
+    return files.RECLASSIFY if again.is_file() else files.VOTE
+
+
+def say_selection(project: Path, name: str, others: str = "--selection takes {}") -> None:
+    """Say which states of a project a command uses, and how to use which others."""
+    known = [one for one in known_selections(project) if one != name]
+    of = {files.VOTE: "the votes (vote)", files.RECLASSIFY: "the reclassification (reclassify)"}
+    more = f"; {others.format(', '.join(known))}" if known else ""
+    logger.info("states of %s%s", of.get(name, name), more)
 
 
 def state_names(folder: Path) -> dict[int, str]:
@@ -61,7 +78,7 @@ def state_names(folder: Path) -> dict[int, str]:
             return {}
         named = enumerate((unquoted(name) for name in table[STATE_NAME]), 1)
         return {number: name for number, name in named if name}
-    path = folder / "report.json"
+    path = folder / _REPORT
     if not path.is_file():
         return {}
     rows = read_object(path).get("per_state", [])

@@ -17,6 +17,7 @@ from alphacryo4d.io.cs import write_cs_rows
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.selection.columns_stage import ProjectColumns
 from alphacryo4d.selection.expression import choose
+from alphacryo4d.selection.sets_stage import say_selection, usual_selection
 from alphacryo4d.voting.output_stage import input_table_path
 
 logger = logging.getLogger(__name__)
@@ -35,14 +36,17 @@ class Chosen:
     rows : (P,) bool array
     used : list of Path
         Files that the criterion read.
+    selection : str or None
+        Folder of the project whose states were meant.
     """
 
     table: Path
     rows: Array
     used: list[Path]
+    selection: str | None
 
 
-def choose_particles(source: Path, where: str, selection: str = files.VOTE) -> Chosen:
+def choose_particles(source: Path, where: str, selection: str | None = None) -> Chosen:
     """Rows that a criterion chooses.
 
     Parameters
@@ -51,18 +55,23 @@ def choose_particles(source: Path, where: str, selection: str = files.VOTE) -> C
         Project folder, or a particle table.
     where : str
         The criterion (:mod:`alphacryo4d.selection.expression`).
-    selection : str
-        Folder of the project whose states are meant: vote, reclassify, vote-2 ...
+    selection : str, optional
+        Folder of the project whose states are meant: vote, reclassify, vote-2 ...; by default that
+        of the reclassification, else of the votes.
     """
     project = source if source.is_dir() else None
+    if project is not None:
+        selection = selection or usual_selection(project)
     path = source if project is None else input_table_path(project / files.RESAMPLE)
     table = open_table(path)
-    columns = ProjectColumns(table, project, selection)
+    columns = ProjectColumns(table, project, selection or files.VOTE)
     rows = choose(where, columns.columns())
     if len(rows) != table.rows:
         raise InputError(f"{path}: {table.rows} particles, but the criterion tells of {len(rows)}")
+    if project is not None and selection is not None and columns.of_states:
+        say_selection(project, selection)
     logger.info("%d of %d particles: %s", rows.sum(), table.rows, where)
-    return Chosen(path, rows, list(dict.fromkeys(columns.used)))
+    return Chosen(path, rows, list(dict.fromkeys(columns.used)), selection)
 
 
 def run_select(
@@ -70,7 +79,7 @@ def run_select(
     output: Path,
     *,
     where: str,
-    selection: str = files.VOTE,
+    selection: str | None = None,
     flags: RunFlags = RunFlags(),
 ) -> list[Path]:
     """Write the chosen particles: ``particles.star``, and ``particles.cs`` of a ``.cs`` file.
@@ -96,7 +105,7 @@ def run_select(
     with start_job(
         output,
         stage="select",
-        options={"select": {"where": where, "selection": selection}},
+        options={"select": {"where": where, "selection": chosen.selection or files.VOTE}},
         inputs=[chosen.table, *chosen.used],
         flags=flags,
     ) as job:
@@ -113,7 +122,7 @@ def run_select(
             "version": __version__,
             "source": str(source),
             "table": str(chosen.table),
-            "selection": selection if source.is_dir() else None,
+            "selection": chosen.selection if source.is_dir() else None,
             "where": where,
             "particles": int(chosen.rows.sum()),
             "of": len(chosen.rows),

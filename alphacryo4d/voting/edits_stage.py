@@ -69,6 +69,12 @@ def base_folders(base: str, landscape: Path, source: str) -> tuple[Path, Path]:
         return landscape, landscape.parent / files.VOTE
     folder = landscape.parent / base
     if not (folder / files.STATES_STAR).is_file():
+        if (folder / files.PARTICLES_STAR).is_file():
+            raise InputError(
+                f"{source}: base {base}: its states were fitted to the images and are no groups of "
+                "class volumes, which is what edits change; edit those of vote, then `vote "
+                "reclassify --selection vote-2` fits the edited states"
+            )
         raise InputError(
             f"{source}: base {base}: {folder} has no {files.STATES_STAR}; edits start from vote or "
             "from another set of edited states, such as vote-2"

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from alphacryo4d.landscape.barriers import Barrier, Interval
-from alphacryo4d.landscape.curves_stage import draw_path, numbers_text
+from alphacryo4d.landscape.curves_stage import draw_path, labels_apart, numbers_text
 from alphacryo4d.landscape.path_stage import barriers_said
 from alphacryo4d.landscape.plots import beyond
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
+from alphacryo4d.reclassify.plots import draw_states
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,29 @@ def test_states_at_the_same_place_of_the_path_share_a_label(monkeypatch):
     draw_path([], path, states=States(centers, none, none, none, np.zeros(1, np.int32)))
     assert [text.get_text() for text in shown[0].axes[0].texts] == ["1-3", "4", "5, 6"]
     assert numbers_text(np.array([7, 1, 2, 4, 3])) == "1-4, 7"
+
+
+def test_labels_along_a_path_do_not_overlap():
+    places = np.array([0.0, 0.3, 0.31, 0.335, 0.36, 0.9])
+    groups = [near.tolist() for near in labels_apart(places)]
+    assert groups == [[0], [1, 2, 3], [4], [5]]
+    many = np.sort(np.random.default_rng(0).uniform(0, 1, 40))
+    groups = labels_apart(many)
+    assert np.concatenate(groups).tolist() == list(range(40))
+    middles = [many[near[len(near) // 2]] for near in groups]
+    sizes = [len(numbers_text(near + 1)) for near in groups]
+    for k in range(len(groups) - 1):
+        assert middles[k + 1] - middles[k] > 0.014 * (sizes[k] + sizes[k + 1]) / 2
+
+
+def test_states_of_a_reclassification_do_not_hide_each_other(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "alphacryo4d.reclassify.plots.save_figure", lambda figure, paths: shown.append(figure)
+    )
+    x, y = (axis.ravel() for axis in np.meshgrid(np.arange(5.0), np.arange(5.0)))
+    centres, radii = np.array([[2.0, 2.0], [2.5, 2.0]]), np.array([0.5, 2.0])
+    draw_states([], np.column_stack([x, y, x]), centres, radii, np.array([1.0, 2.0]))
+    circles = shown[0].axes[0].patches
+    assert [one.radius for one in circles] == [2.0, 2.0, 0.5, 0.5]  # small ones in front
+    assert {one.get_facecolor()[3] for one in circles} == {0.0, 0.6}

@@ -45,6 +45,14 @@ def test_fitted_radii_give_separate_groups_back():
     np.testing.assert_array_equal(assign_volumes(points, centers, radii), labels + 1)
 
 
+def test_a_boundary_around_a_single_volume_reaches_half_way_to_its_neighbour():
+    points = np.array([[0.0, 0.0], [0.4, 0.0], [0.5, 0.0], [9.0, 0.0], [9.1, 0.0], [9.2, 0.0]])
+    labels = np.array([0, 1, 1, 1, 1, 1])
+    radii = fitted_radii(points, points[[0, 4]], labels)
+    assert radii[0] == 0.2
+    np.testing.assert_array_equal(assign_volumes(points, points[[0, 4]], radii), [1, 0, 0, 2, 2, 2])
+
+
 def test_recommended_radius_is_the_distance_to_the_next_center():
     np.testing.assert_allclose(recommended_radii(CENTERS, CENTERS), [4, 4])
 

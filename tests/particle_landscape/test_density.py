@@ -1,5 +1,7 @@
 """The density freed of its blur, against brute force and known distributions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from alphacryo4d.landscape.string_method import minimum_energy_path
 from alphacryo4d.particle_landscape.basins import DensityStates, _by_share, find_states
 from alphacryo4d.particle_landscape.density import Density, fit_density, mean_of
 from alphacryo4d.particle_landscape.density_stage import path_ends, read_likelihoods
+from alphacryo4d.particle_landscape.discrete import points_or_continuum
 from alphacryo4d.particle_landscape.lowest import farthest_along, lowest_route
 from alphacryo4d.particle_landscape.mixture import (
     GaussianMixture,
@@ -355,3 +358,36 @@ def test_an_extrapolation_that_leads_too_far_is_still_a_mixture():
     assert np.linalg.cond(far.covariances).max() < 1e11
     assert np.isfinite(np.linalg.inv(far.covariances)).all()
     assert far.proportions.min() > 0
+
+
+def test_copies_of_images_make_no_error_smaller_and_leave_energies():
+    """Every particle twice, as two rows of one image: the errors are those of single rows."""
+    rng = np.random.default_rng(9)
+    places, *_ = double_well(1.5, 1500, rng)
+    data, _ = measured(places, 0.4, rng)
+    groups = rng.integers(1, 5, len(data))
+    twice = np.concatenate([np.arange(len(data))] * 2)
+    copies = replace(data.rows(twice), images=twice)
+    assert copies.independent == copies.rows(np.arange(1500, 3000)).independent == 1500
+    one, two = (fit_density(*some, most=4) for some in ((data, groups), (copies, groups[twice])))
+    np.testing.assert_allclose(two.table, one.table, rtol=0.03, atol=1e-3)
+    places = np.linspace(-1.3, 1.3, 31)[:, None]
+
+    def energies(mixture):
+        return DensitySurface(mixture).values(places)
+
+    np.testing.assert_allclose(energies(two.mixture), energies(one.mixture), atol=0.02)
+    np.testing.assert_allclose(two.error(energies), one.error(energies), rtol=0.05, atol=0.01)
+    profiles = [
+        smooth_profile(data, groups, one.mixture, places),
+        smooth_profile(copies, groups[twice], one.mixture, places),
+    ]
+    assert profiles[0].penalty == profiles[1].penalty
+    counting = [profile.draws.std(axis=0) for profile in profiles]
+    np.testing.assert_allclose(counting[1], counting[0], rtol=1e-3)
+    np.testing.assert_allclose(profiles[1].energies, profiles[0].energies, atol=2e-3)
+    told = [
+        points_or_continuum(some, each, one)
+        for some, each in ((data, groups), (copies, groups[twice]))
+    ]
+    np.testing.assert_allclose(told[1].error, told[0].error, rtol=0.1)

@@ -25,6 +25,21 @@ def test_populations_of_overlapping_states_are_those_that_they_were_drawn_from()
     assert (error < 0.05).all()
 
 
+def test_copies_of_images_make_no_error_smaller():
+    rng = np.random.default_rng(3)
+    seen, information, votes = chain(rng, np.full(3, 1 / 3), 3.0)
+    logs, groups = -0.5 * (seen - np.array([0.0, 3.0, 6.0])) ** 2, rng.integers(1, 5, len(votes))
+    twice = np.concatenate([np.arange(len(votes))] * 2)
+    one, two = (
+        state_populations(logs, groups),
+        state_populations(logs[twice], groups[twice], twice),
+    )
+    np.testing.assert_allclose(two, one, rtol=1e-5)
+    one = placed_populations(seen, information, votes, groups, 3)
+    copied = (seen[twice], information[twice], votes[twice], groups[twice], 3, twice)
+    np.testing.assert_allclose(placed_populations(*copied), one, rtol=1e-5)
+
+
 def test_votes_are_shares_of_the_particles_that_have_a_state():
     np.testing.assert_allclose(voted_populations(np.array([0, 1, 1, 3]), 3), [2 / 3, 0, 1 / 3])
     np.testing.assert_array_equal(voted_populations(np.array([0, 0]), 2), [0, 0])

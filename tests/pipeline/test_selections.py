@@ -99,6 +99,7 @@ def test_the_short_way_is_that_of_edits_json(
         (["--drop", "1", "--o", "x"], "edited states go into the project"),
         (["--drop", "1", "--states", "3"], "--states: does not go with"),
         (["--drop", "1", "--selection", "resample"], "has no states.star"),
+        (["--drop", "1", "--selection", "reclassify-2"], "no groups of class volumes"),
         (["--selection", "vote-2"], "goes with --merge"),
     ],
 )

@@ -28,7 +28,14 @@ BLOCK = re.compile(r"((?:^<!-- not run[^\n]*-->\n+)*)^```([a-z]*)\n(.*?)^```", r
 MARK = re.compile(r"<!-- not run(?: \((.+?)\))?: (.+?) -->")
 PROGRAM = "alphacryo4d "
 SMALL = [*RUN, "--initial-resolution", "25", "--final-resolution", "20"]
-SMALLER = {"run": SMALL, "resample consensus": ["--iter", "2"], "landscape --i": ["--states", "2"]}
+PARTICLES = ["--components", "2", "--iterations", "1", "--gaussians", "4", "--images", "21"]
+PARTICLES += ["--final-resolution", "15", "--initial-resolution", "20", "--path-volumes", "3"]
+SMALLER = {
+    "run": SMALL,
+    "resample consensus": ["--iter", "2"],
+    "landscape --i": ["--states", "2"],
+    "landscape particles": PARTICLES,
+}
 """Options that make a shown command short; the project was made with those of ``run``."""
 
 

@@ -9,6 +9,8 @@ import simulated
 
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.stage import run_simulate
+from alphacryo4d.core.errors import InputError
+from alphacryo4d.reclassify import convergence_stage
 from alphacryo4d.reclassify.convergence_stage import LEAST_RISE, _Past
 from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.reclassify.results_stage import Round
@@ -82,6 +84,35 @@ def test_fewer_states_may_be_as_likely():
         past.expect(SimpleNamespace(price=0.0, splitting=np.zeros(0), leaving=np.zeros(leaving)))
         objection = past.objection(made_up(rise, free=False), past.floor - 0.001, 0.1, 0.5)
         assert (objection == "") == stays
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_states_that_fall_together_are_no_result(monkeypatch, second):
+    """In the first round this is said, in a later one the round before stays."""
+    first = np.repeat([1, 2], 200)
+    voted = [first, np.zeros(400, int)] if second else [np.zeros(400, int)]
+    made = [made_up(float(k), free=True) for k in range(len(voted))]
+    for one in made:
+        one.support = SimpleNamespace(gain=5.0, error=0.1, real=True)
+        one.split = SimpleNamespace()
+    elections = [SimpleNamespace(states=states, kept=int((states > 0).sum())) for states in voted]
+    rounds = SimpleNamespace(
+        run_round=lambda turn, states, count: made[turn - 1], take_poses=lambda this_round: None
+    )
+    plan = SimpleNamespace(nothing=True)
+    monkeypatch.setattr(convergence_stage, "Rounds", lambda job, inputs: rounds)
+    monkeypatch.setattr(convergence_stage, "elect", lambda *_: (None, elections.pop(0)))
+    monkeypatch.setattr(convergence_stage, "plan_changes", lambda *_, **__: plan)
+    groups = np.ones((400, 2), int)
+    inputs = SimpleNamespace(options=ReclassifyOptions(), groups=groups)
+    if not second:
+        with pytest.raises(InputError, match="0 of 400.*--no-refine-poses"):
+            convergence_stage.run_rounds(None, inputs, first)
+        return
+    best, kept, log = convergence_stage.run_rounds(None, inputs, first)
+    assert best is made[0]
+    assert kept.tolist() == [1, 2]
+    assert "the round before stays" in log[-1]
 
 
 def test_poses_of_a_consensus_get_a_second_round(tmp_path, caplog):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shlex
+import shutil
 
 import click
 import pytest
@@ -64,6 +65,35 @@ def test_the_end_of_a_refinement(project, tmp_path, outputs, result):
     assert lines[:2] == [result, f"open first: {tmp_path / 'commands.txt'}"]
     assert parsed(shlex.split(lines[2][6:]))["input_path"] == project
     assert parsed(shlex.split(lines[3][6:]))["input_path"] == project
+
+
+def test_after_maps_of_a_reclassification_its_states_are_refined(project, tmp_path):
+    record = {"inputs": [{"path": str(project / "reclassify" / "particles.star")}]}
+    (tmp_path / "job.json").write_text(json.dumps(record))
+    made = {"states": [{"state": 1, "resolution_masked": 8.0}]}
+    (tmp_path / "reconstruction.json").write_text(json.dumps(made))
+    *_, refine, page = ending("reconstruct", tmp_path)
+    assert parsed(shlex.split(refine[6:]))["input_path"] == project / "reclassify"
+    assert parsed(shlex.split(page[6:]))["input_path"] == project
+
+
+@pytest.mark.parametrize("homogeneous", [True, False])
+def test_a_run_is_proposed_where_zooming_in_is_worth_it(project, tmp_path, homogeneous):
+    record = {
+        "inputs": [{"path": str(project / "resample" / "assignments.npy")}],
+        "options": {"state": 2, "selection": "reclassify"},
+        "results": {"homogeneity": {"homogeneous": homogeneous}},
+    }
+    (tmp_path / "job.json").write_text(json.dumps(record))
+    shutil.copy(project / "vote" / "particles.star", tmp_path)
+    *_, first, second = ending("zoom", tmp_path)
+    if homogeneous:
+        words = parsed(shlex.split(first[6:]))
+        assert words["input_path"] == project / "reclassify"
+        assert words["states"] == "2"
+        assert " run " not in second
+    else:
+        assert parsed(shlex.split(second[6:]))["output_path"] == tmp_path / "project"
 
 
 def test_states_support_and_resolution_are_said():

@@ -19,7 +19,7 @@ from alphacryo4d.maths.contrast import level_of
 from alphacryo4d.report.landscape_sets import renumbered
 from alphacryo4d.report.maps import along_path, resized
 from alphacryo4d.report.payload import Payload, safe_json
-from alphacryo4d.report.project_files import label_of
+from alphacryo4d.report.project_files import _order, label_of
 from alphacryo4d.report.stage import project_data, write_report_page
 from alphacryo4d.report.states import merge_tree, pose_errors
 from alphacryo4d.report.verdict import sentence
@@ -286,9 +286,12 @@ def test_a_reclassification_numbers_the_states_of_the_landscape_anew():
 
 
 def test_selections_follow_the_reclassification_in_order():
-    assert [label_of(key) for key in ("vote", "reclassify", "vote-2", "vote-10", "vote-null")] == [
-        "Votes", "Reclassification", "Selection 2", "Selection 10", "vote-null",
+    keys = ("vote", "reclassify", "vote-2", "reclassify-2", "vote-10", "vote-null")
+    assert [label_of(key) for key in keys] == [
+        "Votes", "Reclassification", "Selection 2", "Reclassification 2", "Selection 10",
+        "vote-null",
     ]  # fmt: skip
+    assert sorted(keys[:1:-1], key=_order) == list(keys[2:])
 
 
 def test_the_error_of_the_poses_is_what_every_fold_said_last():

@@ -186,6 +186,28 @@ def test_the_commands_of_the_page_are_those_of_the_program(project):
     assert set(proposed) <= served
 
 
+def test_a_second_reclassification_is_offered_and_has_commands_and_a_flow_of_its_own(project):
+    shutil.copytree(project / "vote", project / "vote-2")
+    here, flows = str(project), []
+    for second in (False, True):
+        if second:
+            shutil.copytree(project / "vote", project / "reclassify-2")
+            report = json.loads((project / "reclassify-2" / "report.json").read_text())
+            report |= {"first_selection": "vote-2", "first_states": [1, 2]}
+            (project / "reclassify-2" / "report.json").write_text(json.dumps(report))
+        data, _ = project_data(project)
+        shown = {one["key"]: [line["command"] for line in one["commands"]] for one in data["sets"]}
+        again = f"alphacryo4d vote reclassify --i {here} --selection vote-2 --o {here}/reclassify-2"
+        assert (again in shown["vote-2"]) != second
+        flows.append(data["particles"]["flows"])
+    assert list(shown) == ["vote", "vote-2", "reclassify-2"]
+    assert f"vote refine --i {here}/reclassify-2 " in " ".join(shown["reclassify-2"])
+    assert flows[0] == {}
+    assert flows[1]["reclassify-2"]["first"] == "vote-2"
+    served = {" ".join(["alphacryo4d", *words]) for words in Runner(project).commands.values()}
+    assert {again, *(line for lines in shown.values() for line in lines)} <= served
+
+
 def wait(runner):
     wait_until(lambda: not runner.busy, 10, pause=0.05)
     return runner.job.told()
@@ -208,7 +230,8 @@ def test_a_command_runs_once_at_a_time_and_tells_how_it_ended(project):
 
 def test_a_cancelled_command_stops(project, monkeypatch):
     runner = Runner(project)
-    runner.commands["slow"] = ["demo", "--o", str(project / "slow")]
+    slow = ["demo", "--o", str(project / "slow")]
+    monkeypatch.setattr(Runner, "commands", {"slow": slow})
     runner.start("slow")
     runner.cancel()
     assert wait(runner)["status"].startswith("cancelled")

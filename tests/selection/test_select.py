@@ -214,3 +214,34 @@ def test_a_million_rows_need_no_more_than_a_few_arrays() -> None:
     )
     found = choose("mic ~ 'mic_1*' and not value < 500000", columns)
     assert found.sum() == 11 * 5000
+
+
+def test_states_are_those_of_the_reclassification_where_there_is_one(
+    project: Path, tmp_path: Path, known: dict, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    home = tmp_path / "project"
+    shutil.copytree(project, home)
+    assert choose_particles(home, "state = 1").selection == "vote"
+    assert "states of the votes (vote)" in caplog.messages
+    again = home / "reclassify"
+    again.mkdir()
+    other = {"rlnClassNumber": 2 - known["state"].astype(np.int32)}
+    open_table(project.parent / "particles.star").write_with_columns(
+        again / "particles.star", other
+    )
+    (again / "report.json").write_text("{}")
+    (home / "zoomed").mkdir()  # particles of a zoom: no set of states
+    shutil.copy(again / "particles.star", home / "zoomed")
+    caplog.clear()
+    chosen = choose_particles(home, "state = 2")
+    assert chosen.selection == "reclassify"
+    np.testing.assert_array_equal(chosen.rows, known["state"] == 0)
+    assert caplog.messages[0] == (
+        "states of the reclassification (reclassify); --selection takes vote"
+    )
+    chosen = choose_particles(home, "state = 2", "vote")
+    np.testing.assert_array_equal(chosen.rows, known["state"] == 2)
+    caplog.clear()
+    choose_particles(home, "defocus > 0")  # asks for no states
+    assert len(caplog.messages) == 1

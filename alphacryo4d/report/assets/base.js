@@ -55,6 +55,7 @@ function choose(values) {
   for (const name of Object.keys(values)) tell(name, values[name]);
 }
 const theSet = () => data.sets.find(one => one.key === chosen.set);
+const labelOf = key => data.sets.find(one => one.key === key)?.label ?? key;
 const theState = number => theSet()?.states.find(one => one.state === number);
 const nameOf = state => state.name ? `${state.state} ${state.name}` : `State ${state.state}`;
 

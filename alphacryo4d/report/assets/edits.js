@@ -76,7 +76,7 @@ function showEdits() {
       h("button", {type: "button", id: "save-edits", onclick: () => download("edits.json", fileOfEdits(),
         "application/json")}, "Save edits.json"), saveButton()),
     data.edit_commands[chosen.set] ? commandLine(data.edit_commands[chosen.set], "Then, in the project folder's place:")
-      : h("p", {class: "quiet"}, "This version has no command that applies edits.json to this set."));
+      : h("p", {class: "quiet"}, "No command edits these states: they are no groups of class volumes. Edit the votes, and reclassify them."));
   };
   let volumes = null;
   when("volumes", found => { volumes = found; extras(); });

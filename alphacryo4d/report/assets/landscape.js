@@ -143,7 +143,7 @@ function alongPlot(told) {
       ...y.map((v, i) => v - path.error_kt[i]).reverse()],
     fill: "toself", mode: "lines", line: {width: 0}, fillcolor: "rgba(86,180,233,0.3)",
     name: "standard error"});
-  traces.push({x, y, mode: "lines", name: "energy", line: {color: css("--accent"), width: 2},
+  traces.push({x, y, mode: "lines", name: "pseudo-energy", line: {color: css("--accent"), width: 2},
     hovertemplate: "%{x:.2f}: %{y:.2f} kT<extra></extra>"});
   const nearest = (px, py) => {
     let best = 0, least = Infinity;
@@ -175,7 +175,7 @@ function alongPlot(told) {
   const shapes = view.marker ? [nearest(...view.marker)].map(i => ({type: "line", x0: x[i], x1: x[i],
     yref: "paper", y0: 0, y1: 1, line: {color: css("--quiet"), width: 1}})) : [];
   return [traces, {shapes, xaxis: {title: {text: "Length along the path (units of the embedding)"}},
-    yaxis: {title: {text: "Volume energy (kT)"}}}];
+    yaxis: {title: {text: "Pseudo-energy (kT)"}}}];
 }
 
 /** Points in space, turned by dragging or with the arrow keys. */

@@ -2,7 +2,8 @@
 function showParticles() {
   const told = data.particles, main = section("particles", "Particles");
   if (!told) { main.append(h("p", {class: "quiet"}, "No particles have states yet.")); return; }
-  if (told.flow) main.append(h("h3", {}, "From votes to reclassification"), flowFigure(told.flow.counts));
+  const flow = h("div");
+  main.append(flow);
   const confidence = h("div", {class: "plot"}), agreement = h("div", {class: "plot"});
   const defocus = h("div", {class: "plot"}), micrographs = h("div", {class: "scroll"});
   main.append(h("div", {class: "columns"},
@@ -13,6 +14,7 @@ function showParticles() {
     h("div", {}, h("h3", {}, "State against micrograph"), micrographs)));
   when("set", () => {
     const found = told.sets[chosen.set];
+    flow.replaceChildren(...flowOf(told.flows));
     if (!found) return;
     plot(confidence, "Histogram of the particles' confidence", () => confidencePlot(found));
     plot(agreement, "Particles whose held-out fold agrees, by state", () => agreementPlot(found));
@@ -22,7 +24,14 @@ function showParticles() {
   if (told.points) showScatter(main, told);
 }
 
-function flowFigure(counts) {
+/** From the states that a reclassification began with to its own: of this set, or the one from it. */
+function flowOf(flows) {
+  const key = chosen.set in flows ? chosen.set : Object.keys(flows).find(one => flows[one].first === chosen.set);
+  if (!key) return [];
+  const [first, second] = [flows[key].first, key].map(one => labelOf(one).toLowerCase());
+  return [h("h3", {}, `From ${first} to ${second}`), flowFigure(flows[key].counts, key, first, second)];
+}
+function flowFigure(counts, key, first, second) {
   const after = counts[0].map((_, j) => counts.reduce((sum, row) => sum + row[j], 0));
   const before = counts.map(row => row.reduce((sum, value) => sum + value, 0));
   const total = before.reduce((a, b) => a + b, 0) || 1, width = 640, height = 320, gap = 4;
@@ -44,7 +53,7 @@ function flowFigure(counts) {
     "text-anchor": anchor, fill: "currentColor", class: "tick"}, `${k || "out"}: ${whole(n)}`) : null;
   before.forEach((n, i) => parts.push(label(i, n, 104, left[i], "end")));
   after.forEach((n, j) => parts.push(label(j, n, 536, right[j], "start")));
-  const known = data.sets.find(one => one.key === "reclassify")?.first_states;
+  const known = data.sets.find(one => one.key === key)?.first_states;
   const same = (i, j) => known ? known[j - 1] === i : i === j;
   let stayed = 0, lost = 0;
   counts.forEach((row, i) => row.forEach((n, j) => {
@@ -52,7 +61,7 @@ function flowFigure(counts) {
     if (!j) lost += n;
   }));
   return h("div", {class: "figure"}, h("svg", {viewBox: `0 0 ${width} ${height}`, role: "img",
-    "aria-label": "Flow of particles from the states of the votes to those of the reclassification"},
+    "aria-label": `Flow of particles from the states of ${first} to those of ${second}`},
   parts.filter(Boolean)), h("p", {class: "quiet"}, `${whole(stayed)} stayed in their state, ` +
     `${whole(total - stayed - lost)} moved or came in, ${whole(lost)} are voted out after it.`));
 }
