@@ -226,6 +226,10 @@ class SpannedVolumes:
         back = np.linalg.inv(turn.astype(np.float64)).T
         filling = np.sqrt(filled(self.mask, self.amplitude, q + 1))
         covariance = back @ (solution.variance * filling[:, None] * filling) @ back.T
+        # coordinates have mean 0 now, so that data know mean and components apart from each other.
+        # What the prior of a weak component leaves between them would move all coordinates alike,
+        # more with every iteration, against a mean that has no such prior
+        covariance[:, 0, 1:] = covariance[:, 1:, 0] = 0.0
         self.uncertainty = covariance
         whole = np.eye(q + 1 + POSE, dtype=np.float32)
         whole[free, free] = turn
