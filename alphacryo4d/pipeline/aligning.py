@@ -24,7 +24,6 @@ from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 
 logger = logging.getLogger(__name__)
 
-CONSENSUS = "consensus"
 ITERATIONS = 3
 """Most iterations where poses that are there are refined."""
 
@@ -82,7 +81,7 @@ def aligned_table(
     from alphacryo4d.resample.consensus_stage import plan_consensus, run_consensus
     from alphacryo4d.tools.check import require_sound
 
-    blind, output = lacks_poses(table), project / CONSENSUS
+    blind, output = lacks_poses(table), project / files.CONSENSUS
     realign &= table.resolve() != (output / files.PARTICLES_STAR).resolve()  # that was done
     if (blind and options.relion.reference is None) or not (blind or realign):
         return table

@@ -18,7 +18,7 @@ from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.particles.samples import match_intensities, prepare_rows
-from alphacryo4d.pipeline.aligning import CONSENSUS, require_images
+from alphacryo4d.pipeline.aligning import require_images
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.reclassify.pose_prior import FINEST_SHELL, scores_by_shell
 
@@ -73,7 +73,7 @@ def worth_realigning(
         particles.path, fault,
     )  # fmt: skip
     try:
-        require_images(particles.path, project / CONSENSUS / files.PARTICLES_STAR)
+        require_images(particles.path, project / files.CONSENSUS / files.PARTICLES_STAR)
     except InputError as error:
         logger.warning("%s; this run keeps the poses as they are", error)
         return False
@@ -82,14 +82,14 @@ def worth_realigning(
 
 def began_realigned(project: Path) -> bool:
     """Whether this project classifies, or is about to, refined poses of its table."""
-    refined, folder = project / CONSENSUS / files.PARTICLES_STAR, project / files.RESAMPLE
+    refined, folder = project / files.CONSENSUS / files.PARTICLES_STAR, project / files.RESAMPLE
     classified = read_job(folder)
     if classified is not None:
         tables = [
             located(one, folder, classified.get("folder")) for one in classified.get("inputs", [])
         ]
         return refined.resolve() in [table.resolve() for table in tables]
-    options = (read_job(project / CONSENSUS) or {}).get("options")
+    options = (read_job(project / files.CONSENSUS) or {}).get("options")
     asked = options.get("consensus") if isinstance(options, dict) else None
     return isinstance(asked, dict) and asked.get("search") == "near"
 
