@@ -21,6 +21,7 @@ from alphacryo4d.core.plan import UNCHANGED, Plan
 from alphacryo4d.core.progress import format_duration
 from alphacryo4d.deepfeature.devices import require_room_for_training
 from alphacryo4d.maths.threads import thread_count
+from alphacryo4d.pipeline.need import Need
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.resample.options import analysis_box
 
@@ -32,30 +33,6 @@ STATES = 12
 """States where their number is to be found: for the time and the disk of their maps."""
 FREE_POSES = 3.0
 """How much longer the images' own poses take than measured ones (85 against 29 CPU s a fold)."""
-
-
-@dataclass(frozen=True)
-class Need:
-    """What a stage needs.
-
-    Attributes
-    ----------
-    seconds : float
-        CPU seconds; those of one thread.
-    shared : float
-        Fraction of them that further threads share.
-    memory, disk : float
-        GB (1e9 bytes).
-    """
-
-    seconds: float
-    shared: float
-    memory: float
-    disk: float
-
-    def wall(self, threads: int) -> float:
-        """Seconds on so many threads (Amdahl's law)."""
-        return self.seconds * (1 - self.shared + self.shared / threads)
 
 
 @dataclass(frozen=True)

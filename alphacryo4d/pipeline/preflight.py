@@ -98,6 +98,8 @@ def _resample_checks(
     for path, what in ((relion.mask, "mask"), (classify.focus_mask, "focus mask")):
         if path is not None:
             yield partial(check_map, path, particles, what=what, is_mask=True)
+    if relion.reference is not None:
+        yield partial(check_map, relion.reference, particles, what="reference")
     yield lambda: _require_diameter(particles, classify)
 
 
