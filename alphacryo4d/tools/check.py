@@ -227,7 +227,10 @@ def _examine_table(
             full=full,
             progress=progress,
         )
-    return Report.of(table.path, faults, _summary(table, stacks, groups, len(rows)))
+    summary = _summary(table, stacks, groups, len(rows))
+    return Report.of(
+        table.path, faults, summary | {"poses": poses_of(table, numbers, groups) is not None}
+    )
 
 
 def _summary(
