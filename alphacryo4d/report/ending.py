@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import AlphaCryo4DError
-from alphacryo4d.core.job import read_job
+from alphacryo4d.core.job import read_job, recorded_inputs
 from alphacryo4d.core.record import stale_inputs
-from alphacryo4d.report.project_files import read_columns, read_json, read_table
+from alphacryo4d.report.advice import refine_words
+from alphacryo4d.report.project_files import LABELS, read_columns, read_json, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -85,27 +87,30 @@ def _of_run(project: Path) -> Lines:
     result, _, commands = _of_states(again if standing else project / files.VOTE)
     page = next(one for one in commands if one[0] == "report")
     page = page if "--serve" in page else [*page, "--serve"]
-    return result, project / "report.html", [one for one in commands if one[0] == "vote"] + [page]
+    others = [one for one in commands if one[0] != "report"]
+    return result, project / "report.html", [*others, page]
 
 
 def _of_states(folder: Path) -> Lines:
     report = read_json(folder / "report.json")
-    project = folder.parent
-    refine: list[Any] = ["vote", "refine", "--i", folder, "--o", f"{folder}-refine"]
-    commands = [refine]
-    in_project = (project / files.RESAMPLE / files.JOB_JSON).is_file()
-    if in_project:
-        unsure = any(one.get("supported") is False for one in report["per_state"])
-        page: list[Any] = ["report", "--i", project]
-        if unsure:
-            page += ["--serve", "--allow-edits"]
-        commands = [page, refine]
-        if folder.name == files.VOTE and not (project / files.RECLASSIFY).is_dir():
-            again = ["vote", "reclassify", "--i", project, "--o", project / files.RECLASSIFY]
-            commands = [again, page]
-    else:
-        commands.append(["vote", "reconstruct", "--i", folder, "--o", f"{folder}-maps"])
-    return states_said(report), folder / "summary.txt", commands
+    project, result = folder.parent, states_said(report)
+    words = refine_words(folder)
+    refine: list[list[Any]] = [] if words is None else [words]
+    if words is None:
+        result += f"; {folder}/class001.cs ... for Import Particle Stack of cryoSPARC"
+    if not (project / files.RESAMPLE / files.JOB_JSON).is_file():
+        maps = ["vote", "reconstruct", "--i", folder, "--o", f"{folder}-maps"]
+        return result, folder / "summary.txt", [*refine, maps]
+    page: list[Any] = ["report", "--i", project]
+    if folder.name not in LABELS:
+        page += ["--selection", folder.name]
+    if any(one.get("supported") is False for one in report["per_state"]):
+        page += ["--serve", "--allow-edits"]
+    commands = [page, *refine]
+    if folder.name == files.VOTE and not (project / files.RECLASSIFY).is_dir():
+        again = ["vote", "reclassify", "--i", project, "--o", project / files.RECLASSIFY]
+        commands = [again, page]
+    return result, folder / "summary.txt", commands
 
 
 def _of_resample(folder: Path) -> Lines:
@@ -159,28 +164,42 @@ def _of_landscape(folder: Path) -> Lines:
             if str(name)[0].isdigit() and str(name).endswith("forward")
         ]
         result += f"; {along.count('yes')} of {len(along)} barriers of the path resolved"
+    volumes = _first_input(folder)
     home = folder.parent
+    if volumes is not None and volumes.name == files.VOLUMES_STAR:
+        home = volumes.parent.parent
+    vote = home / files.VOTE
+    if folder.resolve() != (home / files.LANDSCAPE).resolve():  # of this project beside its own
+        vote = home / f"{files.VOTE}-{folder.name}"
     return (
         result,
         folder / "landscape.png",
         [
-            ["vote", "--i", home / files.RESAMPLE, "--landscape", folder, "--o", home / files.VOTE],
+            ["vote", "--i", home / files.RESAMPLE, "--landscape", folder, "--o", vote],
             ["status", "--i", home],
         ],
     )
 
 
+def _first_input(folder: Path) -> Path | None:
+    """First input of the work in a folder, as seen from here."""
+    inputs = recorded_inputs(folder)
+    if not inputs:
+        return None
+    place = os.path.relpath(inputs[0])
+    return Path(place) if not folder.is_absolute() else inputs[0].resolve()
+
+
 def _of_reconstruct(folder: Path) -> Lines:
     made = read_json(folder / "reconstruction.json")["states"]
     resolutions = [one.get("resolution_masked") or one.get("resolution_unmasked") for one in made]
-    source = folder.parent / files.VOTE
+    table = _first_input(folder)
+    source = folder.parent / files.VOTE if table is None else table.parent
+    refine = refine_words(source)
     return (
         f"maps of {len(made)} states{_range([value for value in resolutions if value])}",
         folder / f"class{made[0]['state']:03d}.mrc",
-        [
-            ["vote", "refine", "--i", source, "--o", f"{source}-refine"],
-            ["report", "--i", folder.parent],
-        ],
+        [*([] if refine is None else [refine]), ["report", "--i", source.parent]],
     )
 
 
