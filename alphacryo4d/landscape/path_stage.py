@@ -15,6 +15,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.reading import load_archive
+from alphacryo4d.core.words import plural
 from alphacryo4d.landscape.barriers import (
     Barrier,
     Interval,
@@ -105,7 +106,7 @@ def path_step(
     log = logger.info if path.converged else logger.warning
     log(
         "path: %s after %d steps, displacement %.2e, residual %.2e kT per unit, images brought "
-        "back to the surface %d times",
+        "back to the surface: %d",
         "converged" if path.converged else "NOT converged",
         path.iterations,
         path.displacement,
@@ -245,7 +246,7 @@ def barriers_said(barriers: list[Barrier], intervals: list[Interval], lowest: In
 
     A height whose 95% interval holds zero is not resolved: only its upper end is said.
     """
-    text = f"path: {len(barriers)} barriers"
+    text = f"path: {plural(len(barriers), 'barrier')}"
     known = [one for one in intervals if one.known]
     if known:
         resolved = [one for one in known if one.resolved]

@@ -9,6 +9,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress
+from alphacryo4d.core.words import plural
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.ml3d.checkpoint import Checkpoint
 from alphacryo4d.ml3d.class_volumes import (
@@ -277,9 +278,10 @@ class Run:
             self.maximise(model)
             done = iteration + 1
             if changed < options.converged and cooled <= 1:
+                took = plural(done, "iteration")
                 self.log.append(
-                    f"converged after {done} iterations: {100 * changed:.1f}% of the particles "
-                    "changed their class"
+                    f"converged after {took}: {100 * changed:.1f}% of the particles changed their "
+                    "class"
                 )
                 done = most
             if checkpoint is not None:

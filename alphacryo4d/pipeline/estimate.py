@@ -19,6 +19,7 @@ from alphacryo4d.core.errors import ResourceError
 from alphacryo4d.core.memory import usable_memory
 from alphacryo4d.core.plan import UNCHANGED, Plan
 from alphacryo4d.core.progress import format_duration
+from alphacryo4d.core.words import plural
 from alphacryo4d.deepfeature.devices import require_room_for_training
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.pipeline.need import Need
@@ -251,17 +252,18 @@ def estimate_lines(
     """Size of the work, and time, memory and disk that it needs, for people."""
     size, count = size_of(particles, options), thread_count(threads)
     needed = needs(particles, options, plans)
-    batches = f"{size.batches} batch{'es' * (size.batches > 1)}"
+    batches = plural(size.batches, "batch", "batches")
+    classes = plural(size.classes, "class", "classes")
     lines = [
         f"{size.particles:,} particles of {size.box} px, {particles.pixel_size:.3g} A: {batches}, "
-        f"{size.folds} folds each, {size.classes} classes a fold; analysis box {size.analysis} px"
+        f"{size.folds} folds each, {classes} a fold; analysis box {size.analysis} px"
     ]
     if not needed or options.resample.engine == "relion":
         return lines
     walls = {name: need.wall(count) for name, need in needed.items()}
     shown = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in walls.items())
     lines.append(
-        f"about, on {count} thread{'s' * (count > 1)}: {shown}; together "
+        f"about, on {plural(count, 'thread')}: {shown}; together "
         f"{format_duration(sum(walls.values()))}, within a factor of two"
     )
     if files.RECLASSIFY in walls:

@@ -95,6 +95,6 @@ class Outlook:
         *names, last = (name for name, _ in self.plans)
         return (
             f"would split {self.table} into {self.options.resample.folds + 1} folds, classify each "
-            f"into {self.options.classify.classes} classes, and write "
+            f"by --classes {self.options.classify.classes}, and write "
             f"{self.project}/{', '.join(names)} and {last}"
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
+from alphacryo4d.core.words import plural
 from alphacryo4d.reclassify.changing import (
     Plan,
     apply_changes,
@@ -59,9 +60,9 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
         assert split is not None
         log_line(
             log,
-            f"round {turn}: {len(kept)} states, {election.kept} of {len(states)} particles voted, "
-            f"{100 * changed:.1f}% changed; held-out log-likelihood gain per particle: "
-            f"{support.gain:.3f} +- {support.error:.3f} nats",
+            f"round {turn}: {plural(len(kept), 'state')}, {election.kept} of {len(states)} "
+            f"particles voted, {100 * changed:.1f}% changed; held-out log-likelihood gain per "
+            f"particle: {support.gain:.3f} +- {support.error:.3f} nats",
         )
         log += this_round.log
         # how long it took is no result, and not in the report

@@ -15,6 +15,7 @@ from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.job import Job, start_job, start_work
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.core.words import plural
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.copies import shared_images
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
@@ -125,8 +126,8 @@ def split(job: Job, particles: ParticleSet, plan: ResamplePlan) -> IntArray:
     )
     batches = int(groups[:, 0].max())
     logger.info(
-        "%d particles in %d batch%s, each in %d folds",
-        len(particles), batches, "" if batches == 1 else "es", plan.folds,
+        "%d particles in %s, each in %d folds",
+        len(particles), plural(batches, "batch", "batches"), plan.folds,
     )  # fmt: skip
     outputs = [files.save_array(path, groups)]
     for batch in range(1, batches + 1):

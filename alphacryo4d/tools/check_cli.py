@@ -15,6 +15,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.identity import absolute_path
 from alphacryo4d.core.options import CONTEXT, input_option, json_option, optics_options
 from alphacryo4d.core.settings import IMAGES_FROM
+from alphacryo4d.core.words import plural
 
 if TYPE_CHECKING:
     from alphacryo4d.io.tables.faults import Fault
@@ -54,7 +55,7 @@ def check(input_path: Path, full: bool, need_poses: bool, as_json: bool, **given
         click.echo(json.dumps(answer))
     if report.faults:
         lines = "\n".join(f"  {fault}" for fault in report.faults)
-        count = f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"
+        count = plural(len(report.faults), "fault")
         fault = InputError(f"{input_path}: {count}\n{lines}")
         fault.answered = as_json
         raise fault
@@ -95,7 +96,7 @@ def plain(fault: Fault) -> dict[str, str]:
 def summary_lines(summary: dict[str, Any]) -> list[str]:
     """Summary of a sound input for a reader."""
     boxes = ", ".join(str(box) for box in summary["box"])
-    stacks = "1 stack" if summary["stacks"] == 1 else f"{summary['stacks']:,} stacks"
+    stacks = plural(summary["stacks"], "stack")
     lines = [
         f"{summary['particles']:,} particles ({summary['format']}) in {stacks}, box {boxes} px"
     ]

@@ -13,6 +13,7 @@ from alphacryo4d.core.contents import changed_outputs
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import read_job
 from alphacryo4d.core.record import stale_inputs
+from alphacryo4d.core.words import plural
 from alphacryo4d.report.project_files import read_json, read_table, state_sets
 from alphacryo4d.tools.next_step import (
     MISSING,
@@ -159,19 +160,18 @@ def format_status(told: dict[str, Any]) -> str:
         line = f"{stage['stage']:<12} {stage['status']}"
         noted = stage.get("results", {})
         if "components" in noted:
-            line += (
-                f", {noted['components']} components" if noted["components"] else ", no structure"
-            )
+            count = noted["components"]
+            line += f", {plural(count, 'component')}" if count else ", no structure"
             if noted.get("density_states"):
-                line += f", {noted['density_states']} states of the density"
+                line += f", {plural(noted['density_states'], 'state')} of the density"
         if stage.get("states"):
-            line += f", {stage['states']} states"
+            line += f", {plural(stage['states'], 'state')}"
             if stage.get("supported") is not None:
                 line += f", {stage['supported']} supported"
             if stage.get("junk_states"):
                 line += f", {stage['junk_states']} of junk beside them"
             if stage.get("no_signal"):
-                line += f", {stage['no_signal']} particles voted out as junk"
+                line += f", {plural(stage['no_signal'], 'particle')} voted out as junk"
         if stage.get("stale"):
             line += f" ({', '.join(stage['stale'])})"
         if "seconds" in stage:
