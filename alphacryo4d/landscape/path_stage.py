@@ -101,7 +101,7 @@ def path_step(
     if job.completed("path") and (job.folder / PATH_NPZ).is_file():
         return _read_back(job.folder / PATH_NPZ)
     points = path_ends(landscape, options, names)
-    with show_progress("path") as progress:
+    with show_progress("path", foresees=False) as progress:
         path = minimum_energy_path(landscape.surface, points, options, progress=progress)
     log = logger.info if path.converged else logger.warning
     log(

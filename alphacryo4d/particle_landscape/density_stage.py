@@ -70,7 +70,7 @@ def write_density(
     if ends is None:
         logger.info("one state: no path without --start and --end")
     else:
-        with show_progress("path") as progress:
+        with show_progress("path", foresees=False) as progress:
             path = density_path(
                 density,
                 lowest_route(density, ends, seed=seed),
