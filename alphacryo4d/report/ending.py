@@ -219,8 +219,8 @@ def _of_refine(folder: Path) -> Lines:
         if maps
         else f"commands of {plural(states, 'state')}"
     )
-    source = (folder / record["inputs"][0]["path"]).resolve().parent
-    home = source.parent
+    table = _first_input(folder)
+    home = folder.parent if table is None else table.parent.parent
     return (
         result,
         folder / record["outputs"][0],

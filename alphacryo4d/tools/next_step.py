@@ -108,8 +108,8 @@ def _again(project: Path, folder: Path) -> str | None:
         return None
     words = [word for word in words if word != "--overwrite"]
     if "--only" in words:  # a part of a run, in a job of a cluster
-        place = words.index("--only")
-        words = words[:place] + words[place + 2 :]
+        part = words.index("--only")
+        words = words[:part] + words[part + 2 :]
     home = record.get("working_folder")
     place = Path(home) if home else Path()
     if home is not None and not _writes(words, place, folder):  # moved or copied since
