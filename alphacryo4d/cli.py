@@ -30,6 +30,7 @@ from alphacryo4d.core.memory import (
 from alphacryo4d.core.options import CONTEXT
 from alphacryo4d.core.stopping import asked_to_end, end_on_signals, ignore_signals
 from alphacryo4d.core.streams import open_streams
+from alphacryo4d.core.words import OnceFilter
 
 # name: (module, attribute, one line of help); loaded only when called, so that --help is quick
 COMMANDS = {
@@ -180,6 +181,7 @@ def _fail(message: str, code: int, *, as_json: bool) -> NoReturn:
 def _set_up_logging(verbose: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(OnceFilter())
     package = logging.getLogger("alphacryo4d")
     package.handlers[:] = [handler]
     package.setLevel(logging.DEBUG if verbose else logging.INFO)

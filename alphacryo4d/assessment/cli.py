@@ -24,6 +24,7 @@ from alphacryo4d.core.options import (
     take_flags,
     threads_option,
 )
+from alphacryo4d.core.words import plural
 
 
 @click.command(context_settings=CONTEXT)
@@ -91,7 +92,7 @@ def _say_plan(
         click.echo(json.dumps(vars(plan)))
         return
     click.echo(
-        f"{output}: {plan.particles} particles of {plan.states} states, "
+        f"{output}: {plan.particles} particles of {plural(plan.states, 'state')}, "
         f"{plan.bytes_on_disk / 2**20:.0f} MiB, about {format_duration(plan.seconds)}"
     )
 

@@ -36,6 +36,7 @@ from alphacryo4d.core.files import PARTICLES_STAR, new_map, save_array
 from alphacryo4d.core.job import start_job
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.mrc import write_stack
 from alphacryo4d.maths.threads import thread_count
 
@@ -193,7 +194,7 @@ def write_simulation(
     save_array(output / TRUE_POSES_NPY, np.hstack([table.true_angles, table.true_shifts]))
     write_table(output / PARTICLES_STAR, table, options, stack=output / STACK)
     counts = np.bincount(table.truth, minlength=len(conformers) + 1)[1:]
-    logger.info("%s: %d particles of %d states", output, len(table), len(conformers))
+    logger.info("%s: %d particles of %s", output, len(table), plural(len(conformers), "state"))
     return {
         "particles_per_state": counts.tolist(),
         "signal_variance": variance,

@@ -1,4 +1,4 @@
-"""Help that a person can read: a dozen options in groups, all others with ``--help-all``."""
+"""Help that a person can read: what matters, in groups, all others with ``--help-all``."""
 
 from __future__ import annotations
 

@@ -87,6 +87,7 @@ _FORMS: dict[str, Callable[[Any], bool]] = {
     "command": _absent_or(str),
     "host": _absent_or(str),
     "folder": _absent_or(str),
+    "working_folder": _absent_or(str),
     "image_root": _absent_or(str),
     "image_root_near": _absent_or(str),
     "image_parts_left_out": _absent_or(int, lambda value: 0 <= value < 100),
@@ -108,6 +109,12 @@ _FORMS: dict[str, Callable[[Any], bool]] = {
 """What entries of a record must look like; a record may have been edited or damaged."""
 
 
+def _program() -> str:
+    """Name of the program that runs, also where it is called as ``python -m alphacryo4d``."""
+    called = Path(sys.argv[0])
+    return called.parent.name if called.name == "__main__.py" else called.name
+
+
 def new_record(folder: Path, work: Work, old: dict[str, Any] | None) -> dict[str, Any]:
     """Record of work that begins; contents of inputs that did not change come from the old one."""
     options = plain(work.options)
@@ -125,7 +132,8 @@ def new_record(folder: Path, work: Work, old: dict[str, Any] | None) -> dict[str
     return {
         "stage": work.stage,
         "status": "running",
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([_program(), *sys.argv[1:]]),
+        "working_folder": str(Path.cwd()),
         "version": __version__,
         "options": options,
         "seed": work.seed,

@@ -68,11 +68,13 @@ def _train(values: dict[str, Any], *, extract: bool = True) -> None:
     as_json = values.pop("as_json")
     if values.pop("dry_run"):
         from alphacryo4d.core.foresight import say_work
+        from alphacryo4d.core.words import option_words
         from alphacryo4d.deepfeature.devices import parse_gpus
         from alphacryo4d.deepfeature.work_stage import deepfeature_work
 
         what = "train the autoencoder" + (" and extract features" if extract else "")
-        logger.info("would %s: %s to %s, %s", what, source, output, options)
+        logger.info("would %s: %s to %s", what, source, output)
+        logger.info("with %s", option_words(options))
         if not source.exists():
             raise InputError(f"{source}: no such file or folder")
         parse_gpus(values["gpu"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from alphacryo4d.core.job import Job, start_work
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.deepfeature.devices import limited_cores
 from alphacryo4d.deepfeature.features_stage import extract_volumes
+from alphacryo4d.deepfeature.native_noise import has_gpu, without_noise
 from alphacryo4d.deepfeature.options import DeepFeatureOptions
 from alphacryo4d.deepfeature.train_stage import train_volumes
 from alphacryo4d.deepfeature.volumes_stage import Volumes
@@ -34,7 +36,8 @@ def _run(
     with start_work(output, wanted, flags=flags) as job:
         if not job.finished:
             volumes.check()
-            with limited_cores(flags.threads):
+            quiet = without_noise() if has_gpu() else nullcontext()
+            with limited_cores(flags.threads), quiet:
                 work(volumes, job)
         return job.outputs
 

@@ -14,6 +14,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.star import write_tables
 from alphacryo4d.landscape import basins, states
 from alphacryo4d.landscape.grouping.clustering import group_volumes
@@ -98,7 +99,9 @@ def _from_basins(landscape: Landscape, number: int | None) -> Array:
     labels: Array
     used, labels = np.unique(cells[nearest], return_inverse=True)
     if number is not None and len(used) < number:
-        logger.warning("states: the surface has %d basins, fewer than %d", len(used), number)
+        logger.warning(
+            "states: the surface has %s, fewer than %d", plural(len(used), "basin"), number
+        )
     elif number is None and len(minima) == 1:
         logger.warning(
             "states: the surface has one basin; --states N takes the N deepest, --centers volumes "
@@ -154,14 +157,14 @@ def _from_volumes(
     labels[rows] = grouping.labels
     if len(rows) < len(every):
         logger.warning(
-            "states: the images of %d volumes show no particle: they are state %d, beside the %d",
-            len(every) - len(rows), count + 1, count,
+            "states: the images of %s show no particle: state %d, beside the %d others",
+            plural(len(every) - len(rows), "volume"), count + 1, count,
         )  # fmt: skip
     if options.number is not None and count < options.number:
         logger.warning(
-            "states: %d volumes make %d groups that the folds agree on, fewer than the %d asked; "
+            "states: %d volumes make %s that the folds agree on, fewer than the %d asked; "
             "take fewer --states, or resample with more --classes",
-            len(grouping.labels), count, options.number,
+            len(grouping.labels), plural(count, "group"), options.number,
         )  # fmt: skip
     return labels
 
@@ -206,8 +209,8 @@ def write_states(job: Job, landscape_states: States) -> None:
     ]
     inside = int((landscape_states.volumes > 0).sum())
     logger.info(
-        "%d states hold %d of %d volumes",
-        len(landscape_states.centers),
+        "%s with %d of %d volumes",
+        plural(len(landscape_states.centers), "state"),
         inside,
         len(landscape_states.volumes),
     )

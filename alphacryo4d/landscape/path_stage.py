@@ -15,6 +15,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.reading import load_archive
+from alphacryo4d.core.words import plural
 from alphacryo4d.landscape.barriers import (
     Barrier,
     Interval,
@@ -100,12 +101,12 @@ def path_step(
     if job.completed("path") and (job.folder / PATH_NPZ).is_file():
         return _read_back(job.folder / PATH_NPZ)
     points = path_ends(landscape, options, names)
-    with show_progress("path") as progress:
+    with show_progress("path", foresees=False) as progress:
         path = minimum_energy_path(landscape.surface, points, options, progress=progress)
     log = logger.info if path.converged else logger.warning
     log(
         "path: %s after %d steps, displacement %.2e, residual %.2e kT per unit, images brought "
-        "back to the surface %d times",
+        "back to the surface: %d",
         "converged" if path.converged else "NOT converged",
         path.iterations,
         path.displacement,
@@ -245,7 +246,7 @@ def barriers_said(barriers: list[Barrier], intervals: list[Interval], lowest: In
 
     A height whose 95% interval holds zero is not resolved: only its upper end is said.
     """
-    text = f"path: {len(barriers)} barriers"
+    text = f"path: {plural(len(barriers), 'barrier')}"
     known = [one for one in intervals if one.known]
     if known:
         resolved = [one for one in known if one.resolved]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.core.progress import Progress
+from alphacryo4d.core.progress import Progress, part_of
+from alphacryo4d.core.words import plural
 from alphacryo4d.maths.fourier import resize_cubes
 from alphacryo4d.ml3d.checkpoint import Checkpoint
 from alphacryo4d.ml3d.class_volumes import (
@@ -46,6 +47,9 @@ class Model:
     """(shells, K) posterior variance of the Fourier components of the masked volumes."""
 
 
+OF_COMPONENTS, OF_SEEDS = 0.55, 0.8
+"""Fractions of the time after the components, whose last iterations take all particles and finer
+shells, and after the classes that begin from them."""
 HALVES_AGREE = 0.143
 """Correlation of the classes' deviations between half sets above which a shell is used."""
 
@@ -115,7 +119,8 @@ class Run:
         parts = fit_components(
             self.images, self.rows, count, options.component_iterations, radius, seed,
             finer=finer, mask_diameter=options.mask_diameter, solvent=self.solvent,
-            workers=self.workers, progress=self.progress, check=self.check, saved=saved,
+            workers=self.workers, progress=part_of(self.progress, 0.0, OF_COMPONENTS, power=3),
+            check=self.check, saved=saved,
             checkpoint=checkpoint,
         )  # fmt: skip
         if options.initialisation == "pca":
@@ -255,9 +260,10 @@ class Run:
         if self.reseeding and options.initialisation == "pca":
             most = min(most, options.iterations_after_pca)
         classes = model.posteriors.shape[1]
+        progress = part_of(self.progress, OF_SEEDS if self.reseeding else 0.0, 1.0)
         for iteration in range(first, most):
             self.check()
-            self.progress(iteration, most, f"iteration {iteration + 1}")
+            progress(iteration, most, f"iteration {iteration + 1}")
             view = self.view(model.grid)
             weights = np.full(classes, 1 / classes)
             if not options.equal_weights:
@@ -277,9 +283,10 @@ class Run:
             self.maximise(model)
             done = iteration + 1
             if changed < options.converged and cooled <= 1:
+                took = plural(done, "iteration")
                 self.log.append(
-                    f"converged after {done} iterations: {100 * changed:.1f}% of the particles "
-                    "changed their class"
+                    f"converged after {took}: {100 * changed:.1f}% of the particles changed their "
+                    "class"
                 )
                 done = most
             if checkpoint is not None:

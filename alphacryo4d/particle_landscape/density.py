@@ -16,6 +16,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.core.words import plural
 from alphacryo4d.landscape.energy import jackknife_error
 from alphacryo4d.particle_landscape.mixture import (
     Fitted,
@@ -117,7 +118,7 @@ def fit_density(
     history, values = [fits], [_heldout(data, fits, sides)]
     since = 0
     while len(history) < most and since < PATIENCE:
-        progress(len(history), most, f"{len(history)} Gaussians")
+        progress(len(history), most, plural(len(history), "Gaussian"))
         check()
         fits = [
             one_more(side.rest, side.some, one.mixture, trial=TRIAL_STEPS, steps=STEPS)

@@ -14,6 +14,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.core.words import plural
 from alphacryo4d.landscape.barriers import arc_lengths
 from alphacryo4d.landscape.tables_stage import write_csv
 from alphacryo4d.maths.threads import thread_count
@@ -71,7 +72,7 @@ def write_density(
     if ends is None:
         logger.info("one state: no path without --start and --end")
     else:
-        with show_progress("path") as progress:
+        with show_progress("path", foresees=False) as progress:
             path = density_path(
                 density,
                 lowest_route(density, ends, seed=seed),
@@ -98,10 +99,10 @@ def write_density(
 
 def _say(dimensions: int, density: Density, states: int, options: DensityOptions) -> None:
     logger.info(
-        "density over %d components: %d Gaussians, held-out log-likelihood gain over one %.4f nats "
-        "per particle; %d state%s at least %g kT deep",
-        dimensions, density.gaussians, density.gain, states, "s" * (states != 1),
-        options.depth,
+        "density over %s: %s, held-out log-likelihood gain over one %.4f nats "
+        "per particle; %s at least %g kT deep",
+        plural(dimensions, "component"), plural(density.gaussians, "Gaussian"), density.gain,
+        plural(states, "state"), options.depth,
     )  # fmt: skip
     if density.gaussians == options.gaussians < MOST_GAUSSIANS:
         logger.warning(

@@ -12,7 +12,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
-from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.progress import Passes, show_progress
 from alphacryo4d.core.reading import load_archive
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.maths.threads import thread_count
@@ -105,21 +105,25 @@ def run_folds(job: Job, inputs: FoldInputs) -> None:
     """Fit all folds of all batches; those that are there already are left as they are."""
     solvent = inputs.recorded.mask
     mask = None if solvent is None else read_mask(solvent, inputs.particles)
-    done = 0
+    left = [
+        (batch, fold)
+        for batch in range(1, inputs.batches + 1)
+        for fold in range(1, inputs.folds + 1)
+        if not job.completed(f"fold_b{batch}_f{fold}")
+    ]
+    images: PreparedImages | None = None
+    of_batch = 0
     with show_progress("components of the folds") as progress:
-        for batch in range(1, inputs.batches + 1):
-            images: PreparedImages | None = None
-            for fold in range(1, inputs.folds + 1):
-                inputs.flags.deadline.check()
-                progress(done, inputs.batches * inputs.folds)
-                name = f"fold_b{batch}_f{fold}"
-                if not job.completed(name):
-                    if images is None:
-                        images = _images(job, inputs, batch)
-                    path = fold_file(job.folder, batch, fold)
-                    _write(path, _fold(images, inputs, batch, fold, mask))
-                    job.complete(name, [path])
-                done += 1
+        passes = Passes(progress, len(left))
+        for batch, fold in left:
+            inputs.flags.deadline.check()
+            with passes.one():
+                if images is None or of_batch != batch:
+                    images, of_batch = None, batch  # those of the batch before go first
+                    images = _images(job, inputs, batch)
+                path = fold_file(job.folder, batch, fold)
+                _write(path, _fold(images, inputs, batch, fold, mask))
+            job.complete(f"fold_b{batch}_f{fold}", [path])
         progress(1, 1)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.job import Job
+from alphacryo4d.core.words import plural
 from alphacryo4d.landscape.energy import jackknife_error
 from alphacryo4d.landscape.tables_stage import write_csv
 from alphacryo4d.ml3d.latent import packed
@@ -255,8 +256,8 @@ def _placed(folder: Path, inputs: FoldInputs) -> tuple[Array, Array] | None:
 def _say(count: int, mean: Array, error: Array) -> None:
     if count:
         logger.info(
-            "%d components: held-out log-likelihood gain per particle %.3f +- %.3f nats",
-            count, mean[count], error[count],
+            "%s: held-out log-likelihood gain per particle %.3f +- %.3f nats",
+            plural(count, "component"), mean[count], error[count],
         )  # fmt: skip
     else:
         logger.warning(

@@ -24,6 +24,7 @@ from alphacryo4d.core.options import (
     take_flags,
     threads_option,
 )
+from alphacryo4d.core.words import plural
 from alphacryo4d.particle_landscape.volume_options import VolumeOptions
 
 
@@ -54,7 +55,10 @@ def volume_command(**values: Any) -> None:
     dry_run, as_json = values.pop("dry_run"), values.pop("as_json")
     points, names = read_points(options.at, landscape, kept_components(landscape))
     if dry_run:
-        click.echo(f"would reconstruct {landscape} at {len(points)} points in {output}:", err=True)
+        click.echo(
+            f"would reconstruct {landscape} at {plural(len(points), 'point')} in {output}:",
+            err=True,
+        )
         for name in names:
             click.echo(name, err=True)
         return

@@ -17,6 +17,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.star import Fault, ParticleTable
 from alphacryo4d.maths.aberrations import with_beam_tilt
 
@@ -290,7 +291,7 @@ def contradictions(table: ParticleTable) -> list[Fault]:
                     table.path,
                     f"row {row + 1}",
                     f"{name} is {own[row]} in the row and {shared[row]} in data_optics "
-                    f"({int(differ.sum())} rows differ); the row is taken, as RELION does",
+                    f"(so in {plural(int(differ.sum()), 'row')}); the row is taken, as RELION does",
                     "remove the wrong one of the two",
                     "row-over-optics",
                     "warning",

@@ -119,7 +119,8 @@ def read_optics(
     if columns is None and group is not None:
         raise InputError(
             f"{table.path}: has rlnOpticsGroup but no data_optics table; restore that table from "
-            "the file the particles came from"
+            "the file the particles came from, or have it written: alphacryo4d convert --i "
+            f"{table.path} --o completed.star with --pixel-size and so on"
         )
     if columns is not None:
         names, box, index, values = _modern_groups(table, columns, group)

@@ -9,6 +9,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.star import SIGN_COLUMN, ParticleTable, whole_numbers
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.particles.kinds import way_to_poses
@@ -82,7 +83,7 @@ def origin_faults(
                     table.path,
                     f"row {row + 1}",
                     f"{modern} is {numbers[modern][row]:g} A but {old} is {numbers[old][row]:g} px "
-                    f"of {pixel_size[row]:g} A ({int(bad.sum())} rows contradict themselves)",
+                    f"of {pixel_size[row]:g} A (so in {plural(int(bad.sum()), 'row')})",
                     "keep the column that belongs to the poses and remove the other",
                     "origin-contradiction",
                 )
@@ -96,7 +97,7 @@ def finite_column(table: ParticleTable, name: str, column: Array) -> Array:
     if bad.any():
         raise InputError(
             f"{table.path}: row {int(np.argmax(bad)) + 1}: {name} is {column[bad][0]}; "
-            f"restore the value or remove the {int(bad.sum())} rows that are so"
+            f"restore the value or remove what is so ({plural(int(bad.sum()), 'row')})"
         )
     return column
 

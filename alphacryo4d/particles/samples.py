@@ -14,6 +14,7 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.core.words import plural
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.particles.typical import typical_deviations
 
@@ -119,9 +120,9 @@ def name_outliers(particles: ParticleSet, rows: Array, images: PreparedImages) -
         )
         more = f" and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
         logger.warning(
-            "%s: %d images are constant or of a contrast far from that of all others; they get no "
-            "weight and no state: %s%s",
-            particles.path, len(new), named, more,
+            "%s: %s constant or of a contrast far from that of all others, without weight and "
+            "state: %s%s",
+            particles.path, plural(len(new), "image"), named, more,
         )  # fmt: skip
 
 

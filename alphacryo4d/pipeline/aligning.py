@@ -12,19 +12,26 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.job import plan_work
+from alphacryo4d.core.plan import NEW, UNCHANGED, Plan
+from alphacryo4d.core.progress import format_duration
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.star import IMAGE_COLUMN
+from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.origins import ANGLES
-from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.particles.stacks import resolve_stack
+from alphacryo4d.pipeline.estimate import estimate_lines
+from alphacryo4d.pipeline.need import need_of_consensus
 from alphacryo4d.pipeline.options import PipelineOptions
+from alphacryo4d.pipeline.plan import stage_works
 from alphacryo4d.pipeline.preflight import require_possible
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 
 logger = logging.getLogger(__name__)
 
-CONSENSUS = "consensus"
 ITERATIONS = 3
 """Most iterations where poses that are there are refined."""
 
@@ -76,13 +83,12 @@ def aligned_table(
     Raises
     ------
     UsageError, InputError
-        What the refinement or the run would refuse; a cluster, images found from the table's own
-        folder alone.
+        What the refinement or the run would refuse; a cluster; images beside the table alone.
     """
-    from alphacryo4d.resample.consensus_stage import plan_consensus, run_consensus
+    from alphacryo4d.resample import consensus_stage as stage
     from alphacryo4d.tools.check import require_sound
 
-    blind, output = lacks_poses(table), project / CONSENSUS
+    blind, output = lacks_poses(table), project / files.CONSENSUS
     realign &= table.resolve() != (output / files.PARTICLES_STAR).resolve()  # that was done
     if (blind and options.relion.reference is None) or not (blind or realign):
         return table
@@ -92,14 +98,37 @@ def aligned_table(
     require_images(table, output / files.PARTICLES_STAR)
     particles = read_particles(table, need_poses=False).on_grid(*options.classify.grid)
     require_possible(particles, project, options, gpu=gpu, here=here)
-    everything: dict[str, Any] = {"consensus": asked, "relion": relion}
-    everything |= {"seed": seed, "gpu": gpu, "flags": flags}
+    what: dict[str, Any] = {"consensus": asked, "relion": relion, "seed": seed}
     if dry_run:
-        text = plan_consensus(table, output, **everything)
-        logger.info("%sthe other stages are planned when the poses are there", text)
+        if plan_work(output, stage.consensus_work(table, **what)).kind == UNCHANGED:
+            return output / files.PARTICLES_STAR
+        text = stage.plan_consensus(table, output, **what, gpu=gpu, flags=flags)
+        _say_plan(text, particles, project, options, asked, flags.threads, everywhere=blind)
         return None
     logger.info("== consensus")
-    return run_consensus(table, output, **everything)[0]
+    return stage.run_consensus(table, output, **what, gpu=gpu, flags=flags)[0]
+
+
+def _say_plan(
+    text: str,
+    particles: ParticleSet,
+    project: Path,
+    options: PipelineOptions,
+    asked: ConsensusOptions,
+    threads: int | None,
+    *,
+    everywhere: bool,
+) -> None:
+    """Say what the refinement does and how long it takes, and what the stages after it need."""
+    logger.info("%s", text.rstrip())
+    if asked.engine == "native":
+        count = thread_count(threads)
+        need = need_of_consensus(len(particles), particles.box, everywhere=everywhere)
+        took = format_duration(need.wall(count))
+        logger.info("poses first: about %s on %s", took, plural(count, "thread"))
+    plans = [(name, Plan(NEW)) for name, _ in stage_works(particles.path, project, options, 0)]
+    for line in estimate_lines(particles, options, plans, project, threads):
+        logger.info("%s", line)
 
 
 def _asked(options: PipelineOptions, *, blind: bool) -> tuple[ConsensusOptions, RelionOptions]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from alphacryo4d.core.foresight import require_writable
 from alphacryo4d.core.job import read_job
 from alphacryo4d.core.plan import require_stage
 from alphacryo4d.core.run_flags import RunFlags
-from alphacryo4d.pipeline.aligning import aligned_table
-from alphacryo4d.pipeline.fitted_poses import began_realigned, worth_realigning
+from alphacryo4d.pipeline.aligning import aligned_table, lacks_poses
+from alphacryo4d.pipeline.fitted_poses import (
+    began_realigned,
+    foreseen_judgement,
+    looks_at_poses,
+    worth_realigning,
+)
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.pipeline.outlook import Outlook
 from alphacryo4d.tools.check import require_sound
 from alphacryo4d.tools.convert_fill import completed_input
+
+logger = logging.getLogger(__name__)
 
 
 def outlook_of(
@@ -54,13 +62,29 @@ def outlook_of(
 
     free = realign is None and here
     again = free and not flags.overwrite and began_realigned(project)
+    _say_unused_reference(table, options)
     outlook = begun(bool(realign) or again)
-    if outlook is None or outlook.particles is None or again or dry_run or not free:
+    if outlook is None or outlook.particles is None or again or not free:
         return outlook
     if outlook.table != table:  # poses were found, or optics filled in
         return outlook
+    if dry_run:
+        if looks_at_poses(outlook.particles, project, options, given=given, flags=flags):
+            outlook.first = foreseen_judgement(outlook.particles, flags.threads)
+        return outlook
     worth = worth_realigning(outlook.particles, project, options, given=given, flags=flags)
     return begun(True) if worth else outlook
+
+
+def _say_unused_reference(table: Path, options: PipelineOptions) -> None:
+    """Say that a reference is for particles without poses, where all of these have one."""
+    reference = options.relion.reference
+    native = options.resample.engine == "native"
+    if reference is not None and native and not lacks_poses(table):
+        logger.info(
+            "--reference %s is not used: %s has poses, and poses that are refined start from the "
+            "map that they give", reference, table,
+        )  # fmt: skip
 
 
 def _checked(

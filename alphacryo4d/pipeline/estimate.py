@@ -19,8 +19,10 @@ from alphacryo4d.core.errors import ResourceError
 from alphacryo4d.core.memory import usable_memory
 from alphacryo4d.core.plan import UNCHANGED, Plan
 from alphacryo4d.core.progress import format_duration
+from alphacryo4d.core.words import plural
 from alphacryo4d.deepfeature.devices import require_room_for_training
 from alphacryo4d.maths.threads import thread_count
+from alphacryo4d.pipeline.need import Need
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.resample.options import analysis_box
 
@@ -32,30 +34,6 @@ STATES = 12
 """States where their number is to be found: for the time and the disk of their maps."""
 FREE_POSES = 3.0
 """How much longer the images' own poses take than measured ones (85 against 29 CPU s a fold)."""
-
-
-@dataclass(frozen=True)
-class Need:
-    """What a stage needs.
-
-    Attributes
-    ----------
-    seconds : float
-        CPU seconds; those of one thread.
-    shared : float
-        Fraction of them that further threads share.
-    memory, disk : float
-        GB (1e9 bytes).
-    """
-
-    seconds: float
-    shared: float
-    memory: float
-    disk: float
-
-    def wall(self, threads: int) -> float:
-        """Seconds on so many threads (Amdahl's law)."""
-        return self.seconds * (1 - self.shared + self.shared / threads)
 
 
 @dataclass(frozen=True)
@@ -274,17 +252,18 @@ def estimate_lines(
     """Size of the work, and time, memory and disk that it needs, for people."""
     size, count = size_of(particles, options), thread_count(threads)
     needed = needs(particles, options, plans)
-    batches = f"{size.batches} batch{'es' * (size.batches > 1)}"
+    batches = plural(size.batches, "batch", "batches")
+    classes = plural(size.classes, "class", "classes")
     lines = [
         f"{size.particles:,} particles of {size.box} px, {particles.pixel_size:.3g} A: {batches}, "
-        f"{size.folds} folds each, {size.classes} classes a fold; analysis box {size.analysis} px"
+        f"{size.folds} folds each, {classes} a fold; analysis box {size.analysis} px"
     ]
     if not needed or options.resample.engine == "relion":
         return lines
     walls = {name: need.wall(count) for name, need in needed.items()}
     shown = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in walls.items())
     lines.append(
-        f"about, on {count} thread{'s' * (count > 1)}: {shown}; together "
+        f"about, on {plural(count, 'thread')}: {shown}; together "
         f"{format_duration(sum(walls.values()))}, within a factor of two"
     )
     if files.RECLASSIFY in walls:

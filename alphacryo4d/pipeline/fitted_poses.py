@@ -13,12 +13,13 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.identity import located
 from alphacryo4d.core.job import read_job
 from alphacryo4d.core.memory import half_of_memory
-from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.progress import format_duration, show_progress
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.particles.samples import match_intensities, prepare_rows
-from alphacryo4d.pipeline.aligning import CONSENSUS, require_images
+from alphacryo4d.pipeline.aligning import require_images
+from alphacryo4d.pipeline.need import need_of_consensus, need_of_judgement
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.reclassify.pose_prior import FINEST_SHELL, scores_by_shell
 
@@ -55,15 +56,7 @@ def worth_realigning(
         Optics that the table lacks; the refinement needs them in it.
     flags : RunFlags
     """
-    if not flags.overwrite and read_job(project / files.RESAMPLE) is not None:
-        return False
-    classify = options.classify
-    if (
-        len(particles) < FEWEST
-        or options.resample.engine != "native"
-        or classify.focus_mask is not None
-        or any(value is not None for value in given.values())
-    ):
+    if not looks_at_poses(particles, project, options, given=given, flags=flags):
         return False
     fault = fault_of_poses(particles, options, flags)
     if fault is None:
@@ -73,23 +66,54 @@ def worth_realigning(
         particles.path, fault,
     )  # fmt: skip
     try:
-        require_images(particles.path, project / CONSENSUS / files.PARTICLES_STAR)
+        require_images(particles.path, project / files.CONSENSUS / files.PARTICLES_STAR)
     except InputError as error:
         logger.warning("%s; this run keeps the poses as they are", error)
         return False
     return True
 
 
+def looks_at_poses(
+    particles: ParticleSet,
+    project: Path,
+    options: PipelineOptions,
+    *,
+    given: Mapping[str, float | None],
+    flags: RunFlags,
+) -> bool:
+    """Whether a run looks at the images for errors of the poses; as :func:`worth_realigning`."""
+    again = not flags.overwrite and read_job(project / files.RESAMPLE) is not None
+    return (
+        not again
+        and len(particles) >= FEWEST
+        and options.resample.engine == "native"
+        and options.classify.focus_mask is None
+        and all(value is None for value in given.values())
+    )
+
+
+def foreseen_judgement(particles: ParticleSet, threads: int | None) -> str:
+    """What ``--dry-run`` says of poses that the images will judge, and how long it takes."""
+    count = thread_count(threads)
+    judged = need_of_judgement(min(len(particles), MOST), particles.box).wall(count)
+    refined = need_of_consensus(len(particles), particles.box, everywhere=False).wall(count)
+    return (
+        f"poses are judged by their images first (about {format_duration(judged)}), and refined "
+        "where these say that they can be much better (about "
+        f"{format_duration(refined)}; --realign in any case, --no-realign never)"
+    )
+
+
 def began_realigned(project: Path) -> bool:
     """Whether this project classifies, or is about to, refined poses of its table."""
-    refined, folder = project / CONSENSUS / files.PARTICLES_STAR, project / files.RESAMPLE
+    refined, folder = project / files.CONSENSUS / files.PARTICLES_STAR, project / files.RESAMPLE
     classified = read_job(folder)
     if classified is not None:
         tables = [
             located(one, folder, classified.get("folder")) for one in classified.get("inputs", [])
         ]
         return refined.resolve() in [table.resolve() for table in tables]
-    options = (read_job(project / CONSENSUS) or {}).get("options")
+    options = (read_job(project / files.CONSENSUS) or {}).get("options")
     asked = options.get("consensus") if isinstance(options, dict) else None
     return isinstance(asked, dict) and asked.get("search") == "near"
 
@@ -123,5 +147,9 @@ def fault_of_poses(particles: ParticleSet, options: PipelineOptions, flags: RunF
     if shell is not None:
         return f"best fits of their images to {size / shell:.1f} A, and these hold finer shells"
     if scores.error > MOST_ERROR:
-        return f"wrong by {scores.error:.1f} times what a refinement would leave"
+        turned, moved = scores.pose_sigma or (0.0, 0.0)
+        return (
+            f"wrong by about {turned:.1f} degrees and {moved:.1f} A on each axis, "
+            f"{scores.error:.1f} times what a refinement would leave"
+        )
     return None

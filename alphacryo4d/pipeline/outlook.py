@@ -47,6 +47,7 @@ class Outlook:
         self.seed = seed
         self.overwrite = overwrite
         self.particles: ParticleSet | None = None
+        self.first: str | None = None  # what the run does before the stages, in words
 
     @cached_property
     def plans(self) -> list[tuple[str, Plan]]:
@@ -80,6 +81,8 @@ class Outlook:
 
     def say(self, threads: int | None) -> None:
         """Log the plan, what there is already, and time, memory and disk."""
+        if self.first is not None:
+            logger.info("%s", self.first)
         logger.info("%s", self._plan())
         if self.particles is None:
             return
@@ -92,6 +95,6 @@ class Outlook:
         *names, last = (name for name, _ in self.plans)
         return (
             f"would split {self.table} into {self.options.resample.folds + 1} folds, classify each "
-            f"into {self.options.classify.classes} classes, and write "
+            f"by --classes {self.options.classify.classes}, and write "
             f"{self.project}/{', '.join(names)} and {last}"
         )

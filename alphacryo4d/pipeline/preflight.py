@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from alphacryo4d.core.errors import AlphaCryo4DError, InputError, UsageError
 from alphacryo4d.core.foresight import require_writable
+from alphacryo4d.core.words import plural
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.relion.options import RelionOptions
@@ -98,6 +99,8 @@ def _resample_checks(
     for path, what in ((relion.mask, "mask"), (classify.focus_mask, "focus mask")):
         if path is not None:
             yield partial(check_map, path, particles, what=what, is_mask=True)
+    if relion.reference is not None:
+        yield partial(check_map, relion.reference, particles, what="reference")
     yield lambda: _require_diameter(particles, classify)
 
 
@@ -184,5 +187,5 @@ def _require_gpu(gpu: str | None, on_this_machine: bool) -> None:
         logger.info(
             "--gpu %s: this machine has %s; what is not there is done on the CPU",
             gpu,
-            f"{here} GPUs" if here else "no GPU",
+            plural(here, "GPU") if here else "no GPU",
         )

@@ -11,6 +11,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.words import plural
 from alphacryo4d.landscape.distances import squared_distances
 from alphacryo4d.landscape.embedding import embed
 from alphacryo4d.landscape.energy import free_energy
@@ -132,7 +133,7 @@ def cluster_volumes(points: Path, centers: Path, radius: float, folder: Path) ->
         lines = [f"{row + 1} {distances[row, state - 1].item()!r}\n" for row in rows]
         path = folder / f"c{state}" / f"c{state}"
         written.append(files.write_text(path, "".join(lines)))
-        logger.info("c%d: %d volumes", state, len(rows))
+        logger.info("c%d: %s", state, plural(len(rows), "volume"))
     beyond = len(middles) + 1
     while (folder / f"c{beyond}" / f"c{beyond}").is_file():
         (folder / f"c{beyond}" / f"c{beyond}").unlink()

@@ -12,6 +12,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.reading import read_text
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.io.star import read_tables
 from alphacryo4d.particles.open import open_table
@@ -89,7 +90,7 @@ def link_classes(source: Path, output: Path) -> list[Path]:
         batch = re.fullmatch(r"batch(\d+)", folder.parent.name)
         if fold and batch:
             made += _link_fold(folder, f"u{fold[1]}_b{batch[1]}", maps, stars, kept)
-    logger.info("%d classes", len(made))
+    logger.info("%s", plural(len(made), "class", "classes"))
     return made
 
 

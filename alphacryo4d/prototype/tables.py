@@ -13,6 +13,7 @@ import numpy as np
 
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.files import atomic_path, fold_name
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.star import ParticleTable
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.prototype.switches import check_dialect
@@ -105,7 +106,7 @@ def random_batches(
     written = write_parts(
         table, {folder / f"batch{i}.star": rows for i, rows in enumerate(batches, 1)}
     )
-    logger.info("%d particles in %d batches", table.rows, len(batches))
+    logger.info("%d particles in %s", table.rows, plural(len(batches), "batch", "batches"))
     return written
 
 

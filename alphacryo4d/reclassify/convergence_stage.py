@@ -11,6 +11,7 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job
+from alphacryo4d.core.words import plural
 from alphacryo4d.reclassify.changing import (
     Plan,
     apply_changes,
@@ -59,7 +60,7 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
         support, split = this_round.support, this_round.split
         assert support is not None
         assert split is not None
-        voted = f"{len(kept)} states, {election.kept} of {len(states)} particles voted"
+        voted = f"{plural(len(kept), 'state')}, {election.kept} of {len(states)} particles voted"
         log_line(log, f"round {turn}: {voted}, {100 * changed:.1f}% changed; {_gain(support)}")
         log += this_round.log
         # how long it took is no result, and not in the report

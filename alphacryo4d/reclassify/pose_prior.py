@@ -116,10 +116,14 @@ class PoseScores:
     shells : (s,) int array
         Finest shells that were used, ascending.
     scores : (s,) float array
+    pose_sigma : tuple of float, optional
+        Errors (degrees, A on each axis) that make the images to the finest shell most likely,
+        conformations left out.
     """
 
     shells: Array
     scores: Array
+    pose_sigma: tuple[float, float] | None = None
 
     @property
     def fitted_shell(self) -> int | None:
@@ -171,8 +175,10 @@ def scores_by_shell(
         check()
         view = View(images, few, Grid(shell, workers))
         cut = resize_cubes(cubes, view.grid.cube)
-        scores.append(score_of_poses(joint_moments(view, cut, noise[:, : shell + 1])[0]))
-    return PoseScores(shells, np.array(scores))
+        moments, _ = joint_moments(view, cut, noise[:, : shell + 1])
+        scores.append(score_of_poses(moments))
+    errors = estimated_errors(moments, np.zeros((len(few), POSE)), FIRST_ERRORS)
+    return PoseScores(shells, np.array(scores), errors)
 
 
 def estimated_errors(

@@ -11,7 +11,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.files import LEFT_OUT
 from alphacryo4d.core.job import Job
-from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.progress import Passes, show_progress
 from alphacryo4d.core.reading import load_archive
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.reclassify.changing import (
@@ -37,6 +37,11 @@ FOLDS = "folds"
 """Folder of the results of single folds, so that work can go on after an interruption."""
 POSE_STEPS = 2
 """Steps of the poses of particles that a fold has left out."""
+
+
+def _step(number: int, batch: int, fold: int) -> str:
+    """Name of the step of a fold (from 0) in a round."""
+    return f"round{number}_b{batch}_f{fold + 1}"
 
 
 class Rounds:
@@ -116,13 +121,15 @@ class Rounds:
         """Results of all folds of all batches, in which a state has the same number everywhere."""
         folds, batches = self.inputs.folds, int(self.inputs.groups[:, 0].max())
         results: list[list[dict[str, Array]]] = []
+        every = [(batch, fold) for batch in range(1, batches + 1) for fold in range(folds)]
+        left = sum(not self.job.completed(_step(number, *place)) for place in every)
         with show_progress(f"round {number}") as progress:
+            passes = Passes(progress, left)
             for batch in range(1, batches + 1):
                 results.append([])
                 for fold in range(folds):
                     self.inputs.flags.deadline.check()
-                    progress((batch - 1) * folds + fold, batches * folds)
-                    results[-1].append(self._kept(number, batch, fold, states, count))
+                    results[-1].append(self._kept(number, batch, fold, states, count, passes))
             progress(1, 1)
         moved = self.inputs.options.split  # sides of the round before are each batch's own
         moved |= any(len(result["moves"]) for batch in results for result in batch)
@@ -139,14 +146,15 @@ class Rounds:
         return matched
 
     def _kept(
-        self, number: int, batch: int, fold: int, states: Array, count: int
+        self, number: int, batch: int, fold: int, states: Array, count: int, passes: Passes
     ) -> dict[str, Array]:
         """Result of a fold; one that was finished before an interruption is read back."""
-        name = f"round{number}_b{batch}_f{fold + 1}"
+        name = _step(number, batch, fold)
         path = self.job.folder / FOLDS / f"{name}.npz"
         if self.job.completed(name):
             return load_archive(path)
-        result = self._fold(batch, fold, states, count)
+        with passes.one():
+            result = self._fold(batch, fold, states, count)
         with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **result)  # type: ignore[arg-type]
         self.job.complete(name, [path])

@@ -13,6 +13,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.core.words import plural
 from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.recorded import stacks_on_record
@@ -165,7 +166,7 @@ def _reclassify(
         flags,
         np.empty(0, np.int64) if options.keep_outliers else read_outliers(resample),
     )
-    logger.info("reclassification of %d states at %.1f A", states.max(), finest)
+    logger.info("reclassification of %s at %.1f A", plural(int(states.max()), "state"), finest)
     last_round, kept, log = run_rounds(job, inputs, states)
     if last_round.free_poses and not (particles.table.path.parent / files.CONSENSUS_JSON).exists():
         logger.info(

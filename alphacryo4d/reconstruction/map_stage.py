@@ -15,6 +15,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.mrc import write_volume
 from alphacryo4d.maths.contrast import INVERTED, looks_inverted
 from alphacryo4d.maths.fsc import Correlation, correlate_halves, soft_mask
@@ -90,7 +91,9 @@ def reconstruct_state(
     """Write map, half maps and FSC of a state; returns what is known of it, and the paths."""
     state = int(entry["state"])
     if read is None:
-        logger.info("state %d has %d particles, too few for half maps", state, entry["particles"])
+        logger.info(
+            "state %d has %s, too few for half maps", state, plural(entry["particles"], "particle")
+        )
         return entry, []
     from alphacryo4d.ml3d.reconstruct import reconstruct
 

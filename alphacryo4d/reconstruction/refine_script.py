@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from alphacryo4d.core.words import plural
 from alphacryo4d.relion.launching import for_shell
 
 POLICIES = {
@@ -69,7 +70,8 @@ def refine_script(
         place = f'"$(dirname -- "${{BASH_SOURCE[0]}}")"/{shlex.quote(up)}'
     lines = [
         "#!/usr/bin/env bash",
-        f"# Refinement of {len(commands)} states by RELION {version}, written by alphacryo4d.",
+        f"# Refinement of {plural(len(commands), 'state')} by RELION {version}, written by "
+        "alphacryo4d.",
         *(f"# {line.format(seed=seed)}" for line in POLICIES[policy]),
         "set -euo pipefail",
         f"cd -- {place}  # image paths start here",

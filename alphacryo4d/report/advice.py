@@ -8,6 +8,9 @@ from typing import Any
 
 from alphacryo4d.core import files
 
+ORIGINAL = "ORIGINAL.cs"
+"""In the place of the file that a table was made from, which the table does not name."""
+
 
 def next_commands(
     project: Path, shown_set: dict[str, Any], landscape: dict[str, Any] | None, keys: list[str]
@@ -56,12 +59,12 @@ def next_commands(
                  "--local-resolution"],
             )
         )  # fmt: skip
-    said.append(
-        (
-            "A resolution to report: refine every state with independent halves.",
-            ["vote", "refine", "--i", folder, "--o", f"{folder}-refine"],
-        )
-    )
+    refine = refine_words(Path(folder))
+    if refine is not None:
+        why = "A resolution to report: refine every state with independent halves"
+        if refine[0] == "convert":
+            why += "; its particles for cryoSPARC, of state 1"
+        said.append((f"{why}.", refine))
     return [{"why": why, "command": shlex.join(["alphacryo4d", *words])} for why, words in said]
 
 
@@ -73,6 +76,24 @@ def reclassify_words(project: Path, key: str, keys: list[str]) -> list[str] | No
     words = ["vote", "reclassify", "--i", str(project)]
     words += [] if key == files.VOTE else ["--selection", key]
     return [*words, "--o", f"{project}/{target}"]
+
+
+def refine_words(folder: Path) -> list[str] | None:
+    """Words of the command that takes states to their refinement.
+
+    In RELION; or back to the ``.cs`` file that a table of particles was made from, which cryoSPARC
+    imports as a particle stack. None where the states are ``.cs`` files already.
+    """
+    from alphacryo4d.io.star import UID_COLUMN
+    from alphacryo4d.particles.open import open_table
+
+    if (folder / files.PARTICLES_CS).is_file():
+        return None
+    table = folder / files.PARTICLES_STAR
+    if table.is_file() and UID_COLUMN in open_table(table).columns:
+        state = f"{folder}/class001"
+        return ["convert", "--i", f"{state}.star", "--passthrough", ORIGINAL, "--o", f"{state}.cs"]
+    return ["vote", "refine", "--i", str(folder), "--o", f"{folder}-refine"]
 
 
 def path_command(project: Path) -> str:

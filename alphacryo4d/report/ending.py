@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from alphacryo4d.core import files
 from alphacryo4d.core.errors import AlphaCryo4DError
 from alphacryo4d.core.job import read_job, recorded_inputs
 from alphacryo4d.core.record import stale_inputs
-from alphacryo4d.report.project_files import read_columns, read_json, read_table
+from alphacryo4d.core.words import plural
+from alphacryo4d.report.advice import refine_words
+from alphacryo4d.report.project_files import LABELS, read_columns, read_json, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +57,7 @@ def states_said(report: dict[str, Any]) -> str:
     """
     states = [one for one in report["per_state"] if one["particles"] and not one.get("junk")]
     junk = [one["state"] for one in report["per_state"] if one["particles"] and one.get("junk")]
-    text = f"{len(states)} state{'s' * (len(states) != 1)}"
+    text = plural(len(states), "state")
     tested = [one for one in states if one.get("supported") is not None]
     if tested:
         good = sum(bool(one["supported"]) for one in tested)
@@ -85,27 +88,30 @@ def _of_run(project: Path) -> Lines:
     result, _, commands = _of_states(again if standing else project / files.VOTE)
     page = next(one for one in commands if one[0] == "report")
     page = page if "--serve" in page else [*page, "--serve"]
-    return result, project / "report.html", [one for one in commands if one[0] == "vote"] + [page]
+    others = [one for one in commands if one[0] != "report"]
+    return result, project / "report.html", [*others, page]
 
 
 def _of_states(folder: Path) -> Lines:
     report = read_json(folder / "report.json")
-    project = folder.parent
-    refine: list[Any] = ["vote", "refine", "--i", folder, "--o", f"{folder}-refine"]
-    commands = [refine]
-    in_project = (project / files.RESAMPLE / files.JOB_JSON).is_file()
-    if in_project:
-        unsure = any(one.get("supported") is False for one in report["per_state"])
-        page: list[Any] = ["report", "--i", project]
-        if unsure:
-            page += ["--serve", "--allow-edits"]
-        commands = [page, refine]
-        if folder.name == files.VOTE and not (project / files.RECLASSIFY).is_dir():
-            again = ["vote", "reclassify", "--i", project, "--o", project / files.RECLASSIFY]
-            commands = [again, page]
-    else:
-        commands.append(["vote", "reconstruct", "--i", folder, "--o", f"{folder}-maps"])
-    return states_said(report), folder / "summary.txt", commands
+    project, result = folder.parent, states_said(report)
+    words = refine_words(folder)
+    refine: list[list[Any]] = [] if words is None else [words]
+    if words is None:
+        result += f"; {folder}/class001.cs ... for Import Particle Stack of cryoSPARC"
+    if not (project / files.RESAMPLE / files.JOB_JSON).is_file():
+        maps = ["vote", "reconstruct", "--i", folder, "--o", f"{folder}-maps"]
+        return result, folder / "summary.txt", [*refine, maps]
+    page: list[Any] = ["report", "--i", project]
+    if folder.name not in LABELS:
+        page += ["--selection", folder.name]
+    if any(one.get("supported") is False for one in report["per_state"]):
+        page += ["--serve", "--allow-edits"]
+    commands = [page, *refine]
+    if folder.name == files.VOTE and not (project / files.RECLASSIFY).is_dir():
+        again = ["vote", "reclassify", "--i", project, "--o", project / files.RECLASSIFY]
+        commands = [again, page]
+    return result, folder / "summary.txt", commands
 
 
 def _of_resample(folder: Path) -> Lines:
@@ -130,11 +136,11 @@ def _of_resample(folder: Path) -> Lines:
 
 def _of_deepfeature(folder: Path) -> Lines:
     noted = (read_job(folder) or {})["results"]
-    result = f"features after {noted['epochs']} epochs"
+    result = f"features after {plural(noted['epochs'], 'epoch')}"
     if noted.get("mean_volume_error"):
         ratio = noted["held_out_error"] / noted["mean_volume_error"]
         result += f"; held-out error {ratio:.2f} of that of predicting the mean volume"
-    home = folder.parent
+    home = _home(folder)
     resample, landscape = home / files.RESAMPLE, home / files.LANDSCAPE
     return (
         result,
@@ -149,8 +155,9 @@ def _of_deepfeature(folder: Path) -> Lines:
 def _of_landscape(folder: Path) -> Lines:
     states = read_table(folder / files.STATES_STAR, "states")
     volumes = files.load_array(folder / "volume_states.npy", dtype=np.integer, ndim=1)
-    result = f"{len(states['ac4dState'])} states; {(volumes > 0).sum()} of {len(volumes)} volumes"
-    result += " in a state; `vote` tests them on held-out particles"
+    result = plural(len(states["ac4dState"]), "state")
+    result += f"; {(volumes > 0).sum()} of {len(volumes)} volumes in a state;"
+    result += " `vote` tests them on held-out particles"
     barriers = read_columns(folder / "barriers.csv")
     if {"barrier", "resolved"} <= set(barriers):
         along = [
@@ -158,29 +165,48 @@ def _of_landscape(folder: Path) -> Lines:
             for name, said in zip(barriers["barrier"], barriers["resolved"], strict=True)
             if str(name)[0].isdigit() and str(name).endswith("forward")
         ]
-        result += f"; {along.count('yes')} of {len(along)} barriers of the path resolved"
-    home = folder.parent
+        result += f"; {along.count('yes')} of {plural(len(along), 'barrier')} of the path resolved"
+    home = _home(folder)
+    vote = home / files.VOTE
+    if folder.resolve() != (home / files.LANDSCAPE).resolve():  # of this project beside its own
+        vote = home / f"{files.VOTE}-{folder.name}"
     return (
         result,
         folder / "landscape.png",
         [
-            ["vote", "--i", home / files.RESAMPLE, "--landscape", folder, "--o", home / files.VOTE],
+            ["vote", "--i", home / files.RESAMPLE, "--landscape", folder, "--o", vote],
             ["status", "--i", home],
         ],
     )
 
 
+def _home(folder: Path) -> Path:
+    """Project whose volumes a stage worked on; the folder above it where that is not on record."""
+    volumes = _first_input(folder)
+    if volumes is not None and volumes.parent.name == files.RESAMPLE:
+        return volumes.parent.parent
+    return folder.parent
+
+
+def _first_input(folder: Path) -> Path | None:
+    """First input of the work in a folder, as seen from here."""
+    inputs = recorded_inputs(folder)
+    if not inputs:
+        return None
+    place = os.path.relpath(inputs[0])
+    return Path(place) if not folder.is_absolute() else inputs[0].resolve()
+
+
 def _of_reconstruct(folder: Path) -> Lines:
     made = read_json(folder / "reconstruction.json")["states"]
     resolutions = [one.get("resolution_masked") or one.get("resolution_unmasked") for one in made]
-    source = recorded_inputs(folder)[0].parent
+    table = _first_input(folder)
+    source = folder.parent / files.VOTE if table is None else table.parent
+    refine = refine_words(source)
     return (
-        f"maps of {len(made)} states{_range([value for value in resolutions if value])}",
+        f"maps of {plural(len(made), 'state')}{_range([value for value in resolutions if value])}",
         folder / f"class{made[0]['state']:03d}.mrc",
-        [
-            ["vote", "refine", "--i", source, "--o", f"{source}-refine"],
-            ["report", "--i", source.parent],
-        ],
+        [*([] if refine is None else [refine]), ["report", "--i", source.parent]],
     )
 
 
@@ -188,9 +214,13 @@ def _of_refine(folder: Path) -> Lines:
     record = read_job(folder) or {}
     maps = [name for name in record["outputs"] if name.endswith(".mrc")]
     states = len(record["inputs"])
-    result = f"{len(maps)} of {states} states refined" if maps else f"commands of {states} states"
-    source = (folder / record["inputs"][0]["path"]).resolve().parent
-    home = source.parent
+    result = (
+        f"{len(maps)} of {states} states refined"
+        if maps
+        else f"commands of {plural(states, 'state')}"
+    )
+    table = _first_input(folder)
+    home = folder.parent if table is None else table.parent.parent
     return (
         result,
         folder / record["outputs"][0],
@@ -206,8 +236,8 @@ def _of_particles(folder: Path) -> Lines:
         return result, folder / "components.csv", [page, ["status", "--i", project]]
     states = noted["density_states"]
     result = (
-        f"{noted['components']} component{'s' * (noted['components'] != 1)}; density over "
-        f"{noted['dimensions']} with {states} state{'s' * (states != 1)}, {noted['verdict']}"
+        f"{plural(noted['components'], 'component')}; density over "
+        f"{noted['dimensions']} with {plural(states, 'state')}, {noted['verdict']}"
     )
     numbers = tuple(f"forward_{name}_kt" for name in ("value", "low", "high"))
     barriers = read_columns(folder / "barriers.csv", numbers=numbers)

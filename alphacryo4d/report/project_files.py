@@ -19,7 +19,7 @@ from alphacryo4d.core.reading import read_object
 
 logger = logging.getLogger(__name__)
 
-NOT_SETS = frozenset((files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE))
+NOT_SETS = frozenset((files.CONSENSUS, files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE))
 LABELS = {files.VOTE: "Votes", files.RECLASSIFY: "Reclassification"}
 _NUMBERED = {files.VOTE: "Selection", files.RECLASSIFY: "Reclassification"}
 

@@ -27,6 +27,7 @@ from alphacryo4d.core.options import (
     take_flags,
     threads_option,
 )
+from alphacryo4d.core.words import plural
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.components_cli import components_command
@@ -144,8 +145,9 @@ def _plan(
     particles = open_table(table).rows
     batches = -(-particles // options.batch_size)
     logger.info(
-        "%d particles, %d batches, %d folds each, %s classes by %s",
-        particles, batches, options.folds + 1, classify.classes, options.engine,
+        "%d particles, %s, %d folds each, classes %s by %s",
+        particles, plural(batches, "batch", "batches"), options.folds + 1, classify.classes,
+        options.engine,
     )  # fmt: skip
     for batch in range(1, batches + 1):
         for left_out in range(options.folds + 1, 0, -1):
@@ -219,7 +221,7 @@ def classify_command(input_path: Path, output_path: Path, **values: Any) -> None
             request = relion_request(classify, run["seed"], ())
             click.echo(dry_run_text(output_path, request, relion, threads=run["flags"].threads))
         else:
-            logger.info("would classify %s into %s classes", input_path, classify.classes)
+            logger.info("would classify %s, --classes %s", input_path, classify.classes)
         return
     from alphacryo4d.resample.steps_stage import run_classify
 

@@ -24,6 +24,7 @@ from alphacryo4d.core.options import (
     take_flags,
     threads_option,
 )
+from alphacryo4d.core.words import plural
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.relion.options import RelionOptions
 
@@ -54,7 +55,7 @@ def components_command(input_path: Path, output_path: Path, **values: Any) -> No
 
     classify = build_settings(ClassifyOptions, values)
     if values["dry_run"]:
-        logger.info("would find %d components of %s", classify.components, input_path)
+        logger.info("would find %s of %s", plural(classify.components, "component"), input_path)
         return
     results = run_components(
         input_path,

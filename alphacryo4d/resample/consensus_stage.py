@@ -10,7 +10,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, ProgramError, UsageError
-from alphacryo4d.core.job import Job, start_job
+from alphacryo4d.core.job import Job, Work, start_work
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume
@@ -54,6 +54,24 @@ def choose_ranks(consensus: ConsensusOptions, options: RelionOptions) -> int:
     return ranks
 
 
+def consensus_work(
+    table: Path, consensus: ConsensusOptions, relion: RelionOptions, seed: int
+) -> Work:
+    """What decides the results of an alignment; its faults are raised here."""
+    if consensus.engine == "native" and not consensus.keep_poses:
+        particles = native_plan(table, consensus, relion).particles
+    else:
+        particles = read_particles(table, need_poses=consensus.keep_poses)
+    maps = [path for path in (relion.reference, consensus.mask) if path is not None]
+    return Work(
+        "consensus",
+        {"consensus": asdict(consensus), "relion": asdict(relion)},
+        (table, *particles.stacks, *maps),
+        seed,
+        remnants=(CHECKPOINT,),
+    )
+
+
 def run_consensus(
     table: Path,
     output: Path,
@@ -84,21 +102,8 @@ def run_consensus(
     list of Path
         ``particles.star`` and the maps.
     """
-    if consensus.engine == "native" and not consensus.keep_poses:
-        particles = native_plan(table, consensus, relion).particles
-    else:
-        particles = read_particles(table, need_poses=consensus.keep_poses)
-    maps = [path for path in (relion.reference, consensus.mask) if path is not None]
-    with start_job(
-        output,
-        stage="consensus",
-        options={"consensus": asdict(consensus), "relion": asdict(relion)},
-        inputs=[table, *particles.stacks, *maps],
-        seed=seed,
-        flags=flags,
-        in_place=True,
-        remnants=(CHECKPOINT,),
-    ) as job:
+    work = consensus_work(table, consensus, relion, seed)
+    with start_work(output, work, flags=flags, in_place=True) as job:
         if job.finished:
             return job.outputs
         if consensus.keep_poses:

@@ -13,6 +13,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import DROPPED, LEFT_OUT
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.mrc import read_header, read_volume
 from alphacryo4d.io.star import write_tables
 from alphacryo4d.maths.fourier import fourier_resize
@@ -119,8 +120,8 @@ def _write_outliers(
         assignments[rows] = np.where(assignments[rows] == LEFT_OUT, LEFT_OUT, DROPPED)
         heldout[rows] = DROPPED
         logger.warning(
-            "%d particles have no vote, since their images show no particle: row %s%s",
-            len(rows), ", ".join(str(row + 1) for row in rows[:10]),
+            "without a vote, since their images show no particle: %s, row %s%s",
+            plural(len(rows), "particle"), ", ".join(str(row + 1) for row in rows[:10]),
             " ..." if len(rows) > 10 else "",
         )  # fmt: skip
     return files.save_array(resample / files.OUTLIERS_NPY, rows)
@@ -162,15 +163,15 @@ def _report_dropped(
     sizes = [item.particles for item in kept]
     if sizes:
         logger.info(
-            "batch %d fold %s: %d volumes of %d to %d particles (median %d)",
-            batch, files.fold_name(left_out, folds), len(kept), min(sizes), max(sizes),
-            int(np.median(sizes)),
+            "batch %d fold %s: %s of %d to %d particles (median %d)",
+            batch, files.fold_name(left_out, folds), plural(len(kept), "volume"), min(sizes),
+            max(sizes), int(np.median(sizes)),
         )  # fmt: skip
     gone = [item for item in classes if item.particles < minimum]
     if gone:
         logger.info(
-            "batch %d fold %s: dropped %d classes below %d particles: %s",
-            batch, files.fold_name(left_out, folds), len(gone), minimum,
+            "batch %d fold %s: dropped %s below %d particles: %s",
+            batch, files.fold_name(left_out, folds), plural(len(gone), "class", "classes"), minimum,
             ", ".join(f"{item.number} ({item.particles})" for item in gone),
         )  # fmt: skip
 

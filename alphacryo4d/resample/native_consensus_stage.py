@@ -138,7 +138,7 @@ def align_natively(
             memory=half_of_memory(), scratch=output / "scratch", progress=progress,
         )  # fmt: skip
     subsets = half_sets(particles)
-    with show_progress("align") as progress:
+    with show_progress("align", foresees=not plan.everywhere) as progress:
         alignment = find_consensus(
             images, subsets, asked,
             reference=None if relion.reference is None else read_volume(relion.reference)[0],

@@ -27,6 +27,7 @@ from alphacryo4d.core.options import (
     take_flags,
     threads_option,
 )
+from alphacryo4d.core.words import plural
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.resample.align_options import AlignOptions
 
@@ -121,7 +122,7 @@ def align_command(
         raise UsageError("give maps, or a folder of maps with --i")
     options = build_settings(AlignOptions, values)
     if dry_run:
-        logger.info("would align %d maps to %s", len(chosen), reference or "their mean")
+        logger.info("would align %s to %s", plural(len(chosen), "map"), reference or "their mean")
         return
     flags = take_flags(values)
     results = run_align(chosen, output_path, options=options, reference=reference, flags=flags)

@@ -13,8 +13,9 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.deadline import Deadline
 from alphacryo4d.core.job import Job, start_job, start_work
-from alphacryo4d.core.progress import show_progress
+from alphacryo4d.core.progress import Passes, show_progress
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.core.words import plural
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.copies import shared_images
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
@@ -125,8 +126,8 @@ def split(job: Job, particles: ParticleSet, plan: ResamplePlan) -> IntArray:
     )
     batches = int(groups[:, 0].max())
     logger.info(
-        "%d particles in %d batch%s, each in %d folds",
-        len(particles), batches, "" if batches == 1 else "es", plan.folds,
+        "%d particles in %s, each in %d folds",
+        len(particles), plural(batches, "batch", "batches"), plan.folds,
     )  # fmt: skip
     outputs = [files.save_array(path, groups)]
     for batch in range(1, batches + 1):
@@ -162,25 +163,23 @@ def classify_folds(
     """Classify every fold that is not finished yet."""
     require_filled(groups, plan.classify.levels, plan.resample.minimum_class_size)
     every = list(every_fold(groups, plan.folds))
+    left = []
     for number, (batch, left_out) in enumerate(every, start=1):
-        deadline.check()
         folder = files.fold_folder(job.folder, batch, left_out, plan.folds)
-        step = str(folder.relative_to(job.folder))
-        if job.completed(step):
-            continue
-        label = f"fold {files.fold_name(left_out, plan.folds)} ({number} of {len(every)})"
-        with show_progress(label) as progress:
-            outputs = classify_fold(
-                job.folder,
-                groups,
-                plan,
-                engine,
-                batch=batch,
-                left_out=left_out,
-                deadline=deadline,
-                progress=progress,
-            )
-        job.complete(step, [*outputs, folder / files.JOB_JSON])
+        if not job.completed(str(folder.relative_to(job.folder))):
+            left.append((number, batch, left_out, folder))
+    with show_progress("folds") as shown:
+        passes = Passes(shown, len(left))
+        for number, batch, left_out, folder in left:
+            deadline.check()
+            label = f"fold {files.fold_name(left_out, plan.folds)} ({number} of {len(every)})"
+            with passes.one(label) as progress:
+                outputs = classify_fold(
+                    job.folder, groups, plan, engine, batch=batch, left_out=left_out,
+                    deadline=deadline, progress=progress,
+                )  # fmt: skip
+            job.complete(str(folder.relative_to(job.folder)), [*outputs, folder / files.JOB_JSON])
+        shown(1, 1)
 
 
 def classify_fold(

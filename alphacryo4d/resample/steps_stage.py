@@ -12,6 +12,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.job import start_job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.core.words import plural
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.copies import image_count, table_images
 from alphacryo4d.particles.open import open_table
@@ -44,7 +45,7 @@ def run_split(
     plan = ResamplePlan(options, ClassifyOptions(), RelionOptions(), seed)
     if dry_run:
         batches = -(-len(particles) // options.batch_size)
-        logger.info("would write %d batches of %d folds", batches, plan.folds)
+        logger.info("would write %s of %d folds", plural(batches, "batch", "batches"), plan.folds)
         return []
     with start_job(
         output,

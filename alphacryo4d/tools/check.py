@@ -18,6 +18,7 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
 from alphacryo4d.io.tables.choice import choose_particles
 from alphacryo4d.io.tables.faults import Fault
@@ -94,7 +95,7 @@ def require_sound(path: Path, **choices: Any) -> Report:
         logger.warning("%s", warning)
     if report.faults:
         count = len(report.faults)
-        head = f"{path}: {count} faults" if count > 1 else f"{path}: 1 fault"
+        head = f"{path}: {plural(count, 'fault')}"
         raise InputError("\n  ".join([f"{head}, nothing was written", *map(str, report.faults)]))
     return report
 
@@ -227,7 +228,10 @@ def _examine_table(
             full=full,
             progress=progress,
         )
-    return Report.of(table.path, faults, _summary(table, stacks, groups, len(rows)))
+    summary = _summary(table, stacks, groups, len(rows))
+    return Report.of(
+        table.path, faults, summary | {"poses": poses_of(table, numbers, groups) is not None}
+    )
 
 
 def _summary(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.identity import absolute_path
 from alphacryo4d.core.options import CONTEXT, input_option, json_option, optics_options
+from alphacryo4d.core.settings import IMAGES_FROM
+from alphacryo4d.core.words import plural
 
 if TYPE_CHECKING:
     from alphacryo4d.io.tables.faults import Fault
@@ -50,13 +55,31 @@ def check(input_path: Path, full: bool, need_poses: bool, as_json: bool, **given
         click.echo(json.dumps(answer))
     if report.faults:
         lines = "\n".join(f"  {fault}" for fault in report.faults)
-        count = f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"
+        count = plural(len(report.faults), "fault")
         fault = InputError(f"{input_path}: {count}\n{lines}")
         fault.answered = as_json
         raise fault
     if not as_json:
         for line in summary_lines(report.summary):
             click.echo(line)
+        words = next_words(input_path, poses=report.summary["poses"], given=given)
+        logger.info("next: %s", shlex.join(["alphacryo4d", *words]))
+
+
+def next_words(table: Path, *, poses: bool, given: dict[str, Any]) -> list[str]:
+    """Words of the command that goes on from a sound table: its optics, its images, its poses."""
+    words = ["run", "--i", str(table), "--o", "project", "--reclassify"]
+    options = click.get_current_context().command.params
+    for option in options:
+        value = given.get(option.name or "")
+        if value is not None:
+            words += [option.opts[0], f"{value:g}"]
+    images_from = os.environ.get(IMAGES_FROM)
+    if images_from:
+        place = Path(images_from)
+        here = place.resolve() == Path.cwd().resolve()
+        words += ["--images-from", "." if here else str(absolute_path(place))]
+    return words if poses else [*words, "--reference", "MAP"]
 
 
 def plain(fault: Fault) -> dict[str, str]:
@@ -73,7 +96,7 @@ def plain(fault: Fault) -> dict[str, str]:
 def summary_lines(summary: dict[str, Any]) -> list[str]:
     """Summary of a sound input for a reader."""
     boxes = ", ".join(str(box) for box in summary["box"])
-    stacks = "1 stack" if summary["stacks"] == 1 else f"{summary['stacks']:,} stacks"
+    stacks = plural(summary["stacks"], "stack")
     lines = [
         f"{summary['particles']:,} particles ({summary['format']}) in {stacks}, box {boxes} px"
     ]

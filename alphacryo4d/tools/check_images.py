@@ -10,6 +10,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.particles.copies import image_count, image_ids, same_poses, split_copies
 from alphacryo4d.particles.stacks import rival_fault
@@ -247,8 +248,8 @@ def _other_defocus(table: Path, ids: Array, rows: Array, defocus: Array | None) 
         table,
         f"row {rows[row] + 1}",
         f"the same image as row {rows[first[row]] + 1} with another defocus ({defocus[row]:g} and "
-        f"{defocus[first[row]]:g} A; {int(differ.sum())} rows): the rows are of different "
-        "particles, but name one image",
+        f"{defocus[first[row]]:g} A; {plural(int(differ.sum()), 'row')}): the rows are of "
+        "different particles, but name one image",
         "look whether the image names are right (stacks renamed, or joined in another order); the "
         "rows are kept in one fold",
         "shared-image",

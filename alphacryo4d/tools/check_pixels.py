@@ -10,6 +10,7 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.mrc import MrcHeader, open_stack, read_header
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.particles.stacks import resolve_stack
@@ -150,7 +151,7 @@ def _not_finite(table: Path, path: Path, image: Array, number: int, row: int) ->
     where, way_out = f"image {number} (row {row + 1} of {table.name})", "extract it again"
     bad = np.argwhere(~np.isfinite(image))
     what = (
-        f"{len(bad)} pixels are not finite, first at y {bad[0][0]}, x {bad[0][1]}"
+        f"{plural(len(bad), 'pixel')} not finite, first at y {bad[0][0]}, x {bad[0][1]}"
         if len(bad)
         else f"pixels up to {np.abs(image).max():.3g} are no densities"
     )

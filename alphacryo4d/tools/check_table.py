@@ -33,6 +33,7 @@ from alphacryo4d.particles.plausible import (
     pose_faults,
     shift_faults,
 )
+from alphacryo4d.tools.convert_fill import way_to_optics_table
 
 
 def as_fault(path: Path, error: InputError) -> Fault:
@@ -86,7 +87,7 @@ def missing_columns(
                     table.path,
                     "",
                     "table data_optics missing",
-                    "restore it from the file that the particles came from",
+                    way_to_optics_table(table.path, given),
                     "missing-optics",
                 )
             )

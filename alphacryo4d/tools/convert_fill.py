@@ -10,7 +10,8 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable
+from alphacryo4d.io.mrc import read_header
+from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable, whole_numbers
 from alphacryo4d.io.tables.small import quote, read_block
 from alphacryo4d.io.tables.structure import Block
 from alphacryo4d.particles.open import open_table
@@ -27,7 +28,8 @@ def fill_optics(input_path: Path, output_path: Path, given: Mapping[str, float |
     ----------
     input_path, output_path : Path
         STAR tables. With optics groups the values go into ``data_optics`` and the rows stay byte
-        for byte; without, they become columns behind those that are there.
+        for byte; without, they become columns behind those that are there. Where ``data_optics``
+        is missing altogether it is written before the particles, the same for all groups.
     given : mapping
         ``pixel_size`` (A), ``voltage`` (kV), ``spherical_aberration`` (mm) and
         ``amplitude_contrast``; None leaves what the table says.
@@ -51,12 +53,68 @@ def fill_optics(input_path: Path, output_path: Path, given: Mapping[str, float |
     group = None
     if "rlnOpticsGroup" in table.columns:
         group = table.read_parts(["rlnOpticsGroup"])[0]["rlnOpticsGroup"]
+    if lacks_optics_table(table):
+        _with_optics_table(table, values, output_path)
+        return table.rows
     read_optics(table, group, values, complete=False)  # says where a value contradicts the table
     if table.optics_block is not None:
         _with_optics(table, table.optics_block, values, output_path)
     else:
         _with_columns(table, values, output_path)
     return table.rows
+
+
+def lacks_optics_table(table: ParticleTable) -> bool:
+    """Whether the particles are of optics groups that no ``data_optics`` describes."""
+    return table.optics_block is None and "rlnOpticsGroup" in table.columns
+
+
+def way_to_optics_table(path: Path, given: Mapping[str, float | None]) -> str:
+    """How a missing ``data_optics`` is had."""
+    values = {name: given.get(name) for name in COLUMNS}
+    options = " ".join(
+        f"{COLUMNS[name][2]} {'VALUE' if value is None else f'{value:g}'}"
+        for name, value in values.items()
+    )
+    return (
+        "restore it from the file that the particles came from, or have it written, the same for "
+        f"all particles: alphacryo4d convert --i {path} --o completed.star {options}"
+    )
+
+
+def _with_optics_table(table: ParticleTable, values: Mapping[str, float], path: Path) -> None:
+    """``data_optics`` with one entry a group, before the particles, whose bytes are copied."""
+    lacking = [option for name, (_, _, option) in COLUMNS.items() if name not in values]
+    if lacking:
+        raise InputError(
+            f"{table.path}: has no data_optics; give {', '.join(lacking)} as well, so that it can "
+            "be written"
+        )
+    numbers, texts = table.read_parts(["rlnOpticsGroup"], images=True)
+    group = whole_numbers(table.path, "rlnOpticsGroup", numbers["rlnOpticsGroup"])
+    codes, names = texts[IMAGE_COLUMN]
+    held = list(values.items())
+    labels = ["rlnOpticsGroup", "rlnOpticsGroupName", *(COLUMNS[name][0] for name, _ in held)]
+    labels += ["rlnImageSize", "rlnImageDimensionality"]
+    lines = ["", "# version 30001", "", "data_optics", "", "loop_"]
+    lines += [f"_{label} #{number}" for number, label in enumerate(labels, 1)]
+    for number in np.unique(group).tolist():
+        stack = names[int(codes[np.argmax(group == number)])]
+        place = resolve_stack(stack, table.path)
+        if place is None:
+            raise InputError(
+                f"{table.path}: {stack} is not found, of which data_optics holds the box; start "
+                "where the image paths start, or name that folder: --images-from FOLDER"
+            )
+        optics = " ".join(f"{value:.6f}" for _, value in held)
+        lines.append(f"{number} opticsGroup{number} {optics} {read_header(place).shape[2]} 2")
+    with (
+        files.atomic_path(path) as temporary,
+        table.bytes_path.open("rb") as before,
+        temporary.open("wb") as after,
+    ):
+        after.write("\n".join([*lines, "", ""]).encode())
+        shutil.copyfileobj(before, after, 1 << 24)
 
 
 def _with_columns(table: ParticleTable, values: Mapping[str, float], path: Path) -> None:

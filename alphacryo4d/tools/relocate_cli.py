@@ -15,6 +15,7 @@ from alphacryo4d.core.options import (
     input_option,
     json_option,
 )
+from alphacryo4d.core.words import plural
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +50,10 @@ def relocate(
     places = find_places(input_path, images_from, table)
     changed = [] if dry_run else relocate(input_path, places)
     logger.info(
-        "%s; %d stacks; %s",
+        "%s; %s; %s",
         places.table,
-        len(places.stacks),
-        "nothing was written" if dry_run else f"{len(changed)} records changed",
+        plural(len(places.stacks), "stack"),
+        "nothing was written" if dry_run else f"{plural(len(changed), 'record')} changed",
     )
     told = {"table": str(places.table), "images": [str(path) for path in places.stacks]}
     if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,18 @@ from alphacryo4d.cluster.slurm import queue, read_jobs
 from alphacryo4d.core import files
 from alphacryo4d.core.contents import changed_outputs
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.core.identity import located
 from alphacryo4d.core.job import read_job
 from alphacryo4d.core.record import stale_inputs
-from alphacryo4d.report.ending import ending
+from alphacryo4d.core.words import plural
 from alphacryo4d.report.project_files import read_json, read_table, state_sets
-
-MISSING, STALE = "missing", "stale"
-STAGES = (files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE, files.VOTE)
+from alphacryo4d.tools.next_step import (
+    MISSING,
+    STAGES,
+    STALE,
+    input_place,
+    next_step,
+    planned_stages,
+)
 
 
 def _process_lives(pid: int) -> bool:
@@ -52,17 +55,20 @@ def job_state(folder: Path) -> dict[str, Any]:
     return told | ({"status": STALE, "stale": changed} if changed else {})
 
 
-def selections(project: Path) -> list[Path]:
-    """Folders beside the stages: reclassification, selections, in order; the particles last."""
-    folders = [one.folder for one in state_sets(project) if one.folder.name not in STAGES]
-    landscape = project / files.PARTICLE_LANDSCAPE
-    return [*folders, landscape] if read_job(landscape) else folders
+def stage_names(project: Path) -> list[str]:
+    """Stages, what a run adds to them, and selections, in order; the particles last."""
+    planned = planned_stages(project)
+    last = [name for name in planned if name == files.PARTICLE_LANDSCAPE]
+    names = [name for name in planned if name not in last]
+    more = [one.folder.name for one in state_sets(project) if one.folder.name not in names]
+    return [*names, *more, *last]
 
 
 def mark_stale(stages: list[dict[str, Any]]) -> None:
     """Call stages stale that rest on a stale one; a selection rests on the votes."""
+    of_votes = [stage["stage"] for stage in stages].index(files.VOTE)
     for number, stage in enumerate(stages):
-        before = stages[: min(number, len(STAGES))]
+        before = stages[: min(number, of_votes + 1)]
         first = next((one["stage"] for one in before if one["status"] == STALE), None)
         if stage["status"] == "done" and first is not None:
             stage |= {"status": STALE, "stale": [f"rests on {first}"]}
@@ -84,41 +90,6 @@ def states_of(folder: Path) -> dict[str, int]:
         return told | {name: count for name, count in counts.items() if count}
     table = read_table(folder / files.STATES_STAR, "states")
     return {"states": len(table["ac4dState"])} if "ac4dState" in table else {}
-
-
-def input_place(project: Path) -> str | None:
-    """Where the particle table of a project is, or that it is gone; None before it was read."""
-    record = read_job(project / files.RESAMPLE) or read_job(project)
-    if record is None or not record.get("inputs"):
-        return None
-    path = located(record["inputs"][0], project / files.RESAMPLE, record.get("folder"))
-    return str(path) if path.exists() else f"{path} (gone)"
-
-
-def next_step(project: Path, stages: list[dict[str, Any]]) -> str | None:
-    """The command that goes on from where a project stands."""
-    states = {stage["stage"]: stage["status"] for stage in stages}
-    if "running" in states.values():
-        return shlex.join(["alphacryo4d", "status", "--i", str(project)]) + " (work is running)"
-    whole = next((name for name in STAGES if states.get(name) != "done"), None)
-    if whole is None:
-        last = [name for name in states if states[name] == "done"][-1]
-        lines = ending(last if last == files.PARTICLE_LANDSCAPE else files.VOTE, project / last)
-        return next((line[6:] for line in lines if line.startswith("next: ")), None)
-    run = read_job(project)
-    if run is not None and run.get("command", "").startswith("alphacryo4d "):
-        return str(run["command"])
-    home, resample = str(project), str(project / files.RESAMPLE)
-    words = {
-        files.RESAMPLE: ["resample", "--i", input_place(project) or "particles.star", "--o",
-                         resample],
-        files.DEEPFEATURE: ["train", "--i", resample, "--o", f"{home}/{files.DEEPFEATURE}"],
-        files.LANDSCAPE: ["landscape", "--i", resample, "--features",
-                          f"{home}/{files.DEEPFEATURE}", "--o", f"{home}/{files.LANDSCAPE}"],
-        files.VOTE: ["vote", "--i", resample, "--landscape", f"{home}/{files.LANDSCAPE}", "--o",
-                     f"{home}/{files.VOTE}"],
-    }[whole]  # fmt: skip
-    return shlex.join(["alphacryo4d", *words])
 
 
 def fold_states(resample: Path) -> dict[str, Any]:
@@ -162,12 +133,11 @@ def project_status(project: Path) -> dict[str, Any]:
     """
     if not project.is_dir():
         raise InputError(f"{project}: no such folder")
-    extra = [folder.name for folder in selections(project)]
-    stages = [{"stage": name, **job_state(project / name)} for name in (*STAGES, *extra)]
+    stages = [{"stage": name, **job_state(project / name)} for name in stage_names(project)]
     mark_stale(stages)
     for stage in stages:
         stage |= states_of(project / stage["stage"])
-    jobs = cluster_states(project)
+    jobs, run = cluster_states(project), job_state(project)
     if not jobs and all(stage["status"] == MISSING for stage in stages):
         raise InputError(
             f"{project}: no project folder (none of {', '.join(STAGES)} was started in it)"
@@ -175,8 +145,8 @@ def project_status(project: Path) -> dict[str, Any]:
     return {
         "project": str(project),
         "input": input_place(project),
-        "next": next_step(project, stages),
-        "run": job_state(project),
+        "next": next_step(project, run["status"], stages),
+        "run": run,
         "stages": stages,
         "folds": fold_states(project / files.RESAMPLE),
         "jobs": jobs,
@@ -190,19 +160,18 @@ def format_status(told: dict[str, Any]) -> str:
         line = f"{stage['stage']:<12} {stage['status']}"
         noted = stage.get("results", {})
         if "components" in noted:
-            line += (
-                f", {noted['components']} components" if noted["components"] else ", no structure"
-            )
+            count = noted["components"]
+            line += f", {plural(count, 'component')}" if count else ", no structure"
             if noted.get("density_states"):
-                line += f", {noted['density_states']} states of the density"
+                line += f", {plural(noted['density_states'], 'state')} of the density"
         if stage.get("states"):
-            line += f", {stage['states']} states"
+            line += f", {plural(stage['states'], 'state')}"
             if stage.get("supported") is not None:
                 line += f", {stage['supported']} supported"
             if stage.get("junk_states"):
                 line += f", {stage['junk_states']} of junk beside them"
             if stage.get("no_signal"):
-                line += f", {stage['no_signal']} particles voted out as junk"
+                line += f", {plural(stage['no_signal'], 'particle')} voted out as junk"
         if stage.get("stale"):
             line += f" ({', '.join(stage['stale'])})"
         if "seconds" in stage:

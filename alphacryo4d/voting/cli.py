@@ -29,6 +29,7 @@ from alphacryo4d.core.options import (
     take_flags,
     threads_option,
 )
+from alphacryo4d.core.words import plural
 from alphacryo4d.particle_landscape.votes_cli import density_command
 from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.reconstruction.options import ReconstructOptions, RefineOptions
@@ -252,7 +253,7 @@ def reclassify(selection: str | None, **values: Any) -> None:
     if dry_run:
         click.echo(
             f"would classify the folds of {input_path} from the states of {selection}, in at most "
-            f"{options.rounds} rounds, and write {output_path}",
+            f"{plural(options.rounds, 'round')}, and write {output_path}",
             err=True,
         )
         _say_reclassify(input_path, input_path / selection, output_path, options, values["seed"])

@@ -15,6 +15,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.words import plural
 from alphacryo4d.landscape.states import centers_of_groups
 
 ACTIONS: dict[str, tuple[str, ...]] = {
@@ -283,5 +284,5 @@ def words_of(edit: Mapping[str, Any]) -> str:
     if action == "add_center":
         return f"add a centre at {edit['center'][0]} {edit['center'][1]}"
     if action == "subset":
-        return f"keep {len(edit['volumes'])} volumes"
+        return f"keep {plural(len(edit['volumes']), 'volume')}"
     return f"{action} {edit['state']}"

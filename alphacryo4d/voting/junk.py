@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.words import plural
 from alphacryo4d.voting.null_figures import number
 
 SIGNAL, OUTLIER = "ac4dSignal", "ac4dOutlier"
@@ -169,5 +170,5 @@ def junk_lines(report: Mapping[str, Any]) -> list[str]:
         named = ", ".join(map(str, states))
         lines.append(f"JUNK: the images of state {named} show no particle; they are no states")
     if kept:
-        lines.append(f"{kept} particles with a state show no signal of the particle")
+        lines.append(f"{plural(kept, 'particle')} with a state and without signal of the particle")
     return lines

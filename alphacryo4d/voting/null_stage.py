@@ -22,6 +22,7 @@ from alphacryo4d.core.files import DROPPED, LEFT_OUT
 from alphacryo4d.core.job import Job, read_job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.reading import load_archive
+from alphacryo4d.core.words import plural
 from alphacryo4d.io.star import read_table, write_tables
 from alphacryo4d.ml3d.images import PreparedImages
 from alphacryo4d.particles.particle_set import ParticleSet
@@ -78,11 +79,10 @@ def say_cost(resample: Path, images: BatchImages) -> None:
     seconds = (read_job(resample) or {}).get("seconds")
     took = "" if seconds is None else f" (which took {seconds / 60:.0f} min there)"
     logger.info(
-        "null model: %d particles of the consensus in %d batch%s are simulated, and their %d folds "
+        "null model: %d particles of the consensus in %s are simulated, and their %d folds "
         "classified, which takes about as long as `resample`%s",
         len(images.groups),
-        images.batches,
-        "" if images.batches == 1 else "es",
+        plural(images.batches, "batch", "batches"),
         images.batches * images.folds,
         took,
     )

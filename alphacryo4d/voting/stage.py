@@ -14,6 +14,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.core.settings import require_setting
+from alphacryo4d.core.words import plural
 from alphacryo4d.particles.copies import copied_images, table_images
 from alphacryo4d.reconstruction.options import ReconstructOptions
 from alphacryo4d.voting.edits_stage import base_of, edited_states, write_edited
@@ -250,10 +251,10 @@ def write_vote_result(
     if members[1:].sum() + members[0] != total or total != table.rows:
         raise InputError(f"{table.path}: {total} particles counted, {table.rows} in the table")
     logger.info(
-        "%d particles: %d voted into %d states, %d voted out (%.1f%% kept)",
+        "%d particles: %d voted into %s, %d voted out (%.1f%% kept)",
         total,
         voted,
-        int((members[1:] > 0).sum()),
+        plural(int((members[1:] > 0).sum()), "state"),
         total - voted,
         100 * voted / max(total, 1),
     )

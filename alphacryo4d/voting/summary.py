@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from alphacryo4d.core.words import plural
 from alphacryo4d.voting.junk import JUNK, junk_lines, outliers_named
 from alphacryo4d.voting.null_figures import _shown, null_table
 from alphacryo4d.voting.support import LEAST_TOTAL, SIGNIFICANT
@@ -64,7 +65,7 @@ def summary(report: dict[str, Any]) -> str:
     voted = report["voted"] / max(report["particles"], 1)
     lines = [
         f"{report['particles']} particles = {report['voted']} voted ({100 * voted:.1f}%) + "
-        f"{outliers_named(report)}; {report['states']} states; {_rule(report)}",
+        f"{outliers_named(report)}; {plural(report['states'], 'state')}; {_rule(report)}",
     ]
     lines += state_table(report)
     lines += junk_lines(report)
@@ -82,7 +83,7 @@ def state_table(report: dict[str, Any]) -> list[str]:
     columns = [
         ("", "state", [str(one["state"]) for one in states]),
         ("", "particles", [str(one["particles"]) for one in states]),
-        ("state", "energy", [_shown(one["energy_kt"], 2) for one in states]),
+        ("energy", "(kT)", [_shown(one["energy_kt"], 2) for one in states]),
         ("", "volumes", [str(one["volumes"]) for one in states]),
     ]
     for name, above, title in (
@@ -132,7 +133,9 @@ def change_table(report: dict[str, Any]) -> list[str]:
     lines = ["particles by state, before and after:", *text_table(columns)[1:]]
     gone = report.get("states_gone") or []
     if gone:
-        named = ", ".join(f"{one['state']} ({one['particles']} particles)" for one in gone)
+        named = ", ".join(
+            f"{one['state']} ({plural(one['particles'], 'particle')})" for one in gone
+        )
         lines.append(f"merged, under their number in the votes: {named}")
     return lines
 

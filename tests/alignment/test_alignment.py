@@ -273,6 +273,7 @@ def test_a_run_realigns_the_poses_of_its_table(
     before, after = (angles_apart(read_particles(path), true) for path in (table, aligned))
     assert np.median(after) < 0.6 * np.median(before)
     assert posed(aligned) == aligned
+    assert posed(table, dry_run=True) == aligned  # then the stages can be planned
 
     def begun(table: Path, project: str, *, realign: bool | None = None) -> Path:
         outlook = outlook_of(

@@ -21,6 +21,7 @@ from alphacryo4d.core.job import (
     start_record,
     start_work,
 )
+from alphacryo4d.core.record import new_record
 from alphacryo4d.core.run_flags import RunFlags
 
 STEPS = (
@@ -336,3 +337,14 @@ def test_a_record_that_was_not_renamed_is_removed_by_the_next(tmp_path):
     with start_record(tmp_path, Work("run", {}, ())):
         pass
     assert sorted(p.name for p in tmp_path.glob(".ac4d-*")) == [".ac4d-report.abc.html"]
+
+
+def test_a_record_says_how_and_where_the_command_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "alphacryo4d" / "__main__.py"
+    monkeypatch.setattr("sys.argv", [str(module), "run", "--i", "a b.star"])
+    monkeypatch.chdir(tmp_path)
+    record = new_record(tmp_path / "out", Work("test", {}, ()), None)
+    assert record["command"] == "alphacryo4d run --i 'a b.star'"
+    assert record["working_folder"] == str(tmp_path)

@@ -164,7 +164,7 @@ def test_volumes_of_junk_are_a_state_beside_those_asked(caplog: pytest.LogCaptur
     assert len(states.centers) == 3
     assert (states.volumes[junk] == 3).all()
     assert [len(set(states.volumes[i : i + 4])) for i in (0, 8)] == [1, 1]
-    assert "4 volumes show no particle: they are state 3, beside the 2" in caplog.text
+    assert "4 volumes show no particle: state 3, beside the 2 others" in caplog.text
 
 
 def test_a_path_goes_the_same_way_whatever_rounding_makes_the_ends():

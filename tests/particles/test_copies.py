@@ -70,7 +70,7 @@ def test_rows_of_one_image_and_another_defocus_are_said_to_be_no_copies(folder: 
     report = examine(path)
     assert not report.faults
     assert [warning.kind for warning in report.warnings] == ["shared-image"]
-    words = r"row 36: the same image as row 12 with another defocus (15002 and 15000 A; 1 rows)"
+    words = r"row 36: the same image as row 12 with another defocus (15002 and 15000 A; 1 row)"
     assert words in str(report.warnings[0])
 
 

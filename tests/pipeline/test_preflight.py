@@ -12,6 +12,7 @@ from alphacryo4d.core.errors import InputError, MissingProgramError, ResourceErr
 from alphacryo4d.core.foresight import require_writable
 from alphacryo4d.io.mrc import write_volume
 from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.pipeline import fitted_poses
 from alphacryo4d.pipeline.options import DEMO
 from alphacryo4d.pipeline.preflight import require_possible
 from alphacryo4d.relion.version import installed_version
@@ -67,6 +68,38 @@ def test_a_mask_of_another_box_is_refused(particles, tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match="box of 48 voxels, the particles 32"):
             require_possible(particles, tmp_path / "project", options)
+
+
+def test_a_reference_is_looked_at_and_said_to_be_no_use_where_there_are_poses(
+    easy_data: Path, tmp_path: Path, capsys
+) -> None:
+    table, project = easy_data / "particles.star", tmp_path / "project"
+    words = ["run", "--i", str(table), "--o", str(project), "--classes", "4", "--dry-run"]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--reference", str(tmp_path / "gone.mrc")])
+    assert ended.value.code == 3
+    assert "gone.mrc: no such file" in capsys.readouterr().err
+    write_volume(tmp_path / "map.mrc", np.ones((32, 32, 32), np.float32), 5.0)
+    main([*words, "--reference", str(tmp_path / "map.mrc")])
+    assert f"map.mrc is not used: {table} has poses" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_becomes_of_the_poses(
+    easy_data: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["run", "--i", str(easy_data / "particles.star"), "--o", str(tmp_path / "project")]
+    words += ["--classes", "4", "--dry-run", "--j", "1"]
+    monkeypatch.setattr(fitted_poses, "FEWEST", 100)
+    judged = "poses are judged by their images first (about"
+    main(words)
+    assert judged in capsys.readouterr().err
+    main([*words, "--no-realign"])
+    assert judged not in capsys.readouterr().err
+    main([*words, "--realign"])
+    said = capsys.readouterr().err
+    assert "would climb from the poses" in said
+    assert "poses first: about" in said
+    assert "about, on 1 thread: resample" in said
 
 
 def test_all_faults_are_said_at_once(particles, tmp_path: Path) -> None:

@@ -171,3 +171,39 @@ def test_reasons_are_given_and_most_pages_run() -> None:
     assert named
     assert all((ROOT / name).exists() for name in named)
     assert sum(not reason for _, reason in every) >= 40
+
+
+def listed_files() -> list[re.Pattern[str]]:
+    """Names of files in the first column of the page of files, any number in the place of one.
+
+    A name that begins with ``_`` or ``.`` is an end of others.
+    """
+    patterns = []
+    for row in (ROOT / "docs" / "files.md").read_text().splitlines():
+        cell = row.split("|")[1] if row.startswith("| ") else ""
+        for name in re.findall(r"`([^`]+)`", cell):
+            last = name.rstrip("/").rsplit("/", 1)[-1]
+            pattern = re.sub(r"\d+", r"\\d+", re.escape(last)).replace(r"\*", ".*")
+            patterns.append(re.compile((".*" if last[0] in "_." else "") + pattern))
+    return patterns
+
+
+def test_every_file_of_a_project_stands_on_the_page_of_files(folder: Path) -> None:
+    more = [
+        "landscape particles --i project --o project/particle_landscape --gaussians 2 --j 2",
+        "volume --i project --at states --o project/particle_volumes --j 2",
+        "select --i project --where 'confidence > 0' --o project/picked",
+        "landscape zoom --i project --state 1 --o project/zoom1",
+        "vote refine --i project/reclassify --o project/refine",
+        "chimerax --i project",
+        "report --i project",
+    ]
+    for words in more:
+        assert call(*shlex.split(words)) == 0, words
+    patterns = listed_files()
+    unlisted = {
+        str(path.relative_to("project"))
+        for path in Path("project").rglob("*")
+        if path.is_file() and not any(one.fullmatch(path.name) for one in patterns)
+    }
+    assert unlisted == set()

@@ -203,6 +203,7 @@ def test_the_scores_tell_what_poses_are(sets):
     wrong = pose_variance((2.5, 1.0))  # as they were simulated
     left = np.sqrt(np.mean(np.einsum("ijj,j->i", on_poses, wrong)) / 5)
     assert random.error == pytest.approx(left, rel=0.25)
+    assert random.pose_sigma == pytest.approx((2.5, 1.0), rel=0.3)
 
 
 def test_conformations_are_not_taken_for_errors_of_poses():

@@ -96,6 +96,47 @@ def test_a_run_is_proposed_where_zooming_in_is_worth_it(project, tmp_path, homog
         assert parsed(shlex.split(second[6:]))["output_path"] == tmp_path / "project"
 
 
+def test_another_landscape_gets_votes_of_its_own(project, tmp_path):
+    """Wherever its folder lies: the project is the one that its volumes are of."""
+    volumes = project / "resample" / "volumes.star"
+    for folder in (project / "landscape2", tmp_path / "elsewhere"):
+        shutil.copytree(project / "landscape", folder)
+        record = {"status": "done", "inputs": [describe_input(volumes, folder, {})]}
+        (folder / "job.json").write_text(json.dumps(record))
+        words = shlex.split(ending("landscape", folder)[2][6:])
+        assert parsed(words)["input_path"] == project / "resample"
+        assert parsed(words)["output_path"] == project / f"vote-{folder.name}"
+    shutil.rmtree(project / "landscape2")
+
+
+def test_maps_lead_to_the_refinement_of_their_states(project, tmp_path):
+    table = project / "vote" / "particles.star"
+    record = {"status": "done", "inputs": [describe_input(table, tmp_path, {})]}
+    (tmp_path / "job.json").write_text(json.dumps(record))
+    (tmp_path / "reconstruction.json").write_text(json.dumps({"states": [{"state": 1}]}))
+    lines = ending("reconstruct", tmp_path)
+    assert parsed(shlex.split(lines[2][6:]))["input_path"] == project / "vote"
+    assert parsed(shlex.split(lines[3][6:]))["input_path"] == project
+
+
+def test_particles_of_cryosparc_go_back_to_it(tmp_path):
+    project = write_project(tmp_path, particles=300)
+    table = project / "vote" / "particles.star"
+    whole = table.read_text()
+    table.write_text(whole.replace("_rlnDefocusAngle", "_ac4dUid"))
+    (project / "reclassify").mkdir(exist_ok=True)
+    lines = ending("run", project)
+    assert "vote refine" not in "".join(lines)
+    assert lines[2].endswith("vote/class001.star --passthrough ORIGINAL.cs --o "
+                             f"{project}/vote/class001.cs")  # fmt: skip
+    assert parsed(shlex.split(lines[2][6:]))["output_path"] == project / "vote" / "class001.cs"
+    table.write_text(whole)
+    (project / "vote" / "particles.cs").touch()
+    result, _, *commands = ending("vote", project / "vote")
+    assert "class001.cs ... for Import Particle Stack of cryoSPARC" in result
+    assert "vote refine" not in "".join(commands)
+
+
 def test_states_support_and_resolution_are_said():
     states = [
         {"state": 1, "particles": 60, "supported": True, "resolution": 8.83},

@@ -157,7 +157,7 @@ FAULTS: dict[str, tuple[Callable[[], Path], str, str]] = {
     "not a stack": (no_stack_at_all, "unreadable-stack", "a.mrcs: not an MRC file"),
     "index beyond the stack": (index_beyond, "index-beyond-stack", "p.star: row 7: image 7 of"),
     "index zero": (index_zero, "index-beyond-stack", "p.star: row 1: image 0 of a.mrcs"),
-    "NaN pixel": (nan_pixel, "not-finite-pixels", "image 4 (row 4 of p.star): 1 pixels"),
+    "NaN pixel": (nan_pixel, "not-finite-pixels", "image 4 (row 4 of p.star): 1 pixel not finite"),
     "NaN pixel's place": (nan_pixel, "not-finite-pixels", "first at y 2, x 5"),
     "infinite pixel": (infinite_pixel, "not-finite-pixels", "image 1 (row 1 of p.star)"),
     "non-square box": (non_square_box, "non-square-box", "images of 16 x 14 px"),
@@ -373,7 +373,7 @@ def test_a_row_that_contradicts_its_optics_group_is_named(shared_data: Path) -> 
     assert report.faults == []
     said = [str(warning) for warning in report.warnings if warning.kind == "row-over-optics"]
     assert len(said) == 3
-    assert "rlnVoltage is 300.0 in the row and 200.0 in data_optics (96 rows differ)" in said[0]
+    assert "rlnVoltage is 300.0 in the row and 200.0 in data_optics (so in 96 rows)" in said[0]
 
 
 def test_real_fixtures(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,6 +273,35 @@ def test_optics_that_a_table_lacks_are_filled_in(folder: Path, old: bool) -> Non
         assert filled == rows
 
 
+def test_an_optics_table_that_is_missing_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As ``check`` says that it can be."""
+    path = modern_table(folder / "p.star", numbered("a.mrcs"))
+    whole = read_particles(path)
+    text = path.read_text()
+    path.write_text("\n" + text[text.index("data_particles") :])
+    words = ["--pixel-size", "1.5", "--voltage", "300", "--cs", "2.7"]
+    words += ["--amplitude-contrast", "0.1"]
+    refused = run_command(capsys, "check", "--i", "p.star", *words)
+    assert refused.returncode == 3
+    shown = f"convert --i p.star --o completed.star {' '.join(words)}"
+    assert "table data_optics missing; restore it" in refused.stderr
+    assert shown in refused.stderr
+    lacking = run_command(capsys, *shown.split()[:-2])
+    assert lacking.returncode == 3
+    assert "has no data_optics; give --amplitude-contrast as well" in lacking.stderr
+    assert run_command(capsys, *shown.split()).returncode == 0
+    assert Path("completed.star").read_bytes().endswith(path.read_bytes())
+    particles = read_particles(Path("completed.star"))
+    for name in ("pixel_size", "voltage", "spherical_aberration", "amplitude_contrast", "box"):
+        np.testing.assert_allclose(getattr(particles.optics, name), getattr(whole.optics, name))
+    sound = run_command(capsys, "check", "--i", "completed.star", "--voltage", "300")
+    assert sound.returncode == 0
+    assert "next: alphacryo4d run --i completed.star --o project" in sound.stderr
+    assert sound.stderr.rstrip().endswith("--voltage 300")
+
+
 def test_commands_take_optics_that_the_table_lacks(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,6 +91,49 @@ def test_the_next_step_is_that_of_the_first_stage_that_misses(tmp_path: Path) ->
     assert project_status(tmp_path)["next"].endswith("(work is running)")
 
 
+def test_a_run_that_was_interrupted_is_proposed_as_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, project = tmp_path / "home", tmp_path / "home" / "p"
+    project.mkdir(parents=True)
+    (home / "a.star").write_text("data_\n")
+    given = "alphacryo4d run --i a.star --o p --states 3 --reclassify"
+    entry = {"path": str(home / "a.star"), "size": 6}
+    record = {"status": "interrupted", "command": given + " --overwrite", "inputs": [entry],
+              "working_folder": str(home)}  # fmt: skip
+    write_record(project / "consensus", started="2026-01-01T00:00:00", **record)
+    told = project_status(project)
+    assert [one["stage"] for one in told["stages"]][:2] == ["consensus", "resample"]
+    assert told["input"] == str(home / "a.star")
+    assert told["next"] == f"cd {home} && {given}"
+    monkeypatch.chdir(home)
+    assert project_status(Path("p"))["next"] == given
+    # all stages done but the last one that the run was asked for
+    done = {"status": "done", "inputs": [entry]}
+    for stage in ("consensus", "resample", "deepfeature", "landscape", "vote"):
+        write_record(project / stage, **done)
+    write_record(project, **record, options={"reclassify": {}, "particle_landscape": None})
+    told = project_status(Path("p"))
+    assert [one["stage"] for one in told["stages"]][-1] == "reclassify"
+    assert told["next"] == given
+    # a stage that was begun by a command of its own since
+    write_record(project, **record | {"status": "done"}, options={"reclassify": None})
+    own = "alphacryo4d vote --i p --threshold 3"
+    write_record(project / "vote", **record | {"command": own})
+    assert project_status(Path("p"))["next"] == own
+
+
+def test_a_run_of_a_project_that_moved_is_proposed_for_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.star").write_text("data_\n")
+    given = "alphacryo4d run --i a.star --o p --states 3"
+    write_record(tmp_path / "q/resample", status="killed", command=given + " --only fold",
+                 working_folder=str(tmp_path))  # fmt: skip
+    assert project_status(Path("q"))["next"] == given.replace("--o p", f"--o {tmp_path}/q")
+
+
 def test_work_whose_process_is_gone_is_killed(project: Path) -> None:
     gone = 2**22 + 1
     fold = project / "resample/batch1/u124"

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 
+from alphacryo4d.core.words import ONCE
 from alphacryo4d.io.tables.structure import Block
 
 logger = logging.getLogger("alphacryo4d.io.star")
@@ -30,7 +31,7 @@ def new_names(columns: list[str], added: list[str], rename: Mapping[str, str]) -
         free, number = wanted, 2
         while free in taken:
             free, number = f"{wanted}{number}", number + 1
-        logger.info("column %s of the input is kept as %s", name, free)
+        logger.info("column %s of the input is kept as %s", name, free, extra=ONCE)
         taken.add(free)
         result.append(free)
     return result

@@ -10,6 +10,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.core.words import plural
 from alphacryo4d.landscape.grouping.latent_classes import LabelTable, LatentClasses, best_of_starts
 from alphacryo4d.landscape.grouping.metastable import (
     metastable_number,
@@ -130,7 +131,7 @@ def least_criterion(
     def value(number: int) -> float:
         if number not in fits:
             fits[number] = fit(number)
-            progress(len(fits), len(fits) + 4, f"{number} states")
+            progress(len(fits), len(fits) + 4, plural(number, "state"))
         return float(criterion(fits[number]))
 
     row = [1, 2, 3, 4, 6, 9, 13, 19, 28, 41, 60, 88, 128]
