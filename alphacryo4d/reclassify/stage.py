@@ -243,12 +243,7 @@ def _write(
     more = signal_columns(signal, outliers)
     outputs += write_vote_result(job.folder, table, election, count, names, more)
     report = make_report(
-        assignments,
-        volume_states,
-        count,
-        election,
-        votes,
-        batches=inputs.groups[:, 0],
+        assignments, volume_states, count, election, votes, batches=inputs.groups[:, 0]
     )
     renamed = np.zeros(int(max(before.max(), kept.max())) + 1, np.int32)
     renamed[kept] = np.arange(1, count + 1)
