@@ -47,10 +47,16 @@ def without_noise() -> Iterator[None]:
         return
     sys.stderr.flush()
     kept, (out, into) = os.dup(2), os.pipe()
-    child = subprocess.Popen(
-        [sys.executable, "-S", "-E", "-c", _FILTER, NOISE], stdin=out, stdout=kept,
-        start_new_session=True,
-    )  # fmt: skip
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-S", "-E", "-c", _FILTER, NOISE], stdin=out, stdout=kept,
+            start_new_session=True,
+        )  # fmt: skip
+    except OSError:  # no room for a process: noise does no harm
+        for number in (kept, out, into):
+            os.close(number)
+        yield
+        return
     os.dup2(into, 2)
     os.close(out)
     os.close(into)
@@ -81,7 +87,13 @@ def _python_writes_to(number: int) -> Iterator[None]:
         for one in package.handlers
         if isinstance(one, logging.StreamHandler) and one.stream is before
     ]
-    with os.fdopen(os.dup(number), "w", buffering=1, encoding=before.encoding) as own:
+    with os.fdopen(
+        os.dup(number),
+        "w",
+        buffering=1,
+        encoding=before.encoding,
+        errors=before.errors,
+    ) as own:
         sys.stderr = own
         for handler in handlers:
             handler.setStream(own)

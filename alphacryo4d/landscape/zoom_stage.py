@@ -13,7 +13,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
-from alphacryo4d.core.job import recorded_inputs, start_job
+from alphacryo4d.core.job import read_job, recorded_inputs, start_job
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.landscape.grouping.homogeneity import (
     Homogeneity,
@@ -79,14 +79,14 @@ def run_zoom(
         Corners (N, 2) in the embedding, ``.npy`` or text.
     selection : str, optional
         Folder of the project whose states are meant, such as ``vote-2`` or ``reclassify``; by
-        default those of the reclassification, else those of the landscape.
+        default those of ``output``, of the reclassification, or of the landscape.
 
     Returns
     -------
     list of Path
     """
     if polygon is None:
-        selection = _selection(project, selection)
+        selection = _selection(project, selection, output, state)
     chosen = _chosen(project, state, polygon, selection)
     with start_job(
         output,
@@ -115,9 +115,16 @@ def run_zoom(
         return job.outputs
 
 
-def _selection(project: Path, wanted: str | None) -> str | None:
-    """Set of states that is meant, which is said; None for those of the landscape."""
-    name = wanted or usual_selection(project)
+def _selection(
+    project: Path, wanted: str | None, output: Path, state: int | str | None
+) -> str | None:
+    """Set of states that is meant, which is said; None for those of the landscape.
+
+    Where none is named, that of the state that is in the output folder already.
+    """
+    before = (read_job(output) or {}).get("options", {})
+    same = wanted is None and state is not None and str(before.get("state")) == str(state)
+    name = before.get("selection") or files.VOTE if same else wanted or usual_selection(project)
     say_selection(project, name)
     return name if wanted or name != files.VOTE else None
 

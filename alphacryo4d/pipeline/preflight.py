@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from alphacryo4d.core.errors import AlphaCryo4DError, InputError, UsageError
 from alphacryo4d.core.foresight import require_writable
 from alphacryo4d.core.words import plural
+from alphacryo4d.io.mrc import read_volume
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.relion.options import RelionOptions
@@ -99,8 +100,8 @@ def _resample_checks(
     for path, what in ((relion.mask, "mask"), (classify.focus_mask, "focus mask")):
         if path is not None:
             yield partial(check_map, path, particles, what=what, is_mask=True)
-    if relion.reference is not None:
-        yield partial(check_map, relion.reference, particles, what="reference")
+    if relion.reference is not None:  # its box is looked at where it is used
+        yield partial(read_volume, relion.reference)
     yield lambda: _require_diameter(particles, classify)
 
 

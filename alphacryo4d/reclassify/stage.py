@@ -196,7 +196,7 @@ def _without_escaped_junk(
     inputs: RoundInputs, election: VoteResult, signal: Array | None, count: int
 ) -> tuple[VoteResult, Array | None, Array]:
     """The election, the signals and the outliers, junk that gathers in a small state voted out."""
-    escaped = escaped_junk(signal, election.states, count)
+    escaped = escaped_junk(signal, election.states, count, inputs.copies)
     if signal is None or inputs.options.keep_outliers or not escaped.any():
         return election, signal, inputs.outliers
     logger.info(

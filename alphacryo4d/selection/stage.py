@@ -11,7 +11,7 @@ from alphacryo4d import __version__
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.core.job import start_job
+from alphacryo4d.core.job import read_job, start_job
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.cs import write_cs_rows
 from alphacryo4d.particles.open import open_table
@@ -74,6 +74,13 @@ def choose_particles(source: Path, where: str, selection: str | None = None) -> 
     return Chosen(path, rows, list(dict.fromkeys(columns.used)), selection)
 
 
+def recorded_selection(output: Path, where: str) -> str | None:
+    """Set of states that the same criterion was about in a folder; None where there is none."""
+    options = (read_job(output) or {}).get("options", {}).get("select", {})
+    same = isinstance(options, dict) and options.get("where") == where
+    return options.get("selection") if same else None
+
+
 def run_select(
     source: Path,
     output: Path,
@@ -91,7 +98,8 @@ def run_select(
     output : Path
         Output folder.
     where, selection : str
-        As for :func:`choose_particles`.
+        As for :func:`choose_particles`; the same criterion in the same folder keeps the states that
+        it was about.
     flags : RunFlags, optional
 
     Returns
@@ -99,7 +107,7 @@ def run_select(
     list of Path
         Tables and ``select.json``.
     """
-    chosen = choose_particles(source, where, selection)
+    chosen = choose_particles(source, where, selection or recorded_selection(output, where))
     if not chosen.rows.any():
         raise InputError(f"--where {where}: no particle; RELION refuses empty tables")
     with start_job(

@@ -13,7 +13,7 @@ from alphacryo4d.core.identity import absolute_path, located
 from alphacryo4d.core.job import read_job
 from alphacryo4d.report.ending import ending
 
-MISSING, STALE = "missing", "stale"
+MISSING, STALE, GONE = "missing", "stale", " (gone)"
 STAGES = (files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE, files.VOTE)
 _PROGRAM = "alphacryo4d"
 _INPUT, _OUTPUT = ("--i", "--input"), ("--o", "--output")
@@ -32,7 +32,7 @@ def input_place(project: Path) -> str | None:
     path = first or _first_input(project)
     if path is None:
         return None
-    return str(path) if path.exists() else f"{path} (gone)"
+    return str(path) if path.exists() else f"{path}{GONE}"
 
 
 def _first_input(folder: Path) -> Path | None:
@@ -52,8 +52,17 @@ def planned_stages(project: Path) -> list[str]:
         )
         if options.get(option) is not None or read_job(project / name) is not None
     ]
-    first = [files.CONSENSUS] if read_job(project / files.CONSENSUS) is not None else []
+    first = [files.CONSENSUS] if _of_consensus(project) else []
     return [*first, *STAGES, *more]
+
+
+def _of_consensus(project: Path) -> bool:
+    """Whether the project classifies the poses of its consensus, or is about to."""
+    consensus = project / files.CONSENSUS
+    if read_job(consensus) is None:
+        return False
+    table = _first_input(project / files.RESAMPLE)
+    return table is None or table.resolve() == (consensus / files.PARTICLES_STAR).resolve()
 
 
 def next_step(project: Path, run: str, stages: list[dict[str, Any]]) -> str | None:
@@ -68,10 +77,11 @@ def next_step(project: Path, run: str, stages: list[dict[str, Any]]) -> str | No
         ``stage`` and ``status`` of every stage.
     """
     states = {stage["stage"]: stage["status"] for stage in stages}
-    if "running" in states.values():
+    if "running" in (run, *states.values()):
         return shlex.join([_PROGRAM, "status", "--i", str(project)]) + " (work is running)"
     of_run = _run_again(project)
-    if run not in ("done", MISSING) and of_run is not None:
+    there = not (input_place(project) or "").endswith(GONE)
+    if run not in ("done", MISSING) and of_run is not None and there:
         return of_run
     whole = next((name for name in planned_stages(project) if states.get(name) != "done"), None)
     if whole is None:
@@ -98,7 +108,11 @@ def _words(folder: Path) -> list[str]:
         words = shlex.split(str((read_job(folder) or {}).get("command", "")))
     except ValueError:
         return []
-    return words if words[:1] == [_PROGRAM] else []
+    if words[:1] != [_PROGRAM]:
+        return []
+    # --o=project is two words, as --o project
+    parts = (word.split("=", 1) if word.startswith("--") else [word] for word in words)
+    return [part for word in parts for part in word]
 
 
 def _again(project: Path, folder: Path) -> str | None:

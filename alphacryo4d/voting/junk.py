@@ -17,9 +17,9 @@ JUNK = "junk: its images show no particle"
 _SURE = 4.0
 _LEAST_SIGNAL = 0.5
 """Mean amplitude of a state's images below which it is junk: halfway from a particle to none."""
-_WEAKEST, _GAIN, _STEPS = 0.6, 4.5, 200
-"""Strongest signal of junk that escaped, as a part of a particle's; the least gain of a state's
-log-likelihood by it; most steps of its EM."""
+_WEAKEST, _LEAST_SHARE, _GAIN, _STEPS = 0.6, 0.04, 4.5, 200
+"""Of junk that escaped: its strongest signal, as a part of a particle's; its least share of a
+state; the least gain of the state's log-likelihood by it; most steps of the EM."""
 
 
 def signal_columns(signal: Array | None, outliers: Array) -> dict[str, Array]:
@@ -64,14 +64,16 @@ def groups_of_junk(amplitude: Array, labels: Array, count: int) -> Array:
     return np.asarray((sizes > 0) & (highest < _LEAST_SIGNAL * sizes))
 
 
-def escaped_junk(signal: Array | None, states: Array, count: int) -> Array:
+def escaped_junk(
+    signal: Array | None, states: Array, count: int, images: Array | None = None
+) -> Array:
     """Junk that was not named at first and gathers in a small state, (P,) bool.
 
-    The signals of a state's particles are normal about their median, with the deviation that those
-    of all states have; those of junk that escaped lie anywhere between the weakest that was kept
-    and 0.6 of a particle. The share of junk is estimated state by state, by EM: a signal that is a
-    weak particle in a large state is junk where such signals are many. States whose likelihood
-    gains less than 4.5 nats (three deviations) have none.
+    The signals of a state are normal about their own mean, with the deviation that all states have
+    about theirs; those of junk that escaped lie anywhere between the weakest that was kept and 0.6
+    of a particle. Its share is found state by state, by EM: what is a weak particle in a large
+    state is junk where such signals are many. Where that is less than 4% of the state, or makes its
+    signals likelier by less than 4.5 nats (three deviations), there is none.
 
     Parameters
     ----------
@@ -81,6 +83,8 @@ def escaped_junk(signal: Array | None, states: Array, count: int) -> Array:
         State of every particle from 1, 0 for none.
     count : int
         States K.
+    images : (P,) int array, optional
+        Image of every particle, where some are copies of one: they count as one.
     """
     out = np.zeros(len(states), bool)
     if signal is None or not (signal[:, 2] > 0).any():
@@ -89,39 +93,43 @@ def escaped_junk(signal: Array | None, states: Array, count: int) -> Array:
     known = np.isfinite(amplitude) & (states > 0) & (signal[:, 2] == 0)
     if not known.any():
         return out
-    usual = float(np.median(amplitude[known]))
-    spread = 1.4826 * float(np.median(np.abs(amplitude[known] - usual)))
-    least, most = float(amplitude[known].min()), _WEAKEST * usual
-    if not 0 < least < most or spread <= 0:
-        return out
-    for state in range(1, count + 1):
-        rows = np.flatnonzero(known & (states == state))
-        if len(rows):
-            between = (amplitude[rows] < most) / (most - least)
-            out[rows] = _more_often_junk(amplitude[rows], spread, between)
+    weight = np.ones(len(states))
+    if images is not None:
+        _, place, copies = np.unique(images, return_inverse=True, return_counts=True)
+        weight = 1 / copies[place]
+    middle = np.zeros(count + 1)
+    members = {k: np.flatnonzero(known & (states == k)) for k in range(1, count + 1)}
+    for state, rows in members.items():
+        middle[state] = np.median(amplitude[rows]) if len(rows) else 0
+    spread = 1.4826 * float(np.median(np.abs(amplitude - middle[states])[known]))
+    least, most = float(amplitude[known].min()), _WEAKEST * float(np.median(amplitude[known]))
+    if 0 < least < most and spread > 0:
+        for rows in members.values():
+            if len(rows):
+                density = (amplitude[rows] < most) / (most - least)
+                out[rows] = _more_often_junk(amplitude[rows], spread, density, weight[rows])
     return out
 
 
-def _more_often_junk(amplitude: Array, spread: float, density: Array) -> Array:
+def _more_often_junk(amplitude: Array, spread: float, density: Array, weight: Array) -> Array:
     """Whether each of the particles (n,) of a state is more likely junk, of the density (n,)."""
 
     def particle(mean: float) -> Array:
         away = np.square((amplitude - mean) / spread)
-        return np.asarray(np.exp(-0.5 * away) / (np.sqrt(2 * np.pi) * spread))
+        return np.asarray(np.exp(-0.5 * away) / (np.sqrt(2 * np.pi) * spread) + 1e-300)
 
-    mean, share = float(np.median(amplitude)), 0.1
-    alone = particle(mean)
-    junk = np.zeros(len(amplitude))
+    alone = particle(float(np.average(amplitude, weights=weight)))
+    mean, share, junk = float(np.median(amplitude)), 0.1, np.zeros(len(amplitude))
     for _ in range(_STEPS):
-        one, other = (1 - share) * particle(mean), share * density
-        junk = other / np.maximum(one + other, 1e-300)
-        mean = float((1 - junk) @ amplitude / max((1 - junk).sum(), 1e-12))
-        before, share = share, float(junk.mean())
+        both = (1 - share) * particle(mean) + share * density
+        junk = share * density / both
+        mean = float(np.average(amplitude, weights=weight * (1 - junk) + 1e-12))
+        before, share = share, float(np.average(junk, weights=weight))
         if abs(share - before) < 1e-6:
             break
-    mixed = (1 - share) * particle(mean) + share * density
-    gain = float(np.log(np.maximum(mixed, 1e-300) / np.maximum(alone, 1e-300)).sum())
-    return np.asarray((junk > 0.5) & (gain > _GAIN))
+    both = (1 - share) * particle(mean) + share * density
+    gain = float(weight @ np.log(both / alone))
+    return np.asarray((junk > 0.5) & (gain > _GAIN) & (share > _LEAST_SHARE))
 
 
 def add_junk(report: dict[str, Any], signal: Array | None, outliers: Array, states: Array) -> None:

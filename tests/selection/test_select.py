@@ -245,3 +245,24 @@ def test_states_are_those_of_the_reclassification_where_there_is_one(
     caplog.clear()
     choose_particles(home, "defocus > 0")  # asks for no states
     assert len(caplog.messages) == 1
+
+
+def test_the_same_selection_keeps_its_states_when_others_come(
+    project: Path, tmp_path: Path, known: dict
+) -> None:
+    home = tmp_path / "project"
+    shutil.copytree(project, home)
+    for where in ("state = 2", "defocus > 0"):
+        run_select(home, tmp_path / where[:5], where=where)
+    again = home / "reclassify"
+    again.mkdir()
+    other = {"rlnClassNumber": 2 - known["state"].astype(np.int32)}
+    open_table(project.parent / "particles.star").write_with_columns(
+        again / "particles.star", other
+    )
+    (again / "report.json").write_text("{}")
+    for where in ("state = 2", "defocus > 0"):
+        written = (tmp_path / where[:5] / "particles.star").stat().st_mtime_ns
+        run_select(home, tmp_path / where[:5], where=where)
+        assert (tmp_path / where[:5] / "particles.star").stat().st_mtime_ns == written
+    assert choose_particles(home, "state = 2").selection == "reclassify"

@@ -134,6 +134,40 @@ def test_a_run_of_a_project_that_moved_is_proposed_for_where_it_is(
     assert project_status(Path("q"))["next"] == given.replace("--o p", f"--o {tmp_path}/q")
 
 
+@pytest.mark.parametrize("output", ["--o p", "--o=p"])
+def test_options_with_their_value_in_one_word_are_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.star").write_text("data_\n")
+    given = f"alphacryo4d run --i a.star {output} --states 3"
+    write_record(tmp_path / "q/resample", status="killed", command=given,
+                 working_folder=str(tmp_path))  # fmt: skip
+    assert f"--o {tmp_path}/q --states 3" in str(project_status(Path("q"))["next"])
+
+
+def test_a_consensus_that_the_project_does_not_use_is_no_stage_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.star").write_text("data_\n")
+    entry = {"path": str(tmp_path / "a.star"), "size": 6}
+    record = {"command": "alphacryo4d run --i a.star --o p", "inputs": [entry],
+              "working_folder": str(tmp_path)}  # fmt: skip
+    write_record(tmp_path / "p/consensus", status="interrupted", **record)
+    for stage in ("resample", "deepfeature", "landscape"):
+        write_record(tmp_path / "p" / stage, status="done", inputs=[entry])
+    told = project_status(Path("p"))
+    assert "consensus" not in [stage["stage"] for stage in told["stages"]]
+
+
+def test_a_run_between_its_stages_is_running(tmp_path: Path) -> None:
+    here = {"host": socket.gethostname(), "pid": os.getpid()}
+    write_record(tmp_path / "resample", status="done", inputs=[])
+    write_record(tmp_path, status="running", command="alphacryo4d run --i a.star --o p", **here)
+    assert str(project_status(tmp_path)["next"]).endswith("(work is running)")
+
+
 def test_work_whose_process_is_gone_is_killed(project: Path) -> None:
     gone = 2**22 + 1
     fold = project / "resample/batch1/u124"

@@ -78,3 +78,26 @@ def test_no_junk_escapes_where_none_was_named_or_gathers():
     signal[:, 2] = 0
     assert not escaped_junk(signal[states > 0], states[states > 0], 3).any()
     assert not escaped_junk(None, states, 3).any()
+
+
+def test_states_of_other_amplitudes_and_heavy_tails_lose_no_particle():
+    rng = np.random.default_rng(2)
+    sizes, means = (6000, 5000, 1000), (1.2, 0.75, 0.6)
+    states = np.concatenate([np.repeat([1, 2, 3], sizes), np.zeros(1000, int)])
+    kept = np.concatenate([rng.normal(m, 0.08, n) for m, n in zip(means, sizes, strict=True)])
+    amplitude = np.concatenate([kept, rng.normal(0, 0.08, 1000)])
+    signal = np.stack([amplitude, np.full(len(states), 0.08), states == 0], axis=1)
+    assert escaped_junk(signal, states, 3).sum() < 5
+    states = np.concatenate([np.repeat([1, 2], 20_000), np.zeros(1000, int)])
+    kept = 1 + 0.12 * rng.standard_t(5, 40_000)
+    amplitude = np.concatenate([np.maximum(kept, 0.2), rng.normal(0, 0.08, 1000)])
+    signal = np.stack([amplitude, np.full(len(states), 0.08), states == 0], axis=1)
+    assert not escaped_junk(signal, states, 2).any()
+
+
+def test_copies_of_an_image_are_one_in_the_evidence_of_junk():
+    signal, states, _ = signals_of_states([3000, 60], [0, 4])
+    copied = np.repeat(signal, 12, axis=0), np.repeat(states, 12)
+    images = np.repeat(np.arange(len(states)), 12)
+    once = escaped_junk(signal, states, 2)
+    assert (escaped_junk(*copied, 2, images)[::12] == once).all()

@@ -18,6 +18,7 @@ of very few particles come on top, or take the place of others where the number 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,16 +109,33 @@ def group_volumes(
             table, groupings + metastable_candidates(shared, counts, number, seed=seed)
         )
 
-    labels = grouped(states)
-    rare = rare_groups(shared, folds, labels)
-    if asked and not rare and may_hide_groups(folds, states):
-        # with as many states as there are, one may hold the rare volumes and part of a large state
-        rare = rare_groups(shared, folds, grouped(states - 1))
-    if asked and rare:
-        rare = rare[: states - 1]
-        labels = grouped(states - len(rare))
+    def rare_beside(labels: Array) -> list[Array]:
+        nearest = (shared > 0) & (table.batches[:, None] != table.batches)
+        return rare_groups(table.shared(), folds, labels, counts, table.batches, nearest)
+
+    labels, rare = _large_and_rare(grouped, rare_beside, folds, states, asked=asked)
     labels = _with_groups(labels, rare, counts)
     return Grouping(labels, table.agreement(labels), tried)
+
+
+def _large_and_rare(
+    grouped: Callable[[int], Array],
+    rare_beside: Callable[[Array], list[Array]],
+    folds: Array,
+    states: int,
+    *,
+    asked: bool,
+) -> tuple[Array, list[Array]]:
+    """Large states (V,), and rare groups beside them; as many as were asked for in all."""
+    labels = grouped(states)
+    rare = rare_beside(labels)
+    if not asked:
+        return labels, rare
+    if not rare and may_hide_groups(folds, states):
+        # with as many states as there are, one may hold the rare volumes and part of a large state
+        rare = rare_beside(grouped(states - 1))
+    rare = rare[: max(0, states - 2)]
+    return (grouped(states - len(rare)) if rare else labels), rare
 
 
 def _with_groups(labels: Array, groups: list[Array], counts: Array) -> Array:

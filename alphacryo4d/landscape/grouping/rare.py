@@ -22,26 +22,38 @@ LEAST_OVERLAP = 0.25
 """Shared particles as a part of either volume's, their geometric mean."""
 FEWEST = 15
 """Shared particles: where independent classes would share an eighth, no chance of 1e-9."""
+MOST_OF_FOLD, MOST_OF_ALL = 0.03, 0.1
+"""Part of a fold's particles that a rare group has at most, and all of them together."""
 
 
-def rare_groups(shared: Array, folds: Array, labels: Array) -> list[Array]:
+def rare_groups(
+    shared: Array, folds: Array, labels: Array, counts: Array, batches: Array, nearest: Array
+) -> list[Array]:
     """Volumes of different folds that hold the same few particles, within one or two states.
+
+    Where what stays together is no exception, the states are not the rare ones but too few: then
+    there are none, as where states have fewer than eight classes in a fold, and in a state that is
+    rare already: no two of its volumes share more than the state itself lets expect.
 
     Parameters
     ----------
     shared : (V, V) array
-        Particles that two volumes share, symmetric.
+        Particles that two volumes share, symmetric; none between batches.
     folds : (V,) int array
         Fold of each volume, a number for every fold of every batch.
     labels : (V,) int array
         State of each volume, from 0.
+    counts : (V,) array
+        Particles of each volume.
+    batches : (V,) int array
+        Batch of each volume, from 0.
+    nearest : (V, V) bool array
+        Which volumes of another batch are like a volume: rare groups of batches are joined by it.
 
     Returns
     -------
     list of int arrays
-        Rows of the volumes of each group, the group that shares most first. None where states have
-        fewer than eight classes in a fold, and none for a state that is rare already: no two of its
-        volumes share more than the state itself lets expect.
+        Rows of the volumes of each group, the group that shares most first.
     """
     from scipy.sparse.csgraph import connected_components
 
@@ -51,12 +63,20 @@ def rare_groups(shared: Array, folds: Array, labels: Array) -> list[Array]:
         around = np.flatnonzero(np.isin(labels, states))
         for pair in itertools.combinations(np.unique(folds[around]), 2):
             rows, columns = (around[folds[around] == fold] for fold in pair)
+            if batches[rows[0]] != batches[columns[0]]:
+                continue
             here = np.ix_(rows, columns)
             one_of_each = np.add.outer(labels[rows], labels[columns]) == sum(states)
             links[here] |= _linked(shared[here]) & one_of_each
+    links |= links.T
+    rare: Array = links.any(axis=1)
+    links |= nearest & np.logical_and.outer(rare, rare)
     names = connected_components(links, directed=False)[1]
-    groups = [np.flatnonzero(names == name) for name in np.unique(names)]
-    groups = [rows for rows in groups if len(rows) > 1]
+    groups = [np.flatnonzero(names == name) for name in np.unique(names[rare])]
+    part = counts / np.bincount(folds, weights=counts)[folds]
+    groups = [rows for rows in groups if part[rows].mean() <= MOST_OF_FOLD]
+    if sum(part[rows].sum() for rows in groups) > MOST_OF_ALL * (folds.max() + 1):
+        return []
     return sorted(groups, key=lambda rows: -float(shared[np.ix_(rows, rows)].sum()))
 
 
