@@ -69,7 +69,7 @@ def rare_groups(
             one_of_each = np.add.outer(labels[rows], labels[columns]) == sum(states)
             links[here] |= _linked(shared[here]) & one_of_each
     links |= links.T
-    rare: Array = links.any(axis=1)
+    rare = np.asarray(links.any(axis=1))
     links |= nearest & np.logical_and.outer(rare, rare)
     names = connected_components(links, directed=False)[1]
     groups = [np.flatnonzero(names == name) for name in np.unique(names[rare])]
