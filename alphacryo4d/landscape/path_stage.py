@@ -83,11 +83,12 @@ def _end(
     if given is not None:
         return np.array(given)
     if volume is None:
-        logger.info("path: end chosen at %.2f %.2f", *default)
+        logger.info("path: end chosen at %.2f %.2f, from where it slides to a minimum", *default)
         return default
     if names is None or volume not in names:
         raise InputError(f"volume {volume} is not in volumes.star; take a name from there")
     chosen: Array = landscape.embedding[names.tolist().index(volume)]
+    logger.info("path: end at %s, %.2f %.2f, from where it slides to a minimum", volume, *chosen)
     return chosen
 
 

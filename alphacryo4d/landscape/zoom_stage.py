@@ -16,6 +16,7 @@ from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.job import read_job, recorded_inputs, start_job
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.landscape.grouping.homogeneity import (
+    YARDSTICK_SHARE,
     Homogeneity,
     assess_homogeneity,
     neighbours_information,
@@ -224,12 +225,14 @@ def _stop_rule(
     )
     logger.info(
         "%s: own and held-out classes share %.1f%% of their information (%.1f standard "
-        "deviations); two neighbouring states taken as one share %.1f%%",
+        "deviations above chance; noise that both folds see gives some, too); two neighbouring "
+        "states taken as one share %.1f%%, of which different conformations share %.0f%% and more",
         "one conformation at the resolution of these data; zooming in would split noise"
         if result.homogeneous
         else "still different conformations; zooming in is worth it",
         100 * result.information,
         result.z,
         100 * yardstick,
+        100 * YARDSTICK_SHARE,
     )
     return result

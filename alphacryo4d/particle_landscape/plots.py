@@ -164,7 +164,7 @@ def draw_profile(paths: Sequence[Path], whole_path: DensityPath) -> list[Path]:
             )  # fmt: skip
         axes.set_xlim(0, lengths[-1])
         axes.set_xlabel("Length along the path (deviations of the prior)")
-        axes.set_ylabel(r"Energy ($k_\mathrm{B}T$)")
+        axes.set_ylabel(r"Energy of the particles beside the path ($k_\mathrm{B}T$)")
         return save_figure(figure, paths)
 
 

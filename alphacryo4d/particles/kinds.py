@@ -189,10 +189,13 @@ def refuse_volumes(table: ParticleTable, stacks: Sequence[Path]) -> None:
             )
 
 
+FIND_POSES = "or a map to find poses from: alphacryo4d run --i TABLE --reference MAP"
+
+
 def way_to_poses(table: ParticleTable) -> str:
     """Where a table with poses is to be had, for a table without."""
     if table.path.suffix.lower() != ".cs":
-        return "give a table of a 3D refinement, such as RELION's run_data.star"
+        return f"give a table of a 3D refinement, such as RELION's run_data.star; {FIND_POSES}"
     names = read_cs(table.path).dtype.names or ()
     several = sorted(name for name in names if name.startswith("alignments3D_multi"))
     job = "Homogeneous, Non-uniform or Local Refinement"

@@ -102,9 +102,7 @@ def _of_states(folder: Path) -> Lines:
     if not (project / files.RESAMPLE / files.JOB_JSON).is_file():
         maps = ["vote", "reconstruct", "--i", folder, "--o", f"{folder}-maps"]
         return result, folder / "summary.txt", [*refine, maps]
-    page: list[Any] = ["report", "--i", project]
-    if folder.name not in LABELS:
-        page += ["--selection", folder.name]
+    page: list[Any] = ["report", "--i", project, *_set(folder)]
     if any(one.get("supported") is False for one in report["per_state"]):
         page += ["--serve", "--allow-edits"]
     commands = [page, *refine]
@@ -188,6 +186,11 @@ def _home(folder: Path) -> Path:
     return folder.parent
 
 
+def _set(folder: Path) -> list[str]:
+    """Words that name a set of states to the page, where it has no name of its own."""
+    return [] if folder.name in LABELS else ["--selection", folder.name]
+
+
 def _first_input(folder: Path) -> Path | None:
     """First input of the work in a folder, as seen from here."""
     inputs = recorded_inputs(folder)
@@ -206,7 +209,7 @@ def _of_reconstruct(folder: Path) -> Lines:
     return (
         f"maps of {plural(len(made), 'state')}{_range([value for value in resolutions if value])}",
         folder / f"class{made[0]['state']:03d}.mrc",
-        [*([] if refine is None else [refine]), ["report", "--i", source.parent]],
+        [*([] if refine is None else [refine]), ["report", "--i", source.parent, *_set(source)]],
     )
 
 

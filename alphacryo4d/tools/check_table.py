@@ -12,7 +12,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
 from alphacryo4d.io.tables.faults import Fault
-from alphacryo4d.particles.kinds import way_to_poses
+from alphacryo4d.particles.kinds import FIND_POSES, way_to_poses
 from alphacryo4d.particles.optics import (
     COLUMNS,
     column_name,
@@ -152,7 +152,7 @@ def zero_poses(table: ParticleTable, numbers: Mapping[str, Array]) -> list[Fault
             table.path,
             "",
             "no poses: rot, tilt and psi are 0 in every row",
-            "give a table of a 3D refinement, such as run_data.star",
+            f"give a table of a 3D refinement, such as run_data.star; {FIND_POSES}",
             "no-poses",
         )
     ]
