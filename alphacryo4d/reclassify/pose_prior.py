@@ -35,8 +35,9 @@ FINEST_SHELL = 64
 """Finest shell at which it is looked what poses were fitted to."""
 _COARSEST, _LEVELS = 0.35, 16
 """The coarsest such shell, as a part of the finest, and how many there are."""
-_RISE = 1.5
-"""Factor between the least score and that of the finest shell from which the latter says more."""
+_RISE, _NEARLY = 1.2, 0.9
+"""Factor between the least score and that of the finest shell from which the latter says more; part
+of the finest shell from which poses were fitted to nearly all of them."""
 _GROWS = 1.25
 """Factor between the scores of the coarsest and the finest shell from which poses are wrong."""
 _FREE = POSE - 1
@@ -134,7 +135,8 @@ class PoseScores:
         least = int(np.argmin(self.scores))
         fitted = self.scores[least] < LARGEST_SCORE
         rises = self.scores[-1] > _RISE * self.scores[least]
-        return int(self.shells[least]) if fitted and rises else None
+        coarser = self.shells[least] < _NEARLY * self.shells[-1]
+        return int(self.shells[least]) if fitted and rises and coarser else None
 
     @property
     def error(self) -> float:

@@ -206,6 +206,20 @@ def test_the_scores_tell_what_poses_are(sets):
     assert random.pose_sigma == pytest.approx((2.5, 1.0), rel=0.3)
 
 
+def test_poses_of_8_a_are_known_at_the_lowest_signal_and_refined_ones_stay():
+    """Measured: *midi* at SNR 0.005, consensus poses to 8 A, and the same once they are refined."""
+    shells = np.array([11, 12, 14, 15, 16, 18, 19, 20, 22, 23, 24, 26, 27, 28, 30, 31])
+    before = [0.84, 0.78, 0.69, 0.65, 0.60, 0.55, 0.53, 0.50, 0.49, 0.51, 0.53, 0.56, 0.57, 0.58,
+              0.61, 0.64]  # fmt: skip
+    after = [1.10, 1.04, 0.92, 0.86, 0.80, 0.70, 0.65, 0.61, 0.55, 0.54, 0.51, 0.48, 0.47, 0.44,
+             0.42, 0.46]  # fmt: skip
+    hinge = [1.21, 1.16, 1.05, 0.96, 0.93, 0.82, 0.77, 0.72, 0.63, 0.59, 0.57, 0.49, 0.46, 0.43,
+             0.35, 0.44]  # fmt: skip
+    assert PoseScores(shells, np.array(before)).fitted_shell == 22
+    assert PoseScores(shells, np.array(after)).fitted_shell is None
+    assert PoseScores(shells, np.array(hinge)).fitted_shell is None
+
+
 def test_conformations_are_not_taken_for_errors_of_poses():
     """Measured scores, coarse to fine: four arms at SNR 20 at true poses, and wrong by 1 degree."""
     shells = np.arange(11, 19)
