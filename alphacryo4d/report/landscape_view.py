@@ -25,11 +25,25 @@ DISPARITY = 0.3
 """Procrustes disparity between embeddings from which the landscape is called unstable."""
 
 
-def landscape_view(
+def landscape_views(
     project: Path, sets: list[StateSet], payload: Payload, *, box: int
+) -> dict[str, dict[str, Any]]:
+    """Landscape of the project and those that sets are of, by their folders; those that exist."""
+    folders = {files.LANDSCAPE: project / files.LANDSCAPE}
+    folders |= {one.landscape.name: one.landscape for one in sets}
+    views = {
+        key: landscape_view(
+            project, folder, [one for one in sets if one.landscape.name == key], payload, box=box
+        )
+        for key, folder in folders.items()
+    }
+    return {key: view for key, view in views.items() if view is not None}
+
+
+def landscape_view(
+    project: Path, folder: Path, sets: list[StateSet], payload: Payload, *, box: int
 ) -> dict[str, Any] | None:
-    """Everything about the landscape; None where there is none."""
-    folder = project / files.LANDSCAPE
+    """Everything about one landscape and the sets of it; None where there is none."""
     points = read_optional(folder / files.EMBEDDING_NPY, ndim=2)
     if points is None or points.shape[1] != 2:
         return None
@@ -37,7 +51,8 @@ def landscape_view(
     volumes = _volume_columns(project, len(points))
     states = read_table(folder / files.STATES_STAR, "states")
     data: dict[str, Any] = {
-        "points": payload.add("landscape/points", points.astype(np.float32)),
+        "folder": folder.name,
+        "points": payload.add(f"{folder.name}/points", points.astype(np.float32)),
         "count": len(points),
         "columns": _columns(folder, volumes, len(points)),
         "names": volumes.get("names", [f"volume {i + 1}" for i in range(len(points))]),
@@ -62,7 +77,7 @@ def landscape_view(
         data["sets"] = states_by_set(sets, data["states"], labels)
     space = read_optional(folder / "embedding3d.npy", ndim=2)
     if space is not None and space.shape == (len(points), 3):
-        data["space"] = payload.add("landscape/space", space.astype(np.float32))
+        data["space"] = payload.add(f"{folder.name}/space", space.astype(np.float32))
     stack = read_optional(project / files.RESAMPLE / files.VOLUMES_NPY, ndim=4, memory_map=True)
     if stack is not None and len(stack) == len(points):
         data["slices"] = _slices(stack, payload)
@@ -119,7 +134,7 @@ def _grid(folder: Path, payload: Payload) -> dict[str, Any] | None:
     y, rows = np.unique(table["rc2"], return_inverse=True)
     values = np.full((len(y), len(x)), np.nan, np.float32)
     values[rows, columns] = table["energy_kt"]
-    return {"x": x.round(5), "y": y.round(5), "values": payload.add("landscape/grid", values)}
+    return {"x": x.round(5), "y": y.round(5), "values": payload.add(f"{folder.name}/grid", values)}
 
 
 def _path(folder: Path) -> dict[str, Any] | None:
@@ -173,9 +188,11 @@ def _slices(stack: Array, payload: Payload) -> dict[str, Any]:
     """Central slice of every volume, all on one grey scale."""
     edge = min(THUMBNAIL, stack.shape[-1])
     middle = stack.shape[1] // 2
-    images = np.stack([resized(one[middle], edge) for one in _each(stack)])
-    shown = bytes_of(images, *grey_window([images]))
-    return {"edge": edge, "images": payload.add("landscape/slices", shown)}
+    name = "volumes/slices"
+    if name not in payload.arrays:  # the same for every landscape
+        images = np.stack([resized(one[middle], edge) for one in _each(stack)])
+        payload.add(name, bytes_of(images, *grey_window([images])))
+    return {"edge": edge, "images": name}
 
 
 def _each(stack: Array) -> Iterator[Array]:
@@ -227,8 +244,10 @@ def _morph(
         "voxel_size": voxel * stack.shape[-1] / edge,
         "range": [low, high],
         "level": level_of(maps[FRAMES // 2]),
-        "volumes": payload.add("morph/volumes", bytes_of(quiet(maps), low, high)),
-        "slices": payload.add("morph/slices", bytes_of(images, *grey_window([images]))),
+        "volumes": payload.add(f"{data['folder']}/morph/volumes", bytes_of(quiet(maps), low, high)),
+        "slices": payload.add(
+            f"{data['folder']}/morph/slices", bytes_of(images, *grey_window([images]))
+        ),
     }
 
 

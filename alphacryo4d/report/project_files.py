@@ -16,6 +16,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import AlphaCryo4DError
 from alphacryo4d.core.job import read_job
 from alphacryo4d.core.reading import read_object
+from alphacryo4d.selection.sets_stage import landscape_folder
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,11 @@ class StateSet:
     record: dict[str, Any]
     report: dict[str, Any]
     reconstruction: dict[str, Any]
+
+    @property
+    def landscape(self) -> Path:
+        """Folder of the landscape that the states are of."""
+        return landscape_folder(self.folder)
 
     @property
     def local(self) -> Path:
