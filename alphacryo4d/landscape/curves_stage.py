@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.landscape.barriers import Barrier, Interval, arc_lengths
+from alphacryo4d.landscape.barriers import Barrier, arc_lengths
+from alphacryo4d.landscape.heights import Heights
 from alphacryo4d.landscape.plots import (
     COLOURS,
     PATH_COLOUR,
@@ -34,7 +35,7 @@ def draw_path(
     path: EnergyPath,
     *,
     error: Array | None = None,
-    barriers: Sequence[tuple[Barrier, Interval]] = (),
+    barriers: Sequence[tuple[Barrier, Heights]] = (),
     states: States | None = None,
 ) -> list[Path]:
     """Energy along the path, with its error band, its barriers with intervals, and the states.
@@ -67,27 +68,27 @@ def draw_path(
 
 
 def _draw_barriers(
-    axes: Any, length: Array, energies: Array, barriers: Sequence[tuple[Barrier, Interval]]
+    axes: Any, length: Array, energies: Array, barriers: Sequence[tuple[Barrier, Heights]]
 ) -> None:
     labels = set()
-    for barrier, interval in barriers:
+    for barrier, heights in barriers:
         foot = float(np.interp(barrier.start, length, energies))
         top = foot + barrier.forward
-        lost = interval.known and not interval.resolved
-        colour, marker = ("0.55", "x") if lost else (COLOURS[5], "^")
-        label = "Barrier not resolved (interval holds 0)" if lost else "Barrier (95% interval)"
+        colour, marker = ("0.55", "x") if heights.lost else (COLOURS[5], "^")
+        label = (
+            "Barrier not resolved (interval holds 0)" if heights.lost else "Barrier (95% interval)"
+        )
         axes.plot(
             barrier.top, top, marker, ms=3.5, mfc="white", mec=colour, mew=0.8, zorder=4, ls="",
             label=f"_{label}" if label in labels else label,
         )  # fmt: skip
         labels.add(label)
-        if interval.known:
-            ends = [foot + interval.low, foot + interval.high]
+        if heights.known:
+            ends = [foot + heights.forward.low, foot + heights.forward.high]
             axes.plot([barrier.top] * 2, ends, color=colour, lw=0.8, zorder=3)
         axes.annotate(
-            f"< {interval.high:.1f}" if lost else f"{barrier.forward:.1f}",
-            (barrier.top, top), textcoords="offset points", xytext=(3, 3), fontsize=6,
-            color=colour,
+            heights.label, (barrier.top, top), textcoords="offset points", xytext=(3, 3),
+            fontsize=6, color=colour,
         )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.io.mrc import release_pages
+from alphacryo4d.landscape.barriers import Interval
+from alphacryo4d.landscape.heights import Heights
 from alphacryo4d.maths.contrast import level_of
 from alphacryo4d.report.landscape_sets import states_by_set
 from alphacryo4d.report.maps import along_path, bytes_of, grey_window, resized
@@ -142,32 +144,41 @@ def _path(folder: Path) -> dict[str, Any] | None:
     table = read_columns(folder / "path.csv", numbers=("length", "energy_kt"))
     if not table or len(table["length"]) < 2:
         return None
-    numbers = ("top_rc1", "top_rc2", *_HEIGHTS)
-    barriers = read_columns(folder / "barriers.csv", numbers=numbers)
-    count = len(barriers.get("height_kt", ()))
-    return {
-        **{name: held.round(5) for name, held in table.items() if held.dtype.kind == "f"},
-        "barriers": [
-            {
-                "name": str(barriers.get("barrier", range(count))[i]),
-                "x": float(barriers["top_rc1"][i]),
-                "y": float(barriers["top_rc2"][i]),
-                **barrier_words(*(float(barriers[c][i]) for c in _HEIGHTS)),
-            }
-            for i in range(count)
-        ],
-    }
+    shown = {name: held.round(5) for name, held in table.items() if held.dtype.kind == "f"}
+    return {**shown, "barriers": _barriers(folder / "barriers.csv")}
+
+
+def _barriers(path: Path) -> list[dict[str, Any]]:
+    """Barriers of the path: place, height along it (kT) with its interval, and how it is written.
+
+    The lowest paths there are are no barriers of this one.
+    """
+    table = read_columns(path, numbers=("top_rc1", "top_rc2", *_HEIGHTS))
+    rows: dict[str, dict[str, int]] = {}
+    for i, name in enumerate(table.get("barrier", ())):
+        number, _, way = str(name).rpartition(" ")
+        if not number.startswith("lowest"):
+            rows.setdefault(number, {})[way] = i
+
+    def interval(row: int) -> Interval:
+        return Interval(*(float(table[name][row]) for name in _HEIGHTS))
+
+    shown = []
+    for number, ways in rows.items():
+        if "forward" not in ways:
+            continue
+        row = ways["forward"]
+        one = Heights(interval(row), interval(ways.get("backward", row)))
+        shown.append({
+            "name": number, "x": float(table["top_rc1"][row]), "y": float(table["top_rc2"][row]),
+            "height": one.forward.value, "low": one.forward.low, "high": one.forward.high,
+            "known": one.known, "resolved": one.resolved, "lost": one.lost,
+            "label": one.label, "text": one.text,
+        })  # fmt: skip
+    return shown
 
 
 _HEIGHTS = ("height_kt", "low_kt", "high_kt")
-
-
-def barrier_words(height: float, low: float, high: float) -> dict[str, Any]:
-    """Figures of a barrier (kT); it is resolved where its interval lies above zero."""
-    known = bool(np.isfinite(low))
-    return {
-        "height": height, "low": low, "high": high, "known": known, "resolved": known and low > 0,
-    }  # fmt: skip
 
 
 def _stability(folder: Path) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ import pytest
 
 from alphacryo4d.landscape.barriers import Barrier, Interval
 from alphacryo4d.landscape.curves_stage import draw_path, labels_apart, numbers_text
-from alphacryo4d.landscape.path_stage import barriers_said
+from alphacryo4d.landscape.heights import Heights, barriers_said
 from alphacryo4d.landscape.plots import beyond
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
@@ -27,12 +27,26 @@ def barrier(height):
 def test_a_barrier_whose_interval_holds_zero_is_not_resolved():
     sure, unsure, untested = Interval(3, 0.4, 6.2), Interval(1, 0, 4.5), Interval(2, np.nan, np.nan)
     assert [one.resolved for one in (sure, unsure, untested)] == [True, False, False]
-    text = barriers_said([barrier(3), barrier(1)], [sure, unsure], Interval(3.2, 0.0, 3.6))
+    both = [Heights(sure, sure), Heights(unsure, sure), Heights(untested, untested)]
+    assert [one.resolved for one in both] == [True, False, False]
+    lowest = Heights(Interval(3.2, 0.0, 3.6), sure)
+    text = barriers_said(both[:2], lowest)
     assert "2 barriers, 1 resolved" in text
     assert "3.00 kT (0.4 to 6.2)" in text
     assert "not resolved, below 4.5 kT" in text
     assert text.endswith("climbs less than 3.6 kT (not resolved)")
-    assert "without intervals" in barriers_said([barrier(2)], [untested], untested)
+    assert "without intervals" in barriers_said(both[2:], both[2])
+
+
+def test_a_barrier_is_resolved_from_both_sides_and_written_in_one_way():
+    sure, unsure = Interval(1.23, 0.1, 1.9), Interval(0.77, 0.0, 1.42)
+    assert [Heights(*both).label for both in ((sure, sure), (sure, unsure), (unsure, sure))] == [
+        "1.2",
+        "< 1.9",
+        "< 1.4",
+    ]
+    assert Heights(unsure, sure).text == "less than 1.4 kT (not resolved)"
+    assert "1 barrier, 0 resolved" in barriers_said([Heights(unsure, sure)], Heights(sure, sure))
 
 
 def test_the_figure_draws_resolved_and_unresolved_barriers_apart(tmp_path, monkeypatch):
@@ -43,7 +57,9 @@ def test_the_figure_draws_resolved_and_unresolved_barriers_apart(tmp_path, monke
     monkeypatch.setattr(
         "alphacryo4d.landscape.curves_stage.save_figure", lambda figure, paths: shown.append(figure)
     )
-    pairs = [(barrier(2), Interval(2, 0.5, 3)), (barrier(2), Interval(2, 0, 5.5))]
+    pairs = [
+        (barrier(2), Heights(sure, sure)) for sure in (Interval(2, 0.5, 3), Interval(2, 0, 5.5))
+    ]
     draw_path([], path, barriers=pairs)
     axes = shown[0].axes[0]
     labels = axes.get_legend_handles_labels()[1]

@@ -354,6 +354,28 @@ def test_the_held_out_fold_of_a_reclassification_is_shown_as_in_its_report(proje
     assert told["agreed_counts"][1:].sum() == len(table)
 
 
+def test_a_barrier_of_the_page_is_resolved_from_both_sides(project, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    head = "barrier,top_rc1,top_rc2,height_kt,low_kt,high_kt"
+    rows = [
+        "1 forward,2,0,0.53,0,1.44",
+        "2 forward,6,0,1.5,0.2,2.8",
+        "1 backward,2,0,1.23,0.1,1.9",
+        "2 backward,6,0,1.6,0.3,2.9",
+        "lowest path forward,6,0,1.1,0,1.7",
+    ]
+    (copy / "landscape" / "barriers.csv").write_text("\n".join([head, *rows]) + "\n")
+    data, _ = project_data(copy)
+    barriers = landscape_of(copy)["path"]["barriers"]
+    assert [(b["name"], b["resolved"], b["label"]) for b in barriers] == [
+        ("1", False, "< 1.4"),
+        ("2", True, "1.5"),
+    ]
+    (sign,) = (one for one in data["sets"][0]["signs"] if one["title"] == "Barriers resolved")
+    assert sign["text"].startswith("1 of 2 barriers")
+
+
 def landscape_of(project: Path) -> dict[str, Any]:
     """What the page shows of the landscape."""
     return project_data(project)[0]["landscapes"]["landscape"]

@@ -178,16 +178,15 @@ function alongPlot(told) {
     }
     return best;
   };
-  for (const resolved of [true, false]) {
-    const list = path.barriers.filter(b => /^\d+ forward$/.test(b.name) && b.resolved === resolved);
+  for (const lost of [false, true]) {
+    const list = path.barriers.filter(b => b.lost === lost);
     if (!list.length) continue;
-    const colour = resolved ? "#D55E00" : "#999999", rows = list.map(b => nearest(b.x, b.y));
+    const colour = lost ? "#999999" : "#D55E00", rows = list.map(b => nearest(b.x, b.y));
     traces.push({x: rows.map(i => x[i]), y: rows.map(i => y[i]), mode: "markers+text",
-      name: resolved ? "barrier, 95% interval" : "barrier not resolved", textposition: "top center",
-      text: list.map(b => number(b.height, 1)), textfont: {color: colour},
+      name: lost ? "barrier not resolved" : "barrier, 95% interval", textposition: "top center",
+      text: list.map(b => b.label.replace("<", "&lt;")), textfont: {color: colour},
       marker: {symbol: "triangle-up", size: 10, color: colour},
-      hovertemplate: list.map(b => `${number(b.height)} kT (${number(b.low)} to ${number(b.high)})` +
-        `${resolved ? "" : ", not resolved"}<extra></extra>`),
+      hovertemplate: list.map(b => `${b.text}<extra></extra>`),
       error_y: {type: "data", symmetric: false, color: colour,
         array: list.map(b => b.known ? b.high - b.height : 0),
         arrayminus: list.map(b => b.known ? b.height - b.low : 0)}});
