@@ -71,6 +71,12 @@ def state_sets(project: Path) -> list[StateSet]:
     return [state_set for state_set in sets if state_set.report.get("per_state")]
 
 
+def last_set(project: Path) -> str | None:
+    """Set of states that a page opens with where none is asked for; None where there is none."""
+    sets = state_sets(project)
+    return sets[-1].key if sets else None
+
+
 def label_of(key: str) -> str:
     """What people call a set of states.
 

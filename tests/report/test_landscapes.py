@@ -1,6 +1,7 @@
 """A page with two landscapes: each set is shown on the one that its states are of."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from browser_page import Opened
 from small_project import write_project
 
+from alphacryo4d.cli import main
 from alphacryo4d.core import files
 from alphacryo4d.io.star import read_table, write_tables
 from alphacryo4d.particles.open import open_table
@@ -91,3 +93,14 @@ def test_choosing_a_set_shows_its_landscape(browser, project):
         assert page.locator("#map").bounding_box()["width"] > 300
     page.close()
     assert opened.faults == []
+
+
+def test_report_says_which_states_the_page_opens_with(project, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    for words, shown, other in (([], OTHER, "vote"), (["--selection", "vote"], "vote", OTHER)):
+        main(["report", "--i", str(project), "--o", str(page), *words])
+        (said,) = (line for line in capsys.readouterr().err.splitlines() if "states of" in line)
+        assert shown in said
+        assert said.endswith(f"the page opens with them; --selection takes {other}")
+        answer = re.search(r'id="answer">(.*?)</p>', page.read_text())[1]
+        assert ("0.40" in answer) == (shown == "vote")
