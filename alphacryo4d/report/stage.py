@@ -9,6 +9,7 @@ from typing import Any
 
 from alphacryo4d import __version__
 from alphacryo4d.core import files
+from alphacryo4d.core.colours import STATE_COLOURS
 from alphacryo4d.core.contents import warn_changed
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.report.advice import edit_command, next_commands, path_command
@@ -20,7 +21,6 @@ from alphacryo4d.report.particles_view import particles_view
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, state_sets
 from alphacryo4d.report.provenance import provenance
-from alphacryo4d.report.scene import STATE_COLOURS
 from alphacryo4d.report.scene_stage import scene_of
 from alphacryo4d.report.states import set_of_states
 from alphacryo4d.report.training_view import training_view

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from alphacryo4d.core.colours import NO_STATE, STATE_COLOURS, colour_of
 from alphacryo4d.landscape.barriers import Barrier, Interval
 from alphacryo4d.landscape.curves_stage import draw_path, labels_apart, numbers_text
 from alphacryo4d.landscape.heights import Heights, barriers_said
-from alphacryo4d.landscape.plots import beyond
+from alphacryo4d.landscape.plots import beyond, scatter_column
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
 from alphacryo4d.reclassify.plots import draw_states
@@ -106,3 +107,21 @@ def test_states_of_a_reclassification_do_not_hide_each_other(monkeypatch):
     circles = shown[0].axes[0].patches
     assert [one.radius for one in circles] == [2.0, 2.0, 0.5, 0.5]  # small ones in front
     assert {one.get_facecolor()[3] for one in circles} == {0.0, 0.6}
+
+
+def test_a_state_has_one_colour_in_every_figure():
+    """Also where volumes are in no state, and where states are missing."""
+    shown = []
+
+    class Axes:
+        def scatter(self, *points, color, label, **more):
+            shown.append((label, color))
+
+        def legend(self, **more):
+            pass
+
+    values = np.array([0, 2, 7, 8])
+    scatter_column(Axes(), np.zeros((4, 2)), values, "category", key=True)
+    assert shown == [(str(k), colour_of(k)) for k in (0, 2, 7, 8)]
+    assert colour_of(0) == NO_STATE
+    assert colour_of(8) == STATE_COLOURS[7] == colour_of(28)
