@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.landscape.barriers import Barrier, Interval, arc_lengths
+from alphacryo4d.core.colours import STATE_COLOURS
+from alphacryo4d.landscape.barriers import Barrier, arc_lengths
+from alphacryo4d.landscape.heights import Heights
 from alphacryo4d.landscape.plots import (
-    COLOURS,
     PATH_COLOUR,
     PSEUDO_ENERGY,
     VOLUME_ENERGY,
@@ -34,7 +35,7 @@ def draw_path(
     path: EnergyPath,
     *,
     error: Array | None = None,
-    barriers: Sequence[tuple[Barrier, Interval]] = (),
+    barriers: Sequence[tuple[Barrier, Heights]] = (),
     states: States | None = None,
 ) -> list[Path]:
     """Energy along the path, with its error band, its barriers with intervals, and the states.
@@ -48,12 +49,12 @@ def draw_path(
                 length,
                 path.energies - error,
                 path.energies + error,
-                color=COLOURS[0],
+                color=STATE_COLOURS[0],
                 alpha=0.25,
                 lw=0,
                 label="Standard error",
             )
-        axes.plot(length, path.energies, color=COLOURS[0], lw=1.2, label="Pseudo-energy")
+        axes.plot(length, path.energies, color=STATE_COLOURS[0], lw=1.2, label="Pseudo-energy")
         _draw_barriers(axes, length, path.energies, barriers)
         if states is not None:
             _draw_states(axes, path, length, states)
@@ -67,27 +68,27 @@ def draw_path(
 
 
 def _draw_barriers(
-    axes: Any, length: Array, energies: Array, barriers: Sequence[tuple[Barrier, Interval]]
+    axes: Any, length: Array, energies: Array, barriers: Sequence[tuple[Barrier, Heights]]
 ) -> None:
     labels = set()
-    for barrier, interval in barriers:
+    for barrier, heights in barriers:
         foot = float(np.interp(barrier.start, length, energies))
         top = foot + barrier.forward
-        lost = interval.known and not interval.resolved
-        colour, marker = ("0.55", "x") if lost else (COLOURS[5], "^")
-        label = "Barrier not resolved (interval holds 0)" if lost else "Barrier (95% interval)"
+        colour, marker = ("0.55", "x") if heights.lost else (STATE_COLOURS[5], "^")
+        label = (
+            "Barrier not resolved (interval holds 0)" if heights.lost else "Barrier (95% interval)"
+        )
         axes.plot(
             barrier.top, top, marker, ms=3.5, mfc="white", mec=colour, mew=0.8, zorder=4, ls="",
             label=f"_{label}" if label in labels else label,
         )  # fmt: skip
         labels.add(label)
-        if interval.known:
-            ends = [foot + interval.low, foot + interval.high]
+        if heights.known:
+            ends = [foot + heights.forward.low, foot + heights.forward.high]
             axes.plot([barrier.top] * 2, ends, color=colour, lw=0.8, zorder=3)
         axes.annotate(
-            f"< {interval.high:.1f}" if lost else f"{barrier.forward:.1f}",
-            (barrier.top, top), textcoords="offset points", xytext=(3, 3), fontsize=6,
-            color=colour,
+            heights.label, (barrier.top, top), textcoords="offset points", xytext=(3, 3),
+            fontsize=6, color=colour,
         )  # fmt: skip
 
 
@@ -173,7 +174,7 @@ def draw_energies(
             decorate(axes, limits, words="")
         axes = grid[2]
         axes.plot([low, high], [low, high], color="0.6", lw=0.8, zorder=1)
-        axes.scatter(by_class, by_density, s=6, color=COLOURS[0], linewidths=0, zorder=2)
+        axes.scatter(by_class, by_density, s=6, color=STATE_COLOURS[0], linewidths=0, zorder=2)
         axes.set_xlabel(VOLUME_ENERGY)
         axes.set_ylabel(DENSITY_ENERGY)
         axes.set_title("Line: equal", fontsize=8)
@@ -201,9 +202,13 @@ def draw_stability(
         for axes, variant in zip(grid.flat, variants, strict=False):
             lines = np.stack([reference, variant.embedding], axis=1)
             axes.add_collection(LineCollection(list(lines), colors="0.7", linewidths=0.4))
-            axes.scatter(*reference.T, s=4, color=COLOURS[0], linewidths=0, label="landscape")
+            axes.scatter(*reference.T, s=4, color=STATE_COLOURS[0], linewidths=0, label="landscape")
             axes.scatter(
-                *variant.embedding.T, s=4, color=COLOURS[1], linewidths=0, label="variant, aligned"
+                *variant.embedding.T,
+                s=4,
+                color=STATE_COLOURS[1],
+                linewidths=0,
+                label="variant, aligned",
             )
             axes.set_title(
                 f"seed {variant.seed}, perplexity {variant.perplexity:.3g}\n"

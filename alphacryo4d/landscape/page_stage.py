@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.colours import NO_STATE, STATE_COLOURS
 from alphacryo4d.core.files import write_text
-from alphacryo4d.landscape.plots import COLOURS
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Embedding in space</title>
@@ -60,8 +60,13 @@ function colours(c) {
   if (c.kind === "category") {
     const names = [...new Set(c.values)];
     names.sort((a, b) => String(a).localeCompare(String(b), undefined, {numeric: true}));
-    names.slice(0, 24).forEach((n, i) => note(n, data.palette[i % data.palette.length]));
-    return c.values.map(v => data.palette[names.indexOf(v) % data.palette.length]);
+    const whole = names.every(n => /^\\d+$/.test(n));
+    const of = n => {
+      const k = whole ? Number(n) : names.indexOf(n) + 1;
+      return k > 0 ? data.palette[(k - 1) % data.palette.length] : data.none;
+    };
+    names.slice(0, 24).forEach(n => note(n, of(n)));
+    return c.values.map(of);
   }
   const low = Math.min(...c.values), high = Math.max(...c.values);
   note(low.toPrecision(3), mix(0)); note(high.toPrecision(3), mix(1));
@@ -129,7 +134,8 @@ def write_page(
     data = {
         "points": np.round(scaled, 5).tolist(),
         "names": [str(name) for name in names],
-        "palette": COLOURS,
+        "palette": STATE_COLOURS,
+        "none": NO_STATE,
         "columns": [
             {"title": title, "kind": kind, "values": _values(values, kind)}
             for title, values, kind in columns

@@ -15,7 +15,6 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import show_progress
 from alphacryo4d.core.reading import load_archive
-from alphacryo4d.core.words import plural
 from alphacryo4d.landscape.barriers import (
     Barrier,
     Interval,
@@ -26,6 +25,7 @@ from alphacryo4d.landscape.barriers import (
     corrected_interval,
     lowest_path,
 )
+from alphacryo4d.landscape.heights import Heights, barriers_said
 from alphacryo4d.landscape.options import PathOptions
 from alphacryo4d.landscape.plane import Landscape
 from alphacryo4d.landscape.string_method import EnergyPath, minimum_energy_path
@@ -43,7 +43,7 @@ class LandscapePath:
 
     path: EnergyPath
     error: Array | None
-    barriers: tuple[tuple[Barrier, Interval], ...]
+    barriers: tuple[tuple[Barrier, Heights], ...]
 
 
 def path_ends(landscape: Landscape, options: PathOptions, names: Array | None) -> Array:
@@ -150,7 +150,9 @@ def _keep(file: Path, landscape_path: LandscapePath) -> Path:
             converged=np.array(path.converged),
             error=np.zeros(0) if landscape_path.error is None else landscape_path.error,
             barriers=np.array(numbers, np.float64).reshape(-1, 7),
-            intervals=np.array([(i.value, i.low, i.high) for _, i in pairs]).reshape(-1, 3),
+            intervals=np.array(
+                [(i.value, i.low, i.high) for _, h in pairs for i in (h.forward, h.backward)]
+            ).reshape(-1, 2, 3),
         )
     return file
 
@@ -168,8 +170,13 @@ def _read_back(file: Path) -> LandscapePath:
         returned=int(returned),
     )
     barriers = tuple(
-        (Barrier(row[0], row[1], row[2], row[3], row[4], row[5:]), Interval(*interval))
-        for row, interval in zip(data["barriers"], data["intervals"], strict=True)
+        (
+            Barrier(row[0], row[1], row[2], row[3], row[4], row[5:]),
+            Heights(Interval(*ways[0]), Interval(*ways[-1])),
+        )
+        for row, ways in zip(
+            data["barriers"], data["intervals"].reshape(len(data["barriers"]), -1, 3), strict=True
+        )
     )
     return LandscapePath(path, data["error"] if len(data["error"]) else None, barriers)
 
@@ -193,7 +200,7 @@ def _global_surfaces(landscape: Landscape) -> dict[str, SurfaceMaker]:
 
 def _barriers(
     job: Job, landscape: Landscape, options: PathOptions, path: EnergyPath, seed: int
-) -> tuple[Array | None, tuple[tuple[Barrier, Interval], ...]]:
+) -> tuple[Array | None, tuple[tuple[Barrier, Heights], ...]]:
     """Write ``barriers.csv``; returns the error of the energy along the path, and the barriers."""
     limits = np.array([landscape.embedding.min(0), landscape.embedding.max(0)])
     ends = path.images[0], path.images[-1]
@@ -235,66 +242,44 @@ def _barriers(
             intervals = [
                 corrected_interval(float(v), d) for v, d in zip(values, parts, strict=True)
             ]
-    _write_barriers(job, barriers, dict(zip(surfaces, lowest, strict=True)), values, intervals)
-    logger.info(
-        "%s", barriers_said(barriers, intervals[: len(barriers)], intervals[2 * len(barriers)])
-    )
-    return error, tuple(zip(barriers, intervals[: len(barriers)], strict=True))
-
-
-def barriers_said(barriers: list[Barrier], intervals: list[Interval], lowest: Interval) -> str:
-    """Barriers of the path in a line: how many are resolved, the highest of them, the lowest path.
-
-    A height whose 95% interval holds zero is not resolved: only its upper end is said.
-    """
-    text = f"path: {plural(len(barriers), 'barrier')}"
-    known = [one for one in intervals if one.known]
-    if known:
-        resolved = [one for one in known if one.resolved]
-        text += f", {len(resolved)} resolved (95% interval above zero)"
-        if resolved:
-            top = max(resolved, key=lambda one: one.value)
-            text += f", the highest of them {_height(top)}"
-        if len(resolved) < len(known):
-            highest = max(one.high for one in known if not one.resolved)
-            text += f"; the others not resolved, below {highest:.1f} kT"
-    elif barriers:
-        text += f", the highest {max(b.forward for b in barriers):.2f} kT, without intervals"
-    return f"{text}; the lowest path there is climbs {_height(lowest)}"
-
-
-def _height(barrier: Interval) -> str:
-    if not barrier.known:
-        return f"{barrier.value:.2f} kT"
-    if not barrier.resolved:
-        return f"less than {barrier.high:.1f} kT (not resolved)"
-    return f"{barrier.value:.2f} kT ({barrier.low:.1f} to {barrier.high:.1f})"
+    count = len(barriers)
+    rest = intervals[2 * count :]
+    along = [Heights(intervals[i], intervals[count + i]) for i in range(count)]
+    others = [Heights(*both) for both in zip(rest[::2], rest[1::2], strict=True)]
+    _write_barriers(job, barriers, dict(zip(surfaces, lowest, strict=True)), along, others)
+    logger.info("%s", barriers_said(along, others[0]))
+    return error, tuple(zip(barriers, along, strict=True))
 
 
 def _write_barriers(
     job: Job,
     barriers: list[Barrier],
     lowest: dict[str, LowestPath],
-    values: Array,
-    intervals: list[Interval],
+    along: list[Heights],
+    others: list[Heights],
 ) -> None:
-    """Write ``barriers.csv``: the barriers of the path, both ways, then those of lowest paths."""
+    """Write ``barriers.csv``: the barriers of the path, both ways, then those of lowest paths.
+
+    Both rows of a barrier say whether it is resolved.
+    """
     numbers = range(1, len(barriers) + 1)
     names = [f"{i} {way}" for way in ("forward", "backward") for i in numbers]
     names += [f"{name} {way}" for name in lowest for way in ("forward", "backward")]
     places = [*(b.place for b in barriers), *(b.place for b in barriers)]
     places += [one.place for one in lowest.values() for _ in range(2)]
+    rows = [(one, one.forward) for one in along] + [(one, one.backward) for one in along]
+    rows += [(one, way) for one in others for way in (one.forward, one.backward)]
     write_csv(
         job.folder / "barriers.csv",
         {
             "barrier": np.array(names),
             "top_rc1": np.array([p[0] for p in places]),
             "top_rc2": np.array([p[1] for p in places]),
-            "height_kt": values,
-            "low_kt": np.array([i.low for i in intervals]),
-            "high_kt": np.array([i.high for i in intervals]),
+            "height_kt": np.array([i.value for _, i in rows]),
+            "low_kt": np.array([i.low for _, i in rows]),
+            "high_kt": np.array([i.high for _, i in rows]),
             "resolved": np.array(
-                ["-" if not i.known else "yes" if i.resolved else "no" for i in intervals]
+                ["-" if not one.known else "yes" if one.resolved else "no" for one, _ in rows]
             ),
         },
     )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.colours import colour_of
 from alphacryo4d.core.files import atomic_path
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
@@ -224,8 +225,6 @@ def draw_embedding(
         return save_figure(figure, paths)
 
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 _MARKERS = "os^DvP*X"
 
 
@@ -250,7 +249,7 @@ def _scatter_categories(axes: Any, embedding: Array, values: Array, key: bool) -
         axes.scatter(
             *embedding[inside].T,
             s=7,
-            color=COLOURS[number % 8],
+            color=colour_of(label if isinstance(label, int) else number + 1),
             marker=_MARKERS[(number // 8 + number) % 8],
             linewidths=0,
             label=str(label),

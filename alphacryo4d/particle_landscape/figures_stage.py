@@ -30,7 +30,12 @@ def draw(
 
 
 def draw_imaging(
-    folder: Path, particles: ParticleSet, coordinates: Array, covariances: Array, states: Array
+    folder: Path,
+    particles: ParticleSet,
+    coordinates: Array,
+    covariances: Array,
+    states: Array,
+    states_of: str,
 ) -> list[Path]:
     """Some particles by state, defocus and viewing direction (``particles.png``), and their table.
 
@@ -41,6 +46,8 @@ def draw_imaging(
     coordinates, covariances : (P, q), (P, q (q + 1) / 2) arrays
     states : (P,) int array
         That the components started from, 0 for none.
+    states_of : str
+        Set that they are of.
     """
     step = -(-len(coordinates) // MOST)
     rows = np.arange(0, len(coordinates), step)
@@ -57,5 +64,6 @@ def draw_imaging(
         [folder / f"{PARTICLES}.png", folder / f"{PARTICLES}.pdf"],
         columns,
         np.asarray(covariances[rows, 0], np.float64),
+        states_of=states_of,
     )
     return [*drawn, write_csv(folder / f"{PARTICLES}.csv", columns)]

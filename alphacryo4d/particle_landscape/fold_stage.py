@@ -48,6 +48,8 @@ class FoldInputs:
     flags: RunFlags
     outliers: Array = field(default_factory=lambda: np.empty(0, np.int64))
     """Particles (rows of the table) that took no part in the resampling, and take none here."""
+    states_of: str = ""
+    """Folder of the set that the states are of."""
 
     @property
     def folds(self) -> int:

@@ -129,7 +129,9 @@ def write_coordinates(job: Job, inputs: FoldInputs) -> int:
     outputs.append(_write_populations(job.folder, inputs, states, count))
     own = np.load(job.folder / COORDINATES, mmap_mode="r")
     errors = np.load(job.folder / COVARIANCES, mmap_mode="r")
-    outputs += draw_imaging(job.folder, inputs.particles, own, errors, inputs.states)
+    outputs += draw_imaging(
+        job.folder, inputs.particles, own, errors, inputs.states, inputs.states_of
+    )
     turned, moved = np.mean(sigma, axis=0)
     job.note(
         components=count, gain_per_particle=float(mean[count]), pose_sigma=[turned, moved],

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.colours import colour_of
 from alphacryo4d.landscape.barriers import arc_lengths
 from alphacryo4d.landscape.plots import PATH_COLOUR, save_figure, styled_figure
 from alphacryo4d.particle_landscape.basins import DensityStates
@@ -169,7 +170,11 @@ def draw_profile(paths: Sequence[Path], whole_path: DensityPath) -> list[Path]:
 
 
 def draw_particles(
-    paths: Sequence[Path], columns: Mapping[str, Array], variances: Array | None = None
+    paths: Sequence[Path],
+    columns: Mapping[str, Array],
+    variances: Array | None = None,
+    *,
+    states_of: str = "",
 ) -> list[Path]:
     """Particles over the first two components, a panel for each colour.
 
@@ -183,11 +188,16 @@ def draw_particles(
         ``z1``, ``z2`` where there are two, and the columns of the panels.
     variances : (n,) array, optional
         Squared errors of ``z1``, for the density over a single component.
+    states_of : str
+        Set that the states are of, for the title of their panel.
     """
     x, y, colours = columns["z1"], columns.get("z2"), _state_colours(columns["state"])
     with styled_figure(150, 120, nrows=2, ncols=2) as (figure, grid):
         for axes, (name, (title, scale)) in zip(grid.flat, _PANELS.items(), strict=True):
             axes.set_xlabel("Component 1")
+            if name == "state" or y is not None:
+                of = f" of {states_of}" if name == "state" and states_of else ""
+                axes.set_title(title + of)
             if name == "state" and y is None:
                 _draw_histogram(axes, x, columns[name], colours["cmap"], variances)
             elif y is None:
@@ -197,7 +207,6 @@ def draw_particles(
             else:
                 how = colours if name == "state" else {"cmap": scale}
                 shown = axes.scatter(x, y, c=columns[name], s=1.2, lw=0, rasterized=True, **how)
-                axes.set_title(title)
                 axes.set_ylabel("Component 2")
             mappable = _mappable(colours) if name == "state" else shown
             bar = figure.colorbar(mappable, ax=axes, shrink=0.9, pad=0.02)
@@ -209,14 +218,10 @@ def draw_particles(
 
 def _state_colours(states: Array) -> dict[str, Any]:
     """Colour map and scale with one colour a state, grey for 0."""
-    import matplotlib as mpl
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
     most = max(1, int(states.max(initial=1)))
-    few = most <= 20
-    places = np.arange(most) if few else np.linspace(0, 1, most)
-    of_states = mpl.colormaps["tab20" if few else "turbo"](places)
-    shown = ListedColormap(np.vstack([[0.8, 0.8, 0.8, 1.0], of_states]))
+    shown = ListedColormap([colour_of(k) for k in range(most + 1)])
     return {"cmap": shown, "norm": BoundaryNorm(np.arange(most + 2) - 0.5, most + 1)}
 
 
@@ -255,4 +260,3 @@ def _draw_histogram(
         )
         axes.legend(fontsize=6, frameon=False)
     axes.set_ylabel("Particles")
-    axes.set_title("State")

@@ -167,6 +167,7 @@ def _inputs(
         recorded,
         flags,
         read_outliers(resample),
+        "" if one_class(project, selection) else selection,
     )
 
 

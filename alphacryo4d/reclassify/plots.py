@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.colours import STATE_COLOURS
 from alphacryo4d.landscape.plots import (
-    COLOURS,
     axes_height,
     decorate,
     figure_limits,
@@ -37,11 +37,11 @@ def draw_populations(
     states = np.arange(1, len(after) + 1)
     width = max(110.0, 30 + 7.0 * len(after))
     with styled_figure(width, 90, nrows=2, sharex=True) as (figure, (upper, lower)):
-        upper.bar(states - 0.2, before, 0.4, color=COLOURS[4], label="Votes")
-        upper.bar(states + 0.2, after, 0.4, color=COLOURS[0], label="Reclassified")
+        upper.bar(states - 0.2, before, 0.4, color=STATE_COLOURS[4], label="Votes")
+        upper.bar(states + 0.2, after, 0.4, color=STATE_COLOURS[0], label="Reclassified")
         upper.set_ylabel("Particles")
         lower.errorbar(
-            states, *energies, fmt="o", ms=3.5, color=COLOURS[0], elinewidth=0.8,
+            states, *energies, fmt="o", ms=3.5, color=STATE_COLOURS[0], elinewidth=0.8,
             label="Standard error by counting",
         )  # fmt: skip
         lower.set_ylabel(STATE_ENERGY)

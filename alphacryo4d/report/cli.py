@@ -40,7 +40,7 @@ from alphacryo4d.core.options import (
     help="With --serve: the page may save edits.json and run the commands that it proposes.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="With --serve; 0: any.")
-@selection_option("the last one by default")
+@selection_option("the page opens with the last one by default")
 @json_option
 def report(
     input_path: Path | None,
@@ -59,12 +59,15 @@ def report(
     if not serve:
         if allow_edits or port:
             raise UsageError("--allow-edits and --port go with --serve")
+        from alphacryo4d.report.project_files import last_set
         from alphacryo4d.report.stage import write_report_page
+        from alphacryo4d.selection.sets_stage import say_selection, selection_folder
 
         if selection is not None:
-            from alphacryo4d.selection.sets_stage import selection_folder
-
             selection_folder(input_path, selection)
+        shown = selection or last_set(input_path)
+        if shown is not None:
+            say_selection(input_path, shown, "the page opens with them; --selection takes {}")
         answer([write_report_page(input_path, output_path, selection)], as_json=as_json)
         return
     if output_path is not None or selection is not None:

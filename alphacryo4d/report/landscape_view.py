@@ -11,6 +11,8 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.io.mrc import release_pages
+from alphacryo4d.landscape.barriers import Interval
+from alphacryo4d.landscape.heights import Heights
 from alphacryo4d.maths.contrast import level_of
 from alphacryo4d.report.landscape_sets import states_by_set
 from alphacryo4d.report.maps import along_path, bytes_of, grey_window, resized
@@ -25,11 +27,25 @@ DISPARITY = 0.3
 """Procrustes disparity between embeddings from which the landscape is called unstable."""
 
 
-def landscape_view(
+def landscape_views(
     project: Path, sets: list[StateSet], payload: Payload, *, box: int
+) -> dict[str, dict[str, Any]]:
+    """Landscape of the project and those that sets are of, by their folders; those that exist."""
+    folders = {files.LANDSCAPE: project / files.LANDSCAPE}
+    folders |= {one.landscape.name: one.landscape for one in sets}
+    views = {
+        key: landscape_view(
+            project, folder, [one for one in sets if one.landscape.name == key], payload, box=box
+        )
+        for key, folder in folders.items()
+    }
+    return {key: view for key, view in views.items() if view is not None}
+
+
+def landscape_view(
+    project: Path, folder: Path, sets: list[StateSet], payload: Payload, *, box: int
 ) -> dict[str, Any] | None:
-    """Everything about the landscape; None where there is none."""
-    folder = project / files.LANDSCAPE
+    """Everything about one landscape and the sets of it; None where there is none."""
     points = read_optional(folder / files.EMBEDDING_NPY, ndim=2)
     if points is None or points.shape[1] != 2:
         return None
@@ -37,7 +53,8 @@ def landscape_view(
     volumes = _volume_columns(project, len(points))
     states = read_table(folder / files.STATES_STAR, "states")
     data: dict[str, Any] = {
-        "points": payload.add("landscape/points", points.astype(np.float32)),
+        "folder": folder.name,
+        "points": payload.add(f"{folder.name}/points", points.astype(np.float32)),
         "count": len(points),
         "columns": _columns(folder, volumes, len(points)),
         "names": volumes.get("names", [f"volume {i + 1}" for i in range(len(points))]),
@@ -62,7 +79,7 @@ def landscape_view(
         data["sets"] = states_by_set(sets, data["states"], labels)
     space = read_optional(folder / "embedding3d.npy", ndim=2)
     if space is not None and space.shape == (len(points), 3):
-        data["space"] = payload.add("landscape/space", space.astype(np.float32))
+        data["space"] = payload.add(f"{folder.name}/space", space.astype(np.float32))
     stack = read_optional(project / files.RESAMPLE / files.VOLUMES_NPY, ndim=4, memory_map=True)
     if stack is not None and len(stack) == len(points):
         data["slices"] = _slices(stack, payload)
@@ -119,7 +136,7 @@ def _grid(folder: Path, payload: Payload) -> dict[str, Any] | None:
     y, rows = np.unique(table["rc2"], return_inverse=True)
     values = np.full((len(y), len(x)), np.nan, np.float32)
     values[rows, columns] = table["energy_kt"]
-    return {"x": x.round(5), "y": y.round(5), "values": payload.add("landscape/grid", values)}
+    return {"x": x.round(5), "y": y.round(5), "values": payload.add(f"{folder.name}/grid", values)}
 
 
 def _path(folder: Path) -> dict[str, Any] | None:
@@ -127,32 +144,41 @@ def _path(folder: Path) -> dict[str, Any] | None:
     table = read_columns(folder / "path.csv", numbers=("length", "energy_kt"))
     if not table or len(table["length"]) < 2:
         return None
-    numbers = ("top_rc1", "top_rc2", *_HEIGHTS)
-    barriers = read_columns(folder / "barriers.csv", numbers=numbers)
-    count = len(barriers.get("height_kt", ()))
-    return {
-        **{name: held.round(5) for name, held in table.items() if held.dtype.kind == "f"},
-        "barriers": [
-            {
-                "name": str(barriers.get("barrier", range(count))[i]),
-                "x": float(barriers["top_rc1"][i]),
-                "y": float(barriers["top_rc2"][i]),
-                **barrier_words(*(float(barriers[c][i]) for c in _HEIGHTS)),
-            }
-            for i in range(count)
-        ],
-    }
+    shown = {name: held.round(5) for name, held in table.items() if held.dtype.kind == "f"}
+    return {**shown, "barriers": _barriers(folder / "barriers.csv")}
+
+
+def _barriers(path: Path) -> list[dict[str, Any]]:
+    """Barriers of the path: place, height along it (kT) with its interval, and how it is written.
+
+    The lowest paths there are are no barriers of this one.
+    """
+    table = read_columns(path, numbers=("top_rc1", "top_rc2", *_HEIGHTS))
+    rows: dict[str, dict[str, int]] = {}
+    for i, name in enumerate(table.get("barrier", ())):
+        number, _, way = str(name).rpartition(" ")
+        if not number.startswith("lowest"):
+            rows.setdefault(number, {})[way] = i
+
+    def interval(row: int) -> Interval:
+        return Interval(*(float(table[name][row]) for name in _HEIGHTS))
+
+    shown = []
+    for number, ways in rows.items():
+        if "forward" not in ways:
+            continue
+        row = ways["forward"]
+        one = Heights(interval(row), interval(ways.get("backward", row)))
+        shown.append({
+            "name": number, "x": float(table["top_rc1"][row]), "y": float(table["top_rc2"][row]),
+            "height": one.forward.value, "low": one.forward.low, "high": one.forward.high,
+            "known": one.known, "resolved": one.resolved, "lost": one.lost,
+            "label": one.label, "text": one.text,
+        })  # fmt: skip
+    return shown
 
 
 _HEIGHTS = ("height_kt", "low_kt", "high_kt")
-
-
-def barrier_words(height: float, low: float, high: float) -> dict[str, Any]:
-    """Figures of a barrier (kT); it is resolved where its interval lies above zero."""
-    known = bool(np.isfinite(low))
-    return {
-        "height": height, "low": low, "high": high, "known": known, "resolved": known and low > 0,
-    }  # fmt: skip
 
 
 def _stability(folder: Path) -> dict[str, Any] | None:
@@ -173,9 +199,11 @@ def _slices(stack: Array, payload: Payload) -> dict[str, Any]:
     """Central slice of every volume, all on one grey scale."""
     edge = min(THUMBNAIL, stack.shape[-1])
     middle = stack.shape[1] // 2
-    images = np.stack([resized(one[middle], edge) for one in _each(stack)])
-    shown = bytes_of(images, *grey_window([images]))
-    return {"edge": edge, "images": payload.add("landscape/slices", shown)}
+    name = "volumes/slices"
+    if name not in payload.arrays:  # the same for every landscape
+        images = np.stack([resized(one[middle], edge) for one in _each(stack)])
+        payload.add(name, bytes_of(images, *grey_window([images])))
+    return {"edge": edge, "images": name}
 
 
 def _each(stack: Array) -> Iterator[Array]:
@@ -227,8 +255,10 @@ def _morph(
         "voxel_size": voxel * stack.shape[-1] / edge,
         "range": [low, high],
         "level": level_of(maps[FRAMES // 2]),
-        "volumes": payload.add("morph/volumes", bytes_of(quiet(maps), low, high)),
-        "slices": payload.add("morph/slices", bytes_of(images, *grey_window([images]))),
+        "volumes": payload.add(f"{data['folder']}/morph/volumes", bytes_of(quiet(maps), low, high)),
+        "slices": payload.add(
+            f"{data['folder']}/morph/slices", bytes_of(images, *grey_window([images]))
+        ),
     }
 
 

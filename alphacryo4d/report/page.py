@@ -55,7 +55,8 @@ def page_text(data: dict[str, Any], payload: Payload, *, server: bool = False) -
     server : bool
         Whether it may talk to the server that it comes from.
     """
-    answer = data["sets"][-1]["sentence"] if data["sets"] else "No states yet."
+    shown = [one for one in data["sets"] if one["key"] == data.get("first")] or data["sets"]
+    answer = shown[-1]["sentence"] if shown else "No states yet."
     parts = {
         "POLICY": _POLICY.replace("@CONNECT@", "'self'" if server else "'none'"),
         "TITLE": html.escape(f"{data['project']} - AlphaCryo4D"),

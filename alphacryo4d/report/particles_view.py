@@ -14,6 +14,8 @@ from alphacryo4d.report.advice import select_command
 from alphacryo4d.report.maps import bytes_of
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, logger, read_optional
+from alphacryo4d.selection.sets_stage import volume_states_file
+from alphacryo4d.voting.votes import elect_block
 
 MOST = 400_000
 """Particles that travel with the page; of more, an even sample does."""
@@ -48,10 +50,14 @@ def particles_view(project: Path, sets: list[StateSet], payload: Payload) -> dic
         data["source"] = source
     for state_set in sets:
         if state_set.key in tables:
-            agreed = _agrees(project, state_set, tables[state_set.key]["rlnClassNumber"])
-            data["sets"][state_set.key] = _one_set(
-                state_set.key, tables[state_set.key], agreed, rows, payload
-            )
+            table = tables[state_set.key]
+            judged = _judged(state_set, table["rlnClassNumber"])
+            agreed = _agrees(project, state_set, judged)
+            one = _one_set(state_set.key, table, agreed, rows, payload)
+            if agreed is not None:
+                one["agreed_counts"] = counts_of(judged.astype(np.int64), agreed, 3)
+                one["disagreeing_out"] = "voted_before_heldout" in state_set.report
+            data["sets"][state_set.key] = one
     return data
 
 
@@ -90,11 +96,10 @@ def coordinates(project: Path, count: int) -> tuple[Array, str] | None:
     return places, "mean place of the particle's volumes over the folds"
 
 
-def _heldout_states(project: Path, key: str, count: int) -> Array | None:
+def _heldout_states(project: Path, folder: Path, count: int) -> Array | None:
     """State (P,) of the votes' volumes that each particle fits best in the fold without it."""
     best = read_optional(project / files.RESAMPLE / files.HELDOUT_NPY, ndim=1)
-    folder = files.LANDSCAPE if key == files.VOTE else key
-    of_volume = read_optional(project / folder / files.VOLUME_STATES_NPY, ndim=1)
+    of_volume = read_optional(volume_states_file(folder), ndim=1)
     if best is None or of_volume is None or len(best) != count:
         return None
     known = (best >= 0) & (best < len(of_volume))
@@ -103,11 +108,26 @@ def _heldout_states(project: Path, key: str, count: int) -> Array | None:
     return states
 
 
+def _judged(state_set: StateSet, states: Array) -> Array:
+    """States (P,) that held-out folds were asked about, as for the report.
+
+    A reclassification votes out what they do not confirm, so that none of its states would ever
+    disagree: these are the states of its votes before that.
+    """
+    report = state_set.report
+    if "voted_before_heldout" not in report:
+        return states
+    votes = read_optional(state_set.folder / files.VOTES_NPY, ndim=2)
+    if votes is None or len(votes) != len(states):
+        return states
+    return elect_block(votes, report["folds"] - 1, report["votes_needed"])[0]
+
+
 def _agrees(project: Path, state_set: StateSet, states: Array) -> Array | None:
     """Whether the fold that left a particle out agrees with its state: 1, 0, or 2 if unknown."""
     own = read_optional(state_set.folder / files.HELDOUT_NPY, ndim=1)
     if own is None:
-        heldout = _heldout_states(project, state_set.key, len(states))
+        heldout = _heldout_states(project, state_set.folder, len(states))
     else:
         heldout = None if len(own) != len(states) else _reclassified(state_set, own)
     if heldout is None:
@@ -140,7 +160,6 @@ def _one_set(
         data["confidence_counts"] = np.histogram(confidence, 20, (0, 1.0001))[0]
     if agreed is not None:
         data["agreed"] = payload.add(f"particles/{key}/agreed", agreed[rows])
-        data["agreed_counts"] = counts_of(states, agreed, 3)
     if {"rlnAngleRot", "rlnAngleTilt"} <= set(table):
         data["views"] = payload.add(
             f"particles/{key}/views",

@@ -16,6 +16,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import AlphaCryo4DError
 from alphacryo4d.core.job import read_job
 from alphacryo4d.core.reading import read_object
+from alphacryo4d.selection.sets_stage import landscape_folder
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,11 @@ class StateSet:
     reconstruction: dict[str, Any]
 
     @property
+    def landscape(self) -> Path:
+        """Folder of the landscape that the states are of."""
+        return landscape_folder(self.folder)
+
+    @property
     def local(self) -> Path:
         """Folder of the local resolution: a reconstruction beside the set, or that of the set."""
         beside = self.folder.with_name(f"{self.key}-local")
@@ -63,6 +69,12 @@ def state_sets(project: Path) -> list[StateSet]:
     known = [project / key for key in LABELS if project / key in folders]
     sets = [_state_set(path) for path in [*known, *(f for f in folders if f not in known)]]
     return [state_set for state_set in sets if state_set.report.get("per_state")]
+
+
+def last_set(project: Path) -> str | None:
+    """Set of states that a page opens with where none is asked for; None where there is none."""
+    sets = state_sets(project)
+    return sets[-1].key if sets else None
 
 
 def label_of(key: str) -> str:

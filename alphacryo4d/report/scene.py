@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from alphacryo4d.core.colours import colour_of
 from alphacryo4d.core.errors import InputError
-
-STATE_COLOURS = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#8C6BD1",
-    "#88CCEE", "#882255", "#117733", "#AA4499", "#DDCC77", "#44AA99", "#CC6677", "#6699CC",
-    "#997700", "#661100", "#AA4466", "#4477AA",
-)  # fmt: skip
-"""Colours of states on the landscape, that colour-blind people can tell apart; then from the first.
-"""
 
 MORPH, DIFFERENCES = 200, 300
 """Model of the morph, and the number that those of the differences follow."""
@@ -44,11 +37,6 @@ class SceneMap:
     def title(self) -> str:
         """Number and name."""
         return f"state {self.state} {self.name}".strip()
-
-
-def colour_of(state: int) -> str:
-    """Colour of a state (from 1) on the landscape, ``#rrggbb``."""
-    return STATE_COLOURS[(state - 1) % len(STATE_COLOURS)]
 
 
 def scene_text(maps: Sequence[SceneMap], level: float, *, title: str, file: str) -> str:

@@ -81,7 +81,7 @@ def scene_of(
     home = Path(os.path.abspath(path)).parent  # noqa: PTH100
     named = {int(row["state"]): str(row.get("name") or "") for row in state_set.report["per_state"]}
     maps, levels, shape = [], [], None
-    for state in order_along_path(project, state_set, sets, list(named)):
+    for state in order_along_path(state_set, sets, list(named)):
         place = state_table(state_set.folder, state, ".mrc")
         if not place.is_file():
             continue
@@ -104,16 +104,15 @@ def scene_of(
     return scene_text(maps, float(np.median(levels)), title=title, file=path.name)
 
 
-def order_along_path(
-    project: Path, state_set: StateSet, sets: list[StateSet], numbers: list[int]
-) -> list[int]:
+def order_along_path(state_set: StateSet, sets: list[StateSet], numbers: list[int]) -> list[int]:
     """States in the order in which the path of the landscape passes them.
 
     By their numbers where there is no path, or no place of every state.
     """
-    route = read_optional(project / files.LANDSCAPE / files.PATH_NPY, ndim=2)
-    circles = circles_of(read_table(project / files.LANDSCAPE / files.STATES_STAR, "states"))
-    labels = read_optional(project / files.LANDSCAPE / files.VOLUME_STATES_NPY, ndim=1)
+    landscape = state_set.landscape
+    route = read_optional(landscape / files.PATH_NPY, ndim=2)
+    circles = circles_of(read_table(landscape / files.STATES_STAR, "states"))
+    labels = read_optional(landscape / files.VOLUME_STATES_NPY, ndim=1)
     own = states_by_set(sets, circles, labels).get(state_set.key, {"states": circles})
     places = {state["state"]: (state["x"], state["y"]) for state in own["states"]}
     if route is None or not set(numbers) <= set(places):

@@ -9,10 +9,11 @@ from typing import Any
 
 from alphacryo4d import __version__
 from alphacryo4d.core import files
+from alphacryo4d.core.colours import STATE_COLOURS
 from alphacryo4d.core.contents import warn_changed
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.report.advice import edit_command, next_commands, path_command
-from alphacryo4d.report.landscape_view import landscape_view
+from alphacryo4d.report.landscape_view import landscape_views
 from alphacryo4d.report.maps import box_for
 from alphacryo4d.report.page import page_text
 from alphacryo4d.report.particle_space_view import particle_space_view
@@ -20,7 +21,6 @@ from alphacryo4d.report.particles_view import particles_view
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, state_sets
 from alphacryo4d.report.provenance import provenance
-from alphacryo4d.report.scene import STATE_COLOURS
 from alphacryo4d.report.scene_stage import scene_of
 from alphacryo4d.report.states import set_of_states
 from alphacryo4d.report.training_view import training_view
@@ -85,15 +85,16 @@ def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
         )
     payload = Payload()
     box = box_for(sum(len(state_set.report.get("per_state", [])) for state_set in sets) + 24)
-    landscape = landscape_view(project, sets, payload, box=box)
+    landscapes = landscape_views(project, sets, payload, box=box)
     training = training_view(project, payload)
     origin = provenance(project, sets)
-    errors = {one["state"]: one["error"] for one in (landscape or {}).get("states", [])}
     shown = []
     for state_set in sets:
+        landscape = landscapes.get(state_set.landscape.name)
         one = set_of_states(
-            state_set, payload, _errors_of(state_set, errors), image=_IMAGE, box=box
+            state_set, payload, _errors_of(state_set, landscape), image=_IMAGE, box=box
         )
+        one["landscape"] = state_set.landscape.name
         one["scene"] = scene_of(project, state_set, sets)
         one["sentence"] = sentence(one)
         one["signs"] = signs(one, landscape, training, origin["missing_inputs"])
@@ -106,7 +107,7 @@ def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
         "version": __version__,
         "sets": shown,
         "palette": STATE_COLOURS,
-        "landscape": landscape,
+        "landscapes": landscapes,
         "particles": particles_view(project, sets, payload),
         "particle_space": particle_space_view(project),
         "training": training,
@@ -119,6 +120,9 @@ def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
     return data, payload
 
 
-def _errors_of(state_set: StateSet, errors: dict[int, float]) -> dict[int, float]:
-    """Errors of energies belong to the states of the landscape, which are those of the votes."""
-    return errors if state_set.key == files.VOTE else {}
+def _errors_of(state_set: StateSet, landscape: dict[str, Any] | None) -> dict[int, float]:
+    """Errors of energies belong to the states of the landscape, which are those of its votes."""
+    own = state_set.key == files.VOTE or state_set.landscape.name != files.LANDSCAPE
+    if landscape is None or not own or state_set.key in landscape.get("sets", {}):
+        return {}
+    return {one["state"]: one["error"] for one in landscape["states"]}

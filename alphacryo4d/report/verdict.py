@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from alphacryo4d.core.words import plural
+
 BIASED, BIASED_LEAST = 3.0, 0.05
 """Cramer's V from which batches are called biased, as the voting stage does."""
 USEFUL_RATIO = 0.9
@@ -127,13 +129,13 @@ def _embedding(landscape: dict[str, Any] | None) -> dict[str, str]:
 def _barriers(landscape: dict[str, Any] | None) -> dict[str, str]:
     title = "Barriers resolved"
     path = None if landscape is None else landscape.get("path")
-    along = [b for b in (path or {}).get("barriers", []) if not b["name"].startswith("lowest")]
+    along = (path or {}).get("barriers", [])
     if not along:
         return sign("off", title, "no path was asked for" if path is None else "no barrier found")
     if not any(barrier["known"] for barrier in along):
         return sign("off", title, "no intervals: run `landscape` with --bootstrap")
     good = sum(barrier["resolved"] for barrier in along)
-    text = f"{good} of {len(along)} heights lie above zero beyond their 95% interval"
+    text = f"{good} of {plural(len(along), 'barrier')} of the path: 95% intervals above zero"
     return sign("good" if good == len(along) else "warn", title, text)
 
 

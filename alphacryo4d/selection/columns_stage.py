@@ -17,7 +17,7 @@ from alphacryo4d.io.star import ParticleTable
 from alphacryo4d.io.tables.small import is_text_column
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.selection.expression import Columns, Texts
-from alphacryo4d.selection.sets_stage import state_names, word
+from alphacryo4d.selection.sets_stage import state_names, volume_states_file, word
 from alphacryo4d.voting.edits import inside_polygon
 from alphacryo4d.voting.inputs_stage import read_assignments
 from alphacryo4d.voting.votes import blocks
@@ -138,7 +138,9 @@ class ProjectColumns:
 
     def _file(self, *parts: str) -> Path:
         assert self.project is not None
-        path = self.project.joinpath(*parts)
+        return self._known(self.project.joinpath(*parts))
+
+    def _known(self, path: Path) -> Path:
         if not path.is_file():
             raise InputError(f"{path}: no such file; this criterion needs it")
         require_intact([path])
@@ -184,9 +186,7 @@ class ProjectColumns:
             self.used.append(own)
             return np.asarray((heldout % count + 1 == states) & (states > 0) & (heldout >= 0))
         heldout = files.load_array(self._file(files.RESAMPLE, files.HELDOUT_NPY), ndim=1)
-        path = self.votes / files.VOLUME_STATES_NPY
-        folder = self.votes.name if path.is_file() else files.LANDSCAPE
-        of_volumes = files.load_array(self._file(folder, files.VOLUME_STATES_NPY), ndim=1)
+        of_volumes = files.load_array(self._known(volume_states_file(self.votes)), ndim=1)
         seen = np.append(of_volumes, [0, 0])[heldout]
         return np.asarray((seen == states) & (states > 0))
 

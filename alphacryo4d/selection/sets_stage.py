@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.job import recorded_inputs
 from alphacryo4d.core.reading import read_object
 from alphacryo4d.io.star import read_table
 
@@ -67,6 +68,29 @@ def say_selection(project: Path, name: str, others: str = "--selection takes {}"
     of = {files.VOTE: "the votes (vote)", files.RECLASSIFY: "the reclassification (reclassify)"}
     more = f"; {others.format(', '.join(known))}" if known else ""
     logger.info("states of %s%s", of.get(name, name), more)
+
+
+def landscape_folder(states: Path) -> Path:
+    """Folder of the landscape that a set of states is of, by what its work recorded.
+
+    A reclassification is of the landscape of the states that it began with. Where nothing is
+    recorded it is the landscape of the project.
+    """
+    report = states / _REPORT
+    begun = read_object(report).get("first_selection") if report.is_file() else None
+    first = states.parent / str(begun)
+    if begun not in (None, states.name) and (first / files.PARTICLES_STAR).is_file():
+        return landscape_folder(first)
+    for path in recorded_inputs(states):
+        if path.name == files.EMBEDDING_NPY and path.parent.is_dir():
+            return path.parent
+    return states.parent / files.LANDSCAPE
+
+
+def volume_states_file(states: Path) -> Path:
+    """States of the class volumes as a set numbers them: its own, else those of its landscape."""
+    own = states / files.VOLUME_STATES_NPY
+    return own if own.is_file() else landscape_folder(states) / files.VOLUME_STATES_NPY
 
 
 def state_names(folder: Path) -> dict[int, str]:

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from alphacryo4d.core.colours import NO_STATE, STATE_COLOURS, colour_of
 from alphacryo4d.landscape.barriers import Barrier, Interval
 from alphacryo4d.landscape.curves_stage import draw_path, labels_apart, numbers_text
-from alphacryo4d.landscape.path_stage import barriers_said
-from alphacryo4d.landscape.plots import beyond
+from alphacryo4d.landscape.heights import Heights, barriers_said
+from alphacryo4d.landscape.plots import beyond, scatter_column
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
 from alphacryo4d.reclassify.plots import draw_states
@@ -27,12 +28,26 @@ def barrier(height):
 def test_a_barrier_whose_interval_holds_zero_is_not_resolved():
     sure, unsure, untested = Interval(3, 0.4, 6.2), Interval(1, 0, 4.5), Interval(2, np.nan, np.nan)
     assert [one.resolved for one in (sure, unsure, untested)] == [True, False, False]
-    text = barriers_said([barrier(3), barrier(1)], [sure, unsure], Interval(3.2, 0.0, 3.6))
+    both = [Heights(sure, sure), Heights(unsure, sure), Heights(untested, untested)]
+    assert [one.resolved for one in both] == [True, False, False]
+    lowest = Heights(Interval(3.2, 0.0, 3.6), sure)
+    text = barriers_said(both[:2], lowest)
     assert "2 barriers, 1 resolved" in text
     assert "3.00 kT (0.4 to 6.2)" in text
     assert "not resolved, below 4.5 kT" in text
     assert text.endswith("climbs less than 3.6 kT (not resolved)")
-    assert "without intervals" in barriers_said([barrier(2)], [untested], untested)
+    assert "without intervals" in barriers_said(both[2:], both[2])
+
+
+def test_a_barrier_is_resolved_from_both_sides_and_written_in_one_way():
+    sure, unsure = Interval(1.23, 0.1, 1.9), Interval(0.77, 0.0, 1.42)
+    assert [Heights(*both).label for both in ((sure, sure), (sure, unsure), (unsure, sure))] == [
+        "1.2",
+        "< 1.9",
+        "< 1.4",
+    ]
+    assert Heights(unsure, sure).text == "less than 1.4 kT (not resolved)"
+    assert "1 barrier, 0 resolved" in barriers_said([Heights(unsure, sure)], Heights(sure, sure))
 
 
 def test_the_figure_draws_resolved_and_unresolved_barriers_apart(tmp_path, monkeypatch):
@@ -43,7 +58,9 @@ def test_the_figure_draws_resolved_and_unresolved_barriers_apart(tmp_path, monke
     monkeypatch.setattr(
         "alphacryo4d.landscape.curves_stage.save_figure", lambda figure, paths: shown.append(figure)
     )
-    pairs = [(barrier(2), Interval(2, 0.5, 3)), (barrier(2), Interval(2, 0, 5.5))]
+    pairs = [
+        (barrier(2), Heights(sure, sure)) for sure in (Interval(2, 0.5, 3), Interval(2, 0, 5.5))
+    ]
     draw_path([], path, barriers=pairs)
     axes = shown[0].axes[0]
     labels = axes.get_legend_handles_labels()[1]
@@ -90,3 +107,21 @@ def test_states_of_a_reclassification_do_not_hide_each_other(monkeypatch):
     circles = shown[0].axes[0].patches
     assert [one.radius for one in circles] == [2.0, 2.0, 0.5, 0.5]  # small ones in front
     assert {one.get_facecolor()[3] for one in circles} == {0.0, 0.6}
+
+
+def test_a_state_has_one_colour_in_every_figure():
+    """Also where volumes are in no state, and where states are missing."""
+    shown = []
+
+    class Axes:
+        def scatter(self, *points, color, label, **more):
+            shown.append((label, color))
+
+        def legend(self, **more):
+            pass
+
+    values = np.array([0, 2, 7, 8])
+    scatter_column(Axes(), np.zeros((4, 2)), values, "category", key=True)
+    assert shown == [(str(k), colour_of(k)) for k in (0, 2, 7, 8)]
+    assert colour_of(0) == NO_STATE
+    assert colour_of(8) == STATE_COLOURS[7] == colour_of(28)

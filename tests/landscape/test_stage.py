@@ -256,8 +256,12 @@ def test_barriers_of_the_file_hold_their_heights(project):
     assert lines[-2].startswith("lowest path through the volumes forward")
     assert (rows[:, 1] >= 0).all()
     assert (rows[:, 1] <= rows[:, 2]).all()
-    said = [line.split(",")[6] for line in lines[1:]]
-    assert said == ["yes" if low > 0 else "no" for low in rows[:, 1]]
+    said = {line.split(",")[0]: line.split(",")[6] for line in lines[1:]}
+    low = dict(zip(said, rows[:, 1], strict=True))
+    for name, word in said.items():
+        barrier = name.removesuffix(" forward").removesuffix(" backward")
+        both = [low[f"{barrier} {way}"] > 0 for way in ("forward", "backward")]
+        assert word == ("yes" if all(both) else "no")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from alphacryo4d.core.colours import colour_of
 from alphacryo4d.particle_landscape.plots import draw_particles
 
 
@@ -29,7 +30,17 @@ def test_states_have_whole_numbers_and_0_is_voted_out(shown, states):
     ticks, labels = bar.get_yticks(), [text.get_text() for text in bar.get_yticklabels()]
     assert labels == ["voted out", *(str(int(tick)) for tick in ticks[1:])]
     assert set(np.diff(ticks)) == {1 if states <= 20 else 2}
-    assert len(np.unique(shown[0].axes[0].collections[0].cmap.colors, axis=0)) == states + 1
+    colours = list(shown[0].axes[0].collections[0].cmap.colors)
+    assert colours == [colour_of(k) for k in range(states + 1)]
+    assert len(set(colours)) == min(states, 20) + 1
+
+
+def test_the_panel_of_states_says_what_they_are_of(shown):
+    told = columns(np.random.default_rng(2))
+    for _ in range(2):
+        draw_particles([], told, states_of="vote-2")
+        assert shown[-1].axes[0].get_title() == "State of vote-2"
+        told = {name: values for name, values in told.items() if name != "z2"}
 
 
 def test_one_component_is_a_histogram_with_its_density(shown):

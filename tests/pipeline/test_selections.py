@@ -181,7 +181,7 @@ def test_the_page_shows_each_set_on_the_landscape(edited: Path, tmp_path: Path) 
     data, _ = project_data(project)
     keys = [one["key"] for one in data["sets"]]
     assert keys == ["vote", "vote-2", "reclassify-2"]
-    on_landscape = data["landscape"]["sets"]
+    on_landscape = data["landscapes"]["landscape"]["sets"]
     np.testing.assert_array_equal(
         on_landscape["reclassify-2"]["values"], on_landscape["vote-2"]["values"]
     )

@@ -45,7 +45,7 @@ def test_a_merge_in_the_page_gives_the_particles_of_a_merge_by_hand(browser, tmp
     assert [shown_set["key"] for shown_set in data["sets"]] == ["vote", "vote-2"]
     assert [shown_set["label"] for shown_set in data["sets"]] == ["Votes", "Selection 2"]
     assert len(data["sets"][1]["states"]) == 2
-    own = data["landscape"]["sets"]["vote-2"]
+    own = data["landscapes"]["landscape"]["sets"]["vote-2"]
     assert np.array_equal(own["values"], by_hand)
     assert [state["state"] for state in own["states"]] == [1, 2]
     assert json.loads((project / "edits.json").read_text())["base"] == "vote"

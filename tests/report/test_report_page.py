@@ -16,6 +16,7 @@ from small_project import write_project
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.mrc import write_volume
 from alphacryo4d.maths.contrast import level_of
+from alphacryo4d.particles.open import open_table
 from alphacryo4d.report.landscape_sets import renumbered
 from alphacryo4d.report.maps import along_path, resized
 from alphacryo4d.report.payload import Payload, safe_json
@@ -54,10 +55,10 @@ def test_the_page_holds_what_the_files_say(project):
     assert "0.40 \u00b1 0.04 nats" in votes["sentence"]
     assert "600 of 600 particles kept" in votes["sentence"]
     embedding = np.load(project / "landscape" / "embedding.npy")
-    assert np.array_equal(arrays[data["landscape"]["points"]], embedding)
+    assert np.array_equal(arrays[data["landscapes"]["landscape"]["points"]], embedding)
     states = arrays[data["particles"]["sets"]["vote"]["states"]]
     assert np.array_equal(np.bincount(states)[1:], [s["particles"] for s in votes["states"]])
-    heights = [b["resolved"] for b in data["landscape"]["path"]["barriers"]]
+    heights = [b["resolved"] for b in data["landscapes"]["landscape"]["path"]["barriers"]]
     assert heights == [True, False]
     assert arrays[votes["maps"]["volumes"]].shape == (3, 16, 16, 16)
 
@@ -88,7 +89,7 @@ def test_the_page_does_without_what_a_project_lacks(project, tmp_path, gone):
     data, _, _ = read_page(write_report_page(copy))
     key = gone.split("/")[0]
     assert (data["training"] is None) == (key == "deepfeature")
-    assert (data["landscape"] is None) == (gone == "landscape")
+    assert ("landscape" not in data["landscapes"]) == (gone == "landscape")
     assert bool(data["sets"]) == (gone != "vote")
 
 
@@ -326,6 +327,55 @@ def test_the_page_goes_without_a_table_whose_columns_were_damaged(
         assert "barriers.csv: no numbers in a column" in caplog.text
 
 
+def test_the_held_out_fold_of_a_reclassification_is_shown_as_in_its_report(project, tmp_path):
+    """It votes out what the fold disagrees with: those particles count as disagreeing."""
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    again = copy / "reclassify"
+    shutil.copytree(copy / "vote", again)
+    table = open_table(again / "particles.star").read(["rlnClassNumber"])["rlnClassNumber"]
+    heldout = np.where(np.arange(len(table)) % 5 == 0, table % 3, table - 1)
+    np.save(again / "heldout.npy", heldout.astype(np.int32))
+    lines = (again / "particles.star").read_text().splitlines(keepends=True)
+    rows = [i for i, line in enumerate(lines) if "stack.mrcs" in line]
+    column = next(line for line in lines if "_rlnClassNumber" in line).split("#")[1]
+    for i, row in enumerate(rows):
+        if i % 5 == 0:
+            words = lines[row].split()
+            words[int(column) - 1] = "0"
+            lines[row] = " ".join(words) + "\n"
+    (again / "particles.star").write_text("".join(lines))
+    report = json.loads((again / "report.json").read_text())
+    report |= {"voted_before_heldout": len(table), "votes_needed": 2}
+    (again / "report.json").write_text(json.dumps(report))
+    told = project_data(copy)[0]["particles"]["sets"]["reclassify"]
+    assert told["counts"][0] == told["agreed_counts"][1:, 0].sum() == 120
+    assert told["disagreeing_out"]
+    assert told["agreed_counts"][1:].sum() == len(table)
+
+
+def test_a_barrier_of_the_page_is_resolved_from_both_sides(project, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    head = "barrier,top_rc1,top_rc2,height_kt,low_kt,high_kt"
+    rows = [
+        "1 forward,2,0,0.53,0,1.44",
+        "2 forward,6,0,1.5,0.2,2.8",
+        "1 backward,2,0,1.23,0.1,1.9",
+        "2 backward,6,0,1.6,0.3,2.9",
+        "lowest path forward,6,0,1.1,0,1.7",
+    ]
+    (copy / "landscape" / "barriers.csv").write_text("\n".join([head, *rows]) + "\n")
+    data, _ = project_data(copy)
+    barriers = landscape_of(copy)["path"]["barriers"]
+    assert [(b["name"], b["resolved"], b["label"]) for b in barriers] == [
+        ("1", False, "< 1.4"),
+        ("2", True, "1.5"),
+    ]
+    (sign,) = (one for one in data["sets"][0]["signs"] if one["title"] == "Barriers resolved")
+    assert sign["text"].startswith("1 of 2 barriers")
+
+
 def landscape_of(project: Path) -> dict[str, Any]:
     """What the page shows of the landscape."""
-    return project_data(project)[0]["landscape"]
+    return project_data(project)[0]["landscapes"]["landscape"]

@@ -13,9 +13,10 @@ from chimerax_grammar import Scene
 from small_project import write_project
 
 from alphacryo4d.cli import main
+from alphacryo4d.core.colours import STATE_COLOURS
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.mrc import read_volume
-from alphacryo4d.report.scene import STATE_COLOURS, SceneMap, quoted_path, scene_text
+from alphacryo4d.report.scene import SceneMap, quoted_path, scene_text
 from alphacryo4d.report.stage import project_data
 
 

@@ -87,7 +87,7 @@ function showEdits() {
   const extras = () => {
     more.replaceChildren();
     if (volumes?.rows.length) {
-      const names = volumes.rows.map(row => data.landscape.names[row]);
+      const names = volumes.rows.map(row => landscapeHere().names[row]);
       more.append(h("div", {class: "bar"}, h("b", {}, `${names.length} volumes in the lasso`),
         h("button", {type: "button", onclick: () => addEdit({action: "subset", volumes: names})}, "Keep as a subset"),
         h("button", {type: "button", onclick: () => addCentre(volumes)}, "Add a centre here"),
@@ -107,7 +107,7 @@ function showEdits() {
   when("edits", draw);
 }
 function addCentre(volumes) {
-  arrayOf(data.landscape.points).then(({values}) => {
+  arrayOf(landscapeHere().points).then(({values}) => {
     const centre = [0, 1].map(axis => volumes.rows.reduce((sum, row) => sum + values[2 * row + axis], 0) /
       volumes.rows.length);
     const radius = Math.max(...volumes.rows.map(row => Math.hypot(values[2 * row] - centre[0],

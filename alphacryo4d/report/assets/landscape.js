@@ -6,13 +6,38 @@ const statesHere = told => told.sets?.[chosen.set] ?? {states: told.states};
 const valuesHere = (told, column) =>
   (column.title === "State" ? statesHere(told).values : null) ?? column.values;
 
+/** The landscape that the chosen set is of; null where there is none. */
+const landscapeHere = () => data.landscapes[theSet()?.landscape ?? "landscape"] ?? null;
+
 async function showLandscape() {
-  const told = data.landscape;
-  const main = section("landscape", "Landscape");
-  if (!told) {
-    main.append(h("p", {class: "quiet"}, "No landscape yet: run `alphacryo4d landscape`."));
-    return;
-  }
+  const main = section("landscape", "Landscape"), holder = h("div"), built = new Map();
+  main.append(holder);
+  let shown;
+  const show = async () => {
+    const told = landscapeHere();
+    if (told === shown) return;
+    shown = told;
+    view.ends = []; view.marker = null;
+    const known = built.get(told), here = known ?? h("div");
+    holder.replaceChildren(here);
+    tell("ends");
+    tell("volumes", null);
+    if (known) return;
+    built.set(told, here);
+    if (!told) {
+      here.append(h("p", {class: "quiet"}, "No landscape yet: run `alphacryo4d landscape`."));
+      return;
+    }
+    if (Object.keys(data.landscapes).length > 1)
+      here.append(h("p", {class: "quiet"}, `The landscape in ${told.folder}/, which these states are of.`));
+    await buildLandscape(told, here);
+    showMorph(told, here);
+  };
+  when("set", show);
+  await show();
+}
+
+async function buildLandscape(told, main) {
   const [points, grid, slices] = await Promise.all([told.points, told.grid?.values,
     told.slices?.images].map(name => name ? arrayOf(name) : null));
   const spread = axis => {
@@ -26,7 +51,7 @@ async function showLandscape() {
   const map = h("div", {class: "plot tall", id: "map"});
   const tip = h("div", {class: "tip", "aria-live": "polite"}, "Point at a volume to see it.");
   const along = h("div", {class: "plot", id: "along"});
-  const draw = () => plot(map, "Energy landscape: volumes, states and path",
+  const draw = () => told === landscapeHere() && plot(map, "Energy landscape: volumes, states and path",
     () => mapPlot(told, points, grid));
   const bar = h("div", {class: "bar"},
     choice("Colour", told.columns.map(column => [column.title, column.title]), view.colour,
@@ -71,10 +96,10 @@ async function showLandscape() {
       ? event.lassoPoints.x.map((x, i) => [x, event.lassoPoints.y[i]]) : null});
   });
   for (const event of ["set", "state", "place", "volume"]) when(event, draw);
-  plot(along, "Energy along the path with its error, states and barriers", () => alongPlot(told));
-  for (const event of ["set", "state", "place"])
-    when(event, () => plot(along, "Energy along the path with its error, states and barriers",
-      () => alongPlot(told)));
+  const drawAlong = () => told === landscapeHere() && plot(along,
+    "Energy along the path with its error, states and barriers", () => alongPlot(told));
+  drawAlong();
+  for (const event of ["set", "state", "place"]) when(event, drawAlong);
   if (told.space) main.append(h("h3", {}, "Embedding in space"), await spaceView(told));
 }
 
@@ -153,16 +178,15 @@ function alongPlot(told) {
     }
     return best;
   };
-  for (const resolved of [true, false]) {
-    const list = path.barriers.filter(b => /^\d+ forward$/.test(b.name) && b.resolved === resolved);
+  for (const lost of [false, true]) {
+    const list = path.barriers.filter(b => b.lost === lost);
     if (!list.length) continue;
-    const colour = resolved ? "#D55E00" : "#999999", rows = list.map(b => nearest(b.x, b.y));
+    const colour = lost ? "#999999" : "#D55E00", rows = list.map(b => nearest(b.x, b.y));
     traces.push({x: rows.map(i => x[i]), y: rows.map(i => y[i]), mode: "markers+text",
-      name: resolved ? "barrier, 95% interval" : "barrier not resolved", textposition: "top center",
-      text: list.map(b => number(b.height, 1)), textfont: {color: colour},
+      name: lost ? "barrier not resolved" : "barrier, 95% interval", textposition: "top center",
+      text: list.map(b => b.label.replace("<", "&lt;")), textfont: {color: colour},
       marker: {symbol: "triangle-up", size: 10, color: colour},
-      hovertemplate: list.map(b => `${number(b.height)} kT (${number(b.low)} to ${number(b.high)})` +
-        `${resolved ? "" : ", not resolved"}<extra></extra>`),
+      hovertemplate: list.map(b => `${b.text}<extra></extra>`),
       error_y: {type: "data", symmetric: false, color: colour,
         array: list.map(b => b.known ? b.high - b.height : 0),
         arrayminus: list.map(b => b.known ? b.height - b.low : 0)}});

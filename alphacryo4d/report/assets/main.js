@@ -9,7 +9,7 @@ async function build() {
     if (document.visibilityState === "hidden") setTimeout(done, 0);
     else requestAnimationFrame(() => setTimeout(done, 0));
   });
-  for (const show of [showStates, showLandscape, showMorph, showMaps, showParticles,
+  for (const show of [showStates, showLandscape, showMaps, showParticles,
     showParticleSpace, showTraining, showEdits, showProvenance]) {
     await rest();
     const known = Object.fromEntries(Object.entries(listeners).map(([k, v]) => [k, v.length]));

@@ -1,9 +1,9 @@
 // The morph: maps along the path, moved through by a slider.
-function showMorph() {
-  const morph = data.landscape?.morph;
+function showMorph(told, holder) {
+  const morph = told.morph;
   if (!morph) return;
   const main = h("div", {id: "morph"});
-  $("#landscape").append(h("h3", {}, morph.kind === "path" ? "Along the path"
+  holder.append(h("h3", {}, morph.kind === "path" ? "Along the path"
     : "From state to state"), main);
   const stage = h("div", {class: "stage small", role: "img", id: "morph-stage",
     "aria-label": "Isosurface at this place of the path"});

@@ -5,10 +5,11 @@ function showParticles() {
   const flow = h("div");
   main.append(flow);
   const confidence = h("div", {class: "plot"}), agreement = h("div", {class: "plot"});
+  const judged = h("p", {class: "quiet"});
   const defocus = h("div", {class: "plot"}), micrographs = h("div", {class: "scroll"});
   main.append(h("div", {class: "columns"},
     h("div", {}, h("h3", {}, "Confidence"), confidence),
-    h("div", {}, h("h3", {}, "Held-out fold agrees"), agreement)),
+    h("div", {}, h("h3", {}, "Held-out fold agrees"), agreement, judged)),
   h("div", {class: "columns"},
     h("div", {}, h("h3", {}, "State against defocus"), defocus),
     h("div", {}, h("h3", {}, "State against micrograph"), micrographs)));
@@ -18,6 +19,8 @@ function showParticles() {
     if (!found) return;
     plot(confidence, "Histogram of the particles' confidence", () => confidencePlot(found));
     plot(agreement, "Particles whose held-out fold agrees, by state", () => agreementPlot(found));
+    judged.textContent = found.disagreeing_out ? "Of all particles that the votes gave to a state; "
+      + "those with which the held-out fold disagrees are voted out." : "";
     plot(defocus, "Share of every state by defocus", () => defocusPlot(found));
     micrographs.replaceChildren(micrographTable(found.micrographs));
   });
@@ -72,7 +75,9 @@ function confidencePlot(found) {
   {bargap: 0.05, xaxis: {title: {text: "Winning votes / M"}}, yaxis: {title: {text: "Particles"}}}];
 }
 function agreementPlot(found) {
-  const rows = (found.agreed_counts ?? []).slice(1);
+  if (!found.agreed_counts) return [[], {annotations: [{text: "Not known: no states of held-out volumes",
+    xref: "paper", yref: "paper", x: 0.5, y: 0.5, showarrow: false}]}];
+  const rows = found.agreed_counts.slice(1);
   const names = ["disagrees", "agrees", "not known"], colours = ["#D55E00", "#0072B2", "#999999"];
   return [[1, 0, 2].map(k => ({type: "bar", name: names[k], x: rows.map((_, i) => i + 1),
     y: rows.map(row => row[k]), marker: {color: colours[k]}})),
@@ -105,8 +110,9 @@ function micrographTable(found) {
 
 /** Command that writes the particles inside a lasso, of those that are shown. */
 function selectCommand(told, show, sampled) {
+  const voted = told.sets[chosen.set].disagreeing_out ? `votes >= ${theSet().votes_needed}` : "state > 0";
   const more = {kept: " and state > 0", out: " and state = 0", one: ` and state = ${chosen.state}`,
-    doubt: " and state > 0 and not heldout"}[show] ?? "";
+    doubt: ` and ${voted} and not heldout`}[show] ?? "";
   const where = show === "doubt" && !sampled ? "rows indices.npy" : `inside corners.json${more}`;
   return told.select_commands[chosen.set].replace("inside corners.json", where);
 }

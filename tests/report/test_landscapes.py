@@ -1,0 +1,106 @@
+"""A page with two landscapes: each set is shown on the one that its states are of."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from browser_page import Opened
+from small_project import write_project
+
+from alphacryo4d.cli import main
+from alphacryo4d.core import files
+from alphacryo4d.io.star import read_table, write_tables
+from alphacryo4d.particles.open import open_table
+from alphacryo4d.report.project_files import state_sets
+from alphacryo4d.report.scene_stage import order_along_path
+from alphacryo4d.report.stage import project_data, write_report_page
+from alphacryo4d.selection.columns_stage import ProjectColumns
+from alphacryo4d.voting.options import VoteOptions
+from alphacryo4d.voting.stage import run_vote
+
+OTHER = "vote-other"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """States 1 to 3 of the first landscape are 3 to 1 of the second, which has no barriers."""
+    project = write_project(tmp_path_factory.mktemp("two"))
+    second = project / "landscape2"
+    route = np.column_stack([np.linspace(0, 8, 60), np.zeros(60)])
+    np.save(project / files.LANDSCAPE / files.PATH_NPY, route)
+    shutil.copytree(project / files.LANDSCAPE, second)
+    labels = np.load(second / files.VOLUME_STATES_NPY)
+    files.save_array(second / files.VOLUME_STATES_NPY, 4 - labels)
+    states = read_table(second / files.STATES_STAR, "states")
+    states["ac4dState"] = 4 - states["ac4dState"]
+    write_tables(second / files.STATES_STAR, {"states": states.iloc[::-1]})
+    head = (second / "barriers.csv").read_text().splitlines()[0]
+    (second / "barriers.csv").write_text(head + "\n")
+    options = VoteOptions(test=False, reconstruct=False)
+    run_vote(project / files.RESAMPLE, second, project / OTHER, options=options)
+    return project
+
+
+def test_a_set_has_the_landscape_that_its_votes_are_of(project):
+    data, payload = project_data(project)
+    votes, other = data["sets"]
+    assert (votes["landscape"], other["landscape"]) == ("landscape", "landscape2")
+    first, second = (data["landscapes"][one["landscape"]] for one in (votes, other))
+    assert len(first["path"]["barriers"]) == 2
+    assert second["path"]["barriers"] == []
+    assert [state["x"] for state in second["states"]] == [8.0, 4.0, 0.0]
+    values = (one["columns"][0]["values"] for one in (first, second))
+    np.testing.assert_array_equal(np.add(*values), 4)
+    assert first["slices"] == second["slices"]
+    assert {"landscape/points", "landscape2/points"} <= set(payload.arrays)
+
+
+def test_a_project_that_was_copied_takes_its_own_landscape(project, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy)
+    (other,) = (one for one in state_sets(copy) if one.key == OTHER)
+    assert other.landscape.resolve() == (copy / "landscape2").resolve()
+
+
+def test_the_held_out_fold_is_asked_on_the_same_landscape(project):
+    told = project_data(project)[0]["particles"]["sets"]
+    report = json.loads((project / OTHER / "report.json").read_text())
+    counts = told[OTHER]["agreed_counts"][1:]
+    expected = [row["heldout_agreement"] for row in report["per_state"]]
+    np.testing.assert_allclose(counts[:, 1] / counts.sum(axis=1), expected, atol=1e-6)
+    table = open_table(project.parent / "particles.star")
+    heldout = ProjectColumns(table, project, OTHER).column("heldout")
+    assert heldout.sum() == counts[:, 1].sum()
+
+
+def test_the_scene_follows_the_path_of_its_own_landscape(project):
+    sets = state_sets(project)
+    assert [order_along_path(one, sets, [1, 2, 3]) for one in sets] == [[1, 2, 3], [3, 2, 1]]
+
+
+@pytest.mark.slow
+def test_choosing_a_set_shows_its_landscape(browser, project):
+    opened = Opened(browser, write_report_page(project, selection=OTHER).as_uri())
+    page = opened.page
+    marks = "document.querySelector('#along').data.filter(one => /barrier/.test(one.name)).length"
+    for name, folder, barriers in (("", "landscape2", 0), ("Votes", "landscape", 2)) * 2:
+        page.click(f".switch button >> text={name or OTHER}")
+        page.wait_for_function(f"({marks}) === {barriers}")
+        assert f"in {folder}/" in page.inner_text("#landscape")
+        assert page.locator("#morph-slider").count() == 1
+        assert page.locator("#map").bounding_box()["width"] > 300
+    page.close()
+    assert opened.faults == []
+
+
+def test_report_says_which_states_the_page_opens_with(project, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    for words, shown, other in (([], OTHER, "vote"), (["--selection", "vote"], "vote", OTHER)):
+        main(["report", "--i", str(project), "--o", str(page), *words])
+        (said,) = (line for line in capsys.readouterr().err.splitlines() if "states of" in line)
+        assert shown in said
+        assert said.endswith(f"the page opens with them; --selection takes {other}")
+        answer = re.search(r'id="answer">(.*?)</p>', page.read_text())[1]
+        assert ("0.40" in answer) == (shown == "vote")
