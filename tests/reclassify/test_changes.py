@@ -31,7 +31,7 @@ def test_a_state_that_was_merged_is_named_under_its_old_number():
     assert gone == [{"state": 2, "particles": 1}]
     rows = changes_by_state(np.array([1, 1, 0, 2, 2, 2, 0]), np.array([1, 2, 1, 2, 2, 2, 0]), 2)
     lines = change_table({"changes_by_state": rows, "states_gone": gone})
-    assert lines[-1].endswith("2 (1 particles)")
+    assert lines[-1].endswith("2 (1 particle)")
     assert lines[2].split() == ["1", "2", "1", "1", "0", "0", "1", "2"]
 
 
