@@ -68,7 +68,7 @@ def test_the_short_way_is_that_of_edits_json(
     assert set(project.iterdir()) == before
     assert call(*words) == 0
     told = capsys.readouterr()
-    assert told.err.index("costs a held-out") < told.err.index("voted into 1 states")
+    assert told.err.index("costs a held-out") < told.err.index("voted into 1 state,")
     assert str(project / "vote-3" / "particles.star") in told.out
     done = times(project)
     assert call(*words) == 0  # the same edits of the same states: nothing to do
