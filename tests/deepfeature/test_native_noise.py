@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from alphacryo4d.deepfeature import native_noise
+
 SCRIPT = """
 import logging, os, sys
 from alphacryo4d.cli import _set_up_logging
@@ -69,3 +71,17 @@ def test_a_training_says_nothing_of_tensorflow(tmp_path, resample_folder) -> Non
     assert done.returncode == 0, done.stderr
     for word in ("oneDNN", "instructions", "ptxas", "absl", "cuda", "tensorflow/", "I0000"):
         assert word not in done.stderr
+
+
+def test_without_room_for_a_process_nothing_is_filtered_and_nothing_left_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(native_noise.subprocess, "Popen", refused)
+    before, ran = len(os.listdir("/proc/self/fd")), False
+    with native_noise.without_noise():
+        ran = True
+    assert ran
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -21,6 +21,7 @@ from alphacryo4d.landscape.plane import landscape_of
 from alphacryo4d.landscape.stage import run_landscape
 from alphacryo4d.landscape.steps_stage import run_states
 from alphacryo4d.landscape.zoom_stage import run_zoom
+from alphacryo4d.particles.open import open_table
 
 OPTIONS = LandscapeOptions(
     embed=EmbedOptions(dimensions=3, stability=True),
@@ -191,6 +192,21 @@ def test_zoom_writes_the_rows_of_one_state(project, tmp_path, known):
     np.testing.assert_array_equal(kept, np.flatnonzero(votes >= 2))
     record = json.loads((tmp_path / "z/job.json").read_text())
     assert record["results"]["homogeneity"]["homogeneous"] is True
+
+
+def test_the_same_zoom_keeps_its_states_when_a_reclassification_comes(project, tmp_path):
+    home = tmp_path / "project"
+    shutil.copytree(project, home)
+    run_zoom(home, tmp_path / "z", state=2)
+    written = (tmp_path / "z/particles.star").read_bytes()
+    (home / "reclassify").mkdir()
+    table = open_table(project / "particles.star")
+    other = {"rlnClassNumber": np.full(table.rows, 2, np.int32)}
+    table.write_with_columns(home / "reclassify/particles.star", other)
+    run_zoom(home, tmp_path / "z", state=2)
+    assert (tmp_path / "z/particles.star").read_bytes() == written
+    run_zoom(home, tmp_path / "new", state=2)
+    assert open_table(tmp_path / "new/particles.star").rows == table.rows
 
 
 def test_zoom_into_a_state_that_is_not_there_is_refused(project, tmp_path):

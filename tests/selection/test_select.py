@@ -216,6 +216,15 @@ def test_a_million_rows_need_no_more_than_a_few_arrays() -> None:
     assert found.sum() == 11 * 5000
 
 
+def add_reclassification(home: Path, table: Path, known: dict) -> None:
+    """States 0, 1, 2 as 2, 1, 0."""
+    folder = home / "reclassify"
+    folder.mkdir()
+    other = {"rlnClassNumber": 2 - known["state"].astype(np.int32)}
+    open_table(table).write_with_columns(folder / "particles.star", other)
+    (folder / "report.json").write_text("{}")
+
+
 def test_states_are_those_of_the_reclassification_where_there_is_one(
     project: Path, tmp_path: Path, known: dict, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -224,15 +233,9 @@ def test_states_are_those_of_the_reclassification_where_there_is_one(
     shutil.copytree(project, home)
     assert choose_particles(home, "state = 1").selection == "vote"
     assert "states of the votes (vote)" in caplog.messages
-    again = home / "reclassify"
-    again.mkdir()
-    other = {"rlnClassNumber": 2 - known["state"].astype(np.int32)}
-    open_table(project.parent / "particles.star").write_with_columns(
-        again / "particles.star", other
-    )
-    (again / "report.json").write_text("{}")
+    add_reclassification(home, project.parent / "particles.star", known)
     (home / "zoomed").mkdir()  # particles of a zoom: no set of states
-    shutil.copy(again / "particles.star", home / "zoomed")
+    shutil.copy(home / "reclassify" / "particles.star", home / "zoomed")
     caplog.clear()
     chosen = choose_particles(home, "state = 2")
     assert chosen.selection == "reclassify"
@@ -254,13 +257,7 @@ def test_the_same_selection_keeps_its_states_when_others_come(
     shutil.copytree(project, home)
     for where in ("state = 2", "defocus > 0"):
         run_select(home, tmp_path / where[:5], where=where)
-    again = home / "reclassify"
-    again.mkdir()
-    other = {"rlnClassNumber": 2 - known["state"].astype(np.int32)}
-    open_table(project.parent / "particles.star").write_with_columns(
-        again / "particles.star", other
-    )
-    (again / "report.json").write_text("{}")
+    add_reclassification(home, project.parent / "particles.star", known)
     for where in ("state = 2", "defocus > 0"):
         written = (tmp_path / where[:5] / "particles.star").stat().st_mtime_ns
         run_select(home, tmp_path / where[:5], where=where)
