@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,8 +81,8 @@ def test_without_room_for_a_process_nothing_is_filtered_and_nothing_left_open(
         raise OSError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(native_noise.subprocess, "Popen", refused)
-    before, ran = len(os.listdir("/proc/self/fd")), False
+    before, ran = len(list(Path("/proc/self/fd").iterdir())), False
     with native_noise.without_noise():
         ran = True
     assert ran
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
