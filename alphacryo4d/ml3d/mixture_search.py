@@ -14,6 +14,8 @@ from alphacryo4d.ml3d.points import spread_points
 FEW, SOME, MANY = 12_000, 20_000, 20_000
 LONGER, PATIENCE, AROUND = 3, 15.0, 5
 """How long a trial of a split and a merger may take, see :func:`_relaxed` and :func:`_tried`."""
+ANEW = -1
+"""Number of the points of a move in which all were found anew."""
 
 
 class Move(NamedTuple):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.ml3d.mixture_search import ANEW
 from alphacryo4d.voting.losses import error_of_sums
 from alphacryo4d.voting.support import LEAST_TOTAL, SIGNIFICANT, Support
 
@@ -174,6 +175,10 @@ def say_moves(where: str, moves: Array) -> list[str]:
     names: dict[int, str] = {}
     lines = []
     for merged, freed, halved, gain in moves:
+        if merged == ANEW:
+            lines.append(f"{where}: states are found anew: {gain:.4f} nats per particle")
+            names = {}
+            continue
         first, second, third = (names.get(int(k), str(int(k) + 1)) for k in (merged, freed, halved))
         lines.append(
             f"{where}: split-merge EM: states {first} and {second} are merged and state {third} is "

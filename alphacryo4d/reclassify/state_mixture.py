@@ -8,7 +8,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.ml3d.mixture import LatentParticles, Mixture, refine_mixture
-from alphacryo4d.ml3d.mixture_search import MANY, SOME, Move, split_and_merge
+from alphacryo4d.ml3d.mixture_search import ANEW, MANY, SOME, Move, fit_mixture, split_and_merge
 from alphacryo4d.reclassify.joint_moments import JointMoments
 from alphacryo4d.reclassify.splitting import Latent, without_scatter
 
@@ -23,7 +23,9 @@ def mixture_of_labels(
     """Points, scatter and proportions from soft labels, then searched for better ones.
 
     Where labels put two states into one, or cut one in two, the mixture ends in a local maximum:
-    two points then become one, and a third two, as long as particles get more likely by that.
+    two points then become one, and a third two, as long as particles get more likely by that. Where
+    labels took for states what varies within every state, points lie along that: a mixture that
+    knows nothing of the labels takes their place where particles are more likely under it.
 
     Parameters
     ----------
@@ -60,11 +62,31 @@ def mixture_of_labels(
         if moves:
             many.proportions = some.proportions
             mixture = refine_mixture(many, fewer, points, _ROUNDS, _STEPS)
+        mixture = refine_mixture(many, fewer, mixture.points, _ROUNDS, _STEPS, newton=True)
+        proportions = many.proportions
+        anew = _found_anew(many, fewer, classes, rng)
+        if anew.value > mixture.value + chance:
+            moves = [Move(ANEW, ANEW, ANEW, anew.value - mixture.value)]
+            mixture, proportions = anew, many.proportions
+        many.proportions = proportions
     particles.proportions = many.proportions
     particles.set_scatter(mixture.scatter)
     for _ in range(_LAST):
         mixture.points, mixture.value = particles.step(mixture.points)
     return mixture, moves
+
+
+def _found_anew(
+    many: LatentParticles, fewer: LatentParticles, count: int, rng: np.random.Generator
+) -> Mixture:
+    """The mixture of ``count`` points without labels; its proportions are those of ``many``."""
+    many.proportions = None
+    known = many.information + np.eye(many.count, dtype=np.float32)
+    coordinates = np.linalg.solve(known, many.projected[..., None])[..., 0]
+    mixture = fit_mixture(many, coordinates, count, rng)
+    many.proportions = np.full(count, 1 / count)
+    fewer.set_scatter(mixture.scatter)
+    return refine_mixture(many, fewer, mixture.points, _ROUNDS, _STEPS, newton=True)
 
 
 def points_of_labels(information: Array, projected: Array, soft: Array, scatter: float) -> Array:

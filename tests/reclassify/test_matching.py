@@ -125,6 +125,28 @@ def test_shares_after_a_search_are_those_of_its_points():
     )
 
 
+def test_labels_of_what_varies_within_every_state_are_left():
+    """Four states in a row, cut by labels across the row, where every state scatters as far."""
+    rng = np.random.default_rng(6)
+    truth = rng.integers(0, 4, 6000)
+    z = np.stack([1.2 * truth - 1.8, 1.2 * rng.standard_normal(6000)], axis=1)
+    information = np.tile(30.0 * np.eye(2), (6000, 1, 1))
+    projected = 30.0 * z + np.sqrt(30.0) * rng.standard_normal((6000, 2))
+    across = np.digitize(z[:, 1] + 0.3 * rng.standard_normal(6000), [-1, 0, 1])
+    start = np.eye(4, dtype=np.float32)[across]
+    shares = []
+    for search in (False, True):
+        particles = LatentParticles(information, projected)
+        mixture, moves = mixture_of_labels(particles, start, split_merge=search, seed=0)
+        labels = particles.posteriors(mixture.points).argmax(axis=1)
+        shares.append(sum(np.bincount(truth[labels == k]).max() for k in range(4)) / len(truth))
+    assert shares[0] < 0.6
+    assert shares[1] > 0.95
+    np.testing.assert_allclose(np.diag(mixture.scatter), [0.01, 1.44], rtol=0.1)
+    (line,) = say_moves("batch 1 fold 1", np.array(moves))
+    assert line.startswith("batch 1 fold 1: states are found anew: 0.")
+
+
 def test_moves_are_told_by_what_the_states_were_at_first():
     moves = np.array([[7, 8, 1, 0.5], [8, 3, 7, 0.1]])
     first, second = say_moves("batch 1 fold 2", moves)
