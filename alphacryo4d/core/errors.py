@@ -27,6 +27,10 @@ class InputError(AlphaCryo4DError):
     exit_code = 3
 
 
+class NoResultError(InputError):
+    """Work came to its end without a result, and would again from the same input and options."""
+
+
 class MissingProgramError(AlphaCryo4DError):
     """A needed external program is not installed."""
 

@@ -35,6 +35,8 @@ PATH_NPY, CENTERS_NPY, STATES_STAR = "path.npy", "centers.npy", "states.star"
 VOLUME_STATES_NPY = "volume_states.npy"
 PARTICLES_STAR, PARTICLES_CS, VOTES_NPY = "particles.star", "particles.cs", "votes.npy"
 JOB_JSON = "job.json"
+NO_RESULT = "no_result"
+"""Entry of the results in a record: why finished work has none."""
 CONSENSUS_JSON, RECONSTRUCTION_JSON = "consensus.json", "reconstruction.json"
 
 TEMPORARY = ".ac4d-"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alphacryo4d.core import files
+from alphacryo4d.core.errors import NoResultError
 from alphacryo4d.core.job import Work, read_job, recorded_inputs, start_record
 from alphacryo4d.core.plan import NEW, UNCHANGED
 from alphacryo4d.core.run_flags import RunFlags
@@ -80,7 +81,7 @@ def run_pipeline(
 
 def _main_results(made: list[tuple[str, list[Path]]]) -> list[Path]:
     """States of the last stage that makes any, and what is known of single particles."""
-    states = [paths for name, paths in made if name != files.PARTICLE_LANDSCAPE][-1]
+    states = [paths for name, paths in made if paths and name != files.PARTICLE_LANDSCAPE][-1]
     return states + dict(made).get(files.PARTICLE_LANDSCAPE, [])
 
 
@@ -91,6 +92,23 @@ def _late(module: str, name: str, *arguments: Any, **options: Any) -> Callable[[
         function = getattr(importlib.import_module(f"alphacryo4d.{module}"), name)
         results: list[Path] = function(*arguments, **options)
         return results
+
+    return call
+
+
+def _or_votes(reclassify: Callable[[], list[Path]]) -> Callable[[], list[Path]]:
+    """The reclassification of a run: where it has no result, the votes are that of the run."""
+
+    def call() -> list[Path]:
+        try:
+            return reclassify()
+        except NoResultError as error:
+            logger.warning(
+                "the reclassification has no result, and is not tried again with these votes; the "
+                "votes are the result (%s)",
+                error,
+            )
+            return []
 
     return call
 
@@ -141,10 +159,11 @@ def _stages(
         ),
     }  # fmt: skip
     if options.reclassify is not None:
-        calls[files.RECLASSIFY] = _late(
+        reclassify = _late(
             "reclassify.stage", "run_reclassify", project, project / files.RECLASSIFY,
             options=options.reclassify, **common,
         )  # fmt: skip
+        calls[files.RECLASSIFY] = _or_votes(reclassify)
     if options.particle_landscape is not None:
         calls[files.PARTICLE_LANDSCAPE] = _late(
             "particle_landscape.stage", "run_particles", project,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.errors import NoResultError
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.words import plural
 from alphacryo4d.reclassify.changing import (
@@ -79,7 +79,7 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
             log_line(log, f"round {turn}: states are not supported by held-out particles")
             break
         if fallen:
-            raise InputError(_apart(turn, election.kept, len(states)))
+            raise NoResultError(_apart(turn, election.kept, len(states)))
         rounds.take_poses(this_round)
         states = election.states
         plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
@@ -108,7 +108,8 @@ def _apart(turn: int, voted: int, particles: int) -> str:
     return (
         f"round {turn}: {_FALLEN} ({voted} of {particles} have the votes that a state needs): the "
         "folds found other states, most likely since poses moved until states were one; the votes "
-        "stay as they are, and `vote reclassify --no-refine-poses` keeps the poses of the table"
+        "stay as they are; `alphacryo4d vote reclassify --no-refine-poses` keeps the poses of the "
+        "table"
     )
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.errors import InputError, NoResultError
 from alphacryo4d.core.job import Job, Step, Work, start_work
+from alphacryo4d.core.record import read_job, stale_inputs
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.core.words import plural
 from alphacryo4d.particles.copies import particle_images
@@ -91,23 +92,46 @@ def run_reclassify(
     -------
     list of Path
         The tables and the report, as of the voting stage.
+
+    Raises
+    ------
+    NoResultError
+        The states fall together in the first round. The folder says so, and keeps a result that is
+        there and of the same votes.
     """
     options = options or ReclassifyOptions()
     resample, first = project / files.RESAMPLE, project / selection
     work = reclassify_work(input_table_path(resample), resample, first, options, seed)
     with start_work(output, work, flags=flags) as job:
         if not job.finished:
-            if not job.completed("count"):
-                _reclassify(job, resample, first, options, seed, flags)
-            if options.reconstruct and not job.completed("reconstruct"):
-                from alphacryo4d.reconstruction.stage import reconstruct_states
-
-                made = reconstruct_states(job.folder, job.folder, threads=flags.threads)
-                job.complete("reconstruct", made)
-            if not job.completed("figures"):
-                draw_changes(job, first, project / files.LANDSCAPE)
-            complete_report(job.folder)
+            job.record["results"].pop(files.NO_RESULT, None)
+            try:
+                _make(job, project, first, options, seed, flags)
+            except NoResultError as error:
+                remove_scratch(job.folder / ".scratch")
+                if job.folder != output and not stale_inputs(output, read_job(output) or {}):
+                    raise
+                job.note(**{files.NO_RESULT: str(error)})
+        reason = job.record["results"].get(files.NO_RESULT)
+    if reason is not None:
+        raise NoResultError(reason)
     return main_outputs(output)
+
+
+def _make(
+    job: Job, project: Path, first: Path, options: ReclassifyOptions, seed: int, flags: RunFlags
+) -> None:
+    """The steps of the stage that are not done."""
+    if not job.completed("count"):
+        _reclassify(job, project / files.RESAMPLE, first, options, seed, flags)
+    if options.reconstruct and not job.completed("reconstruct"):
+        from alphacryo4d.reconstruction.stage import reconstruct_states
+
+        made = reconstruct_states(job.folder, job.folder, threads=flags.threads)
+        job.complete("reconstruct", made)
+    if not job.completed("figures"):
+        draw_changes(job, first, project / files.LANDSCAPE)
+    complete_report(job.folder)
 
 
 def reclassify_work(

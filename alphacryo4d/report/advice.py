@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alphacryo4d.core import files
+from alphacryo4d.core.job import read_job
 
 ORIGINAL = "ORIGINAL.cs"
 """In the place of the file that a table was made from, which the table does not name."""
@@ -75,7 +76,9 @@ def reclassify_words(project: Path, key: str, keys: list[str]) -> list[str] | No
         return None
     words = ["vote", "reclassify", "--i", str(project)]
     words += [] if key == files.VOTE else ["--selection", key]
-    return [*words, "--o", f"{project}/{target}"]
+    words += ["--o", f"{project}/{target}"]
+    tried = files.NO_RESULT in (read_job(project / target) or {}).get("results", {})
+    return [*words, "--no-refine-poses"] if tried else words
 
 
 def refine_words(folder: Path) -> list[str] | None:

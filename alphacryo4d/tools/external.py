@@ -23,6 +23,7 @@ from alphacryo4d.core.files import write_text
 from alphacryo4d.core.stopping import asked_to_end
 from alphacryo4d.io.star import write_tables
 from alphacryo4d.relion.version import Version, installed_version
+from alphacryo4d.selection.sets_stage import usual_selection
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +89,9 @@ def output_nodes(project: Path, *, reclassified: bool = False) -> list[tuple[Pat
     ----------
     project : Path
     reclassified : bool
-        Take the states of ``reclassify/`` in the place of those of ``vote/``.
+        Take the states of ``reclassify/``, where there are any, in the place of those of ``vote/``.
     """
-    states = project / (files.RECLASSIFY if reclassified else files.VOTE)
+    states = project / (usual_selection(project) if reclassified else files.VOTE)
     landscape = project / files.LANDSCAPE
     nodes = [(states / files.PARTICLES_STAR, "particles")]
     nodes += [(path, "particles") for path in sorted(states.glob("class[0-9][0-9][0-9].star"))]

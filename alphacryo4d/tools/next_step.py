@@ -74,7 +74,7 @@ def next_step(project: Path, run: str, stages: list[dict[str, Any]]) -> str | No
     run : str
         Status of the run of all stages.
     stages : list of dict
-        ``stage`` and ``status`` of every stage.
+        ``stage``, ``status`` and ``results`` of every stage.
     """
     states = {stage["stage"]: stage["status"] for stage in stages}
     if "running" in (run, *states.values()):
@@ -85,7 +85,8 @@ def next_step(project: Path, run: str, stages: list[dict[str, Any]]) -> str | No
         return of_run
     whole = next((name for name in planned_stages(project) if states.get(name) != "done"), None)
     if whole is None:
-        last = [name for name in states if states[name] == "done"][-1]
+        made = [one for one in stages if files.NO_RESULT not in one.get("results", {})]
+        last = [one["stage"] for one in made if one["status"] == "done"][-1]
         lines = ending(last if last == files.PARTICLE_LANDSCAPE else files.VOTE, project / last)
         return next((line[6:] for line in lines if line.startswith("next: ")), None)
     return _again(project, project / whole) or of_run or _by_stage(project, whole)

@@ -164,6 +164,8 @@ def format_status(told: dict[str, Any]) -> str:
             line += f", {plural(count, 'component')}" if count else ", no structure"
             if noted.get("density_states"):
                 line += f", {plural(noted['density_states'], 'state')} of the density"
+        if files.NO_RESULT in noted:
+            line += f", no result: {noted[files.NO_RESULT]}"
         if stage.get("states"):
             line += f", {plural(stage['states'], 'state')}"
             if stage.get("supported") is not None:
