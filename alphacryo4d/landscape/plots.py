@@ -157,8 +157,7 @@ def draw_landscape(
         bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.02, use_gridspec=False)
         bar.set_label(PSEUDO_ENERGY)
         bar.outline.set_linewidth(0.6)
-        bar.locator = _ticker()
-        bar.update_ticks()
+        bar.set_ticks(energy_ticks(low, high))
         return save_figure(figure, paths)
 
 
@@ -171,10 +170,12 @@ def beyond(values: Array, low: float, high: float) -> Literal["neither", "min", 
     return "both" if below and above else "min" if below else "max" if above else "neither"
 
 
-def _ticker() -> Any:
+def energy_ticks(low: float, high: float) -> Array:
+    """Round energies inside a colour bar; it would draw those beyond at its ends."""
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(6)
+    ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return ticks[(ticks > low - 1e-9) & (ticks < high + 1e-9)]
 
 
 def _draw_states(axes: Any, states: States) -> None:
@@ -219,8 +220,7 @@ def draw_embedding(
             axes.set_visible(False)
         for axes, (title, values, kind) in zip(grid.flat, columns, strict=False):
             scatter_column(axes, embedding, values, kind, key=True)
-            above = kind == "category" and len(np.unique(values)) <= MOST_IN_LEGEND
-            axes.set_title(title, fontsize=8, pad=14 if above else None)
+            axes.set_title(title, fontsize=8)
             decorate(axes, limits, words="")
         return save_figure(figure, paths)
 
@@ -257,9 +257,8 @@ def _scatter_categories(axes: Any, embedding: Array, values: Array, key: bool) -
     if len(labels) <= MOST_IN_LEGEND:
         if key:
             axes.legend(
-                fontsize=6, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 0.98),
-                ncols=min(8, len(labels)), handletextpad=0.1, columnspacing=0.6, borderpad=0.1,
-                markerscale=1.4,
+                fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5),
+                handletextpad=0.1, borderpad=0.1, markerscale=1.4,
             )  # fmt: skip
         return
     for label in labels:

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from alphacryo4d.core.colours import NO_STATE, STATE_COLOURS, colour_of
 from alphacryo4d.landscape.barriers import Barrier, Interval
 from alphacryo4d.landscape.curves_stage import draw_path, labels_apart, numbers_text
 from alphacryo4d.landscape.heights import Heights, barriers_said
-from alphacryo4d.landscape.plots import beyond, scatter_column
+from alphacryo4d.landscape.plots import beyond, draw_embedding, energy_ticks, scatter_column
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.string_method import EnergyPath
 from alphacryo4d.reclassify.plots import draw_states
@@ -125,3 +126,32 @@ def test_a_state_has_one_colour_in_every_figure():
     assert shown == [(str(k), colour_of(k)) for k in (0, 2, 7, 8)]
     assert colour_of(0) == NO_STATE
     assert colour_of(8) == STATE_COLOURS[7] == colour_of(28)
+
+
+@pytest.mark.parametrize(("low", "high"), [(3.5, 4.5), (4.0, 6.0), (2.5, 11.0), (0.0, 0.5)])
+def test_a_colour_bar_of_energies_has_even_ticks_inside(low, high):
+    ticks = energy_ticks(low, high)
+    assert 3 <= len(ticks) <= 7
+    assert ticks.min() >= low
+    assert ticks.max() <= high
+    np.testing.assert_allclose(np.diff(ticks), ticks[1] - ticks[0])
+
+
+def test_a_legend_covers_neither_labels_nor_points(monkeypatch):
+    """Eight states over a narrow embedding, whose label of RC2 is long."""
+    shown = []
+    monkeypatch.setattr(
+        "alphacryo4d.landscape.plots.save_figure", lambda figure, paths: shown.append(figure)
+    )
+    states = np.repeat(np.arange(1, 9), 3)
+    places = np.stack([states, 0.01 * states], 1).astype(float)
+    folds = np.array(["u12345", "u12346", "u23456"])[np.arange(24) % 3]
+    columns = [("State", states, "category"), ("Fold", folds, "category"), ("E", states, "number")]
+    draw_embedding([], places, columns)
+    figure = shown[0]
+    ConstrainedLayoutEngine(compress=True).execute(figure)
+    for axes in figure.axes[:2]:
+        legend = axes.get_legend().get_window_extent()
+        names = [other.yaxis.label for other in figure.axes[:3]]
+        others = [axes.bbox, *(name.get_window_extent() for name in names)]
+        assert not any(legend.overlaps(other) for other in others)
