@@ -20,7 +20,7 @@ from alphacryo4d.core.reading import require_whole_array
 # Files of a project folder (the contract); every stage takes the names from here.
 RESAMPLE, DEEPFEATURE, LANDSCAPE, VOTE = "resample", "deepfeature", "landscape", "vote"
 CONSENSUS, RECLASSIFY, PARTICLE_LANDSCAPE = "consensus", "reclassify", "particle_landscape"
-PARTICLE_VOLUMES = "particle_volumes"
+PARTICLE_VOLUMES, VOTE_DENSITY = "particle_volumes", "vote-density"
 VOLUMES_STAR, VOLUMES_NPY = "volumes.star", "volumes.npy"
 GROUPS_NPY, ASSIGNMENTS_NPY, HELDOUT_NPY = "groups.npy", "assignments.npy", "heldout.npy"
 OUTLIERS_NPY = "outliers.npy"

@@ -44,6 +44,7 @@ def volume_command(**values: Any) -> None:
     """
     from alphacryo4d.particle_landscape.at_stage import run_volumes
     from alphacryo4d.particle_landscape.points_stage import kept_components, read_points
+    from alphacryo4d.report.ending import say_ending
 
     fill_from_project(values, input_path=".")
     require_options(i=values["input_path"])
@@ -63,4 +64,5 @@ def volume_command(**values: Any) -> None:
             click.echo(name, err=True)
         return
     made = run_volumes(landscape, output, options=options, flags=take_flags(values))
+    say_ending("volume", output)
     answer(made, as_json=as_json)

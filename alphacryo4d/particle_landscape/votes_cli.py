@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from alphacryo4d.core import files
 from alphacryo4d.core.here import fill_from_project
 from alphacryo4d.core.options import (
     CONTEXT,
@@ -25,8 +26,6 @@ from alphacryo4d.core.options import (
     threads_option,
 )
 from alphacryo4d.voting.options import VoteOptions
-
-VOTE_DENSITY = "vote-density"
 
 
 @click.command("density", context_settings=CONTEXT)
@@ -51,7 +50,7 @@ def density_command(**values: Any) -> None:
     fill_from_project(values, input_path=".")
     require_options(i=values["input_path"])
     project: Path = values.pop("input_path")
-    output: Path = values.pop("output_path") or project / VOTE_DENSITY
+    output: Path = values.pop("output_path") or project / files.VOTE_DENSITY
     options = build_settings(VoteOptions, values)
     as_json, dry_run = values.pop("as_json"), values.pop("dry_run")
     if dry_run:

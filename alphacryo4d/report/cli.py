@@ -68,7 +68,12 @@ def report(
         shown = selection or last_set(input_path)
         if shown is not None:
             say_selection(input_path, shown, "the page opens with them; --selection takes {}")
-        answer([write_report_page(input_path, output_path, selection)], as_json=as_json)
+        page = write_report_page(input_path, output_path, selection)
+        if shown is not None:
+            from alphacryo4d.report.ending import say_next
+
+            say_next("report", input_path / shown)
+        answer([page], as_json=as_json)
         return
     if output_path is not None or selection is not None:
         raise UsageError("--serve writes no file; leave out --o and --selection")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,21 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import AlphaCryo4DError
-from alphacryo4d.core.job import read_job, recorded_inputs
+from alphacryo4d.core.job import read_job
 from alphacryo4d.core.record import stale_inputs
 from alphacryo4d.core.words import plural
 from alphacryo4d.report.advice import refine_words
+from alphacryo4d.report.ending_after import (
+    Lines,
+    first_input,
+    of_converted,
+    of_particles,
+    of_refine,
+    of_selected,
+    of_volumes,
+    of_zoom,
+    range_said,
+)
 from alphacryo4d.report.project_files import LABELS, read_columns, read_json, read_table
 
 logger = logging.getLogger(__name__)
@@ -30,11 +40,19 @@ def say_ending(stage: str, folder: Path) -> None:
     ----------
     stage : str
         ``run``, ``resample``, ``deepfeature``, ``landscape``, ``vote``, ``reclassify``,
-        ``reconstruct``, ``refine``, ``zoom`` or ``particle_landscape``.
+        ``reconstruct``, ``refine``, ``zoom``, ``particle_landscape``, ``volume``, ``select``,
+        ``convert`` or ``report``.
     folder : Path
-        Where its results lie.
+        Where its results lie; of ``convert`` the table, of ``report`` the states that the page
+        opens with.
     """
     for line in ending(stage, folder):
+        logger.info("%s", line)
+
+
+def say_next(stage: str, folder: Path) -> None:
+    """Log the commands that go on from a stage alone."""
+    for line in ending(stage, folder)[2:]:
         logger.info("%s", line)
 
 
@@ -67,19 +85,7 @@ def states_said(report: dict[str, Any]) -> str:
     if junk:
         text += f", and state {', '.join(map(str, junk))} of junk"
     text += f"; {report['voted']:,} of {report['particles']:,} particles kept"
-    return text + _range([one["resolution"] for one in states if one.get("resolution")])
-
-
-def _range(values: list[float]) -> str:
-    """Resolution range, best first; nothing where none is known."""
-    known = [value for value in values if np.isfinite(value)]
-    if not known:
-        return ""
-    low, high = f"{min(known):.1f}", f"{max(known):.1f}"
-    return f"; resolution {low} A" if low == high else f"; resolution {low} to {high} A"
-
-
-Lines = tuple[str, Path, list[list[Any]]]
+    return text + range_said([one.get("resolution") for one in states])
 
 
 def _of_run(project: Path) -> Lines:
@@ -112,6 +118,12 @@ def _of_states(folder: Path) -> Lines:
     return result, folder / "summary.txt", commands
 
 
+def _of_page(folder: Path) -> Lines:
+    """What goes on from the states that a page opens with."""
+    result, opened, commands = _of_states(folder)
+    return result, opened, [one for one in commands if one[0] != "report"]
+
+
 def _of_resample(folder: Path) -> Lines:
     table = read_table(folder / files.VOLUMES_STAR, "volumes")
     noted = (read_job(folder) or {})["results"]
@@ -123,7 +135,7 @@ def _of_resample(folder: Path) -> Lines:
     home = folder.parent
     features, landscape = home / files.DEEPFEATURE, home / files.LANDSCAPE
     return (
-        result + _range(resolutions),
+        result + range_said(resolutions),
         folder / files.VOLUMES_STAR,
         [
             ["train", "--i", folder, "--o", features],
@@ -180,7 +192,7 @@ def _of_landscape(folder: Path) -> Lines:
 
 def _home(folder: Path) -> Path:
     """Project whose volumes a stage worked on; the folder above it where that is not on record."""
-    volumes = _first_input(folder)
+    volumes = first_input(folder)
     if volumes is not None and volumes.parent.name == files.RESAMPLE:
         return volumes.parent.parent
     return folder.parent
@@ -191,94 +203,17 @@ def _set(folder: Path) -> list[str]:
     return [] if folder.name in LABELS else ["--selection", folder.name]
 
 
-def _first_input(folder: Path) -> Path | None:
-    """First input of the work in a folder, as seen from here."""
-    inputs = recorded_inputs(folder)
-    if not inputs:
-        return None
-    place = os.path.relpath(inputs[0])
-    return Path(place) if not folder.is_absolute() else inputs[0].resolve()
-
-
 def _of_reconstruct(folder: Path) -> Lines:
     made = read_json(folder / "reconstruction.json")["states"]
     resolutions = [one.get("resolution_masked") or one.get("resolution_unmasked") for one in made]
-    table = _first_input(folder)
+    table = first_input(folder)
     source = folder.parent / files.VOTE if table is None else table.parent
     refine = refine_words(source)
     return (
-        f"maps of {plural(len(made), 'state')}{_range([value for value in resolutions if value])}",
+        f"maps of {plural(len(made), 'state')}{range_said(resolutions)}",
         folder / f"class{made[0]['state']:03d}.mrc",
         [*([] if refine is None else [refine]), ["report", "--i", source.parent, *_set(source)]],
     )
-
-
-def _of_refine(folder: Path) -> Lines:
-    record = read_job(folder) or {}
-    maps = [name for name in record["outputs"] if name.endswith(".mrc")]
-    states = len(record["inputs"])
-    result = (
-        f"{len(maps)} of {states} states refined"
-        if maps
-        else f"commands of {plural(states, 'state')}"
-    )
-    table = _first_input(folder)
-    home = folder.parent if table is None else table.parent.parent
-    return (
-        result,
-        folder / record["outputs"][0],
-        [["report", "--i", home], ["status", "--i", home]],
-    )
-
-
-def _of_particles(folder: Path) -> Lines:
-    noted = (read_job(folder) or {})["results"]
-    project, page = folder.parent, ["report", "--i", folder.parent]
-    if not noted["components"]:
-        result = "no structure: no component makes held-out particles more likely than their mean"
-        return result, folder / "components.csv", [page, ["status", "--i", project]]
-    states = noted["density_states"]
-    result = (
-        f"{plural(noted['components'], 'component')}; density over "
-        f"{noted['dimensions']} with {plural(states, 'state')}, {noted['verdict']}"
-    )
-    numbers = tuple(f"forward_{name}_kt" for name in ("value", "low", "high"))
-    barriers = read_columns(folder / "barriers.csv", numbers=numbers)
-    if len(barriers.get("forward_value_kt", [])):
-        height, low, high = (
-            [float(value) for value in barriers[f"forward_{name}_kt"]]
-            for name in ("value", "low", "high")
-        )
-        top = int(np.argmax(height))
-        result += (
-            f"; highest barrier {height[top]:.1f} kT, 90% interval {low[top]:.1f} to "
-            f"{high[top]:.1f}"
-        )
-    at = ["--at", "states;path:10"] if (folder / files.PATH_NPY).is_file() else ["--at", "states"]
-    volumes: list[Any] = ["volume", "--i", folder, *at, "--o", project / files.PARTICLE_VOLUMES]
-    votes: list[Any] = ["vote", "density", "--i", project]
-    return result, folder / "energies.png", [volumes, votes if states > 1 else page]
-
-
-def _of_zoom(folder: Path) -> Lines:
-    from alphacryo4d.particles.open import open_table
-
-    table = folder / files.PARTICLES_STAR
-    record = read_job(folder) or {}
-    noted, options = record.get("results", {}), record.get("options", {})
-    images = ["--images-from", noted["images_from"]] if noted.get("images_from") else []
-    commands: list[list[Any]] = [
-        ["check", "--i", table, *images],
-        ["run", "--i", table, "--o", folder / "project", *images],
-    ]
-    if (noted.get("homogeneity") or {}).get("homogeneous"):
-        project = recorded_inputs(folder)[0].parent.parent
-        source = project / (options.get("selection") or files.VOTE)
-        commands = [commands[0], ["report", "--i", project]]
-        if options.get("state"):
-            one = ["--states", options["state"], "--o", f"{folder}-refine"]
-            commands = [["vote", "refine", "--i", source, *one], commands[0]]
-    return f"{open_table(table).rows:,} particles of the sub-project", table, commands
 
 
 _OF = {
@@ -289,7 +224,11 @@ _OF = {
     files.VOTE: _of_states,
     files.RECLASSIFY: _of_states,
     "reconstruct": _of_reconstruct,
-    "refine": _of_refine,
-    "zoom": _of_zoom,
-    files.PARTICLE_LANDSCAPE: _of_particles,
+    "refine": of_refine,
+    "zoom": of_zoom,
+    files.PARTICLE_LANDSCAPE: of_particles,
+    "volume": of_volumes,
+    "select": of_selected,
+    "convert": of_converted,
+    "report": _of_page,
 }

@@ -53,6 +53,7 @@ def select(
     --dry-run counts them and writes nothing.
     """
     from alphacryo4d.core.options import require_options
+    from alphacryo4d.report.ending import say_next
     from alphacryo4d.selection.stage import choose_particles, run_select
 
     input_path = input_path or Path()
@@ -65,4 +66,5 @@ def select(
     assert output_path is not None
     flags = RunFlags(overwrite=overwrite)
     made = run_select(input_path, output_path, where=where, selection=selection, flags=flags)
+    say_next("select", output_path)
     answer(made, as_json=as_json)

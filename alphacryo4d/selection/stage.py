@@ -15,6 +15,7 @@ from alphacryo4d.core.job import read_job, start_job
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.cs import write_cs_rows
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.recorded import images_folder
 from alphacryo4d.selection.columns_stage import ProjectColumns
 from alphacryo4d.selection.expression import choose
 from alphacryo4d.selection.sets_stage import say_selection, usual_selection
@@ -138,5 +139,14 @@ def run_select(
         written.append(
             files.write_text(job.folder / SELECT_JSON, json.dumps(record, indent=1) + "\n")
         )
+        if source.is_dir():
+            job.note(images_from=_images_from(source, chosen.table, output))
         job.complete("select", written)
         return job.outputs
+
+
+def _images_from(project: Path, table: Path, output: Path) -> str | None:
+    """Folder that a command on the chosen particles needs as ``--images-from``."""
+    written = output / files.PARTICLES_STAR
+    folder = images_folder(project / files.RESAMPLE, open_table(table), written)
+    return None if folder is None else str(folder)

@@ -51,12 +51,14 @@ def convert_command(
     goes back to cryoSPARC with --passthrough ORIGINAL.cs. From .star to .star, --pixel-size,
     --voltage, --cs and --amplitude-contrast fill in what the table lacks.
     """
+    from alphacryo4d.report.ending import say_next
     from alphacryo4d.tools.convert import convert
 
     if output_path.exists() and not overwrite:
         raise UsageError(f"{output_path}: is there already; take another --o or --overwrite")
     count = convert(input_path, output_path, passthrough=passthrough, **given)
     logger.info("%d particles", count)
+    say_next("convert", output_path)
     if as_json:
         click.echo(json.dumps({"results": [str(output_path)], "particles": count}))
     else:

@@ -176,3 +176,51 @@ def test_a_reclassification_of_earlier_votes_is_not_the_result(tmp_path):
     assert ending("run", project)[0].startswith("result: 1 state,")
     table.write_text(table.read_text() + "\n")
     assert ending("run", project)[0] == before
+
+
+def commands_of(stage, folder):
+    """Parameters of the commands that go on."""
+    return [parsed(shlex.split(line[6:])) for line in ending(stage, folder)[2:]]
+
+
+def test_selected_and_converted_particles_are_checked_and_run(project, tmp_path):
+    record = {"status": "done", "results": {"images_from": str(tmp_path)}}
+    (tmp_path / "job.json").write_text(json.dumps(record))
+    (tmp_path / "select.json").write_text(json.dumps({"particles": 12, "of": 1300}))
+    assert ending("select", tmp_path)[0] == "result: 12 of 1,300 particles"
+    check, run = commands_of("select", tmp_path)
+    assert check["input_path"] == run["input_path"] == tmp_path / "particles.star"
+    assert run["output_path"] == tmp_path / "project"
+    assert f"--images-from {tmp_path}" in ending("select", tmp_path)[-1]
+    (check,) = commands_of("convert", tmp_path / "of_cryosparc.star")
+    assert check["input_path"] == tmp_path / "of_cryosparc.star"
+    assert commands_of("convert", tmp_path / "back.cs") == []
+
+
+@pytest.mark.parametrize("states", [1, 3])
+def test_maps_at_points_lead_to_votes_of_the_density(tmp_path, states):
+    """Where it has several states that have no votes yet; else to the page."""
+    folder = tmp_path / "particle_landscape"
+    for place, inputs, results in (
+        (folder, [], {"density_states": states}),
+        (tmp_path / "maps", [{"path": str(folder / "coordinates.npy")}], {}),
+    ):
+        place.mkdir()
+        record = {"status": "done", "inputs": inputs, "results": results}
+        (place / "job.json").write_text(json.dumps(record))
+    made = [{"point": k, "resolution_masked": 8.0 + k} for k in (1, 2)]
+    (tmp_path / "maps" / "volumes.json").write_text(json.dumps({"volumes": made}))
+    lines = ending("volume", tmp_path / "maps")
+    assert lines[0] == "result: maps at 2 points; resolution 9.0 to 10.0 A"
+    assert [words["input_path"] for words in commands_of("volume", tmp_path / "maps")] == [
+        tmp_path
+    ] * (1 + (states > 1))
+    assert ("vote density" in lines[2]) == (states > 1)
+    (tmp_path / "vote-density").mkdir()
+    assert "vote density" not in "".join(ending("volume", tmp_path / "maps"))
+
+
+def test_after_the_page_come_other_commands(project):
+    (project / "reclassify").mkdir(exist_ok=True)
+    (refine,) = commands_of("report", project / "vote")
+    assert refine["input_path"] == project / "vote"
