@@ -14,14 +14,23 @@ from alphacryo4d.landscape.plane import Landscape
 from alphacryo4d.landscape.states import States
 from alphacryo4d.landscape.tables_stage import write_csv
 
+_ENERGY, _ERROR = "Volume energy (kT)", "Error of the volume energy (kT)"
+_RESOLUTION = "Resolution (\u00c5)"
+_COLUMNS = {
+    _ENERGY: "volume_energy_kt",
+    _ERROR: "volume_energy_error_kt",
+    _RESOLUTION: "resolution_angstrom",
+}
+"""Columns of ``embedding.csv`` by their titles in the figure, where they have units."""
+
 
 def colourings(
     landscape: Landscape, table: VolumeTable | None, states: States | None
 ) -> list[tuple[str, Array, str]]:
     """What the embedding is coloured by: title, values, kind."""
     columns: list[tuple[str, Array, str]] = [
-        ("Volume energy (kT)", landscape.energies, "number"),
-        ("Error of the volume energy (kT)", landscape.errors, "number"),
+        (_ENERGY, landscape.energies, "number"),
+        (_ERROR, landscape.errors, "number"),
         ("Particles", landscape.counts, "number"),
     ]
     if states is not None:
@@ -30,7 +39,7 @@ def colourings(
         columns.append(("Fold", table.fold, "category"))
         columns.append(("Batch", table.batch, "category"))
         if np.isfinite(table.resolution).all():
-            columns.append(("Resolution (\u00c5)", table.resolution, "number"))
+            columns.append((_RESOLUTION, table.resolution, "number"))
     return columns
 
 
@@ -102,6 +111,5 @@ def _embedding_table(
     data = {"volume": numbers if table is None else table.names}
     data |= {"rc1": landscape.embedding[:, 0], "rc2": landscape.embedding[:, 1]}
     for title, values, _ in columns:
-        name = title.split(" (")[0].lower().replace("volume energy", "energy")
-        data[name.replace(" ", "_")] = values
-    return data | {"energy_of_density": landscape.density}
+        data[_COLUMNS.get(title, title.lower())] = values
+    return data | {"density_energy_kt": landscape.density}

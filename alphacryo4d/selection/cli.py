@@ -31,9 +31,9 @@ from alphacryo4d.core.run_flags import RunFlags
     required=True,
     metavar="CRITERION",
     help="Such as: state in 1,3 and confidence >= 0.67 and not micrograph ~ 'mic_0*'. Columns: "
-    "state, votes, confidence, entropy, heldout, energy, x, y, posterior, micrograph, defocus, "
-    "batch, group, half, optics, row, and those of the table; inside FILE (corners of a polygon "
-    "in the embedding), rows FILE (rows from 0).",
+    "state, votes, confidence, entropy, heldout, energy (kT), x, y, posterior, micrograph, "
+    "defocus (A), batch, group, half, optics, row, and those of the table; inside FILE (corners of "
+    "a polygon in the embedding), rows FILE (rows from 0).",
 )
 @selection_option("the reclassification by default, else the votes")
 @overwrite_option

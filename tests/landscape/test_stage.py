@@ -249,6 +249,13 @@ def test_folds_of_the_figure_data_have_their_names(project):
     assert lines[1].split(",")[0].startswith(names[0])
 
 
+def test_columns_of_the_figure_data_carry_their_units(project):
+    names = (project / "landscape/embedding.csv").read_text().splitlines()[0].split(",")
+    wanted = ["volume_energy_kt", "volume_energy_error_kt", "particles", "fold", "batch"]
+    assert names == ["volume", "rc1", "rc2", "state", *wanted, "resolution_angstrom",
+                     "density_energy_kt"]  # fmt: skip
+
+
 def test_the_embedding_in_space_comes_with_a_page_that_names_no_network(project):
     folder = project / "landscape"
     points = np.load(folder / "embedding3d.npy")
