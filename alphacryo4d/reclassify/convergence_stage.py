@@ -84,7 +84,7 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
         states = election.states
         plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
         if plan.nothing and changed <= options.converged and past.settled:
-            log_line(log, f"round {turn}: converged")
+            log_line(log, f"round {turn}: {_few(changed, options.converged)}: no further round")
             break
         if not plan.nothing:
             say_plan(log, turn, plan, kept, applied=turn < options.rounds)
@@ -101,6 +101,11 @@ def _gain(support: Support) -> str:
     return (
         f"held-out log-likelihood gain per particle: {support.gain:.3f} +- {support.error:.3f} nats"
     )
+
+
+def _few(changed: float, most: float) -> str:
+    """That no more particles changed their states than may without another round."""
+    return f"{100 * changed:.1f}% changed, not more than {100 * most:g}%"
 
 
 def _apart(turn: int, voted: int, particles: int) -> str:

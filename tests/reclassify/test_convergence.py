@@ -86,12 +86,9 @@ def test_fewer_states_may_be_as_likely():
         assert (objection == "") == stays
 
 
-@pytest.mark.parametrize("second", [False, True])
-def test_states_that_fall_together_are_no_result(monkeypatch, second):
-    """In the first round this is said, in a later one the round before stays."""
-    first = np.repeat([1, 2], 200)
-    voted = [first, np.zeros(400, int)] if second else [np.zeros(400, int)]
-    made = [made_up(float(k), free=True) for k in range(len(voted))]
+def rounds_of(monkeypatch, voted, *, free):
+    """States of rounds that vote so, instead of a classification; the rounds, and their inputs."""
+    made = [made_up(float(k), free=free) for k in range(len(voted))]
     for one in made:
         one.support = SimpleNamespace(gain=5.0, error=0.1, real=True)
         one.split = SimpleNamespace()
@@ -104,7 +101,23 @@ def test_states_that_fall_together_are_no_result(monkeypatch, second):
     monkeypatch.setattr(convergence_stage, "elect", lambda *_: (None, elections.pop(0)))
     monkeypatch.setattr(convergence_stage, "plan_changes", lambda *_, **__: plan)
     groups = np.ones((400, 2), int)
-    inputs = SimpleNamespace(options=ReclassifyOptions(), groups=groups)
+    return made, SimpleNamespace(options=ReclassifyOptions(), groups=groups)
+
+
+def test_the_last_round_says_how_many_particles_changed_and_how_many_may(monkeypatch):
+    first = np.repeat([1, 2], 200)
+    made, inputs = rounds_of(monkeypatch, [np.roll(first, 62)], free=False)
+    best, _, log = convergence_stage.run_rounds(None, inputs, first)
+    assert best is made[0]
+    assert log[-1] == "round 1: 31.0% changed, not more than 50%: no further round"
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_states_that_fall_together_are_no_result(monkeypatch, second):
+    """In the first round this is said, in a later one the round before stays."""
+    first = np.repeat([1, 2], 200)
+    voted = [first, np.zeros(400, int)] if second else [np.zeros(400, int)]
+    made, inputs = rounds_of(monkeypatch, voted, free=True)
     if not second:
         with pytest.raises(InputError, match="0 of 400.*--no-refine-poses"):
             convergence_stage.run_rounds(None, inputs, first)
