@@ -56,6 +56,23 @@ def test_pictures_have_words(page):
     assert page.locator(".stage:not([aria-label])").count() == 0
 
 
+def test_states_at_one_place_of_the_path_share_a_label(page):
+    texts = page.evaluate("sharedLabels([0.5, 0.001, 0, 0.503, 0.502, 0.9], [2, 3, 1, 4, 5, 6])")
+    assert sorted(texts) == ["", "", "", "1, 3", "2, 4, 5", "6"]
+    texts = page.evaluate("sharedLabels([0.1, 0.1, 0.1, 0.1], [7, 2, 3, 4])")
+    assert sorted(texts) == ["", "", "", "2-4, 7"]
+
+
+def test_the_buttons_of_a_plot_cover_no_legend(page):
+    page.locator("#along").hover()
+    legend, buttons = (
+        page.locator(f"#along {part}").first.bounding_box() for part in (".legend", ".modebar")
+    )
+    assert legend["y"] + legend["height"] < buttons["y"]
+    inside = page.locator("#along").bounding_box()
+    assert buttons["y"] < inside["y"] + inside["height"]
+
+
 def test_the_surface_is_drawn_and_the_level_changes_it(page):
     before = pixels(page, "#stage")
     background = before[2, 2]

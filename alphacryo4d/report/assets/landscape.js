@@ -158,6 +158,26 @@ function plain(text) {
   return String(text).replace(/[<>&]/g, c => ({"<": "\u2039", ">": "\u203a", "&": "+"})[c]);
 }
 
+/** Texts of states at places from 0 to 1: those that would overlap share one, as `2, 5` or `2-4`. */
+function sharedLabels(places, numbers) {
+  const groups = [], texts = places.map(() => "");
+  const words = group => {
+    const runs = [];
+    for (const n of group.map(i => numbers[i]).sort((a, b) => a - b))
+      n === runs.at(-1)?.at(-1) + 1 ? runs.at(-1).push(n) : runs.push([n]);
+    return runs.map(r => r.length > 2 ? `${r[0]}-${r.at(-1)}` : r.join(", ")).join(", ");
+  };
+  const middle = group => group[Math.floor(group.length / 2)];
+  for (const one of places.map((_, i) => i).sort((a, b) => places[a] - places[b])) {
+    let near = [one];
+    while (groups.length && places[middle(near)] - places[middle(groups.at(-1))] <=
+        0.006 * (words(groups.at(-1)).length + words(near).length + 1)) near = [...groups.pop(), ...near];
+    groups.push(near);
+  }
+  for (const group of groups) texts[middle(group)] = words(group);
+  return texts;
+}
+
 function alongPlot(told) {
   const path = told.path;
   if (!path) return [[], {annotations: [{text: "No path was asked for: landscape --path", xref: "paper",
@@ -183,7 +203,7 @@ function alongPlot(told) {
     if (!list.length) continue;
     const colour = lost ? "#999999" : "#D55E00", rows = list.map(b => nearest(b.x, b.y));
     traces.push({x: rows.map(i => x[i]), y: rows.map(i => y[i]), mode: "markers+text",
-      name: lost ? "barrier not resolved" : "barrier, 95% interval", textposition: "top center",
+      name: lost ? "barrier not resolved" : "barrier, 95% interval", textposition: "top right",
       text: list.map(b => b.label.replace("<", "&lt;")), textfont: {color: colour},
       marker: {symbol: "triangle-up", size: 10, color: colour},
       hovertemplate: list.map(b => `${b.text}<extra></extra>`),
@@ -192,8 +212,9 @@ function alongPlot(told) {
         arrayminus: list.map(b => b.known ? b.height - b.low : 0)}});
   }
   const {states} = statesHere(told), rows = states.map(state => nearest(state.x, state.y));
+  const texts = sharedLabels(rows.map(i => x[i] / (x.at(-1) || 1)), states.map(s => s.state));
   traces.push({x: rows.map(i => x[i]), y: rows.map(i => y[i]), mode: "markers+text", name: "states",
-    text: states.map(s => String(s.state)), textposition: "bottom center",
+    text: texts, textposition: "bottom center",
     hoverinfo: "skip", marker: {size: states.map(s => s.state === chosen.state ? 15 : 9),
       color: states.map(s => stateColour(s.state))}});
   const shapes = view.marker ? [nearest(...view.marker)].map(i => ({type: "line", x0: x[i], x1: x[i],
