@@ -25,6 +25,7 @@ from alphacryo4d.landscape.inputs_stage import read_embedding
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.recorded import images_folder
 from alphacryo4d.selection.sets_stage import (
+    landscape_folder,
     say_selection,
     selection_folder,
     state_number,
@@ -41,6 +42,8 @@ class _Chosen:
 
     Attributes
     ----------
+    landscape : Path
+        Folder of the landscape that the states are of.
     inputs : list of Path
         Files that decide it.
     options : dict
@@ -48,6 +51,7 @@ class _Chosen:
         Particles (P,) bool, and the volumes (V,) bool that hold them, by the assignments.
     """
 
+    landscape: Path
     inputs: list[Path]
     options: dict[str, Any]
     particles: Callable[[Array], tuple[Array, Array]]
@@ -110,7 +114,7 @@ def run_zoom(
         where = images_folder(project / files.RESAMPLE, table, output / files.PARTICLES_STAR)
         job.note(images_from=where and str(where))
         mine = rows if selection is not None else np.ones(len(rows), bool)
-        result = _stop_rule(project, assignments, inside, mine, seed)
+        result = _stop_rule(project, chosen.landscape, assignments, inside, mine, seed)
         if result is not None:
             job.note(particles=int(rows.sum()), homogeneity=result)
         return job.outputs
@@ -137,9 +141,9 @@ def _chosen(
         raise UsageError("give either --state or --polygon")
     if polygon is not None and selection is not None:
         raise UsageError("--selection goes with --state; a polygon is of the embedding")
-    landscape = project / files.LANDSCAPE
-    inputs = [project / files.RESAMPLE / files.ASSIGNMENTS_NPY, landscape / files.EMBEDDING_NPY]
     folder = None if selection is None else selection_folder(project, selection)
+    landscape = project / files.LANDSCAPE if folder is None else landscape_folder(folder)
+    inputs = [project / files.RESAMPLE / files.ASSIGNMENTS_NPY, landscape / files.EMBEDDING_NPY]
     number = None if state is None else state_number(str(state), folder)
     if folder is not None:
         table = folder / files.PARTICLES_STAR
@@ -151,14 +155,14 @@ def _chosen(
             return states == number, np.ones(int(assignments.max()) + 1, bool)
 
         wanted = {"state": number, "selection": selection}
-        return _Chosen([*inputs, table], wanted, of_selection)
+        return _Chosen(landscape, [*inputs, table], wanted, of_selection)
     inputs += [landscape / files.VOLUME_STATES_NPY] if polygon is None else [polygon]
 
     def of_landscape(assignments: Array) -> tuple[Array, Array]:
         inside = _volumes_inside(landscape, number, polygon)
         return particles_inside(assignments, inside), inside
 
-    return _Chosen(inputs, {"state": number}, of_landscape)
+    return _Chosen(landscape, inputs, {"state": number}, of_landscape)
 
 
 def particles_inside(assignments: Array, inside: Array) -> Array:
@@ -200,7 +204,7 @@ def _input_table(resample: Path) -> Path:
 
 
 def _stop_rule(
-    project: Path, assignments: Array, inside: Array, rows: Array, seed: int
+    project: Path, landscape: Path, assignments: Array, inside: Array, rows: Array, seed: int
 ) -> Homogeneity | None:
     """Say whether zooming in can find anything, by the fold that left each particle out.
 
@@ -212,7 +216,6 @@ def _stop_rule(
         return None
     heldout = files.load_array(path, dtype=np.integer, ndim=1)
     rng = np.random.default_rng(seed)
-    landscape = project / files.LANDSCAPE
     yardstick = neighbours_information(
         assignments,
         heldout,

@@ -15,6 +15,7 @@ from alphacryo4d.core.reading import read_numbers, read_object
 from alphacryo4d.io.tables.small import read_table
 from alphacryo4d.reclassify.plots import draw_populations, draw_states
 from alphacryo4d.reclassify.populations import voted_energies
+from alphacryo4d.selection.sets_stage import landscape_folder, states_table
 
 LANDSCAPE_CSV = "landscape.csv"
 POPULATIONS_CSV = "populations.csv"
@@ -22,17 +23,13 @@ FIGURE_INPUTS = (LANDSCAPE_CSV, files.STATES_STAR)
 """Names of the inputs that only the figures depend on."""
 
 
-def figure_inputs(first: Path, landscape: Path) -> list[Path]:
-    """Surface and centres that the figures show, where they are there.
-
-    The votes' states are those of the landscape, a selection has a table of its own; states of a
-    reclassification have no place in the embedding.
-    """
-    centres = (landscape if first.name == files.VOTE else first) / files.STATES_STAR
-    return [path for path in (landscape / LANDSCAPE_CSV, centres) if path.is_file()]
+def figure_inputs(first: Path) -> list[Path]:
+    """Surface and centres that the figures show, where they are there: of the first states."""
+    surface, centres = landscape_folder(first) / LANDSCAPE_CSV, states_table(first)
+    return [path for path in (surface, centres) if path is not None and path.is_file()]
 
 
-def draw_changes(job: Job, first: Path, landscape: Path) -> None:
+def draw_changes(job: Job, first: Path) -> None:
     """Write ``populations.csv`` and the figures of the states after the reclassification.
 
     Parameters
@@ -41,8 +38,6 @@ def draw_changes(job: Job, first: Path, landscape: Path) -> None:
         The reclassification, whose report is written.
     first : Path
         Folder of the states that it started from.
-    landscape : Path
-        Folder of the landscape stage.
     """
     report = read_object(job.folder / "report.json")
     changes = report["changes_by_state"]
@@ -51,7 +46,7 @@ def draw_changes(job: Job, first: Path, landscape: Path) -> None:
     written = [_write_table(job.folder / POPULATIONS_CSV, report["first_states"], counts, energies)]
     drawn = [job.folder / "populations.png", job.folder / "populations.pdf"]
     written += draw_populations(drawn, counts[0], counts[1], energies[1])
-    inputs = figure_inputs(first, landscape)
+    inputs = figure_inputs(first)
     if len(inputs) == 2:
         needed = ("ac4dCenterX", "ac4dCenterY", "ac4dRadius")
         table = read_table(inputs[1], "states", numbers=needed)

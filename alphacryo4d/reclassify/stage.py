@@ -130,7 +130,7 @@ def _make(
         made = reconstruct_states(job.folder, job.folder, threads=flags.threads)
         job.complete("reconstruct", made)
     if not job.completed("figures"):
-        draw_changes(job, first, project / files.LANDSCAPE)
+        draw_changes(job, first)
     complete_report(job.folder)
 
 
@@ -141,7 +141,7 @@ def reclassify_work(
     inputs = (table, resample / files.GROUPS_NPY, vote / files.PARTICLES_STAR)
     recorded = read_recorded(resample)
     wanted = {"reclassify": options, "resample": recorded}
-    shown = figure_inputs(vote, resample.parent / files.LANDSCAPE)
+    shown = figure_inputs(vote)
     more = recorded.mask, recorded.classify.focus_mask
     further = [path for path in more if path is not None]
     read = dict.fromkeys((*inputs, *shown, *further, *stacks_on_record(resample)))

@@ -9,6 +9,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.report.project_files import StateSet, read_optional, read_table
+from alphacryo4d.selection.sets_stage import states_table
 
 
 def states_by_set(
@@ -28,7 +29,7 @@ def states_by_set(
     -------
     dict
         By the key of a set: ``states``, and ``values``, one a volume. A set without an entry has
-        the states of the landscape.
+        the states of the landscape; states of single particles have no place on it.
     """
     by_set: dict[str, dict[str, Any]] = {}
     for one in sets:
@@ -36,6 +37,9 @@ def states_by_set(
         if own is not None and (labels is None or len(own) == len(labels)):
             circles = circles_of(read_table(one.folder / files.STATES_STAR, "states"))
             by_set[one.key] = {"states": circles, "values": own}
+        elif not one.report.get("first_states") and states_table(one.folder) is None:
+            none = None if labels is None else np.zeros_like(labels)
+            by_set[one.key] = {"states": [], "values": none}
     waiting = [one for one in sets if one.key not in by_set and one.report.get("first_states")]
     keys = {one.key for one in waiting}
     for one in sorted(waiting, key=lambda one: one.report.get("first_selection") in keys):

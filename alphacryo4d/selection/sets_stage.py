@@ -87,6 +87,20 @@ def landscape_folder(states: Path) -> Path:
     return states.parent / files.LANDSCAPE
 
 
+def states_table(states: Path) -> Path | None:
+    """Table of the places that the states of a set have in the plane: its own, or its landscape's.
+
+    None where they have none: states of single particles, and of a reclassification.
+    """
+    own = states / files.STATES_STAR
+    if own.is_file():
+        return own
+    inputs = recorded_inputs(states)
+    if inputs and not any(path.name == files.EMBEDDING_NPY for path in inputs):
+        return None
+    return landscape_folder(states) / files.STATES_STAR
+
+
 def volume_states_file(states: Path) -> Path:
     """States of the class volumes as a set numbers them: its own, else those of its landscape."""
     own = states / files.VOLUME_STATES_NPY

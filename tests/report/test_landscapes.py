@@ -11,12 +11,16 @@ from small_project import write_project
 
 from alphacryo4d.cli import main
 from alphacryo4d.core import files
+from alphacryo4d.core.job import recorded_inputs
 from alphacryo4d.io.star import read_table, write_tables
+from alphacryo4d.landscape.zoom_stage import run_zoom
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.reclassify.figures_stage import figure_inputs
 from alphacryo4d.report.project_files import state_sets
 from alphacryo4d.report.scene_stage import order_along_path
 from alphacryo4d.report.stage import project_data, write_report_page
 from alphacryo4d.selection.columns_stage import ProjectColumns
+from alphacryo4d.selection.sets_stage import states_table
 from alphacryo4d.voting.options import VoteOptions
 from alphacryo4d.voting.stage import run_vote
 
@@ -78,6 +82,33 @@ def test_the_held_out_fold_is_asked_on_the_same_landscape(project):
 def test_the_scene_follows_the_path_of_its_own_landscape(project):
     sets = state_sets(project)
     assert [order_along_path(one, sets, [1, 2, 3]) for one in sets] == [[1, 2, 3], [3, 2, 1]]
+
+
+def test_other_commands_take_the_landscape_of_the_states(project, tmp_path):
+    """Figures of a reclassification that began with them, and a zoom into one."""
+    second = project / "landscape2"
+    (second / "landscape.csv").write_text("rc1,rc2,energy_kt\n0,0,1\n")
+    places = [second / "landscape.csv", second / files.STATES_STAR]
+    assert [path.resolve() for path in figure_inputs(project / OTHER)] == places
+    run_zoom(project, tmp_path / "zoom", state=1, selection=OTHER)
+    used = recorded_inputs(tmp_path / "zoom")
+    assert second / files.EMBEDDING_NPY in [path.resolve() for path in used]
+
+
+def test_states_of_single_particles_have_no_circles_among_the_volumes(project, tmp_path):
+    project = shutil.copytree(project.parent, tmp_path / "copy") / project.name
+    shutil.copytree(project / OTHER, project / "vote-density")
+    record = json.loads((project / OTHER / "job.json").read_text())
+    record["inputs"] = [one for one in record["inputs"] if "landscape" not in one["path"]]
+    (project / "vote-density" / "job.json").write_text(json.dumps(record))
+    assert states_table(project / "vote-density") is None
+    told = project_data(project)[0]["landscapes"]["landscape"]["sets"]["vote-density"]
+    assert told["states"] == []
+    assert not told["values"].any()
+    (density,) = (one for one in state_sets(project) if one.key == "vote-density")
+    assert order_along_path(density, state_sets(project), [3, 1, 2]) == [1, 2, 3]
+    names = [path.name for path in figure_inputs(project / "vote-density")]
+    assert files.STATES_STAR not in names
 
 
 @pytest.mark.slow

@@ -11,10 +11,13 @@ const landscapeHere = () => data.landscapes[theSet()?.landscape ?? "landscape"] 
 
 async function showLandscape() {
   const main = section("landscape", "Landscape"), holder = h("div"), built = new Map();
-  main.append(holder);
+  const note = h("p", {class: "quiet"});
+  main.append(note, holder);
   let shown;
   const show = async () => {
     const told = landscapeHere();
+    const placed = !told || !theSet() || statesHere(told).states.length;
+    note.textContent = placed ? "" : "These states have no circles here: they are of single particles, not of the volumes.";
     if (told === shown) return;
     shown = told;
     view.ends = []; view.marker = null;
