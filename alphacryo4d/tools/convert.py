@@ -135,7 +135,12 @@ def rows_of_star(path: Path, sources: Sequence[Path]) -> Array:
         Every field as it was, in the order of the table.
     """
     table = open_table(path)
-    table.require([UID_COLUMN])
+    if UID_COLUMN not in table.columns:
+        raise InputError(
+            f"{path}: has no column {UID_COLUMN}, by which rows are found in {sources[0]}: "
+            "the table did not come from a .cs file by `alphacryo4d convert`, or lost the column; "
+            "convert it without --passthrough, or take a table that has the column"
+        )
     uids = table_uids(table)
     original = read_cs(sources[0])
     rows = match_uids(path, uids, sources[0], original["uid"])

@@ -324,3 +324,10 @@ def test_what_cannot_be_filled_in_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="--voltage -1: must be positive"):
         convert(table, folder / "full.star", voltage=-1.0)
     assert not (folder / "full.star").exists()
+
+
+def test_a_table_without_uids_says_the_way_out_of_passthrough(folder: Path) -> None:
+    convert(posed_table(folder / "p.star"), folder / "made.cs")
+    wanted = r"p\.star: has no column ac4dUid.*made\.cs.*without --passthrough"
+    with pytest.raises(InputError, match=wanted):
+        convert(folder / "p.star", folder / "back.cs", passthrough=[folder / "made.cs"])
