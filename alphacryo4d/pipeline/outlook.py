@@ -11,7 +11,7 @@ from alphacryo4d.core.plan import NEW, UNCHANGED, Plan
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.pipeline.estimate import estimate_lines, needs, require_resources
 from alphacryo4d.pipeline.options import PipelineOptions
-from alphacryo4d.pipeline.plan import plan_run, plan_text
+from alphacryo4d.pipeline.plan import plan_lines, plan_run
 from alphacryo4d.pipeline.preflight import require_possible
 
 logger = logging.getLogger(__name__)
@@ -83,18 +83,19 @@ class Outlook:
         """Log the plan, what there is already, and time, memory and disk."""
         if self.first is not None:
             logger.info("%s", self.first)
-        logger.info("%s", self._plan())
+        for line in self._plan():
+            logger.info("%s", line)
         if self.particles is None:
             return
         for line in estimate_lines(self.particles, self.options, self.plans, self.project, threads):
             logger.info("%s", line)
 
-    def _plan(self) -> str:
+    def _plan(self) -> list[str]:
         if any(plan.kind != NEW for _, plan in self.plans):
-            return plan_text(self.plans)
+            return plan_lines(self.project, self.plans)
         *names, last = (name for name, _ in self.plans)
-        return (
+        return [
             f"would split {self.table} into {self.options.resample.folds + 1} folds, classify each "
             f"by --classes {self.options.classify.classes}, and write "
             f"{self.project}/{', '.join(names)} and {last}"
-        )
+        ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from alphacryo4d.core import files
 from alphacryo4d.core.identity import located
-from alphacryo4d.core.job import Work, plan_work, read_job
+from alphacryo4d.core.job import Work, plan_work, read_job, recorded_inputs
 from alphacryo4d.core.plan import GO_ON, NEW, REDO, UNCHANGED, Plan, claimed, why
 from alphacryo4d.core.record import new_record
 from alphacryo4d.core.steps import changes_between, standing_steps
@@ -126,6 +126,45 @@ def _plan_stage(
     if not redone and not changes.options and not changes.seed:
         return Plan(UNCHANGED, standing)
     return Plan(REDO, standing, redone, why(changes))
+
+
+def out_of_date(project: Path, plans: list[tuple[str, Plan]]) -> list[str]:
+    """Folders of a project whose results rest on what a run makes again, but not they themselves.
+
+    Such as edited states and maps of them, and a reclassification that the run is not asked for.
+    """
+    anew = {name for name, _ in plans}
+    changed: set[Path] = set()
+    for name, plan in plans:
+        record = read_job(project / name)
+        if plan.kind == REDO and record is not None:
+            changed |= _made_again(project / name, record, plan)
+    waiting = {
+        path.parent: record
+        for path in sorted(project.glob(f"*/{files.JOB_JSON}"))
+        if path.parent.name not in anew and (record := read_job(path.parent)) and claimed(record)
+    }
+    stale: list[Path] = []
+    while changed:
+        found = [
+            folder
+            for folder in waiting
+            if any(path.absolute() in changed for path in recorded_inputs(folder))
+        ]
+        changed = {
+            (folder / name).absolute()
+            for folder in found
+            for name in waiting.pop(folder)["outputs"]
+        }
+        stale += found
+    return [folder.name for folder in stale]
+
+
+def plan_lines(project: Path, plans: list[tuple[str, Plan]]) -> list[str]:
+    """Plan of a run, and the results of the project that become out of date by it, if any."""
+    stale = out_of_date(project, plans)
+    words = f"out of date then, until their commands are given again: {', '.join(stale)}"
+    return [plan_text(plans), *([words] if stale else [])]
 
 
 def plan_text(plans: list[tuple[str, Plan]]) -> str:

@@ -16,7 +16,7 @@ from alphacryo4d.core.plan import NEW, UNCHANGED
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.pipeline.landscape import landscape_like
 from alphacryo4d.pipeline.options import DEMO, PipelineOptions
-from alphacryo4d.pipeline.plan import plan_run, plan_text
+from alphacryo4d.pipeline.plan import plan_lines, plan_run
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,8 @@ def run_pipeline(
     work = Work("run", asdict(options), (table,), seed)
     plans = [] if flags.overwrite else plan_run(table, project, options, seed)
     if any(plan.kind != NEW for _, plan in plans):
-        logger.info("%s", plan_text(plans))
+        for line in plan_lines(project, plans):
+            logger.info("%s", line)
     stages = _stages(table, project, options, seed, gpu, flags)
     closed = (read_job(project) or {}).get("status") == "done"
     if closed and plans and all(plan.kind == UNCHANGED for _, plan in plans):
