@@ -23,6 +23,7 @@ CONSENSUS, RECLASSIFY, PARTICLE_LANDSCAPE = "consensus", "reclassify", "particle
 PARTICLE_VOLUMES, VOTE_DENSITY = "particle_volumes", "vote-density"
 VOLUMES_STAR, VOLUMES_NPY = "volumes.star", "volumes.npy"
 GROUPS_NPY, ASSIGNMENTS_NPY, HELDOUT_NPY = "groups.npy", "assignments.npy", "heldout.npy"
+IMAGES_NPY = "images.npy"
 OUTLIERS_NPY = "outliers.npy"
 SIGNAL_NPY = "signal.npy"
 FEATURES_NPY, HISTORY_CSV, LOSS_PNG = "features.npy", "history.csv", "loss.png"

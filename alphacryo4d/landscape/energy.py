@@ -114,15 +114,21 @@ def jackknife_error(replicates: Array) -> Array:
 
 
 def energy_error(
-    embedding: Array, counts: Array, folds: Array, *, neighbours: int | None = None
+    embedding: Array,
+    counts: Array,
+    folds: Array,
+    *,
+    images: Array | None = None,
+    neighbours: int | None = None,
 ) -> Array:
     """Standard error of each volume's energy in kT.
 
     Two parts in quadrature. Reproducibility: the population around a volume is estimated from
     each fold alone, and the folds, which leave out one group each, are the leave-one-out values
-    of a jackknife. Counting: 1/N of the volume's own particles. Covered are the sampling of
-    particles, the random split into classes and its jitter in the embedding; not covered is what
-    all folds share: wrong poses, a missed state, the choice of the embedding.
+    of a jackknife. Counting: 1/N of the volume's own images, of which several particles may be
+    copies. Covered are the sampling of particles, the random split into classes and its jitter in
+    the embedding; not covered is what all folds share: wrong poses, a missed state, the choice of
+    the embedding.
 
     Parameters
     ----------
@@ -132,6 +138,8 @@ def energy_error(
         Particles per volume.
     folds : (V,) array
         Group that the fold of each volume leaves out, any labels; the same in all batches.
+    images : (V,) array, optional
+        Images per volume, where they are fewer than the particles.
 
     Returns
     -------
@@ -140,7 +148,7 @@ def energy_error(
     """
     embedding = np.asarray(embedding, np.float64)
     counts = np.asarray(counts, np.float64)
-    counting = 1.0 / counts
+    counting = 1.0 / (counts if images is None else np.asarray(images, np.float64))
     labels = np.unique(folds)
     if len(labels) < 2:
         return np.sqrt(counting)

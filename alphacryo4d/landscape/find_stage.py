@@ -35,13 +35,15 @@ class Evidence:
 
     Volumes whose images show no particle (``junk``, (V,) bool) take no part in the states: they
     get one of their own, behind the others and beside the number that is asked for. ``basins``
-    (V,) is the basin of the particles' density that most particles of a volume lie in.
+    (V,) is the basin of the particles' density that most particles of a volume lie in, ``copies``
+    (P,) the image of every particle where some share one.
     """
 
     distances: Array | None = None
     assignments: Array | None = None
     junk: Array | None = None
     basins: Array | None = None
+    copies: Array | None = None
 
     @property
     def has_junk(self) -> bool:
@@ -149,6 +151,7 @@ def _from_volumes(
             landscape.folds[rows],
             states=options.number,
             assignments=_among(rows, len(every), evidence.assignments),
+            copies=evidence.copies,
             seed=seed,
             progress=progress,
         )
@@ -192,7 +195,9 @@ def _complete(
         members = (labels + 1).astype(np.int32)
     else:
         members = states.assign_volumes(embedding, centers, radii)
-    energies, errors = states.state_energies(members, counts, landscape.left_out, len(centers))
+    energies, errors = states.state_energies(
+        members, counts, landscape.left_out, len(centers), images=landscape.images
+    )
     empty = np.setdiff1d(np.arange(1, len(centers) + 1), members)
     if len(empty):
         logger.warning("states without a volume: %s", ", ".join(map(str, empty)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import (
     ASSIGNMENTS_NPY,
     FEATURES_NPY,
+    IMAGES_NPY,
     SIGNAL_NPY,
     VOLUMES_NPY,
     VOLUMES_STAR,
@@ -21,9 +22,10 @@ from alphacryo4d.core.files import (
 )
 from alphacryo4d.core.reading import read_numbers
 from alphacryo4d.io.star import read_table
+from alphacryo4d.particles.copies import images_of_volumes
 from alphacryo4d.voting.junk import groups_of_junk
 
-_OF_PARTICLES = (ASSIGNMENTS_NPY, SIGNAL_NPY)
+_OF_PARTICLES = (ASSIGNMENTS_NPY, SIGNAL_NPY, IMAGES_NPY)
 _NUMBERS, _TEXTS = (
     ("ac4dBatch", "ac4dParticleCount", "rlnPixelSize"),
     ("ac4dVolumeName", "ac4dFold"),
@@ -46,6 +48,8 @@ class VolumeTable:
         Estimated resolution in Angstrom; NaN where unknown.
     voxel_size : float
         Voxel size of ``volumes.npy`` in Angstrom.
+    images : (V,) array or None
+        Images per volume, where some of its particles are copies of one.
     """
 
     names: Array
@@ -54,6 +58,7 @@ class VolumeTable:
     fold: Array
     resolution: Array
     voxel_size: float
+    images: Array | None = None
 
     @property
     def fold_numbers(self) -> Array:
@@ -130,7 +135,8 @@ def _fold_names(names: Array, folds: Array) -> Array:
 class StageInputs:
     """Everything that the stage works on; volumes and features are memory maps.
 
-    ``junk`` (V,) bool says of which volumes the images show no particle, where that was measured.
+    ``junk`` (V,) bool says of which volumes the images show no particle, where that was measured;
+    ``copies`` (P,) int is the image of every particle, where some share one.
     """
 
     table: VolumeTable
@@ -139,6 +145,7 @@ class StageInputs:
     assignments: Array | None
     junk: Array | None
     paths: tuple[Path, ...]
+    copies: Array | None = None
 
 
 def input_paths(resample: Path, features: Path | None) -> tuple[Path, ...]:
@@ -183,7 +190,23 @@ def read_inputs(resample: Path, features: Path | None) -> StageInputs:
         paths.append(path)
         if assignments is not None and len(signal) == len(assignments):
             junk = groups_of_junk(signal[:, 0], assignments, len(table.names))
-    return StageInputs(table, volumes, maps, assignments, junk, tuple(paths))
+    copies = None
+    path = resample / IMAGES_NPY
+    if path.is_file():
+        copies = load_array(path, dtype=np.integer, ndim=1)
+        paths.append(path)
+        if assignments is not None:
+            _require_length(path, copies, len(assignments))
+            table = replace(table, images=images_of_volumes(assignments, copies, len(table.names)))
+    return StageInputs(table, volumes, maps, assignments, junk, tuple(paths), copies)
+
+
+def _require_length(path: Path, copies: Array, particles: int) -> None:
+    if len(copies) != particles:
+        raise InputError(
+            f"{path}: has {len(copies)} particles, {ASSIGNMENTS_NPY} has {particles}; run "
+            "`alphacryo4d resample` again"
+        )
 
 
 def _require_rows(path: Path, array: Array, rows: int) -> None:

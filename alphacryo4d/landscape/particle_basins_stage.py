@@ -42,7 +42,7 @@ def evidence_of(
     paths = basin_files(resample, options)
     if paths:
         basins = _volume_basins(paths, inputs, resample)
-    return Evidence(distances, inputs.assignments, inputs.junk, basins)
+    return Evidence(distances, inputs.assignments, inputs.junk, basins, inputs.copies)
 
 
 def _volume_basins(paths: list[Path], inputs: StageInputs, resample: Path) -> Array:

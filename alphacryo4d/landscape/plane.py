@@ -22,6 +22,8 @@ class Landscape:
     embedding : (V, 2) array
     counts : (V,) array
         Particles per volume.
+    images : (V,) array or None
+        Images per volume, where they are fewer.
     folds : (V,) array
         Fold of each volume, a number for every fold of every batch.
     left_out : (V,) array
@@ -40,6 +42,7 @@ class Landscape:
 
     embedding: Array
     counts: Array
+    images: Array | None
     folds: Array
     left_out: Array
     energies: Array
@@ -69,6 +72,7 @@ def landscape_of(
     folds: Array,
     options: EnergyOptions,
     left_out: Array | None = None,
+    images: Array | None = None,
 ) -> Landscape:
     """Energies, errors and the surface of an embedding; of one batch where nothing is left out."""
     left_out = folds if left_out is None else left_out
@@ -81,10 +85,11 @@ def landscape_of(
     return Landscape(
         embedding=points,
         counts=np.asarray(counts, np.float64),
+        images=images,
         folds=folds,
         left_out=left_out,
         energies=energies,
-        errors=energy_error(points, counts, left_out),
+        errors=energy_error(points, counts, left_out, images=images),
         density=density,
         basis=basis,
         surface=surface_of(points, basis, options),

@@ -191,7 +191,9 @@ def energy_step(
     job: Job, embedding: Array, table: VolumeTable, options: EnergyOptions
 ) -> Landscape:
     """Energies and their errors."""
-    landscape = landscape_of(embedding, table.counts, table.fold_numbers, options, table.left_out)
+    landscape = landscape_of(
+        embedding, table.counts, table.fold_numbers, options, table.left_out, table.images
+    )
     if not job.completed("energy"):
         job.complete("energy", write_energies(job, landscape))
     return landscape

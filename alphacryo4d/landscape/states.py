@@ -110,12 +110,15 @@ def recommended_radii(centers: Array, embedding: Array) -> Array:
     return radii
 
 
-def state_energies(volumes: Array, counts: Array, folds: Array, states: int) -> tuple[Array, Array]:
+def state_energies(
+    volumes: Array, counts: Array, folds: Array, states: int, *, images: Array | None = None
+) -> tuple[Array, Array]:
     """Energy -ln of each state's share of all votes, and its error, in kT.
 
     The folds are the leave-one-group-out values of a jackknife, those of all batches that leave
-    out the same group together; 1/N of the votes is added for the counting. A state without votes
-    has the energy that less than one vote would give.
+    out the same group together; 1/N of the votes is added for the counting, where ``images`` (V,)
+    of the volumes are fewer than their particles of these. A state without votes has the energy
+    that less than one vote would give.
     """
     total = counts.sum()
     votes = np.bincount(volumes, weights=counts, minlength=states + 1)[1:]
@@ -126,6 +129,8 @@ def state_energies(volumes: Array, counts: Array, folds: Array, states: int) -> 
         inside = folds == label
         held = np.bincount(volumes[inside], weights=counts[inside], minlength=states + 1)[1:]
         replicates[row] = -np.log(np.maximum(held, 0.5) / counts[inside].sum())
+    if images is not None:
+        votes = np.bincount(volumes, weights=images, minlength=states + 1)[1:]
     errors = np.sqrt(jackknife_error(replicates) ** 2 + 1 / np.maximum(votes, 0.5))
     return energies, errors
 

@@ -84,8 +84,10 @@ class _Points:
 
     def landscape(self, options: EnergyOptions) -> Landscape:
         """Energies and the surface."""
-        left_out = None if self.table is None else self.table.left_out
-        return landscape_of(self.embedding, self.counts, self.folds, options, left_out)
+        left_out, images = None, None
+        if self.table is not None:
+            left_out, images = self.table.left_out, self.table.images
+        return landscape_of(self.embedding, self.counts, self.folds, options, left_out, images)
 
 
 def _points(embedding: Path | None, counts: Path | None, resample: Path | None) -> _Points:

@@ -79,6 +79,31 @@ def image_count(ids: Array) -> int:
     return int(ids.max(initial=-1)) + 1
 
 
+def counted_once(ids: Array) -> Array:
+    """Weight (P,) of every row, so that all rows of an image weigh one together."""
+    weights: Array = 1.0 / np.bincount(ids)[ids]
+    return weights
+
+
+def images_of_volumes(assignments: Array, copies: Array, volumes: int) -> Array:
+    """Images (V,) that every volume holds, each once.
+
+    Parameters
+    ----------
+    assignments : (P, M + 1) int array
+        Volume of every particle in every fold; negative where it has none.
+    copies : (P,) int array
+        Image of every particle.
+    volumes : int
+    """
+    images = np.zeros(volumes)
+    for column in assignments.T:
+        inside = column >= 0
+        held = np.unique(np.stack([column[inside], copies[inside]]), axis=1)
+        images += np.bincount(held[0], minlength=volumes)
+    return images
+
+
 def copied_images(particles: ParticleSet) -> Array | None:
     """Image of every particle where some share one, or None."""
     ids = particle_images(particles)

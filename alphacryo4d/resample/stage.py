@@ -109,6 +109,8 @@ def forget_folds(output: Path) -> None:
 def split(job: Job, particles: ParticleSet, plan: ResamplePlan) -> IntArray:
     """Batches and groups (``groups.npy``) with the tables of batches and folds.
 
+    Where particles are copies of one image, ``images.npy`` says of which.
+
     Returns
     -------
     (P, 2) int32 array
@@ -117,12 +119,13 @@ def split(job: Job, particles: ParticleSet, plan: ResamplePlan) -> IntArray:
     path = job.folder / files.GROUPS_NPY
     if job.completed("split"):
         return np.asarray(files.load_array(path, dtype=np.int32, ndim=2))
+    images = shared_images(particles)
     groups = assign_groups(
         len(particles),
         batch_size=plan.resample.batch_size,
         folds=plan.resample.folds,
         rng=np.random.default_rng([plan.seed, 0]),
-        images=shared_images(particles),
+        images=images,
     )
     batches = int(groups[:, 0].max())
     logger.info(
@@ -130,6 +133,8 @@ def split(job: Job, particles: ParticleSet, plan: ResamplePlan) -> IntArray:
         len(particles), plural(batches, "batch", "batches"), plan.folds,
     )  # fmt: skip
     outputs = [files.save_array(path, groups)]
+    if images is not None:
+        outputs.append(files.save_array(job.folder / files.IMAGES_NPY, images))
     for batch in range(1, batches + 1):
         members = groups[:, 0] == batch
         outputs.append(particles.table.write_rows(files.batch_table(job.folder, batch), members))

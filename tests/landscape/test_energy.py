@@ -39,6 +39,13 @@ def test_error_of_identical_folds_is_the_counting_error():
     np.testing.assert_allclose(errors, 1 / np.sqrt(counts), rtol=1e-6)
 
 
+def test_the_counting_error_is_of_images_not_of_their_copies():
+    points = np.tile(np.random.default_rng(1).normal(size=(10, 2)), (4, 1))
+    images = np.tile(np.arange(10.0, 110, 10), 4)
+    errors = energy_error(points, 3 * images, np.repeat(np.arange(4), 10), images=images)
+    np.testing.assert_allclose(errors, 1 / np.sqrt(images), rtol=1e-6)
+
+
 def test_error_sees_a_population_that_the_folds_do_not_share():
     points = np.tile(np.random.default_rng(1).normal(size=(10, 2)) * 100, (4, 1))
     counts = np.full(40, 100.0)

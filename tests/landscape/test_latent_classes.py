@@ -69,6 +69,18 @@ def test_likelihood_and_prior_never_fall(known):
     assert values[-1] > values[0] + 10
 
 
+def test_copies_of_images_count_once(known):
+    """Every image twice is as every image once: likelihood, penalties, particles shared."""
+    _, assignments, _, _, truth = known
+    single, images = LabelTable(assignments, FOLDS), np.arange(len(assignments))
+    copies = np.concatenate([images, images])
+    double = LabelTable(np.concatenate([assignments, assignments]), FOLDS, copies)
+    np.testing.assert_allclose(double.shared(), single.shared())
+    np.testing.assert_allclose(double.penalties(), single.penalties())
+    fitted = [one.fit(one.start(truth, 3), iterations=5)[0] for one in (single, double)]
+    assert fitted[1].log_likelihood == pytest.approx(fitted[0].log_likelihood)
+
+
 def test_folds_agree_most_on_the_true_states(known):
     _, assignments, _, _, truth = known
     table = LabelTable(assignments, FOLDS)

@@ -13,6 +13,7 @@ from folders import known_states, write_resample
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.landscape.cli import landscape
+from alphacryo4d.landscape.distances import squared_distances
 from alphacryo4d.landscape.find_stage import find_states
 from alphacryo4d.landscape.inputs_stage import read_inputs
 from alphacryo4d.landscape.options import EmbedOptions, LandscapeOptions, PathOptions, StatesOptions
@@ -254,6 +255,23 @@ def test_columns_of_the_figure_data_carry_their_units(project):
     wanted = ["volume_energy_kt", "volume_energy_error_kt", "particles", "fold", "batch"]
     assert names == ["volume", "rc1", "rc2", "state", *wanted, "resolution_angstrom",
                      "density_energy_kt"]  # fmt: skip
+
+
+def test_errors_count_images_where_rows_are_copies(known, tmp_path):
+    """Every row twice: the table knows the images of every volume, and so do the states."""
+    volumes, assignments, *_ = known
+    double = np.repeat(assignments, 2, axis=0)
+    folder = write_resample(tmp_path / "resample", volumes, double)
+    np.save(folder / "images.npy", np.repeat(np.arange(len(assignments)), 2))
+    inputs = read_inputs(folder, None)
+    np.testing.assert_array_equal(2 * inputs.table.images, inputs.table.counts)
+    assert folder / "images.npy" in inputs.paths
+    options = StatesOptions(states="3")
+    evidence = evidence_of(squared_distances([volumes]), inputs, folder, options)
+    np.testing.assert_array_equal(evidence.copies, np.load(folder / "images.npy"))
+    np.save(folder / "images.npy", np.arange(3))
+    with pytest.raises(InputError, match="images.npy: has 3 particles"):
+        read_inputs(folder, None)
 
 
 def test_the_embedding_in_space_comes_with_a_page_that_names_no_network(project):

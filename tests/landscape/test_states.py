@@ -64,6 +64,14 @@ def test_state_energy_is_minus_log_of_its_share_of_all_votes():
     np.testing.assert_allclose(errors, 1 / np.sqrt([60, 20]), rtol=1e-9)
 
 
+def test_state_errors_count_images():
+    volumes, counts = np.array([1, 2, 0, 1, 2, 0]), np.array([30, 10, 60, 30, 10, 60.0])
+    groups = np.array([0, 0, 0, 1, 1, 1])
+    energies, errors = state_energies(volumes, 2 * counts, groups, 2, images=counts)
+    np.testing.assert_allclose(energies, [-np.log(0.3), -np.log(0.1)])
+    np.testing.assert_allclose(errors, 1 / np.sqrt([60, 20]), rtol=1e-9)
+
+
 def test_errors_are_of_all_batches_together_not_of_each_by_itself():
     """Ten batches of four folds: what a replicate leaves out is a quarter of all particles."""
     rng = np.random.default_rng(3)

@@ -11,7 +11,13 @@ from small_tables import make_images, modern_table, numbered, run_command
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.cs import read_cs
-from alphacryo4d.particles.copies import batch_half_sets, half_sets, particle_images, same_poses
+from alphacryo4d.particles.copies import (
+    batch_half_sets,
+    half_sets,
+    images_of_volumes,
+    particle_images,
+    same_poses,
+)
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.resample.options import ResampleOptions
 from alphacryo4d.resample.steps_stage import run_shuffle, run_split
@@ -182,3 +188,17 @@ def test_the_split_says_how_many_images(folder: Path, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.INFO, logger="alphacryo4d"):
         run_split(expanded(folder / "p.star"), folder / "s", options=ResampleOptions())
     assert "36 particles of 12 images: copies stay in one fold" in caplog.text
+
+
+def test_the_split_keeps_which_rows_are_of_one_image(folder: Path) -> None:
+    path = expanded(folder / "p.star")
+    made = run_split(path, folder / "s", options=ResampleOptions())
+    assert folder / "s" / "images.npy" in made
+    ids = np.load(folder / "s" / "images.npy")
+    np.testing.assert_array_equal(ids, particle_images(read_particles(path)))
+
+
+def test_a_volume_holds_an_image_once() -> None:
+    assignments = np.array([[0, -1], [0, 2], [1, 2], [-2, 2]])
+    images = images_of_volumes(assignments, np.array([0, 0, 0, 1]), 3)
+    assert images.tolist() == [1, 1, 2]

@@ -69,6 +69,7 @@ def group_volumes(
     *,
     states: int | None,
     assignments: Array | None = None,
+    copies: Array | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Grouping:
@@ -89,13 +90,15 @@ def group_volumes(
         (:func:`elbow`), without them by the largest silhouette.
     assignments : (P, M + 1) int array, optional
         Volume row of every particle in every fold.
+    copies : (P,) int array, optional
+        Image of every particle, where some are copies of one.
     seed : int
         Random seed of the starts.
     """
     coordinates = classical_scaling(distances, min(max(DIMENSIONS), len(distances) - 1))
     if assignments is None or folds.max() == 0:
         return _group_by_distance(coordinates, counts, states, seed)
-    table = LabelTable(assignments, folds)
+    table = LabelTable(assignments, folds, copies)
     tried: tuple[tuple[int, float], ...] = ()
     asked = states is not None
     if states is None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.landscape.grouping.metastable import batches_of_volumes
+from alphacryo4d.particles.copies import counted_once
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,20 @@ class LabelTable:
         Volume row of every particle in every fold; negative where it has none.
     folds : (V,) int array
         Fold (of one batch) of each volume, from 0.
+    copies : (P,) int array, optional
+        Image of every particle, where some are copies of one: these count as one particle.
     """
 
-    def __init__(self, assignments: Array, folds: Array) -> None:
+    def __init__(self, assignments: Array, folds: Array, copies: Array | None = None) -> None:
         from scipy.sparse import csr_matrix
 
         present = np.where(assignments < 0, -1, assignments)
-        present = present[(present >= 0).any(1)]
-        patterns, weights = np.unique(present, axis=0, return_counts=True)
+        labelled = (present >= 0).any(1)
+        patterns, rows, weights = np.unique(
+            present[labelled], axis=0, return_inverse=True, return_counts=True
+        )
+        if copies is not None:
+            weights = np.bincount(rows.ravel(), weights=counted_once(copies[labelled]))
         row, column = np.nonzero(patterns >= 0)
         shape = (len(patterns), len(folds))
         ones = np.ones(len(row))
