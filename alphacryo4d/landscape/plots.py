@@ -174,8 +174,9 @@ def energy_ticks(low: float, high: float) -> Array:
     """Round energies inside a colour bar; it would draw those beyond at its ends."""
     from matplotlib.ticker import MaxNLocator
 
-    ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
-    return ticks[(ticks > low - 1e-9) & (ticks < high + 1e-9)]
+    ticks: Array = np.asarray(MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high))
+    inside: Array = ticks[(ticks > low - 1e-9) & (ticks < high + 1e-9)]
+    return inside
 
 
 def _draw_states(axes: Any, states: States) -> None:
