@@ -12,6 +12,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.job import read_job
 from alphacryo4d.core.reading import read_object
 
 if TYPE_CHECKING:
@@ -203,4 +204,7 @@ class Project:
         folder = self.folder / name
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; `alphacryo4d {command}` writes it")
+        reason = (read_job(folder) or {}).get("results", {}).get(files.NO_RESULT)
+        if reason is not None:
+            raise InputError(f"{folder}: no result: {reason}")
         return StateSet(folder)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from small_run import call, rerun, times
 
-from alphacryo4d.core.errors import NoResultError
+from alphacryo4d.core.errors import InputError, NoResultError
+from alphacryo4d.pipeline.project import Project
 from alphacryo4d.reclassify import stage
 from alphacryo4d.tools.external import output_nodes
 
@@ -53,6 +54,9 @@ def test_the_votes_are_the_result_and_it_is_not_tried_again(
     assert call(*again) == 3
     assert f"error: {WHY}" in capsys.readouterr().err
     assert len(apart) == 1
+    with pytest.raises(InputError, match=f"no result: {WHY}"):
+        _ = Project(project).reclassified
+    assert Project(project).report["per_state"]
 
 
 def test_a_result_of_the_same_votes_stays(home: Path, apart: list[Path]) -> None:
