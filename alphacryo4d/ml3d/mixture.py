@@ -20,7 +20,6 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.compiled.latent import posterior_covariances
-from alphacryo4d.ml3d.scatter import next_scatter
 
 _BLOCK = 2048
 """Particles of one product of matrices: few enough that the posteriors stay in the cache."""
@@ -235,12 +234,11 @@ class LatentParticles:
         self._sums(points, self.weights(len(points)), soft=soft)
         return soft
 
-    def scatter_about(self, points: Array) -> tuple[Array, Array]:
-        """Scatter of the particles about their points by one step of EM, (q, q).
+    def scatter_about(self, points: Array) -> Array:
+        """Maximum-likelihood scatter of the particles about their points, (q, q).
 
         The point of a particle is drawn from its posteriors, which leaves the expectation as it
-        is and spares the moments over all points. The draws are the same every time. The second
-        (q, q) is what the particles leave unknown: the mean covariance of their coordinates.
+        is and spares the moments over all points. The draws are the same every time.
         """
         ladder = np.cumsum(self.posteriors(points), axis=1)
         draw = np.random.default_rng(0).random((len(ladder), 1)) * ladder[:, -1:]
@@ -251,12 +249,24 @@ class LatentParticles:
             covariances, _ = self._inverses(begin, end)
             near = chosen[begin:end] @ self.precision + self.projected[begin:end]
             away = np.matmul(covariances, near[..., None])[..., 0] - chosen[begin:end]
-            parts[block] = np.stack([away.T @ away, covariances.sum(axis=0)])
+            parts[block] = covariances.sum(axis=0) + away.T @ away
 
         blocks = self._by_block(work)
-        known, left = np.stack([parts[k] for k in range(blocks)]).sum(axis=0) / max(1, len(chosen))
-        mean = known + left
-        return np.asarray(0.5 * (mean + mean.T)), np.asarray(0.5 * (left + left.T))
+        mean = np.stack([parts[k] for k in range(blocks)]).sum(axis=0) / max(1, len(chosen))
+        return np.asarray(0.5 * (mean + mean.T))
+
+    def known_of_scatter(self) -> Array:
+        """Mean of ``D P D``, D what a particle takes off the scatter and P its inverse, (q, q)."""
+        now = np.linalg.inv(self.precision)
+        parts: dict[int, Array] = {}
+
+        def work(block: int, begin: int, end: int) -> None:
+            off = now - self._inverses(begin, end)[0]
+            parts[block] = np.tensordot(off @ self.precision, off, ([0, 2], [0, 1]))
+
+        blocks = self._by_block(work)
+        mean = np.stack([parts[k] for k in range(blocks)]).sum(axis=0) / max(1, len(self.projected))
+        return np.asarray(0.5 * (mean + mean.T))
 
 
 @functools.cache
@@ -265,30 +275,3 @@ def _threadpools() -> Any:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
-
-
-def refine_mixture(
-    particles: LatentParticles,
-    fewer: LatentParticles,
-    points: Array,
-    rounds: int,
-    steps: int,
-    *,
-    newton: bool = False,
-) -> Mixture:
-    """Rounds of ``steps`` EM iterations of the points, then one of the scatter by ``fewer``.
-
-    ``newton`` brings the scatter to its end also where particles hardly know it, so that the
-    likelihoods of mixtures from different starts can be compared.
-    """
-    value = -np.inf
-    for _ in range(rounds):
-        for _ in range(steps):
-            points, value = particles.step(points)
-        before = np.linalg.inv(fewer.precision)
-        fewer.proportions = particles.proportions
-        after, left = fewer.scatter_about(points)
-        fewer.set_scatter(next_scatter(before, after, left if newton else None))
-        if particles is not fewer:
-            particles.set_scatter(np.linalg.inv(fewer.precision))
-    return Mixture(points, np.linalg.inv(fewer.precision), value)

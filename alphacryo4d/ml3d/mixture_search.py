@@ -8,7 +8,8 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.maths.linear_solvers import stretched_direction
-from alphacryo4d.ml3d.mixture import LatentParticles, Mixture, refine_mixture
+from alphacryo4d.ml3d.mixture import LatentParticles, Mixture
+from alphacryo4d.ml3d.mixture_rounds import refine_mixture
 from alphacryo4d.ml3d.points import spread_points
 
 FEW, SOME, MANY = 12_000, 20_000, 20_000

@@ -173,13 +173,17 @@ def say_moves(where: str, moves: Array) -> list[str]:
         As of :class:`alphacryo4d.ml3d.mixture_search.Move`, in their order.
     """
     names: dict[int, str] = {}
-    lines = []
+    lines, other = [], ""
     for merged, freed, halved, gain in moves:
         if merged == ANEW:
-            lines.append(f"{where}: states are found anew: {gain:.4f} nats per particle")
-            names = {}
+            lines.append(
+                f"{where}: states are found anew, without the labels of the votes (numbers go by "
+                f"particles in common): {gain:.4f} nats per particle"
+            )
+            names, other = {}, "new "
             continue
-        first, second, third = (names.get(int(k), str(int(k) + 1)) for k in (merged, freed, halved))
+        places = int(merged), int(freed), int(halved)
+        first, second, third = (names.get(k, f"{other}{k + 1}") for k in places)
         lines.append(
             f"{where}: split-merge EM: states {first} and {second} are merged and state {third} is "
             f"split: {gain:.4f} nats per particle"

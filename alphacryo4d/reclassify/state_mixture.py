@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.ml3d.mixture import LatentParticles, Mixture, refine_mixture
+from alphacryo4d.ml3d.mixture import LatentParticles, Mixture
+from alphacryo4d.ml3d.mixture_rounds import refine_mixture
 from alphacryo4d.ml3d.mixture_search import ANEW, MANY, SOME, Move, fit_mixture, split_and_merge
 from alphacryo4d.reclassify.joint_moments import JointMoments
 from alphacryo4d.reclassify.splitting import Latent, without_scatter

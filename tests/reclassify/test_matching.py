@@ -1,6 +1,7 @@
 """Folds that number the same states their own way."""
 
 import numpy as np
+import pytest
 
 from alphacryo4d.ml3d.mixture import LatentParticles
 from alphacryo4d.ml3d.mixture_search import split_and_merge
@@ -125,26 +126,42 @@ def test_shares_after_a_search_are_those_of_its_points():
     )
 
 
+def row_of_states(rng, count=6000):
+    """Four states in a row; across it every state scatters as far, which a third of them show."""
+    truth = rng.integers(0, 4, count)
+    z = np.stack([1.2 * truth - 1.8, 1.2 * rng.standard_normal(count)], axis=1)
+    known = np.stack([np.full(count, 30.0), np.where(rng.random(count) < 0.33, 30, 0.01)], axis=1)
+    projected = known * z + np.sqrt(known) * rng.standard_normal((count, 2))
+    return truth, z, LatentParticles(known[:, :, None] * np.eye(2), projected)
+
+
+def share_right(particles, points, truth):
+    labels = particles.posteriors(points).argmax(axis=1)
+    return sum(np.bincount(truth[labels == k]).max() for k in range(4)) / len(truth)
+
+
 def test_labels_of_what_varies_within_every_state_are_left():
-    """Four states in a row, cut by labels across the row, where every state scatters as far."""
     rng = np.random.default_rng(6)
-    truth = rng.integers(0, 4, 6000)
-    z = np.stack([1.2 * truth - 1.8, 1.2 * rng.standard_normal(6000)], axis=1)
-    information = np.tile(30.0 * np.eye(2), (6000, 1, 1))
-    projected = 30.0 * z + np.sqrt(30.0) * rng.standard_normal((6000, 2))
+    truth, z, particles = row_of_states(rng)
     across = np.digitize(z[:, 1] + 0.3 * rng.standard_normal(6000), [-1, 0, 1])
     start = np.eye(4, dtype=np.float32)[across]
-    shares = []
-    for search in (False, True):
-        particles = LatentParticles(information, projected)
-        mixture, moves = mixture_of_labels(particles, start, split_merge=search, seed=0)
-        labels = particles.posteriors(mixture.points).argmax(axis=1)
-        shares.append(sum(np.bincount(truth[labels == k]).max() for k in range(4)) / len(truth))
-    assert shares[0] < 0.6
-    assert shares[1] > 0.95
-    np.testing.assert_allclose(np.diag(mixture.scatter), [0.01, 1.44], rtol=0.1)
+    bound, _ = mixture_of_labels(particles, start, split_merge=False, seed=0)
+    assert share_right(particles, bound.points, truth) < 0.75
+    free, moves = mixture_of_labels(particles, start, split_merge=True, seed=0)
+    assert share_right(particles, free.points, truth) > 0.95
+    assert free.scatter[0, 0] < 0.02
+    assert free.scatter[1, 1] == pytest.approx(1.44, rel=0.1)
     (line,) = say_moves("batch 1 fold 1", np.array(moves))
-    assert line.startswith("batch 1 fold 1: states are found anew: 0.")
+    assert line.startswith("batch 1 fold 1: states are found anew")
+
+
+def test_true_labels_stay():
+    truth, _, particles = row_of_states(np.random.default_rng(7))
+    start = np.eye(4, dtype=np.float32)[truth]
+    mixture, moves = mixture_of_labels(particles, start, split_merge=True, seed=0)
+    assert not moves
+    assert share_right(particles, mixture.points, truth) > 0.95
+    assert (particles.posteriors(mixture.points).argmax(axis=1) == truth).mean() > 0.95
 
 
 def test_moves_are_told_by_what_the_states_were_at_first():
