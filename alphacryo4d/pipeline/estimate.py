@@ -144,8 +144,8 @@ def _of_reclassify(size: Size) -> Need:
     """Components and states of every fold in at most two rounds, poses, maps of the states."""
     used = size.folds * size.particles
     of_folds = 5.5e-5 * size.batches * size.folds * size.box**3
-    # states without the labels of the votes: in both passes of the first round, and in the second
-    search = 7.5e-5 * size.folds * min(size.particles, 20_000 * size.batches) * size.states
+    # states without the labels of the votes, in both rounds
+    search = 1.5e-5 * size.folds * min(size.particles, 20_000 * size.batches) * size.states
     seconds = 10.0 + of_folds + 7e-7 * used * size.reclassified + search
     images = min(78 * size.particles * size.reclassified / GB, machine_memory() / 2)
     return Need(seconds, 0.9, 0.35 + images + 300 * size.map_gb, _states_gb(size))

@@ -155,12 +155,13 @@ class _Fit:
         return moments, so_far
 
     def _states(
-        self, moments: JointMoments, so_far: Array, *, search: bool
+        self, moments: JointMoments, so_far: Array, *, search: bool, anew: bool = False
     ) -> tuple[LatentStates, list[Move]]:
         """States as a mixture that starts from the labels of now."""
         return states_of_moments(
-            moments, self.pose_sigma, so_far, self.start, split_merge=search, seed=self.options.seed
-        )
+            moments, self.pose_sigma, so_far, self.start,
+            split_merge=search, anew=anew, seed=self.options.seed,
+        )  # fmt: skip
 
     def first_states(self) -> tuple[Array, list[Move]]:
         """Posteriors (n, K) of the states without moving the components; then the poses move."""
@@ -191,8 +192,8 @@ class _Fit:
         """States as a mixture that starts from the labels given; in the order of the view."""
         moments = self.volumes.expect(about_states=self.from_images)
         so_far = self.poses.so_far(self.order)
-        states, moves = self._states(moments, so_far, search=self.options.split_merge)
-        volumes = self.volumes
+        search, volumes = self.options.split_merge, self.volumes
+        states, moves = self._states(moments, so_far, search=search, anew=search)
         model = StateModel(
             volumes.grid, volumes.cubes, states.points, states.scatter, states.proportions,
             volumes.noise, self.pose_sigma,

@@ -19,7 +19,7 @@ _ROUNDS, _STEPS, _LAST, _FEW = 7, 3, 5, 8_000
 
 
 def mixture_of_labels(
-    particles: LatentParticles, start: Array, *, split_merge: bool, seed: int
+    particles: LatentParticles, start: Array, *, split_merge: bool, anew: bool = False, seed: int
 ) -> tuple[Mixture, list[Move]]:
     """Points, scatter and proportions from soft labels, then searched for better ones.
 
@@ -35,7 +35,9 @@ def mixture_of_labels(
     start : (n, K) array
         Soft labels; a row of zeros has no say.
     split_merge : bool
-        Whether to search.
+        Whether points may be merged and split.
+    anew : bool
+        Whether a mixture without labels may take the place of theirs.
     seed : int
         Of the particles with which the search and the scatter are found, where there are many.
 
@@ -63,12 +65,13 @@ def mixture_of_labels(
         if moves:
             many.proportions = some.proportions
             mixture = refine_mixture(many, fewer, points, _ROUNDS, _STEPS)
+    if anew:
         mixture = refine_mixture(many, fewer, mixture.points, _ROUNDS, _STEPS, newton=True)
         proportions = many.proportions
-        anew = _found_anew(many, fewer, classes, rng)
-        if anew.value > mixture.value + chance:
-            moves = [Move(ANEW, ANEW, ANEW, anew.value - mixture.value)]
-            mixture, proportions = anew, many.proportions
+        other = _found_anew(many, fewer, classes, rng)
+        if other.value > mixture.value + particles.count / len(some.projected):
+            moves = [Move(ANEW, ANEW, ANEW, other.value - mixture.value)]
+            mixture, proportions = other, many.proportions
         many.proportions = proportions
     particles.proportions = many.proportions
     particles.set_scatter(mixture.scatter)
@@ -137,6 +140,7 @@ def states_of_moments(
     start: Array,
     *,
     split_merge: bool,
+    anew: bool = False,
     seed: int,
 ) -> tuple[LatentStates, list[Move]]:
     """Mixture of :func:`mixture_of_labels` with errors of the poses marginalised.
@@ -147,12 +151,14 @@ def states_of_moments(
         Moments, and prior of the poses, as :meth:`JointMoments.marginalise_pose` takes them.
     start : (n, K) array
         Soft labels.
-    split_merge, seed
+    split_merge, anew, seed
         As for :func:`mixture_of_labels`.
     """
     _, projected, information = moments.marginalise_pose(pose_sigma, so_far)
     particles = LatentParticles(information, projected, moments.workers)
-    mixture, moves = mixture_of_labels(particles, start, split_merge=split_merge, seed=seed)
+    mixture, moves = mixture_of_labels(
+        particles, start, split_merge=split_merge, anew=anew, seed=seed
+    )
     soft, proportions = particles.posteriors(mixture.points), particles.proportions
     assert proportions is not None
     states = LatentStates(

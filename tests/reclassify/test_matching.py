@@ -147,7 +147,7 @@ def test_labels_of_what_varies_within_every_state_are_left():
     start = np.eye(4, dtype=np.float32)[across]
     bound, _ = mixture_of_labels(particles, start, split_merge=False, seed=0)
     assert share_right(particles, bound.points, truth) < 0.75
-    free, moves = mixture_of_labels(particles, start, split_merge=True, seed=0)
+    free, moves = mixture_of_labels(particles, start, split_merge=True, anew=True, seed=0)
     assert share_right(particles, free.points, truth) > 0.95
     assert free.scatter[0, 0] < 0.02
     assert free.scatter[1, 1] == pytest.approx(1.44, rel=0.1)
@@ -158,7 +158,7 @@ def test_labels_of_what_varies_within_every_state_are_left():
 def test_true_labels_stay():
     truth, _, particles = row_of_states(np.random.default_rng(7))
     start = np.eye(4, dtype=np.float32)[truth]
-    mixture, moves = mixture_of_labels(particles, start, split_merge=True, seed=0)
+    mixture, moves = mixture_of_labels(particles, start, split_merge=True, anew=True, seed=0)
     assert not moves
     assert share_right(particles, mixture.points, truth) > 0.95
     assert (particles.posteriors(mixture.points).argmax(axis=1) == truth).mean() > 0.95
