@@ -224,7 +224,8 @@ def demo(
     from alphacryo4d.assessment.score_stage import format_report
 
     logger.info("\nvotes:\n%s\n", format_report(report))
-    logger.info("after reclassification:\n%s\n", format_report(again))
+    if again is not None:
+        logger.info("after reclassification:\n%s\n", format_report(again))
     _end([*figures, page], output_path / "project", as_json)
 
 

@@ -52,8 +52,7 @@ class Outlook:
     @cached_property
     def plans(self) -> list[tuple[str, Plan]]:
         """Name and plan of every stage."""
-        plans = plan_run(self.table, self.project, self.options, self.seed)
-        return [(name, Plan(NEW)) for name, _ in plans] if self.overwrite else plans
+        return plan_run(self.table, self.project, self.options, self.seed, overwrite=self.overwrite)
 
     def check(
         self, gpu: str | None, given: Mapping[str, float | None], *, here: bool = True
@@ -91,11 +90,13 @@ class Outlook:
             logger.info("%s", line)
 
     def _plan(self) -> list[str]:
+        lines = plan_lines(self.project, self.plans)
         if any(plan.kind != NEW for _, plan in self.plans):
-            return plan_lines(self.project, self.plans)
+            return lines
         *names, last = (name for name, _ in self.plans)
         return [
             f"would split {self.table} into {self.options.resample.folds + 1} folds, classify each "
             f"by --classes {self.options.classify.classes}, and write "
-            f"{self.project}/{', '.join(names)} and {last}"
+            f"{self.project}/{', '.join(names)} and {last}",
+            *lines,
         ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.identity import located
 from alphacryo4d.core.job import Work, plan_work, read_job, recorded_inputs
 from alphacryo4d.core.plan import GO_ON, NEW, REDO, UNCHANGED, Plan, claimed, why
@@ -75,7 +77,7 @@ def stage_works(
 
 
 def plan_run(
-    table: Path, project: Path, options: PipelineOptions, seed: int
+    table: Path, project: Path, options: PipelineOptions, seed: int, *, overwrite: bool = False
 ) -> list[tuple[str, Plan]]:
     """What every stage of a run means for its folder; nothing is written.
 
@@ -87,7 +89,9 @@ def plan_run(
     for name, work in stage_works(table, project, options, seed):
         folder = project / name
         record = read_job(folder)
-        if record is None or not claimed(record):
+        if overwrite:
+            plan = Plan(NEW)
+        elif record is None or not claimed(record):
             plan = Plan(NEW if record is None else GO_ON)
         else:
             plan = _plan_stage(folder, work(), record, made_again)
@@ -102,7 +106,8 @@ def _made_again(folder: Path, record: dict[str, Any], plan: Plan) -> set[Path]:
     steps = record.get("steps", {})
     standing = {output for outputs in plan.standing.values() for output in outputs}
     outputs = {output for step in plan.redone for output in steps.get(step, [])}
-    return {(folder / name).absolute() for name in (outputs or set(record["outputs"])) - standing}
+    outputs = outputs or set(record.get("outputs", []))
+    return {(folder / name).absolute() for name in outputs - standing}
 
 
 def _plan_stage(
@@ -137,13 +142,9 @@ def out_of_date(project: Path, plans: list[tuple[str, Plan]]) -> list[str]:
     changed: set[Path] = set()
     for name, plan in plans:
         record = read_job(project / name)
-        if plan.kind == REDO and record is not None:
+        if plan.kind in (NEW, REDO) and record is not None:
             changed |= _made_again(project / name, record, plan)
-    waiting = {
-        path.parent: record
-        for path in sorted(project.glob(f"*/{files.JOB_JSON}"))
-        if path.parent.name not in anew and (record := read_job(path.parent)) and claimed(record)
-    }
+    waiting = _claimed_folders(project, anew) if changed else {}
     stale: list[Path] = []
     while changed:
         found = [
@@ -154,17 +155,29 @@ def out_of_date(project: Path, plans: list[tuple[str, Plan]]) -> list[str]:
         changed = {
             (folder / name).absolute()
             for folder in found
-            for name in waiting.pop(folder)["outputs"]
+            for name in waiting.pop(folder).get("outputs", [])
         }
         stale += found
     return [folder.name for folder in stale]
 
 
+def _claimed_folders(project: Path, but: set[str]) -> dict[Path, dict[str, Any]]:
+    """Records of the work in a project's other folders, without those of other programs."""
+    found = {}
+    for path in sorted(project.glob(f"[!.]*/{files.JOB_JSON}")):
+        with suppress(InputError):
+            record = read_job(path.parent)
+            if path.parent.name not in but and record is not None and claimed(record):
+                found[path.parent] = record
+    return found
+
+
 def plan_lines(project: Path, plans: list[tuple[str, Plan]]) -> list[str]:
-    """Plan of a run, and the results of the project that become out of date by it, if any."""
+    """Plan of a run, unless all is new, and the results that become out of date by it, if any."""
+    told = [plan_text(plans)] if any(plan.kind != NEW for _, plan in plans) else []
     stale = out_of_date(project, plans)
     words = f"out of date then, until their commands are given again: {', '.join(stale)}"
-    return [plan_text(plans), *([words] if stale else [])]
+    return [*told, *([words] if stale else [])]
 
 
 def plan_text(plans: list[tuple[str, Plan]]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import NoResultError
 from alphacryo4d.core.job import Work, read_job, recorded_inputs, start_record
-from alphacryo4d.core.plan import NEW, UNCHANGED
+from alphacryo4d.core.plan import UNCHANGED
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.pipeline.landscape import landscape_like
 from alphacryo4d.pipeline.options import DEMO, PipelineOptions
@@ -59,13 +59,12 @@ def run_pipeline(
     if not flags.overwrite:
         take_table(table, project)
     work = Work("run", asdict(options), (table,), seed)
-    plans = [] if flags.overwrite else plan_run(table, project, options, seed)
-    if any(plan.kind != NEW for _, plan in plans):
-        for line in plan_lines(project, plans):
-            logger.info("%s", line)
+    plans = plan_run(table, project, options, seed, overwrite=flags.overwrite)
+    for line in plan_lines(project, plans):
+        logger.info("%s", line)
     stages = _stages(table, project, options, seed, gpu, flags)
     closed = (read_job(project) or {}).get("status") == "done"
-    if closed and plans and all(plan.kind == UNCHANGED for _, plan in plans):
+    if closed and all(plan.kind == UNCHANGED for _, plan in plans):
         results = _main_results([(name, stage()) for name, stage in stages])
         return [*results, page_of_run(project, again=False)]
     with start_record(project, work) as job:
@@ -97,19 +96,19 @@ def _late(module: str, name: str, *arguments: Any, **options: Any) -> Callable[[
     return call
 
 
-def _or_votes(reclassify: Callable[[], list[Path]]) -> Callable[[], list[Path]]:
-    """The reclassification of a run: where it has no result, the votes are that of the run."""
+def _or_before(reclassify: Callable[[], list[Path]], folder: Path) -> Callable[[], list[Path]]:
+    """The reclassification of a run; without a result, what its folder keeps, or the votes."""
 
     def call() -> list[Path]:
         try:
             return reclassify()
         except NoResultError as error:
-            logger.warning(
-                "the reclassification has no result, and is not tried again with these votes; the "
-                "votes are the result (%s)",
-                error,
-            )
-            return []
+            from alphacryo4d.voting.stage import main_outputs
+
+            kept = main_outputs(folder)
+            said = "the earlier one is" if kept else "the votes are"
+            logger.warning("the reclassification has no result; %s the result (%s)", said, error)
+            return kept
 
     return call
 
@@ -139,7 +138,9 @@ def _stages(
 ) -> list[tuple[str, Callable[[], list[Path]]]]:
     """Name and call of every stage."""
     resample, features = project / files.RESAMPLE, project / files.DEEPFEATURE
-    landscape, vote = project / files.LANDSCAPE, project / files.VOTE
+    landscape, vote, again = (
+        project / name for name in (files.LANDSCAPE, files.VOTE, files.RECLASSIFY)
+    )
     common: dict[str, Any] = {"seed": seed, "flags": flags}
     calls = {
         files.RESAMPLE: _late(
@@ -161,10 +162,10 @@ def _stages(
     }  # fmt: skip
     if options.reclassify is not None:
         reclassify = _late(
-            "reclassify.stage", "run_reclassify", project, project / files.RECLASSIFY,
+            "reclassify.stage", "run_reclassify", project, again,
             options=options.reclassify, **common,
         )  # fmt: skip
-        calls[files.RECLASSIFY] = _or_votes(reclassify)
+        calls[files.RECLASSIFY] = _or_before(reclassify, again)
     if options.particle_landscape is not None:
         calls[files.PARTICLE_LANDSCAPE] = _late(
             "particle_landscape.stage", "run_particles", project,
@@ -216,7 +217,7 @@ def run_demo(
     seed: int = 0,
     gpu: str | None = None,
     flags: RunFlags = RunFlags(),
-) -> tuple[dict[str, Any], dict[str, Any], list[Path]]:
+) -> tuple[dict[str, Any], dict[str, Any] | None, list[Path]]:
     """Simulate a hinge protein in 8 states, run all stages on it, and score the results.
 
     Parameters
@@ -231,9 +232,9 @@ def run_demo(
 
     Returns
     -------
-    dict, dict, list of Path
-        The scores of the votes and of the reclassification, with one row a state, and the main
-        results of the run.
+    dict, dict or None, list of Path
+        The scores of the votes and of the reclassification, with one row a state (None where it
+        has no result), and the main results of the run.
     """
     from alphacryo4d.assessment.score_stage import run_score
     from alphacryo4d.assessment.stage import simulate_demo
@@ -260,5 +261,6 @@ def run_demo(
         data / "truth.npy",
         assignments=project / files.RESAMPLE / files.ASSIGNMENTS_NPY,
     )
-    _, again = run_score(project / files.RECLASSIFY / files.PARTICLES_STAR, data / "truth.npy")
+    table = project / files.RECLASSIFY / files.PARTICLES_STAR
+    again = run_score(table, data / "truth.npy")[1] if table.is_file() else None
     return report, again, results

@@ -79,7 +79,7 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
             log_line(log, f"round {turn}: states are not supported by held-out particles")
             break
         if fallen:
-            raise NoResultError(_apart(turn, election.kept, len(states)))
+            raise NoResultError(_apart(turn, election.kept, len(states), inputs.fit.move))
         rounds.take_poses(this_round)
         states = election.states
         plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
@@ -108,13 +108,17 @@ def _few(changed: float, most: float) -> str:
     return f"{100 * changed:.1f}% changed, not more than {100 * most:g}%"
 
 
-def _apart(turn: int, voted: int, particles: int) -> str:
+def _apart(turn: int, voted: int, particles: int, moved: bool) -> str:
     """What is wrong where the folds of the first round find states that do not fit together."""
-    return (
+    why = (
         f"round {turn}: {_FALLEN} ({voted} of {particles} have the votes that a state needs): the "
-        "folds found other states, most likely since poses moved until states were one; the votes "
-        "stay as they are; `alphacryo4d vote reclassify --no-refine-poses` keeps the poses of the "
-        "table"
+        "folds found other states, "
+    )
+    if not moved:
+        return f"{why}with the poses of the table; fewer `--states` leave more particles to each"
+    return (
+        f"{why}most likely since poses moved until states were one; `alphacryo4d vote reclassify "
+        "--no-refine-poses` keeps the poses of the table"
     )
 
 

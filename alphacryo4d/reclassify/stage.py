@@ -11,8 +11,8 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, NoResultError
-from alphacryo4d.core.job import Job, Step, Work, start_work
-from alphacryo4d.core.record import read_job, stale_inputs
+from alphacryo4d.core.job import Job, Step, Work, plan_work, read_job, start_work
+from alphacryo4d.core.plan import make_plan
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.core.words import plural
 from alphacryo4d.particles.copies import particle_images
@@ -33,10 +33,7 @@ from alphacryo4d.voting.inputs_stage import read_fold_groups, read_outliers, rea
 from alphacryo4d.voting.junk import add_junk, escaped_junk, signal_columns
 from alphacryo4d.voting.null_figures import number
 from alphacryo4d.voting.options import votes_needed
-from alphacryo4d.voting.output_stage import (
-    input_particles,
-    input_table_path,
-)
+from alphacryo4d.voting.output_stage import input_particles, input_table_path
 from alphacryo4d.voting.recorded_stage import read_recorded
 from alphacryo4d.voting.report import (
     add_heldout,
@@ -96,8 +93,8 @@ def run_reclassify(
     Raises
     ------
     NoResultError
-        The states fall together in the first round. The folder says so, and keeps a result that is
-        there and of the same votes.
+        The states fall together in the first round. The folder keeps the result of the same votes
+        that is there; else its record says why there is none.
     """
     options = options or ReclassifyOptions()
     resample, first = project / files.RESAMPLE, project / selection
@@ -109,13 +106,21 @@ def run_reclassify(
                 _make(job, project, first, options, seed, flags)
             except NoResultError as error:
                 remove_scratch(job.folder / ".scratch")
-                if job.folder != output and not stale_inputs(output, read_job(output) or {}):
-                    raise
-                job.note(**{files.NO_RESULT: str(error)})
+                if _has_result(output, job, work):
+                    other = ", ".join(plan_work(output, work).why)
+                    raise NoResultError(f"{error}; {output} stays as it is ({other})") from error
+                job.record["results"] = {files.NO_RESULT: str(error)}
         reason = job.record["results"].get(files.NO_RESULT)
     if reason is not None:
         raise NoResultError(reason)
     return main_outputs(output)
+
+
+def _has_result(folder: Path, job: Job, work: Work) -> bool:
+    """Whether a folder holds finished states of the same votes, by whatever options."""
+    old = read_job(folder) or {}
+    same = job.record | {name: old.get(name) for name in ("options", "seed")}
+    return old.get("status") == "done" and "count" in make_plan(folder, work, old, same).standing
 
 
 def _make(

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from alphacryo4d.core import files
+from alphacryo4d.core.identity import option_leaves
 from alphacryo4d.core.job import read_job
+from alphacryo4d.report.verdict import sign
 
 ORIGINAL = "ORIGINAL.cs"
 """In the place of the file that a table was made from, which the table does not name."""
@@ -33,7 +35,10 @@ def next_commands(
     said: list[tuple[str, list[str]]] = []
     again = reclassify_words(project, shown_set["key"], keys)
     if again is not None:
-        said.append(("Better states: fit states and poses together, from these votes.", again))
+        why = "Better states: fit states and poses together, from these votes."
+        if "--no-refine-poses" in again:
+            why = "The reclassification again, with the poses of the table: they are not moved."
+        said.append((why, again))
     if not shown_set.get("null") and shown_set["key"] == files.VOTE:
         said.append(
             (
@@ -70,15 +75,35 @@ def next_commands(
 
 
 def reclassify_words(project: Path, key: str, keys: list[str]) -> list[str] | None:
-    """Words of the command that reclassifies votes; None for others, and where it was done."""
-    target = key.replace(files.VOTE, files.RECLASSIFY, 1)
+    """Words of the command that reclassifies votes; None for others, and where it was done.
+
+    Where it had no result the poses are to stay; where they had stayed nothing is left to try.
+    """
+    target = _reclassified(key)
     if not key.startswith(files.VOTE) or target in keys:
         return None
     words = ["vote", "reclassify", "--i", str(project)]
     words += [] if key == files.VOTE else ["--selection", key]
     words += ["--o", f"{project}/{target}"]
-    tried = files.NO_RESULT in (read_job(project / target) or {}).get("results", {})
-    return [*words, "--no-refine-poses"] if tried else words
+    record = read_job(project / target) or {}
+    if files.NO_RESULT not in record.get("results", {}):
+        return words
+    options = option_leaves(record.get("options", {}))
+    focused = options.get("resample.classify.focus_mask") is not None
+    moved = options.get("reclassify.refine_poses", True) and not focused
+    return [*words, "--no-refine-poses"] if moved else None
+
+
+def reclassify_signs(project: Path, key: str) -> list[dict[str, str]]:
+    """The sign that the reclassification of votes has no result, and why; none where it has one."""
+    noted = (read_job(project / _reclassified(key)) or {}).get("results", {})
+    why = noted.get(files.NO_RESULT) if key.startswith(files.VOTE) else None
+    return [] if why is None else [sign("warn", "No reclassification", f"no result: {why}")]
+
+
+def _reclassified(key: str) -> str:
+    """Folder of the reclassification of votes."""
+    return key.replace(files.VOTE, files.RECLASSIFY, 1)
 
 
 def refine_words(folder: Path) -> list[str] | None:

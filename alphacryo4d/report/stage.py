@@ -12,7 +12,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.colours import STATE_COLOURS
 from alphacryo4d.core.contents import warn_changed
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.report.advice import edit_command, next_commands, path_command
+from alphacryo4d.report.advice import edit_command, next_commands, path_command, reclassify_signs
 from alphacryo4d.report.landscape_view import landscape_views
 from alphacryo4d.report.maps import box_for
 from alphacryo4d.report.page import page_text
@@ -97,7 +97,8 @@ def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
         one["landscape"] = state_set.landscape.name
         one["scene"] = scene_of(project, state_set, sets)
         one["sentence"] = sentence(one)
-        one["signs"] = signs(one, landscape, training, origin["missing_inputs"])
+        one["signs"] = reclassify_signs(project, state_set.key)
+        one["signs"] += signs(one, landscape, training, origin["missing_inputs"])
         one["commands"] = next_commands(project, one, landscape, [s.key for s in sets])
         shown.append(one)
     data = {

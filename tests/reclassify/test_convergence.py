@@ -100,8 +100,8 @@ def rounds_of(monkeypatch, voted, *, free):
     monkeypatch.setattr(convergence_stage, "Rounds", lambda job, inputs: rounds)
     monkeypatch.setattr(convergence_stage, "elect", lambda *_: (None, elections.pop(0)))
     monkeypatch.setattr(convergence_stage, "plan_changes", lambda *_, **__: plan)
-    groups = np.ones((400, 2), int)
-    return made, SimpleNamespace(options=ReclassifyOptions(), groups=groups)
+    groups, fit = np.ones((400, 2), int), SimpleNamespace(move=free)
+    return made, SimpleNamespace(options=ReclassifyOptions(), groups=groups, fit=fit)
 
 
 def test_the_last_round_says_how_many_particles_changed_and_how_many_may(monkeypatch):
@@ -119,7 +119,10 @@ def test_states_that_fall_together_are_no_result(monkeypatch, second):
     voted = [first, np.zeros(400, int)] if second else [np.zeros(400, int)]
     made, inputs = rounds_of(monkeypatch, voted, free=True)
     if not second:
-        with pytest.raises(InputError, match="0 of 400.*--no-refine-poses"):
+        with pytest.raises(InputError, match=r"0 of 400.*--no-refine-poses"):
+            convergence_stage.run_rounds(None, inputs, first)
+        made, inputs = rounds_of(monkeypatch, voted, free=False)
+        with pytest.raises(InputError, match=r"0 of 400.*poses of the table; fewer `--states`"):
             convergence_stage.run_rounds(None, inputs, first)
         return
     best, kept, log = convergence_stage.run_rounds(None, inputs, first)
