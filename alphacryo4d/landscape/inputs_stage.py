@@ -179,8 +179,7 @@ def read_inputs(resample: Path, features: Path | None) -> StageInputs:
     assignments = None
     path = resample / ASSIGNMENTS_NPY
     if path.is_file():
-        assignments = load_array(path, dtype=np.integer, ndim=2)
-        _require_same_counts(path, assignments, table)
+        assignments = _read_assignments(path, table)
         _require_classes(resample, table)
         paths.append(path)
     junk = None
@@ -196,17 +195,35 @@ def read_inputs(resample: Path, features: Path | None) -> StageInputs:
         copies = load_array(path, dtype=np.integer, ndim=1)
         paths.append(path)
         if assignments is not None:
-            _require_length(path, copies, len(assignments))
-            table = replace(table, images=images_of_volumes(assignments, copies, len(table.names)))
+            table = _with_images(table, assignments, copies, path)
     return StageInputs(table, volumes, maps, assignments, junk, tuple(paths), copies)
 
 
-def _require_length(path: Path, copies: Array, particles: int) -> None:
-    if len(copies) != particles:
+def read_counted_table(resample: Path) -> tuple[VolumeTable, list[Path]]:
+    """Volume table of a resampling with the images of its volumes, and the files that tell them."""
+    paths = [resample / VOLUMES_STAR]
+    table = read_volume_table(paths[0])
+    assigned, images = resample / ASSIGNMENTS_NPY, resample / IMAGES_NPY
+    if not (assigned.is_file() and images.is_file()):
+        return table, paths
+    assignments = _read_assignments(assigned, table)
+    copies = load_array(images, dtype=np.integer, ndim=1)
+    return _with_images(table, assignments, copies, images), [*paths, assigned, images]
+
+
+def _read_assignments(path: Path, table: VolumeTable) -> Array:
+    assignments = load_array(path, dtype=np.integer, ndim=2)
+    _require_same_counts(path, assignments, table)
+    return assignments
+
+
+def _with_images(table: VolumeTable, assignments: Array, copies: Array, path: Path) -> VolumeTable:
+    if len(copies) != len(assignments):
         raise InputError(
-            f"{path}: has {len(copies)} particles, {ASSIGNMENTS_NPY} has {particles}; run "
+            f"{path}: has {len(copies)} particles, {ASSIGNMENTS_NPY} has {len(assignments)}; run "
             "`alphacryo4d resample` again"
         )
+    return replace(table, images=images_of_volumes(assignments, copies, len(table.names)))
 
 
 def _require_rows(path: Path, array: Array, rows: int) -> None:

@@ -21,10 +21,10 @@ from alphacryo4d.landscape.figures_stage import draw, draw_energies
 from alphacryo4d.landscape.find_stage import Evidence
 from alphacryo4d.landscape.inputs_stage import (
     VolumeTable,
+    read_counted_table,
     read_counts,
     read_embedding,
     read_inputs,
-    read_volume_table,
 )
 from alphacryo4d.landscape.options import DENSITY, EnergyOptions, LandscapeOptions
 from alphacryo4d.landscape.particle_basins_stage import basin_files, evidence_of
@@ -96,15 +96,14 @@ def _points(embedding: Path | None, counts: Path | None, resample: Path | None) 
     if counts is None and resample is None:
         raise UsageError("--counts (or --i, the resample folder) must be given")
     points = read_embedding(embedding)
-    table = None
-    star = None if resample is None else resample / files.VOLUMES_STAR
-    if star is not None:
-        table = read_volume_table(star)
+    table, paths = None, [embedding, *([counts] if counts else [])]
+    if resample is not None:
+        table, more = read_counted_table(resample)
         if len(table.names) != len(points):
             raise InputError(
-                f"{embedding}: {len(points)} rows, but {star} has {len(table.names)} volumes"
+                f"{embedding}: {len(points)} rows, but {more[0]} has {len(table.names)} volumes"
             )
-    paths = [embedding, *([counts] if counts else []), *([star] if star else [])]
+        paths += more
     if counts is not None:
         values = read_counts(counts, len(points))
     else:

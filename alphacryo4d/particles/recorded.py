@@ -69,7 +69,8 @@ def stacks_on_record(resample: Path) -> tuple[Path, ...]:
 def images_folder(resample: Path, table: ParticleTable, written: Path) -> Path | None:
     """Folder for ``--images-from`` of a table that was written from a project's.
 
-    None where its images are found without it, or by no such folder.
+    None where its images are found without it, or by no such folder; what is wrong with them, a
+    command that reads them says.
 
     Parameters
     ----------
@@ -85,7 +86,10 @@ def images_folder(resample: Path, table: ParticleTable, written: Path) -> Path |
     names = table.read_parts([], images=True)[1][IMAGE_COLUMN][1]
     if not names or resolve_stack(names[0], written) is not None:
         return None
-    places = recorded_stacks(resample, table.path)(names)
+    try:
+        places = recorded_stacks(resample, table.path)(names)
+    except InputError:
+        return None
     first = str(places.get(names[0], Path()).absolute())
     ending = f"/{stack_file(names[0])}"
     return Path(first.removesuffix(ending)) if first.endswith(ending) else None

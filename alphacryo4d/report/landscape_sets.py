@@ -48,6 +48,8 @@ def states_by_set(
         if begun["values"] is not None:
             first = [int(k) for k in one.report["first_states"]]
             by_set[one.key] = renumbered(begun["states"], begun["values"], first)
+        elif not begun["states"]:
+            by_set[one.key] = begun
     return by_set
 
 

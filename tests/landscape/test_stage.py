@@ -14,13 +14,14 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.star import read_tables, write_tables
 from alphacryo4d.landscape.cli import landscape
 from alphacryo4d.landscape.distances import squared_distances
+from alphacryo4d.landscape.energy import energy_error
 from alphacryo4d.landscape.find_stage import find_states
 from alphacryo4d.landscape.inputs_stage import read_inputs
 from alphacryo4d.landscape.options import EmbedOptions, LandscapeOptions, PathOptions, StatesOptions
 from alphacryo4d.landscape.particle_basins_stage import evidence_of
 from alphacryo4d.landscape.plane import landscape_of
 from alphacryo4d.landscape.stage import run_landscape
-from alphacryo4d.landscape.steps_stage import run_states
+from alphacryo4d.landscape.steps_stage import run_energy, run_states
 from alphacryo4d.landscape.zoom_stage import run_zoom
 from alphacryo4d.particles.open import open_table
 
@@ -269,6 +270,23 @@ def test_errors_count_images_where_rows_are_copies(known, tmp_path):
     options = StatesOptions(states="3")
     evidence = evidence_of(squared_distances([volumes]), inputs, folder, options)
     np.testing.assert_array_equal(evidence.copies, np.load(folder / "images.npy"))
+    # the whole stage, and its steps on a given embedding
+    path = PathOptions(images=50, bootstrap=3, stepmax=500)
+    whole = LandscapeOptions(embed=EmbedOptions(), path=path, states=options)
+    run_landscape(folder, None, tmp_path / "whole", options=whole, seed=1)
+    given = {"resample": folder, "counts": None, "embedding": tmp_path / "whole/embedding.npy"}
+    run_energy(tmp_path / "energy", options=whole, **given)
+    run_states(tmp_path / "states", options=whole, **given)
+    errors = np.load(tmp_path / "whole/energy_error.npy")
+    table = inputs.table
+    of_copies = energy_error(np.load(given["embedding"]), table.counts, table.left_out)
+    np.testing.assert_allclose(errors**2 - of_copies**2, 1 / table.images - 1 / table.counts)
+    np.testing.assert_array_equal(np.load(tmp_path / "energy/energy_error.npy"), errors)
+    of_states = [
+        read_tables(tmp_path / name / "states.star")["states"]["ac4dEnergyError"]
+        for name in ("whole", "states")
+    ]
+    np.testing.assert_array_equal(*of_states)
     np.save(folder / "images.npy", np.arange(3))
     with pytest.raises(InputError, match="images.npy: has 3 particles"):
         read_inputs(folder, None)

@@ -95,12 +95,18 @@ def test_other_commands_take_the_landscape_of_the_states(project, tmp_path):
     assert second / files.EMBEDDING_NPY in [path.resolve() for path in used]
 
 
-def test_states_of_single_particles_have_no_circles_among_the_volumes(project, tmp_path):
-    project = shutil.copytree(project.parent, tmp_path / "copy") / project.name
+def with_density(project, place):
+    """A copy of the project with votes of states of single particles."""
+    project = shutil.copytree(project.parent, place / "copy") / project.name
     shutil.copytree(project / OTHER, project / "vote-density")
     record = json.loads((project / OTHER / "job.json").read_text())
     record["inputs"] = [one for one in record["inputs"] if "landscape" not in one["path"]]
     (project / "vote-density" / "job.json").write_text(json.dumps(record))
+    return project
+
+
+def test_states_of_single_particles_have_no_circles_among_the_volumes(project, tmp_path):
+    project = with_density(project, tmp_path)
     assert states_table(project / "vote-density") is None
     told = project_data(project)[0]["landscapes"]["landscape"]["sets"]["vote-density"]
     assert told["states"] == []
@@ -109,6 +115,36 @@ def test_states_of_single_particles_have_no_circles_among_the_volumes(project, t
     assert order_along_path(density, state_sets(project), [3, 1, 2]) == [1, 2, 3]
     names = [path.name for path in figure_inputs(project / "vote-density")]
     assert files.STATES_STAR not in names
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_nor_has_their_reclassification(project, tmp_path, labelled):
+    project = with_density(project, tmp_path)
+    again = shutil.copytree(project / "vote-density", project / "reclassify-density")
+    report = json.loads((again / "report.json").read_text())
+    report |= {"first_states": [1, 2, 3], "first_selection": "vote-density"}
+    (again / "report.json").write_text(json.dumps(report))
+    if not labelled:
+        (project / files.LANDSCAPE / files.VOLUME_STATES_NPY).unlink()
+    told = project_data(project)[0]["landscapes"]["landscape"]
+    assert len(told["states"]) == 3
+    assert told["sets"]["reclassify-density"]["states"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("circles", [True, False])
+def test_the_page_says_of_such_states_alone_that_they_have_none(
+    browser, project, tmp_path, circles
+):
+    project = with_density(project, tmp_path)
+    if not circles:
+        (project / files.LANDSCAPE / files.STATES_STAR).unlink()
+    opened = Opened(browser, write_report_page(project).as_uri())
+    for name, said in (("Votes", False), ("vote-density", circles), ("Votes", False)):
+        opened.page.click(f".switch button >> text=/^{name}$/")
+        assert ("of single particles" in opened.page.inner_text("#landscape")) == said
+    opened.page.close()
+    assert opened.faults == []
 
 
 @pytest.mark.slow

@@ -193,6 +193,21 @@ def test_a_damaged_array_is_named_before_anything_is_counted(project: Path, tmp_
         choose_particles(copied, "energy < 0.5")
 
 
+def test_a_stack_that_was_replaced_is_no_matter_of_a_selection(
+    project: Path, tmp_path: Path
+) -> None:
+    """Which reads no image; the commands that do say what is wrong."""
+    home = shutil.copytree(project.parent, tmp_path / "copy") / project.name
+    record = {
+        "inputs": [{"path": str(home.parent / name)} for name in ("particles.star", "a.mrcs")]
+    }
+    record["inputs"][1]["size"] = 999
+    (home / "resample" / "job.json").write_text(json.dumps(record))
+    (home.parent / "a.mrcs").write_bytes(b"other")
+    run_select(home, tmp_path / "o", where="state = 1")
+    assert json.loads((tmp_path / "o" / "job.json").read_text())["status"] == "done"
+
+
 def test_missing_files_and_empty_selections_are_refused(project: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         choose_particles(project, "rows nothing.npy")

@@ -16,8 +16,9 @@ async function showLandscape() {
   let shown;
   const show = async () => {
     const told = landscapeHere();
-    const placed = !told || !theSet() || statesHere(told).states.length;
-    note.textContent = placed ? "" : "These states have no circles here: they are of single particles, not of the volumes.";
+    const own = told?.sets?.[chosen.set];
+    const unplaced = own && !own.states.length && told.states.length;
+    note.textContent = unplaced ? "These states have no circles here: they are of single particles, not of the volumes." : "";
     if (told === shown) return;
     shown = told;
     view.ends = []; view.marker = null;
