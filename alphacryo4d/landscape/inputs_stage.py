@@ -167,36 +167,33 @@ def read_inputs(resample: Path, features: Path | None) -> StageInputs:
         made one class.
     """
     table = read_volume_table(resample / VOLUMES_STAR)
-    paths = [resample / VOLUMES_STAR, resample / VOLUMES_NPY]
-    volumes = load_array(paths[1], dtype=np.floating, memory_map=True)
-    _require_rows(paths[1], volumes, len(table.names))
+    path = resample / VOLUMES_NPY
+    volumes = load_array(path, dtype=np.floating, memory_map=True)
+    _require_rows(path, volumes, len(table.names))
     maps = None
     if features is not None:
         path = features if features.suffix == ".npy" else features / FEATURES_NPY
         maps = load_array(path, dtype=np.floating, memory_map=True)
         _require_rows(path, maps, len(table.names))
-        paths.append(path)
     assignments = None
     path = resample / ASSIGNMENTS_NPY
     if path.is_file():
         assignments = _read_assignments(path, table)
         _require_classes(resample, table)
-        paths.append(path)
     junk = None
     path = resample / SIGNAL_NPY
     if path.is_file():
         signal = load_array(path, dtype=np.floating, ndim=2)
-        paths.append(path)
         if assignments is not None and len(signal) == len(assignments):
             junk = groups_of_junk(signal[:, 0], assignments, len(table.names))
     copies = None
     path = resample / IMAGES_NPY
     if path.is_file():
         copies = load_array(path, dtype=np.integer, ndim=1)
-        paths.append(path)
         if assignments is not None:
             table = _with_images(table, assignments, copies, path)
-    return StageInputs(table, volumes, maps, assignments, junk, tuple(paths), copies)
+    paths = input_paths(resample, features)
+    return StageInputs(table, volumes, maps, assignments, junk, paths, copies)
 
 
 def read_counted_table(resample: Path) -> tuple[VolumeTable, list[Path]]:

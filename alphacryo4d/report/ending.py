@@ -90,7 +90,13 @@ def states_said(report: dict[str, Any]) -> str:
 
 def _of_run(project: Path) -> Lines:
     again = project / files.RECLASSIFY
-    standing = (again / "report.json").is_file() and not stale_inputs(again, read_job(again) or {})
+    record = read_job(again) or {}
+    # its votes decide; a landscape that was drawn again changes its figures alone
+    votes = [
+        one for one in record.get("inputs", []) if Path(one["path"]).name == files.PARTICLES_STAR
+    ]
+    standing = not stale_inputs(again, record | {"inputs": votes})
+    standing &= (again / "report.json").is_file()
     result, _, commands = _of_states(again if standing else project / files.VOTE)
     page = next(one for one in commands if one[0] == "report")
     page = page if "--serve" in page else [*page, "--serve"]

@@ -171,8 +171,12 @@ def test_a_reclassification_of_earlier_votes_is_not_the_result(tmp_path):
     for one in report["per_state"][1:]:
         one["particles"] = 0
     (again / "report.json").write_text(json.dumps(report))
-    record = {"status": "done", "inputs": [describe_input(table, again, {})], "outputs": []}
+    surface = project / "landscape" / "landscape.csv"
+    inputs = [describe_input(one, again, {}) for one in (table, surface)]
+    record = {"status": "done", "inputs": inputs, "outputs": []}
     (again / "job.json").write_text(json.dumps(record))
+    assert ending("run", project)[0].startswith("result: 1 state,")
+    surface.write_text(surface.read_text() + "\n")  # which figures alone show
     assert ending("run", project)[0].startswith("result: 1 state,")
     table.write_text(table.read_text() + "\n")
     assert ending("run", project)[0] == before
