@@ -37,6 +37,8 @@ class Pixels:
         Mean and standard deviation outside the inscribed circle.
     centre, deviation : (n,) float64
         Mean within half of its radius; standard deviation of the image.
+    ring : (n,) float64
+        Standard deviation of the background by which images are normalised.
     """
 
     rows: Array
@@ -46,6 +48,7 @@ class Pixels:
     noise: Array
     centre: Array
     deviation: Array
+    ring: Array
 
 
 def image_faults(

@@ -13,8 +13,10 @@ from alphacryo4d.core.progress import Progress
 from alphacryo4d.core.words import plural
 from alphacryo4d.io.mrc import MrcHeader, open_stack, read_header
 from alphacryo4d.io.tables.faults import Fault
+from alphacryo4d.ml3d.background import circle
 from alphacryo4d.particles.stacks import resolve_stack
 from alphacryo4d.tools.check_outliers import Pixels, image_faults, unsigned_fault
+from alphacryo4d.tools.check_views import view_faults
 
 SAMPLED_IMAGES = 1000
 _CHUNK_BYTES = 8 << 20
@@ -53,6 +55,8 @@ def pixel_faults(
     rows: Array,
     *,
     signs: Array | None = None,
+    angles: Array | None = None,
+    group: Array | None = None,
     full: bool,
     progress: Progress,
 ) -> list[Fault]:
@@ -70,11 +74,40 @@ def pixel_faults(
         Row numbers in the file, from 0.
     signs : (P,) array, optional
         -1 for images that are dark on light, as the table says.
+    angles : (P, 3) array, optional
+        Of the poses (degrees).
+    group : (P,) int array, optional
+        Optics group, from 0.
     full : bool
         Look at all pixels.
     progress : callback
         Called while pixels are read.
     """
+    faults, parts = _looked_at(table, stacks, codes, numbers, rows, full, progress)
+    if not parts:
+        return faults
+    pixels = np.concatenate(parts).T
+    integers = [values.astype(np.int64) for values in pixels[[1, 0, 2]]]
+    looked_at = np.searchsorted(rows, integers[0])
+    sign = None if signs is None else signs[looked_at]
+    names, figures = [stack.name for stack in stacks], Pixels(*integers, *pixels[3:])
+    faults += image_faults(table, names, figures, sign)
+    if angles is not None:
+        mine = np.zeros(len(looked_at), int) if group is None else group[looked_at]
+        faults += view_faults(table, figures.ring, angles[looked_at], mine)
+    return faults
+
+
+def _looked_at(
+    table: Path,
+    stacks: list[StackReport],
+    codes: Array,
+    numbers: Array,
+    rows: Array,
+    full: bool,
+    progress: Progress,
+) -> tuple[list[Fault], list[Array]]:
+    """Faults of the pixels, and stack, row, number and figures of the images of every stack."""
     count = len(codes)
     step = 1 if full else max(1, count // SAMPLED_IMAGES)
     chosen = np.arange(0, count, step)
@@ -92,14 +125,7 @@ def pixel_faults(
             parts.append(np.column_stack([np.full(len(figures), code), figures]))
         done += len(part)
         progress(done, len(chosen), "checking pixels")
-    if not parts:
-        return faults
-    pixels = np.concatenate(parts).T
-    integers = [values.astype(np.int64) for values in pixels[[1, 0, 2]]]
-    sign = None if signs is None else signs[np.searchsorted(rows, integers[0])]
-    return faults + image_faults(
-        table, [stack.name for stack in stacks], Pixels(*integers, *pixels[3:]), sign
-    )
+    return faults, parts
 
 
 def _can_be_read(stack: StackReport) -> bool:
@@ -126,7 +152,8 @@ def _stack_pixels(
     numbers, rows = numbers[inside].astype(np.int64), rows[inside]
     size = max(1, _CHUNK_BYTES // (4 * header.shape[1] * header.shape[2]))
     outside, middle = _regions(header.shape[1])
-    faults, figures = [], [np.empty((0, 6))]
+    ring = ~circle(header.shape[1]).ravel()
+    faults, figures = [], [np.empty((0, 7))]
     wrapped = 0
     for first in range(0, len(numbers), size):
         part = slice(first, first + size)
@@ -140,7 +167,7 @@ def _stack_pixels(
             faults += _not_finite(table, path, stored[place], number, row)
         good, rest = images[finite], images[finite][:, outside]
         columns = [rows[part][finite], numbers[part][finite], rest.mean(axis=1), rest.std(axis=1)]
-        columns += [good[:, middle].mean(axis=1), good.std(axis=1)]
+        columns += [good[:, middle].mean(axis=1), good.std(axis=1), good[:, ring].std(axis=1)]
         figures.append(np.column_stack(columns))
     if wrapped > len(numbers) / 2:
         faults.append(unsigned_fault(path, header.dtype))
