@@ -150,13 +150,14 @@ def write_maps(
     entry |= {
         "resolution_unmasked": rounded(curves.resolution_unmasked),
         "resolution_masked": rounded(curves.resolution),
+        "at_pixel_limit": bool(curves.resolution <= 2 * voxel),
     }
     logger.info(
         "%s: %d particles, %s A%s (%s A without mask)",
         title,
         entry["particles"],
         entry["resolution_masked"],
-        " or finer, the limit of the pixels" if curves.resolution <= 2 * voxel else "",
+        " or finer, the limit of the pixels" if entry["at_pixel_limit"] else "",
         entry["resolution_unmasked"],
     )
     if local:

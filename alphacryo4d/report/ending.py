@@ -18,6 +18,7 @@ from alphacryo4d.report.advice import refine_words
 from alphacryo4d.report.ending_after import (
     Lines,
     first_input,
+    made_said,
     of_converted,
     of_particles,
     of_refine,
@@ -77,7 +78,9 @@ def states_said(report: dict[str, Any]) -> str:
     junk = [one["state"] for one in report["per_state"] if one["particles"] and one.get("junk")]
     text = plural(len(states), "state")
     tested = [one for one in states if one.get("supported") is not None]
-    if tested:
+    if tested and len(states) == 1 and not tested[0]["supported"]:
+        text += ", one conformation as far as held-out particles tell"
+    elif tested:
         good = sum(bool(one["supported"]) for one in tested)
         text += f", {good} supported by held-out particles"
     else:
@@ -85,7 +88,8 @@ def states_said(report: dict[str, Any]) -> str:
     if junk:
         text += f", and state {', '.join(map(str, junk))} of junk"
     text += f"; {report['voted']:,} of {report['particles']:,} particles kept"
-    return text + range_said([one.get("resolution") for one in states])
+    limited = any(one.get("at_pixel_limit") for one in states)
+    return text + range_said([one.get("resolution") for one in states], limited)
 
 
 def _of_run(project: Path) -> Lines:
@@ -211,12 +215,11 @@ def _set(folder: Path) -> list[str]:
 
 def _of_reconstruct(folder: Path) -> Lines:
     made = read_json(folder / "reconstruction.json")["states"]
-    resolutions = [one.get("resolution_masked") or one.get("resolution_unmasked") for one in made]
     table = first_input(folder)
     source = folder.parent / files.VOTE if table is None else table.parent
     refine = refine_words(source)
     return (
-        f"maps of {plural(len(made), 'state')}{range_said(resolutions)}",
+        f"maps of {plural(len(made), 'state')}{made_said(made)}",
         folder / f"class{made[0]['state']:03d}.mrc",
         [*([] if refine is None else [refine]), ["report", "--i", source.parent, *_set(source)]],
     )

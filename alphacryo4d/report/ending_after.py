@@ -16,13 +16,30 @@ from alphacryo4d.core.words import plural
 from alphacryo4d.report.project_files import read_columns
 
 
-def range_said(values: Sequence[float | None]) -> str:
-    """Resolution range, best first; nothing where none is known."""
+def range_said(values: Sequence[float | None], limited: bool = False) -> str:
+    """Resolution range, best first; nothing where none is known.
+
+    Parameters
+    ----------
+    values : sequence of float or None
+        A.
+    limited : bool
+        The best is the limit of the pixels.
+    """
     known = [value for value in values if value and np.isfinite(value)]
     if not known:
         return ""
     low, high = f"{min(known):.1f}", f"{max(known):.1f}"
-    return f"; resolution {low} A" if low == high else f"; resolution {low} to {high} A"
+    finer = " or finer" * limited
+    if low == high:
+        return f"; resolution {low} A{finer}"
+    return f"; resolution {low}{finer} to {high} A"
+
+
+def made_said(made: Sequence[dict[str, Any]]) -> str:
+    """Resolution range of maps, from what is on record of each."""
+    values = [one.get("resolution_masked") or one.get("resolution_unmasked") for one in made]
+    return range_said(values, any(one.get("at_pixel_limit") for one in made))
 
 
 Lines = tuple[str, Path, list[list[Any]]]
@@ -132,7 +149,6 @@ def of_converted(table: Path) -> Lines:
 def of_volumes(folder: Path) -> Lines:
     """Of maps at points of the particle landscape."""
     made = read_object(folder / "volumes.json")["volumes"]
-    best = [one.get("resolution_masked") or one.get("resolution_unmasked") for one in made]
     coordinates = first_input(folder)
     landscape = folder if coordinates is None else coordinates.parent
     project = landscape.parent
@@ -140,5 +156,5 @@ def of_volumes(folder: Path) -> Lines:
     states = ((read_job(landscape) or {}).get("results") or {}).get("density_states") or 0
     if states > 1 and not (project / files.VOTE_DENSITY).is_dir():
         commands.insert(0, ["vote", "density", "--i", project])
-    result = f"maps at {plural(len(made), 'point')}{range_said(best)}"
+    result = f"maps at {plural(len(made), 'point')}{made_said(made)}"
     return result, folder / "volumes.csv", commands

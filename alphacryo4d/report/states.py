@@ -14,6 +14,7 @@ from alphacryo4d.maths.contrast import level_of
 from alphacryo4d.report.maps import ShownMap, bytes_of, grey_window, shown_map
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, logger, read_columns, read_json
+from alphacryo4d.voting.summary import ONE
 
 
 def set_of_states(
@@ -94,6 +95,7 @@ def _entry(
         "name": str(row.get("name") or ""),
         "energy_error": energies.get(state, _sampling_error(row, state_set.report)),
         "resolution": made.get("resolution_masked"),
+        "at_pixel_limit": made.get("at_pixel_limit", False),
         "resolution_unmasked": made.get("resolution_unmasked"),
         "fsc": None
         if not all(name in curve and curve[name].dtype.kind == "f" for name in _CURVES)
@@ -124,6 +126,8 @@ def verdict_of_state(row: dict[str, Any]) -> dict[str, str]:
         return {"level": "warn", "text": "junk: its images show no particle"}
     if row.get("supported") is None:
         return {"level": "off", "text": "not tested on held-out particles"}
+    if row.get("advice") == ONE:
+        return {"level": "off", "text": "one conformation: no other state has particles"}
     if row["supported"]:
         return {"level": "good", "text": "supported by held-out particles"}
     return {

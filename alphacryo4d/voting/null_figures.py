@@ -13,7 +13,7 @@ def number(value: float) -> float | None:
 
 
 def _shown(value: float | None, decimals: int = 3) -> str:
-    return "-" if value is None else f"{value:.{decimals}f}"
+    return "-" if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def add_null(report: dict[str, Any], null: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from alphacryo4d.voting.junk import JUNK, junk_lines, outliers_named
 from alphacryo4d.voting.null_figures import _shown, null_table
 from alphacryo4d.voting.support import LEAST_TOTAL, SIGNIFICANT
 
-KEEP, TOO_FEW = "keep", "too few particles"
+KEEP, TOO_FEW, ONE = "keep", "too few particles", "one conformation"
 _BATCHES_SHOWN = 10
 """Batches in the summary: those that differ most."""
 _BIASED, _BIASED_LEAST = 3.0, 0.05
@@ -25,7 +25,7 @@ def add_verdicts(report: dict[str, Any]) -> None:
 
     ``keep``: held-out particles need the state. ``merge with k``: they do without it. ``too few
     particles``: the test could not have seen a loss as large as the median of the states that are
-    needed, so that it cannot tell.
+    needed, so that it cannot tell. ``one conformation``: no other state has particles.
 
     Parameters
     ----------
@@ -42,6 +42,8 @@ def add_verdicts(report: dict[str, Any]) -> None:
         )
         if entry["supported"]:
             entry["advice"] = KEEP
+        elif sum(one["particles"] > 0 for one in tested) < 2:
+            entry["advice"] = ONE
         elif needed and seen > usual:
             entry["advice"] = TOO_FEW
         else:
@@ -52,11 +54,13 @@ def add_maps(report: dict[str, Any], reconstruction: dict[str, Any]) -> None:
     """Put resolution (A) and map of every state into a report; take out those that are gone."""
     made = {one["state"]: one for one in reconstruction.get("states", [])}
     for entry in report["per_state"]:
-        for name in ("resolution", "map"):
+        for name in ("resolution", "map", "at_pixel_limit"):
             entry.pop(name, None)
         if entry["state"] in made:
             one = made[entry["state"]]
             entry["resolution"] = one.get("resolution_masked") or one.get("resolution_unmasked")
+            if one.get("at_pixel_limit"):
+                entry["at_pixel_limit"] = True
             entry["map"] = f"class{entry['state']:03d}.mrc"
 
 
@@ -78,8 +82,8 @@ def summary(report: dict[str, Any]) -> str:
 
 
 def state_table(report: dict[str, Any]) -> list[str]:
-    """Rows of the states, as wide as what is known of them."""
-    states = report["per_state"]
+    """Rows of the states that have particles, as wide as what is known of them."""
+    states = [one for one in report["per_state"] if one["particles"]] or report["per_state"]
     columns = [
         ("", "state", [str(one["state"]) for one in states]),
         ("", "particles", [str(one["particles"]) for one in states]),
@@ -99,7 +103,7 @@ def state_table(report: dict[str, Any]) -> list[str]:
     if any(one.get("signal") is not None for one in states):
         columns.append(("", "signal", [_shown(one.get("signal"), 2) for one in states]))
     if any(one.get("map") for one in states):
-        columns.append(("resolution", "(A)", [_shown(one.get("resolution"), 1) for one in states]))
+        columns.append(("resolution", "(A)", [_resolution(one) for one in states]))
         columns.append(("", "map", [one.get("map", "-") for one in states]))
     if "support" in report:
         junk = report.get("junk_states", [])
@@ -174,10 +178,14 @@ def _rule(report: dict[str, Any]) -> str:
 
 
 def _loss(entry: dict[str, Any]) -> str:
-    if entry.get("support_gain") is None:
+    if entry.get("support_gain") is None or entry.get("advice") == ONE:
         return "-"
     return f"{entry['support_gain']:.3f} +- {entry['support_error']:.3f}"
 
 
 def _partner(entry: dict[str, Any]) -> str:
-    return "-" if entry.get("support_gain") is None else str(entry["merges_with"])
+    return "-" if _loss(entry) == "-" else str(entry["merges_with"])
+
+
+def _resolution(entry: dict[str, Any]) -> str:
+    return _shown(entry.get("resolution"), 1) + " or finer" * entry.get("at_pixel_limit", False)

@@ -148,6 +148,11 @@ def test_states_support_and_resolution_are_said():
         "2 states, 1 supported by held-out particles; 1,000 of 1,200 particles kept; resolution "
         "8.8 to 10.2 A"
     )
+    states[0]["at_pixel_limit"] = True
+    said = states_said({"per_state": states, "particles": 1200, "voted": 1000})
+    assert said.endswith("resolution 8.8 or finer to 10.2 A")
+    said = states_said({"per_state": states[1:], "particles": 1200, "voted": 1000})
+    assert said.startswith("1 state, one conformation as far as held-out particles tell; ")
     for one in states:
         del one["supported"]
     assert "not tested" in states_said({"per_state": states, "particles": 1200, "voted": 1000})

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from alphacryo4d.report.states import verdict_of_state
 from alphacryo4d.voting.null_figures import add_null
 from alphacryo4d.voting.report import add_support, make_report
 from alphacryo4d.voting.summary import EXPLAINED, add_maps, batch_lines, summary
@@ -67,6 +68,26 @@ def test_a_state_that_the_test_cannot_judge_has_too_few_particles():
     none = Support(0.0, 0.01, np.array([0.3, 0.1]), np.array([0.01, 0.4]), np.array([1, 0]), 400)
     add_support(report, none)
     assert [one["advice"] for one in report["per_state"]] == ["merge with 2", "merge with 1"]
+
+
+def test_states_that_end_as_one_are_one_conformation():
+    report, _ = counted()
+    one = Support(0.0, 0.0, np.zeros(2), np.zeros(2), np.array([1, 0]), 400)
+    report["per_state"][0] |= {"particles": 0, "energy_kt": None}
+    report["per_state"][1]["energy_kt"] = -0.0
+    add_support(report, one)
+    lines = [line for line in summary(report).splitlines() if line.strip()[:1].isdigit()]
+    rows = [line for line in lines if " particles = " not in line]
+    assert [row.split()[0] for row in rows] == ["2"]
+    assert rows[0].endswith("one conformation")
+    assert "-0.00" not in rows[0]
+    assert verdict_of_state(report["per_state"][1])["text"].startswith("one conformation")
+
+
+def test_a_resolution_at_the_limit_of_the_pixels_is_that_or_finer():
+    report, _ = counted()
+    add_maps(report, {"states": [{"state": 1, "resolution_masked": 8.83, "at_pixel_limit": True}]})
+    assert "8.8 or finer  class001.mrc" in summary(report)
 
 
 def test_resolution_and_map_come_and_go_with_the_maps():

@@ -65,11 +65,14 @@ async function drawCards(cards) {
     }
   });
 }
+function resolutionOf(state) {
+  return number(state.resolution, 1) + (state.at_pixel_limit ? " or finer" : "");
+}
 function stateCard(found, state) {
   const facts = [
     ["Particles", whole(state.particles)],
     ["State energy (kT)", withError(state.energy_kt, state.energy_error)],
-    ["Resolution (\u00c5)", state.resolution ? `${number(state.resolution, 1)}, optimistic` : "\u2013"],
+    ["Resolution (\u00c5)", state.resolution ? `${resolutionOf(state)}, optimistic` : "\u2013"],
     ["Held-out fold agrees", `${percent(state.heldout_agreement)} (${percent(state.heldout_chance)})`],
     [`Merging with ${state.merges_with ?? "\u2013"} (nats)`,
       withError(state.support_gain, state.support_error)],
@@ -108,6 +111,7 @@ function stateTable(order, sort) {
   h("tbody", {}, rows.map(row => h("tr", {class: row.state === chosen.state ? "chosen" : "",
     onclick: () => choose({state: row.state})},
   used.map(([key, , digits]) => h("td", {}, digits === null ? String(row[key] ?? "")
+    : key === "resolution" ? resolutionOf(row)
     : digits === 0 ? whole(row[key]) : number(row[key], digits)))))));
 }
 
