@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,7 +44,13 @@ def find_conformers(inputs: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             inside = [p for p in path.iterdir() if _kind(p) is not None]
             if not inside:
-                raise InputError(f"{path}: holds no PDB, mmCIF or MRC files")
+                hides = (
+                    ", and hides the built-in molecule of its name; work in another folder, or "
+                    "rename it"
+                )
+                raise InputError(
+                    f"{path}: holds no PDB, mmCIF or MRC files{hides * (str(path) in MOLECULES)}"
+                )
             conformers += sorted(inside, key=_natural)
         elif not path.is_file():
             raise InputError(f"{path}: no such file")
@@ -99,10 +106,13 @@ def _check_sizes(
 ) -> list[Conformer]:
     for number, atoms in enumerate(models):
         if 2 * atoms.radius > box * pixel_size:
+            widest = 2 * max(one.radius for one in models)
             raise InputError(
                 f"{names[min(number, len(names) - 1)]}: reaches {atoms.radius:.0f} A from the "
                 f"centre of all conformers, but {box} pixels of {pixel_size} A hold "
-                f"{box * pixel_size / 2:.0f} A; take a larger --box or --pixel-size"
+                f"{box * pixel_size / 2:.0f} A; take --box "
+                f"{2 * math.ceil(widest / pixel_size / 2)} or "
+                f"--pixel-size {math.ceil(100 * widest / box) / 100:g}, or larger"
             )
     return list(models)
 

@@ -33,6 +33,15 @@ def require_writable(output: Path) -> None:
             raise UsageError(f"{output}: {folder} is a file; give a folder")
 
 
+def where_to_find(path: Path) -> str:
+    """Folder of a stage that holds a file of this name, below or beside the one that was given."""
+    for place in (path.parent, path.parent.parent):
+        found = sorted(place.glob(f"*/{path.name}"))
+        if found:
+            return f"{found[0].parent} has one"
+    return "the stage before writes it"
+
+
 def say_work(output: Path, work: Work) -> None:
     """Log what a stage would do in its folder; nothing is written.
 
@@ -51,5 +60,5 @@ def say_work(output: Path, work: Work) -> None:
     require_writable(output)
     missing = [path for path in work.inputs if not path.exists()]
     if missing:
-        raise InputError(f"{missing[0]}: no such file; the stage before writes it")
+        raise InputError(f"{missing[0]}: no such file; {where_to_find(missing[0])}")
     logger.info("%s: %s", output, plan_work(output, work).text())

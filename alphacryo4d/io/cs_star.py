@@ -27,8 +27,14 @@ _ROWS_AT_ONCE = 100_000
 def _require(path: Path, particles: Array, names: Iterable[str]) -> None:
     missing = [name for name in names if name not in (particles.dtype.names or ())]
     if missing:
+        what = f"{path}: no field {', '.join(missing)}"
+        if "passthrough" in path.name:
+            raise InputError(
+                f"{what}: it goes with the job's particles, which are given first: alphacryo4d "
+                f"convert --i PARTICLES.cs --passthrough {path} --o merged.cs"
+            )
         raise InputError(
-            f"{path}: no field {', '.join(missing)}; add the job's passthrough file with: "
+            f"{what}; add the job's passthrough file with: "
             f"alphacryo4d convert --i {path} --passthrough FILE --o merged.cs"
         )
 

@@ -71,7 +71,8 @@ def refuse_folder(path: Path) -> None:
 
 
 def _is_mrc(path: Path, raw: bytes) -> bool:
-    if raw[208:211] != b"MAP":
+    named = path.suffix.lower() in (".mrc", ".mrcs")  # old programs write no stamp
+    if raw[208:211] != b"MAP" and not (named and b"\0" in raw):
         return False
     try:
         read_header(path)
@@ -90,6 +91,11 @@ def refuse_other_tables(structure: Structure) -> None:
             raise InputError(f"{structure.path}: holds {what}; {_TOMO}")
     if any(IMAGE_COLUMN in block.columns or block.name == "particles" for block in blocks):
         blocks = [b for b in blocks if IMAGE_COLUMN not in b.columns and b.name == "particles"]
+    if blocks and all(any(name.startswith("ac4d") for name in b.columns) for b in blocks):
+        raise InputError(
+            f"{structure.path}: holds results of this program, no images; give particles.star of "
+            "the same project's vote, or the table that was resampled"
+        )
     for start, what, way_out in _BY_TABLE:
         if any(b.name.startswith(start) for b in blocks):
             raise InputError(f"{structure.path}: is {what}, not a particle table; {way_out}")

@@ -200,7 +200,8 @@ def refinable_states(folder: Path, wanted: str) -> list[int]:
     for state in states:
         table = state_table(folder, state)
         if not table.is_file():
-            raise InputError(f"{table}: no such file; that state has no particles")
+            named = ", ".join(map(str, available)) or "none"
+            raise InputError(f"{table}: no such file; the states with particles are: {named}")
         reference = state_table(folder, state, ".mrc")
         if not reference.is_file():
             raise InputError(

@@ -48,6 +48,11 @@ def write_scene(project: Path, output: Path | None = None, selection: str | None
     else:
         folder = selection_folder(project, selection)
     sets = state_sets(project)
+    if not sets:
+        raise InputError(
+            f"{project}: no states in this folder; name the project that `alphacryo4d run --o` "
+            "wrote"
+        )
     state_set = next((one for one in sets if one.key == folder.name), None)
     path = output or project / SCENE_CXC
     text = None if state_set is None else scene_of(project, state_set, sets, path)

@@ -76,7 +76,8 @@ def page_of_run(project: Path, *, again: bool) -> Path:
 def project_data(project: Path) -> tuple[dict[str, Any], Payload]:
     """What the page shows, and the arrays that go with it."""
     if not project.is_dir():
-        raise InputError(f"{project}: no such folder")
+        what = "a file, no project folder" if project.exists() else "no such folder"
+        raise InputError(f"{project}: {what}; name the one that `alphacryo4d run --o` wrote")
     sets = state_sets(project)
     started = (files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE)
     if not sets and not any((project / name / files.JOB_JSON).is_file() for name in started):

@@ -75,9 +75,11 @@ def base_folders(base: str, landscape: Path, source: str) -> tuple[Path, Path]:
                 "class volumes, which is what edits change; edit those of vote, then `vote "
                 "reclassify --selection vote-2` fits the edited states"
             )
+        there = sorted(p.parent.name for p in landscape.parent.glob(f"vote-*/{files.STATES_STAR}"))
         raise InputError(
             f"{source}: base {base}: {folder} has no {files.STATES_STAR}; edits start from vote or "
-            "from another set of edited states, such as vote-2"
+            "from edited states, of which "
+            + (f"there are {', '.join(there)}" if there else "there are none yet")
         )
     return folder, folder
 

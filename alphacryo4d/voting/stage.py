@@ -11,6 +11,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
+from alphacryo4d.core.foresight import where_to_find
 from alphacryo4d.core.job import Job, Step, Work, start_work
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.core.settings import require_setting
@@ -94,6 +95,9 @@ def run_vote(
         make_landscape is not None or not options.null,
         "--null: needs the landscape stage for the null model's volumes (make_landscape)",
     )
+    states = landscape / files.STATES_STAR
+    if options.edits is None and not states.is_file():
+        raise InputError(f"{states}: no such file; {where_to_find(states)}")
     work = vote_work(input_table_path(resample), resample, landscape, options)
     with start_work(output, work, flags=flags) as job:
         if not job.finished and not job.completed("count"):

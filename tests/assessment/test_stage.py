@@ -1,5 +1,6 @@
 import filecmp
 import json
+import re
 import subprocess
 import sys
 import time
@@ -223,8 +224,11 @@ def test_bad_conformers_are_named_and_nothing_is_left(tmp_path, kind, words):
 
 
 def test_a_molecule_larger_than_the_box_is_refused(pdb_folder):
-    with pytest.raises(InputError, match="larger --box"):
+    with pytest.raises(InputError, match=r"take --box \d+ or --pixel-size") as error:
         read_conformers(find_conformers([pdb_folder]), box=16, pixel_size=1.0)
+    box, size = re.findall(r"--(?:box|pixel-size) ([\d.]+\d|\d)", str(error.value))
+    read_conformers(find_conformers([pdb_folder]), box=int(box), pixel_size=1.0)
+    read_conformers(find_conformers([pdb_folder]), box=16, pixel_size=float(size))
 
 
 @pytest.mark.parametrize(

@@ -307,6 +307,9 @@ def test_missing_fields_are_named(shared_data: Path, tmp_path: Path) -> None:
     path = write_cs(tmp_path / "p.cs", raw[["uid", "ctf/df1_A"]].copy())
     with pytest.raises(InputError, match="no field blob/path, blob/idx.*--passthrough"):
         open_table(path)
+    alone = path.rename(tmp_path / "J3_passthrough_particles.cs")
+    with pytest.raises(InputError, match="PARTICLES.cs --passthrough .*J3_passthrough"):
+        open_table(alone)
 
 
 class _Trap:

@@ -34,6 +34,14 @@ def volumes() -> Path:
     return old_table(Path("p.star"), ["v1.mrc", "v2.mrc"])
 
 
+def unstamped() -> Path:
+    """Stack of a program that writes no stamp into the header."""
+    raw = bytearray(Path("a.mrcs").read_bytes())
+    raw[208:216] = bytes(8)
+    Path("a.mrcs").write_bytes(raw)
+    return Path("a.mrcs")
+
+
 def dimensionality(word: str) -> Path:
     optics = [OPTICS | {"rlnImageDimensionality": word}]
     return modern_table(Path("p.star"), numbered("a.mrcs"), optics=optics)
@@ -124,6 +132,11 @@ KINDS: dict[str, tuple[Callable[[], Path], str]] = {
     "gzip": (lambda: text("p.star.gz", gzip.compress(b"data_\n" * 99)), "gzip.*unpack"),
     "EMAN2 list": (lambda: text("p.lst", "#LSX\n# comment\n"), "EMAN2 list"),
     "stack": (lambda: Path("a.mrcs"), "an MRC stack or map.*STAR"),
+    "old stack": (unstamped, "an MRC stack or map.*STAR"),
+    "table of a landscape": (
+        lambda: table_of("states", ac4dStateNumber="1", ac4dCenterX="0.5"),
+        "results of this program.*particles.star",
+    ),
     "numpy": (lambda: (np.save("p.npy", np.ones(3)), Path("p.npy"))[1], "numpy array"),
 }
 

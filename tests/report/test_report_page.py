@@ -21,6 +21,7 @@ from alphacryo4d.report.landscape_sets import renumbered
 from alphacryo4d.report.maps import along_path, resized
 from alphacryo4d.report.payload import Payload, safe_json
 from alphacryo4d.report.project_files import _order, label_of
+from alphacryo4d.report.scene_stage import write_scene
 from alphacryo4d.report.stage import project_data, write_report_page
 from alphacryo4d.report.states import merge_tree, pose_errors
 from alphacryo4d.report.verdict import sentence
@@ -147,6 +148,11 @@ def test_no_project_is_refused(tmp_path):
         write_report_page(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         write_report_page(tmp_path / "gone")
+    (tmp_path / "particles.star").touch()
+    with pytest.raises(InputError, match="a file, no project folder"):
+        write_report_page(tmp_path / "particles.star")
+    with pytest.raises(InputError, match="no states in this folder"):
+        write_scene(tmp_path)
 
 
 def test_a_broken_report_is_named(project, tmp_path):

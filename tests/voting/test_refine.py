@@ -58,7 +58,7 @@ def test_chosen_states_only(states):
 
 
 def test_a_state_without_particles_is_refused(states):
-    with pytest.raises(InputError, match=r"class003\.star"):
+    with pytest.raises(InputError, match=r"class003\.star.* particles are: 1, 2$"):
         run_refine(states / "vote", states / "none", options=RefineOptions(states="3"))
 
 
