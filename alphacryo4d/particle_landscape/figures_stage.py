@@ -25,7 +25,8 @@ def draw(
     written, columns = draw_pairs(drawn, density, states, path)
     written.append(write_csv(folder / f"{PAIRS}.csv", columns))
     if path is not None:
-        written += draw_profile([folder / f"{PROFILE}.png", folder / f"{PROFILE}.pdf"], path)
+        drawn = [folder / f"{PROFILE}.png", folder / f"{PROFILE}.pdf"]
+        written += draw_profile(drawn, path, states)
     return written
 
 

@@ -150,8 +150,14 @@ def _draw_band(axes: Any, x: Array, values: Array, errors: Array) -> None:
     axes.plot(x, values, color=PATH_COLOUR, lw=1.2)
 
 
-def draw_profile(paths: Sequence[Path], whole_path: DensityPath) -> list[Path]:
-    """Energy along the path with a band of one standard error, and the barriers with intervals."""
+_ON_PATH = 0.2
+"""Distance from the path (deviations of the prior) up to which a state is named along it."""
+
+
+def draw_profile(
+    paths: Sequence[Path], whole_path: DensityPath, states: DensityStates
+) -> list[Path]:
+    """Energy along the path with a band of one standard error, barriers with intervals, states."""
     lengths = arc_lengths(whole_path.path.images)
     with styled_figure(88, 60) as (figure, axes):
         _draw_band(axes, lengths, whole_path.path.energies, whole_path.errors)
@@ -163,9 +169,16 @@ def draw_profile(paths: Sequence[Path], whole_path: DensityPath) -> list[Path]:
                                         [max(0.0, low + forward.high - top)]],
                 color="0.2", capsize=2, lw=0.8,
             )  # fmt: skip
+        for number, place in enumerate(states.minima, 1):
+            away = np.linalg.norm(whole_path.path.images - place, axis=1)
+            if away.min() < _ON_PATH:
+                axes.annotate(
+                    str(number), (lengths[away.argmin()], 1.01), fontsize=7, ha="center",
+                    xycoords=("data", "axes fraction"), annotation_clip=False,
+                )  # fmt: skip
         axes.set_xlim(0, lengths[-1])
         axes.set_xlabel("Length along the path (deviations of the prior)")
-        axes.set_ylabel(r"Energy of the particles beside the path ($k_\mathrm{B}T$)")
+        axes.set_ylabel("Energy of the particles\n" r"beside the path ($k_\mathrm{B}T$)")
         return save_figure(figure, paths)
 
 
