@@ -144,7 +144,14 @@ def rows_of_star(path: Path, sources: Sequence[Path]) -> Array:
     uids = table_uids(table)
     original = read_cs(sources[0])
     rows = match_uids(path, uids, sources[0], original["uid"])
-    return add_passthrough(path, original[rows], sources[1:])
+    particles = add_passthrough(path, original[rows], sources[1:])
+    if "blob/path" not in (particles.dtype.names or ()):
+        logger.warning(
+            "%s: no field blob/path, so that cryoSPARC finds no images; give the job's particles "
+            "and its passthrough file, each with --passthrough",
+            ", ".join(map(str, sources)),
+        )
+    return particles
 
 
 def table_uids(table: ParticleTable) -> Array:

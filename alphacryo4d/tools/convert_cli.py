@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
     type=PATH,
     multiple=True,
     help="Passthrough .cs file of the same particles (repeatable). With a .star that came from "
-    ".cs: the original .cs file, whose rows are written with every field as it was.",
+    ".cs: the .cs files that it was made from, whose rows are written with every field as it was.",
 )
 @optics_options
 @overwrite_option

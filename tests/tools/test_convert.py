@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from small_tables import OPTICS, make_images, modern_table, numbered, old_table, run_command
 
 from alphacryo4d.core.errors import InputError, UsageError
-from alphacryo4d.io.cs import read_cs
+from alphacryo4d.io.cs import read_cs, write_cs
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.tools.convert import convert
@@ -137,6 +137,23 @@ def test_a_selection_goes_back_with_every_field(shared_data: Path, tmp_path: Pat
     again = np.load(tmp_path / "state.cs", allow_pickle=False)
     assert again.dtype == raw.dtype
     assert again.tobytes() == raw[mask].tobytes()
+
+
+def test_a_file_without_images_is_named_on_the_way_back(
+    shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = shared_data / "formats/empiar_10076_7.cs"
+    raw = np.load(path, allow_pickle=False)
+    poses = [name for name in raw.dtype.names if not name.startswith("blob/")]
+    write_cs(tmp_path / "particles.cs", raw[poses].copy())
+    convert(path, tmp_path / "p.star")
+    convert(tmp_path / "p.star", tmp_path / "p.cs", passthrough=[tmp_path / "particles.cs"])
+    assert "no field blob/path" in caplog.text
+    caplog.clear()
+    both = [tmp_path / "particles.cs", path]
+    convert(tmp_path / "p.star", tmp_path / "p.cs", passthrough=both)
+    assert "blob/path" in (np.load(tmp_path / "p.cs").dtype.names or ())
+    assert not caplog.text
 
 
 def test_a_selection_of_other_particles_is_refused(shared_data: Path, tmp_path: Path) -> None:
