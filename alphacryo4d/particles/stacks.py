@@ -57,6 +57,20 @@ def resolve_stack(name: str, table: Path) -> Path | None:
     return stacks[0] if stacks else None
 
 
+def way_to_stacks(name: str) -> str:
+    """What to do about a stack that is missing, for messages."""
+    given, parts = os.environ.get(IMAGES_FROM), Path(stack_file(name)).parts
+    if given and len(parts) > 1:
+        return (
+            f"image paths start from --images-from {given}: give the folder that holds {parts[0]}, "
+            "or leave the option out where `relocate` has put the place of the stacks on record"
+        )
+    return (
+        "run from the folder that image paths start from (RELION's project folder), name it with "
+        "--images-from, or restore the stacks"
+    )
+
+
 def candidates(name: str, table: Path) -> list[Path]:
     """Every file that an image path may mean, the one that is taken first."""
     direct = Path(stack_file(name))
@@ -161,9 +175,8 @@ def _resolve_stacks(
     if missing and required:
         raise InputError(
             f"{table}: {len(missing)} of {len(names)} image stacks are missing, first "
-            f"{missing[0]!r}; run from the folder that image paths start from (RELION's project "
-            "folder), name it with --images-from, or restore the stacks; where those of a project "
-            "moved, alphacryo4d relocate --i PROJECT --images-from FOLDER"
+            f"{missing[0]!r}; {way_to_stacks(missing[0])}; where those of a project moved, "
+            "alphacryo4d relocate --i PROJECT --images-from FOLDER"
         )
     return tuple(stacks)
 

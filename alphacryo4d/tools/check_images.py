@@ -13,7 +13,7 @@ from alphacryo4d.core.progress import Progress
 from alphacryo4d.core.words import plural
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.particles.copies import image_count, image_ids, same_poses, split_copies
-from alphacryo4d.particles.stacks import rival_fault
+from alphacryo4d.particles.stacks import rival_fault, way_to_stacks
 from alphacryo4d.tools.check_pixels import StackReport, pixel_faults
 
 MOST_OF_A_KIND = 10
@@ -97,11 +97,8 @@ def _shortened(faults: list[Fault]) -> list[Fault]:
 
 def _stack_faults(table: Path, stack: StackReport) -> list[Fault]:
     if stack.path is None:
-        way_out = (
-            "run from the folder that image paths start from, name it with --images-from, or "
-            "restore the stack"
-        )
-        return [Fault(table, "", f"stack {stack.name!r} is missing", way_out, "missing-stack")]
+        what, way_out = f"stack {stack.name!r} is missing", way_to_stacks(stack.name)
+        return [Fault(table, "", what, way_out, "missing-stack")]
     if stack.header is None:
         what, _, way_out = stack.problem.removeprefix(f"{stack.path}: ").partition("; ")
         way_out = way_out or "restore the stack"

@@ -210,6 +210,15 @@ def test_a_header_without_pixel_size_is_no_contradiction(folder: Path, size: flo
     assert find_faults(table()) == []
 
 
+def test_a_folder_that_paths_do_not_start_from_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = modern_table(Path("p.star"), numbered("job/a.mrcs"))
+    monkeypatch.setenv("ALPHACRYO4D_IMAGES_FROM", str(folder))
+    (fault,) = find_faults(path)
+    assert "give the folder that holds job, or leave the option out" in fault.way_out
+
+
 def test_many_faults_are_in_one_list(folder: Path) -> None:
     make_images(folder / "bb.mrcs")
     nan_pixel()
