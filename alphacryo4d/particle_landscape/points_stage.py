@@ -130,6 +130,8 @@ def _along_path(landscape: Path, part: str, number: str) -> tuple[Array, list[st
         )
     count = _whole(part, number, 2, ALONG_PATH)
     images = files.load_array(path, dtype=np.floating, ndim=2)
+    if count > len(images):
+        raise UsageError(f"--at {part}: the path has {len(images)} images; give at most as many")
     rows = np.rint(np.linspace(0, len(images) - 1, count)).astype(int)
     return images[rows], [f"path, image {row + 1} of {len(images)}" for row in rows]
 

@@ -222,14 +222,14 @@ def reconstruct(selection: str | None, **values: Any) -> None:
     """Reconstruct every state with half maps and FSC."""
     input_path, output_path = _places_of_states(values, selection)
     options = build_settings(ReconstructOptions, values)
-    as_json, dry_run = values.pop("as_json"), values.pop("dry_run")
-    if dry_run:
+    from alphacryo4d.reconstruction import stage
+
+    if values.pop("dry_run"):
+        stage.source_particles(input_path)  # refuses stacks that are gone
         click.echo(f"would reconstruct the states of {input_path} into {output_path}", err=True)
         return
-    from alphacryo4d.reconstruction.stage import run_reconstruct
-
-    made = run_reconstruct(input_path, output_path, options=options, flags=take_flags(values))
-    _end("reconstruct", output_path, made, as_json)
+    made = stage.run_reconstruct(input_path, output_path, options=options, flags=take_flags(values))
+    _end("reconstruct", output_path, made, values["as_json"])
 
 
 @vote.command(context_settings=CONTEXT)

@@ -365,6 +365,7 @@ def test_points_are_read_from_files_and_grids(project, tmp_path):
         ("states:4", "states 1 to 3"),
         ("states:x", "give numbers of states"),
         ("path:1", "at least 2"),
+        ("path:999", "images; give at most as many"),
         ("grid:", "at least 1"),
         ("nan,1", "must be finite"),
         ("elsewhere", "neither coordinates"),

@@ -37,6 +37,17 @@ def test_the_group_runs_the_stage_and_json_is_one_object(project, capsys):
     assert json.loads((out / "report.json").read_text())["votes_needed"] == 3
 
 
+def test_a_dry_run_of_maps_refuses_stacks_that_are_gone(project, capsys):
+    out = project.root / "vote"
+    base = ("--i", project.resample, "--landscape", project.landscape, "--o", out)
+    assert run("vote", *base, "--no-reconstruct", "--no-test") == 0
+    for path in project.root.rglob("*.mrcs"):
+        path.unlink()
+    code = run("vote", "reconstruct", "--i", out, "--o", project.root / "maps", "--dry-run")
+    assert code == 3
+    assert "would reconstruct" not in capsys.readouterr().err
+
+
 def test_nearest_takes_a_cutoff(project):
     out = project.root / "nearest"
     code = run(
