@@ -188,4 +188,4 @@ def _partner(entry: dict[str, Any]) -> str:
 
 
 def _resolution(entry: dict[str, Any]) -> str:
-    return _shown(entry.get("resolution"), 1) + " or finer" * entry.get("at_pixel_limit", False)
+    return _shown(entry.get("resolution"), 1) + " or finer" * bool(entry.get("at_pixel_limit"))
