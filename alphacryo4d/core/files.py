@@ -21,6 +21,7 @@ from alphacryo4d.core.reading import require_whole_array
 RESAMPLE, DEEPFEATURE, LANDSCAPE, VOTE = "resample", "deepfeature", "landscape", "vote"
 CONSENSUS, RECLASSIFY, PARTICLE_LANDSCAPE = "consensus", "reclassify", "particle_landscape"
 PARTICLE_VOLUMES, VOTE_DENSITY = "particle_volumes", "vote-density"
+STABILITY, VOTE_NULL = "landscape-stability", "vote-null"
 VOLUMES_STAR, VOLUMES_NPY = "volumes.star", "volumes.npy"
 GROUPS_NPY, ASSIGNMENTS_NPY, HELDOUT_NPY = "groups.npy", "assignments.npy", "heldout.npy"
 IMAGES_NPY = "images.npy"

@@ -9,6 +9,7 @@ from typing import Any
 from alphacryo4d.core import files
 from alphacryo4d.core.identity import option_leaves
 from alphacryo4d.core.job import read_job
+from alphacryo4d.report.checks import features_words, null_words, stability_words
 from alphacryo4d.report.verdict import sign
 
 ORIGINAL = "ORIGINAL.cs"
@@ -43,19 +44,16 @@ def next_commands(
         said.append(
             (
                 "Is it noise? The same for one simulated conformation.",
-                ["vote", "--i", f"{here}/{files.RESAMPLE}", "--landscape",
-                 f"{here}/{files.LANDSCAPE}", "--o", f"{here}/vote-null", "--null"],
+                null_words(project),
             )
-        )  # fmt: skip
+        )
     if landscape is not None and landscape.get("stability") is None:
         said.append(
             (
                 "Does the embedding hold? Other seeds and perplexities.",
-                ["landscape", "--i", f"{here}/{files.RESAMPLE}",
-                 "--features", f"{here}/{files.DEEPFEATURE}",
-                 "--o", f"{here}/landscape-stability", "--stability"],
+                stability_words(project, landscape["folder"]),
             )
-        )  # fmt: skip
+        )
     folder = f"{here}/{shown_set['key']}"
     if not any(row.get("local_resolution") for row in shown_set["states"]):
         said.append(
@@ -128,8 +126,7 @@ def path_command(project: Path) -> str:
     """Command for another path; its ends are to follow."""
     here = str(project)
     words = ["landscape", "--i", f"{here}/{files.RESAMPLE}"]
-    if (project / files.DEEPFEATURE / files.FEATURES_NPY).is_file():
-        words += ["--features", f"{here}/{files.DEEPFEATURE}"]
+    words += features_words(project, project / files.LANDSCAPE)
     return shlex.join(["alphacryo4d", *words, "--o", f"{here}/landscape-path"])
 
 

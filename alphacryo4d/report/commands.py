@@ -32,16 +32,14 @@ def served_commands(project: Path) -> dict[str, list[str]]:
         Project folder, as it stands in the commands.
     """
     from alphacryo4d.report.advice import edit_words, reclassify_words
+    from alphacryo4d.report.checks import null_words, stability_words
 
     here = str(project)
     commands = {
-        "null": ["vote", "--i", f"{here}/{files.RESAMPLE}", "--landscape",
-                 f"{here}/{files.LANDSCAPE}", "--o", f"{here}/vote-null", "--null"],
-        "stability": ["landscape", "--i", f"{here}/{files.RESAMPLE}", "--features",
-                      f"{here}/{files.DEEPFEATURE}", "--o", f"{here}/landscape-stability",
-                      "--stability"],
+        "null": null_words(project),
+        "stability": stability_words(project),
         "report": ["report", "--i", here],
-    }  # fmt: skip
+    }
     for key in dict.fromkeys([*LABELS, *known_selections(project)]):
         again = reclassify_words(project, key, [])
         if again is not None:

@@ -15,6 +15,7 @@ from alphacryo4d.core.job import read_job
 from alphacryo4d.core.record import stale_inputs
 from alphacryo4d.core.words import plural
 from alphacryo4d.report.advice import refine_words
+from alphacryo4d.report.checks import null_said, stability_of, stability_said
 from alphacryo4d.report.ending_after import (
     Lines,
     first_input,
@@ -111,6 +112,11 @@ def _of_run(project: Path) -> Lines:
 def _of_states(folder: Path) -> Lines:
     report = read_json(folder / "report.json")
     project, result = folder.parent, states_said(report)
+    if report.get("null"):
+        result += f"; null model: {null_said(report['null'])}"
+    if folder.name == files.VOTE_NULL:  # the votes themselves are those of `vote`
+        commands = [["report", "--i", project], ["status", "--i", project]]
+        return result, folder / "summary.txt", commands
     words = refine_words(folder)
     refine: list[list[Any]] = [] if words is None else [words]
     if words is None:
@@ -187,9 +193,16 @@ def _of_landscape(folder: Path) -> Lines:
         ]
         result += f"; {along.count('yes')} of {plural(len(along), 'barrier')} of the path resolved"
     home = _home(folder)
+    stability = stability_of(folder)
+    if stability is not None:
+        result += f"; embedding {('unstable', 'stable')[stability['stable']]}: "
+        result += stability_said(stability)
     vote = home / files.VOTE
     if folder.resolve() != (home / files.LANDSCAPE).resolve():  # of this project beside its own
         vote = home / f"{files.VOTE}-{folder.name}"
+    if folder.name == files.STABILITY:
+        commands = [["report", "--i", home], ["status", "--i", home]]
+        return result, folder / "stability.png", commands
     return (
         result,
         folder / "landscape.png",

@@ -14,6 +14,7 @@ from alphacryo4d.io.mrc import release_pages
 from alphacryo4d.landscape.barriers import Interval
 from alphacryo4d.landscape.heights import Heights
 from alphacryo4d.maths.contrast import level_of
+from alphacryo4d.report.checks import stability_of
 from alphacryo4d.report.landscape_sets import states_by_set
 from alphacryo4d.report.maps import along_path, bytes_of, grey_window, resized
 from alphacryo4d.report.payload import Payload
@@ -23,8 +24,6 @@ from alphacryo4d.report.states import quiet
 THUMBNAIL = 40
 FRAMES = 21
 """Maps along the path that the morph goes through."""
-DISPARITY = 0.3
-"""Procrustes disparity between embeddings from which the landscape is called unstable."""
 
 
 def landscape_views(
@@ -72,7 +71,7 @@ def landscape_view(
         ],
         "grid": _grid(folder, payload),
         "path": _path(folder),
-        "stability": _stability(folder),
+        "stability": stability_of(folder),
     }
     labels = read_optional(folder / files.VOLUME_STATES_NPY, ndim=1)
     if labels is None or len(labels) == len(points):
@@ -179,20 +178,6 @@ def _barriers(path: Path) -> list[dict[str, Any]]:
 
 
 _HEIGHTS = ("height_kt", "low_kt", "high_kt")
-
-
-def _stability(folder: Path) -> dict[str, Any] | None:
-    numbers = ("procrustes_disparity", "kept_neighbours")
-    table = read_columns(folder / "stability.csv", numbers=numbers)
-    if not table or not len(table["procrustes_disparity"]):
-        return None
-    worst = float(table["procrustes_disparity"].max())
-    return {
-        "variants": len(table["procrustes_disparity"]),
-        "worst_disparity": worst,
-        "kept_neighbours": float(table["kept_neighbours"].mean()),
-        "stable": worst < DISPARITY,
-    }
 
 
 def _slices(stack: Array, payload: Payload) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from alphacryo4d.selection.sets_stage import landscape_folder
 
 logger = logging.getLogger(__name__)
 
-NOT_SETS = frozenset((files.CONSENSUS, files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE))
+NOT_SETS = frozenset(
+    (files.CONSENSUS, files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE, files.VOTE_NULL)
+)
 LABELS = {files.VOTE: "Votes", files.RECLASSIFY: "Reclassification"}
 _NUMBERED = {files.VOTE: "Selection", files.RECLASSIFY: "Reclassification"}
 

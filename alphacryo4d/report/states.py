@@ -11,6 +11,7 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import AlphaCryo4DError
 from alphacryo4d.maths.contrast import level_of
+from alphacryo4d.report.checks import null_of
 from alphacryo4d.report.maps import ShownMap, bytes_of, grey_window, shown_map
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, logger, read_columns, read_json
@@ -48,6 +49,7 @@ def set_of_states(
         "note": state_set.reconstruction.get("note"),
         "tree": merge_tree(state_set.report),
         **{name: state_set.report.get(name) for name in _WHOLE},
+        "null": null_of(state_set.folder, state_set.report),
         "pose_errors": pose_errors(state_set.report.get("log") or []),
         "numbers": [entry["state"] for entry in entries],
     }
@@ -58,7 +60,7 @@ def set_of_states(
 
 _WHOLE = (
     "particles", "voted", "voted_out", "folds", "votes_needed", "heldout_agreement",
-    "heldout_chance", "support", "verdict", "batches", "null", "assign", "merging_loss",
+    "heldout_chance", "support", "verdict", "batches", "assign", "merging_loss",
     "merging_loss_error", "first_states", "changes", "resolution", "log",
 )  # fmt: skip
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from alphacryo4d.core import files
 from alphacryo4d.core.words import plural
+from alphacryo4d.report.checks import null_passes, null_said, stability_said
 
 BIASED, BIASED_LEAST = 3.0, 0.05
 """Cramer's V from which batches are called biased, as the voting stage does."""
@@ -118,12 +120,7 @@ def _embedding(landscape: dict[str, Any] | None) -> dict[str, str]:
     told = landscape.get("stability")
     if told is None:
         return sign("off", title, "not tested: run `landscape` with --stability")
-    return sign(
-        "good" if told["stable"] else "warn",
-        title,
-        f"largest disparity of {told['variants']} other embeddings {told['worst_disparity']:.2f}, "
-        f"neighbours kept {100 * told['kept_neighbours']:.0f}%",
-    )
+    return sign("good" if told["stable"] else "warn", title, stability_said(told))
 
 
 def _barriers(landscape: dict[str, Any] | None) -> dict[str, str]:
@@ -142,16 +139,11 @@ def _barriers(landscape: dict[str, Any] | None) -> dict[str, str]:
 def _null(shown_set: dict[str, Any]) -> dict[str, str]:
     title = "Null model"
     null = shown_set.get("null")
+    if not null and shown_set.get("key") != files.VOTE:
+        return sign("off", title, "it is of votes; choose those")
     if not null:
         return sign("off", title, "not run: `vote --null` says what one conformation would give")
-    one = null.get("one_conformation", {})
-    if one.get("states_supported", one.get("states_are_real")):
-        return sign("warn", title, "one simulated conformation passes the test of states as well")
-    agreed, data = (side.get("heldout_agreement") for side in (one, null.get("data", {})))
-    text = "one simulated conformation fails the test of states"
-    if agreed is not None and data is not None:
-        text += f"; held-out agreement {100 * data:.0f}% against its {100 * agreed:.0f}%"
-    return sign("good", title, text)
+    return sign("warn" if null_passes(null) else "good", title, null_said(null))
 
 
 def _batches(batches: dict[str, Any] | None) -> dict[str, str]:

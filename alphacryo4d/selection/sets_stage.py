@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def known_selections(project: Path) -> list[str]:
-    """Folders of a project with particles and states, votes first."""
+    """Folders of a project with particles and states, votes first; not votes for a null model."""
     found = sorted(path.parent for path in project.glob(f"*/{files.PARTICLES_STAR}"))
+    found = [one for one in found if one.name != files.VOTE_NULL]
     names = [one.name for one in found if one.name == files.VOTE or (one / _REPORT).is_file()]
     return sorted(names, key=lambda name: name != files.VOTE)
 

@@ -188,7 +188,11 @@ def write_landscape(project, volume_states, states, rng):
     rows = [f"{k + 1} forward,{4 * k + 2},{np.sin(k + 0.5)},1.9,{low[k]},3" for k in numbers[:-1]]
     head = "barrier,top_rc1,top_rc2,height_kt,low_kt,high_kt"
     (folder / "barriers.csv").write_text("\n".join([head, *rows]) + "\n")
-    record(folder, "landscape", [project / "resample" / files.VOLUMES_STAR])
+    inputs = [
+        project / "resample" / files.VOLUMES_STAR,
+        project / "deepfeature" / files.FEATURES_NPY,
+    ]
+    record(folder, "landscape", inputs)
 
 
 def add_test(folder: Path, states: int) -> None:
