@@ -80,16 +80,27 @@ def next_step(project: Path, run: str, stages: list[dict[str, Any]]) -> str | No
     if "running" in (run, *states.values()):
         return shlex.join([_PROGRAM, "status", "--i", str(project)]) + " (work is running)"
     of_run = _run_again(project)
-    there = not (input_place(project) or "").endswith(GONE)
-    if run not in ("done", MISSING) and of_run is not None and there:
+    table = input_place(project) or ""
+    if table.endswith(GONE):
+        return _relocated(project, Path(table.removesuffix(GONE)).name)
+    if run not in ("done", MISSING) and of_run is not None:
         return of_run
-    whole = next((name for name in planned_stages(project) if states.get(name) != "done"), None)
+    left = [name for name in planned_stages(project) if states.get(name) != "done"]
+    if states.get(files.DEEPFEATURE) == MISSING != states.get(files.LANDSCAPE):
+        left.remove(files.DEEPFEATURE)  # the landscape is of the volumes alone
+    whole = next(iter(left), None)
     if whole is None:
         made = [one for one in stages if files.NO_RESULT not in one.get("results", {})]
         last = [one["stage"] for one in made if one["status"] == "done"][-1]
         lines = ending(last if last == files.PARTICLE_LANDSCAPE else files.VOTE, project / last)
         return next((line[6:] for line in lines if line.startswith("next: ")), None)
     return _again(project, project / whole) or of_run or _by_stage(project, whole)
+
+
+def _relocated(project: Path, name: str) -> str:
+    """Command that says where the table and stacks of a project are now; FOLDER stands for it."""
+    words = ["relocate", "--i", str(project), "--table", f"FOLDER/{name}"]
+    return shlex.join([_PROGRAM, *words, "--images-from", "FOLDER"])
 
 
 def _run_again(project: Path) -> str | None:

@@ -55,6 +55,19 @@ def job_state(folder: Path) -> dict[str, Any]:
     return told | ({"status": STALE, "stale": changed} if changed else {})
 
 
+def run_state(project: Path) -> dict[str, Any]:
+    """Status of the run of all stages.
+
+    It runs also between the refinement of its poses and its first stage, where it has no record.
+    """
+    run, first = job_state(project), read_job(project / files.CONSENSUS) or {}
+    of_run = str(first.get("command", "")).startswith("alphacryo4d run ")
+    begins = of_run and read_job(project / files.RESAMPLE) is None
+    here = first.get("host") == socket.gethostname() and "pid" in first
+    alive = begins and here and _process_lives(int(first["pid"]))
+    return run | ({"status": "running"} if alive else {})
+
+
 def stage_names(project: Path) -> list[str]:
     """Stages, what a run adds to them, and selections, in order; the particles last."""
     planned = planned_stages(project)
@@ -137,7 +150,7 @@ def project_status(project: Path) -> dict[str, Any]:
     mark_stale(stages)
     for stage in stages:
         stage |= states_of(project / stage["stage"])
-    jobs, run = cluster_states(project), job_state(project)
+    jobs, run = cluster_states(project), run_state(project)
     if not jobs and all(stage["status"] == MISSING for stage in stages):
         raise InputError(
             f"{project}: no project folder (none of {', '.join(STAGES)} was started in it)"

@@ -76,6 +76,8 @@ def test_a_stage_whose_input_changed_is_stale_and_so_is_what_rests_on_it(tmp_pat
     told = project_status(tmp_path / "p")
     assert told["stages"][0]["stale"] == [f"{table} is gone"]
     assert told["input"].endswith("(gone)")
+    moved = "--table FOLDER/particles.star --images-from FOLDER"
+    assert told["next"] == f"alphacryo4d relocate --i {tmp_path / 'p'} {moved}"
 
 
 def test_the_next_step_is_that_of_the_first_stage_that_misses(tmp_path: Path) -> None:
@@ -166,6 +168,24 @@ def test_a_run_between_its_stages_is_running(tmp_path: Path) -> None:
     write_record(tmp_path / "resample", status="done", inputs=[])
     write_record(tmp_path, status="running", command="alphacryo4d run --i a.star --o p", **here)
     assert str(project_status(tmp_path)["next"]).endswith("(work is running)")
+
+
+def test_a_run_that_has_refined_its_poses_is_running(tmp_path: Path) -> None:
+    record = {"status": "done", "host": socket.gethostname(), "inputs": []}
+    for pid, running in ((os.getpid(), True), (2**22 + 1, False)):
+        write_record(tmp_path / "consensus", command="alphacryo4d run --i a.star --o p", pid=pid,
+                     **record)  # fmt: skip
+        told = project_status(tmp_path)
+        assert str(told["next"]).endswith("(work is running)") == running
+    write_record(tmp_path / "consensus", command="alphacryo4d resample consensus --i a.star",
+                 pid=os.getpid(), **record)  # fmt: skip
+    assert project_status(tmp_path)["run"]["status"] == "missing"
+
+
+def test_a_network_that_a_landscape_did_without_is_not_proposed(tmp_path: Path) -> None:
+    for stage in ("resample", "landscape"):
+        write_record(tmp_path / stage, status="done", inputs=[])
+    assert str(project_status(tmp_path)["next"]).startswith("alphacryo4d vote --i ")
 
 
 def test_work_whose_process_is_gone_is_killed(project: Path) -> None:
