@@ -9,7 +9,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.report.project_files import StateSet, read_optional, read_table
-from alphacryo4d.selection.sets_stage import states_table
+from alphacryo4d.selection.sets_stage import of_single_particles
 
 
 def states_by_set(
@@ -37,7 +37,7 @@ def states_by_set(
         if own is not None and (labels is None or len(own) == len(labels)):
             circles = circles_of(read_table(one.folder / files.STATES_STAR, "states"))
             by_set[one.key] = {"states": circles, "values": own}
-        elif not one.report.get("first_states") and states_table(one.folder) is None:
+        elif of_single_particles(one.folder, one.report):
             none = None if labels is None else np.zeros_like(labels)
             by_set[one.key] = {"states": [], "values": none}
     waiting = [one for one in sets if one.key not in by_set and one.report.get("first_states")]

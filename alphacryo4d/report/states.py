@@ -15,6 +15,7 @@ from alphacryo4d.report.checks import null_of
 from alphacryo4d.report.maps import ShownMap, bytes_of, grey_window, shown_map
 from alphacryo4d.report.payload import Payload
 from alphacryo4d.report.project_files import StateSet, logger, read_columns, read_json
+from alphacryo4d.selection.sets_stage import of_single_particles
 from alphacryo4d.voting.summary import ONE
 
 
@@ -49,6 +50,7 @@ def set_of_states(
         "note": state_set.reconstruction.get("note"),
         "tree": merge_tree(state_set.report),
         **{name: state_set.report.get(name) for name in _WHOLE},
+        "single_particles": of_single_particles(state_set.folder, state_set.report),
         "null": null_of(state_set.folder, state_set.report),
         "pose_errors": pose_errors(state_set.report.get("log") or []),
         "numbers": [entry["state"] for entry in entries],

@@ -89,6 +89,8 @@ def signs(
 def _states_supported(shown_set: dict[str, Any]) -> dict[str, str]:
     title = "States supported"
     tested = [row for row in shown_set["states"] if row.get("supported") is not None]
+    if not tested and shown_set.get("single_particles"):
+        return sign("off", title, "not tested: a reclassification of these states is")
     if not tested:
         return sign("off", title, "not tested: run `vote` with --test")
     good = sum(bool(row["supported"]) for row in tested)

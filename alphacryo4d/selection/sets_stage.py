@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, UsageError
@@ -100,6 +101,11 @@ def states_table(states: Path) -> Path | None:
     if inputs and not any(path.name == files.EMBEDDING_NPY for path in inputs):
         return None
     return landscape_folder(states) / files.STATES_STAR
+
+
+def of_single_particles(states: Path, report: dict[str, Any]) -> bool:
+    """Whether a set's states are basins of the density of single particles, not of volumes."""
+    return not report.get("first_states") and states_table(states) is None
 
 
 def volume_states_file(states: Path) -> Path:

@@ -71,9 +71,9 @@ def base_folders(base: str, landscape: Path, source: str) -> tuple[Path, Path]:
     if not (folder / files.STATES_STAR).is_file():
         if (folder / files.PARTICLES_STAR).is_file():
             raise InputError(
-                f"{source}: base {base}: its states were fitted to the images and are no groups of "
-                "class volumes, which is what edits change; edit those of vote, then `vote "
-                "reclassify --selection vote-2` fits the edited states"
+                f"{source}: base {base}: its states are of single particles and no groups of class "
+                "volumes, which is what edits change; edit those of vote, then `vote reclassify "
+                "--selection vote-2` fits the edited states"
             )
         there = sorted(p.parent.name for p in landscape.parent.glob(f"vote-*/{files.STATES_STAR}"))
         raise InputError(

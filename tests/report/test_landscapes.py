@@ -113,6 +113,8 @@ def test_states_of_single_particles_have_no_circles_among_the_volumes(project, t
     assert not told["values"].any()
     (density,) = (one for one in state_sets(project) if one.key == "vote-density")
     assert order_along_path(density, state_sets(project), [3, 1, 2]) == [1, 2, 3]
+    (shown,) = (one for one in project_data(project)[0]["sets"] if one["key"] == "vote-density")
+    assert shown["single_particles"]
     names = [path.name for path in figure_inputs(project / "vote-density")]
     assert files.STATES_STAR not in names
 
@@ -139,10 +141,17 @@ def test_the_page_says_of_such_states_alone_that_they_have_none(
     project = with_density(project, tmp_path)
     if not circles:
         (project / files.LANDSCAPE / files.STATES_STAR).unlink()
+    for curve in (project / "vote-density").glob("*_fsc.csv"):
+        curve.unlink()
     opened = Opened(browser, write_report_page(project).as_uri())
+    page = opened.page
     for name, said in (("Votes", False), ("vote-density", circles), ("Votes", False)):
-        opened.page.click(f".switch button >> text=/^{name}$/")
-        assert ("of single particles" in opened.page.inner_text("#landscape")) == said
+        page.click(f".switch button >> text=/^{name}$/")
+        assert ("of single particles" in page.inner_text("#landscape")) == said
+        editable = name == "Votes"
+        assert (page.locator("#edit-drop").count() == 1) == editable
+        assert ("cannot be edited" in page.inner_text("#edits")) != editable
+        assert page.locator("#states .plot").is_visible() == editable
     opened.page.close()
     assert opened.faults == []
 

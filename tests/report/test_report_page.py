@@ -24,7 +24,7 @@ from alphacryo4d.report.project_files import _order, label_of
 from alphacryo4d.report.scene_stage import write_scene
 from alphacryo4d.report.stage import project_data, write_report_page
 from alphacryo4d.report.states import merge_tree, pose_errors
-from alphacryo4d.report.verdict import sentence
+from alphacryo4d.report.verdict import sentence, signs
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +184,12 @@ def test_a_state_that_is_not_needed_is_named():
             {"state": 2, "particles": 9, "supported": False}]  # fmt: skip
     text = sentence({"states": rows, "particles": 20, "voted": 18})
     assert text.startswith("2 states, 1 of them supported by held-out particles; not needed: 2")
+
+
+def test_states_of_single_particles_are_tested_by_their_reclassification():
+    shown = {"states": [{"state": 1, "particles": 9}], "single_particles": True}
+    text = {one["title"]: one["text"] for one in signs(shown, None, None, [])}["States supported"]
+    assert text == "not tested: a reclassification of these states is"
 
 
 def test_merging_the_nearest_states_comes_first():

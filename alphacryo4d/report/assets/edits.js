@@ -1,5 +1,7 @@
 // Edits of states: what each costs, undo, and what to do with them.
 const edits = [];
+/** Whether a command edits the chosen states. */
+const editable = () => Boolean(data.edit_commands[chosen.set]);
 function addEdit(edit) { edits.push(edit); tell("edits"); }
 function fileOfEdits() {
   return JSON.stringify({version: 1, base: chosen.set, edits}, null, 1) + "\n";
@@ -50,6 +52,11 @@ function showEdits() {
   const build = () => {
     const states = (theSet()?.states ?? []).map(state => [String(state.state), nameOf(state)]);
     if (!states.length) { form.replaceChildren(); return; }
+    if (!editable()) {
+      form.replaceChildren(h("p", {class: "quiet"}, "These states cannot be edited: they are no groups of class volumes. " +
+        "Edit the votes, and reclassify them."));
+      return;
+    }
     let first = String(chosen.state ?? states[0][0]), second = (states.find(([k]) => k !== first) ?? states[0])[0];
     const name = h("input", {type: "text", maxlength: 80, "aria-label": "New name", id: "edit-name"});
     const button = (text, id, edit) => h("button", {type: "button", id, onclick: () => {
@@ -75,8 +82,7 @@ function showEdits() {
     if (edits.length) then.append(h("div", {class: "bar"},
       h("button", {type: "button", id: "save-edits", onclick: () => download("edits.json", fileOfEdits(),
         "application/json")}, "Save edits.json"), saveButton()),
-    data.edit_commands[chosen.set] ? commandLine(data.edit_commands[chosen.set], "Then, in the project folder's place:")
-      : h("p", {class: "quiet"}, "No command edits these states: they are no groups of class volumes. Edit the votes, and reclassify them."));
+    commandLine(data.edit_commands[chosen.set], "Then, in the project folder's place:"));
   };
   let volumes = null;
   when("volumes", found => { volumes = found; extras(); });
@@ -89,8 +95,8 @@ function showEdits() {
     if (volumes?.rows.length) {
       const names = volumes.rows.map(row => landscapeHere().names[row]);
       more.append(h("div", {class: "bar"}, h("b", {}, `${names.length} volumes in the lasso`),
-        h("button", {type: "button", onclick: () => addEdit({action: "subset", volumes: names})}, "Keep as a subset"),
-        h("button", {type: "button", onclick: () => addCentre(volumes)}, "Add a centre here"),
+        editable() ? h("button", {type: "button", onclick: () => addEdit({action: "subset", volumes: names})}, "Keep as a subset") : null,
+        editable() ? h("button", {type: "button", onclick: () => addCentre(volumes)}, "Add a centre here") : null,
         h("button", {type: "button", onclick: () => download("volumes.npy", npy(volumes.rows))}, "indices"),
         volumes.polygon ? h("button", {type: "button", onclick: () => download("corners.json",
           JSON.stringify({corners: volumes.polygon}), "application/json")}, "corners.json") : null));
@@ -102,7 +108,7 @@ function showEdits() {
         "A path through the points that you chose:"));
     }
   };
-  when("set", () => { edits.length = 0; build(); draw(); });
+  when("set", () => { edits.length = 0; build(); draw(); extras(); });
   when("state", build);
   when("edits", draw);
 }

@@ -173,7 +173,7 @@ async function showScatter(main, told) {
       }}, "indices.npy (rows from 0)"),
       h("button", {type: "button", onclick: () => download("corners.json",
         JSON.stringify({corners: found.polygon}), "application/json")}, "corners.json"),
-      chosen.state ? h("button", {type: "button", id: "split", onclick: () => addEdit({action: "split",
+      chosen.state && editable() ? h("button", {type: "button", id: "split", onclick: () => addEdit({action: "split",
         state: chosen.state, polygon: found.polygon})}, `Split state ${chosen.state} here`) : null,
       commandLine(selectCommand(told, mode.show, sampled), sampled ? null : "The same particles as a table, with the file saved here:"));
   });

@@ -17,18 +17,22 @@ function showStates() {
     order = {column, down: order.column === column ? !order.down : false};
     drawTable();
   }));
+  const drawCurves = () => {
+    curves.hidden = !(theSet()?.states ?? []).some(state => state.fsc);
+    if (!curves.hidden) plot(curves, "Fourier shell correlation of every state against resolution", fscPlot);
+  };
   when("set", () => {
     drawCards(cards);
     drawTable();
     tree.replaceChildren(mergeTree(theSet()));
     note.textContent = theSet()?.note ?? "No reconstruction yet.";
-    plot(curves, "Fourier shell correlation of every state against resolution", fscPlot);
+    drawCurves();
   });
   when("state", () => {
     for (const card of cards.children)
       card.classList.toggle("chosen", Number(card.dataset.state) === chosen.state);
     drawTable();
-    plot(curves, "Fourier shell correlation of every state against resolution", fscPlot);
+    drawCurves();
   });
 }
 
@@ -117,8 +121,8 @@ function stateTable(order, sort) {
 
 function mergeTree(found) {
   const tree = found?.tree;
-  if (!tree) return h("p", {class: "quiet"}, "The losses of merging were not recorded: run `vote` again " +
-    "with this version to see which states are close.");
+  if (!tree) return h("p", {class: "quiet"}, "No losses of merging are on record: the test on " +
+    "held-out particles tells which states are close.");
   const count = found.states.length, width = 420, height = 24 * count + 40, left = 12, right = 150;
   const place = Array.from({length: count}, () => null);
   const leaves = k => k < count ? [k] : [...leaves(tree[k - count][0]), ...leaves(tree[k - count][1])];
