@@ -8,7 +8,7 @@ from typing import Any
 
 from alphacryo4d.core import files
 from alphacryo4d.core.identity import option_leaves
-from alphacryo4d.core.job import read_job
+from alphacryo4d.core.job import read_job, recorded_inputs
 from alphacryo4d.report.checks import features_words, null_words, stability_words
 from alphacryo4d.report.verdict import sign
 
@@ -108,18 +108,30 @@ def refine_words(folder: Path) -> list[str] | None:
     """Words of the command that takes states to their refinement.
 
     In RELION; or back to the ``.cs`` file that a table of particles was made from, which cryoSPARC
-    imports as a particle stack. None where the states are ``.cs`` files already.
+    imports as a particle stack. None where the states are ``.cs`` files already, or their
+    refinement, or its commands, are there.
     """
     from alphacryo4d.io.star import UID_COLUMN
     from alphacryo4d.particles.open import open_table
 
-    if (folder / files.PARTICLES_CS).is_file():
+    if (folder / files.PARTICLES_CS).is_file() or _refined(folder):
         return None
     table = folder / files.PARTICLES_STAR
     if table.is_file() and UID_COLUMN in open_table(table).columns:
         state = f"{folder}/class001"
         return ["convert", "--i", f"{state}.star", "--passthrough", ORIGINAL, "--o", f"{state}.cs"]
     return ["vote", "refine", "--i", str(folder), "--o", f"{folder}-refine"]
+
+
+def _refined(states: Path) -> bool:
+    """Whether the project of states has a refinement of them, or its commands."""
+    for path in states.parent.glob(f"*/{files.JOB_JSON}"):
+        record = read_job(path.parent) or {}
+        if record.get("stage") == "refine" and record.get("status") == "done":
+            inputs = recorded_inputs(path.parent)
+            if inputs and inputs[0].resolve().parent == states.resolve():
+                return True
+    return False
 
 
 def path_command(project: Path) -> str:

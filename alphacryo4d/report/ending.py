@@ -119,7 +119,7 @@ def _of_states(folder: Path) -> Lines:
         return result, folder / "summary.txt", commands
     words = refine_words(folder)
     refine: list[list[Any]] = [] if words is None else [words]
-    if words is None:
+    if (folder / files.PARTICLES_CS).is_file():
         result += f"; {folder}/class001.cs ... for Import Particle Stack of cryoSPARC"
     if not (project / files.RESAMPLE / files.JOB_JSON).is_file():
         maps = ["vote", "reconstruct", "--i", folder, "--o", f"{folder}-maps"]

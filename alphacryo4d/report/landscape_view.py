@@ -117,7 +117,7 @@ def _columns(folder: Path, volumes: dict[str, Any], count: int) -> list[dict[str
         ("Particles", "number", volumes.get("particles")),
         ("Fold", "category", volumes.get("fold")),
         ("Batch", "category", volumes.get("batch")),
-        ("Resolution (A)", "number", volumes.get("resolution")),
+        ("Resolution (\u00c5)", "number", volumes.get("resolution")),
     ]
     return [
         {"title": title, "kind": kind, "values": [float(f"{x:.5g}") for x in values]}

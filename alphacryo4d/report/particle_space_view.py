@@ -11,7 +11,7 @@ from alphacryo4d.report.project_files import read_columns, record_of
 
 FIGURES = {
     "energies.png": "Energy over the components, freed of the particles' own errors",
-    "path.png": "Energy along the path",
+    "path.png": "Energy along the path; barriers with 90% intervals",
     "particles.png": "Particles by state, defocus and viewing direction",
 }
 """Figures of the stage and what they show; those that are missing are left out."""

@@ -12,11 +12,14 @@ from alphacryo4d.report.project_files import StateSet, record_of
 
 
 def provenance(project: Path, sets: list[StateSet]) -> dict[str, Any]:
-    """Record of every stage, in the order of the work, and the references."""
+    """Record of every stage with results on the page, in the order of the work; references."""
     from alphacryo4d.tools.cite import REFERENCES
 
     folders = [project / name for name in (files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE)]
     folders += [state_set.folder for state_set in sets]
+    more = (files.STABILITY, files.VOTE_NULL, files.PARTICLE_LANDSCAPE)
+    folders += [*(state_set.landscape for state_set in sets), *(project / name for name in more)]
+    folders = list(dict.fromkeys(folders))
     records = [(folder.name, record_of(folder)) for folder in folders]
     inputs = [path for folder in folders for path in recorded_inputs(folder)]
     return {
@@ -45,6 +48,7 @@ def default_options() -> dict[str, Any]:
     from alphacryo4d.deepfeature.options import DeepFeatureOptions
     from alphacryo4d.landscape.options import LandscapeOptions
     from alphacryo4d.ml3d.options import ClassifyOptions
+    from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
     from alphacryo4d.reclassify.options import ReclassifyOptions
     from alphacryo4d.relion.options import RelionOptions
     from alphacryo4d.resample.options import ResampleOptions
@@ -56,6 +60,8 @@ def default_options() -> dict[str, Any]:
         "relion": RelionOptions(),
         "vote": VoteOptions(),
         "reclassify": ReclassifyOptions(),
+        "particles": CoordinateOptions(),
+        "density": DensityOptions(),
     }
     for whole in (DeepFeatureOptions(), LandscapeOptions()):
         sections |= {f.name: getattr(whole, f.name) for f in dataclasses.fields(whole)}

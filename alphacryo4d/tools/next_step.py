@@ -93,8 +93,17 @@ def next_step(project: Path, run: str, stages: list[dict[str, Any]]) -> str | No
         made = [one for one in stages if files.NO_RESULT not in one.get("results", {})]
         last = [one["stage"] for one in made if one["status"] == "done"][-1]
         lines = ending(last if last == files.PARTICLE_LANDSCAPE else files.VOTE, project / last)
-        return next((line[6:] for line in lines if line.startswith("next: ")), None)
+        commands = [line[6:].strip() for line in lines[2:]]
+        if _page_is_new(project, project / last):
+            commands = [one for one in commands if " report " not in one or "--serve" in one]
+        return next(iter(commands), None)
     return _again(project, project / whole) or of_run or _by_stage(project, whole)
+
+
+def _page_is_new(project: Path, last: Path) -> bool:
+    """Whether the page was made after the last stage."""
+    page, record = project / "report.html", last / files.JOB_JSON
+    return page.is_file() and page.stat().st_mtime >= record.stat().st_mtime
 
 
 def _relocated(project: Path, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shlex
 import shutil
 
@@ -12,6 +13,7 @@ from small_project import write_project
 from alphacryo4d.cli import root
 from alphacryo4d.core.identity import describe_input
 from alphacryo4d.report.ending import ending, states_said
+from alphacryo4d.tools.next_step import next_step
 
 
 def parsed(words):
@@ -65,6 +67,29 @@ def test_the_end_of_a_refinement(project, tmp_path, outputs, result):
     assert lines[:2] == [result, f"open first: {tmp_path / 'commands.txt'}"]
     assert parsed(shlex.split(lines[2][6:]))["input_path"] == project
     assert parsed(shlex.split(lines[3][6:]))["input_path"] == project
+
+
+def test_a_refinement_that_is_there_is_not_proposed_again(project, tmp_path):
+    """Neither its commands nor a page that is new."""
+    copy = shutil.copytree(project, tmp_path / "project")
+    (copy / "report.html").touch()
+    (copy / "reclassify").mkdir()
+    assert "vote refine" in str(next_of(copy))
+    (copy / "refine").mkdir()
+    record = {"stage": "refine", "status": "done", "outputs": ["commands.txt"]}
+    record["inputs"] = [describe_input(copy / "vote" / "class001.star", copy / "refine", {})]
+    (copy / "refine" / "job.json").write_text(json.dumps(record))
+    assert next_of(copy) is None
+    assert ending("report", copy / "vote")[2:] == []
+    assert "cryoSPARC" not in ending("vote", copy / "vote")[0]
+    os.utime(copy / "report.html", (1, 1))
+    assert " report " in str(next_of(copy))
+
+
+def next_of(project):
+    """The command with which `status` goes on."""
+    names = ("resample", "deepfeature", "landscape", "vote")
+    return next_step(project, "done", [{"stage": name, "status": "done"} for name in names])
 
 
 def test_after_maps_of_a_reclassification_its_states_are_refined(project, tmp_path):

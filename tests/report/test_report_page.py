@@ -178,6 +178,18 @@ def test_warnings_come_first_and_lost_inputs_are_named(project, tmp_path):
     assert "lost.star" in inputs["text"]
 
 
+def test_stages_whose_results_are_shown_are_in_the_provenance(project, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    for name in ("landscape-stability", "particle_landscape"):
+        (copy / name).mkdir()
+        (copy / name / "job.json").write_text(json.dumps({"status": "done", "stage": name}))
+    stages = [one["folder"] for one in project_data(copy)[0]["provenance"]["stages"]]
+    assert stages == [
+        "resample", "deepfeature", "landscape", "vote", "landscape-stability", "particle_landscape",
+    ]  # fmt: skip
+
+
 def test_a_state_that_is_not_needed_is_named():
     rows = [{"state": 1, "particles": 9, "supported": True, "support_gain": 1.0,
              "support_error": 0.1, "merges_with": 2},

@@ -15,6 +15,6 @@ function showParticleSpace() {
       h("thead", {}, h("tr", {}, names.map(name => h("th", {}, name.replaceAll("_", " "))))),
       h("tbody", {}, rows.map(row => h("tr", {}, row.map(value => h("td", {}, words(value)))))))));
   };
-  main.append(...[table("States of the density", told.density_states, 3), table("Barriers along the path",
+  main.append(...[table("States of the density", told.density_states, 3), table("Barriers along the path (90% intervals)",
     told.barriers, 2), table("Components", told.components, 3)].filter(one => one));
 }

@@ -5,11 +5,11 @@ async function showTraining() {
   const curves = h("div", {class: "plot"}), examples = h("div", {class: "examples"});
   main.append(h("div", {class: "columns"}, curves, examples));
   const {epoch, ...rest} = told.history;
-  const wanted = Object.entries(rest).filter(([name, values]) => !/rate/.test(name) &&
-    values.every(value => value > 0));
+  const titles = {error: "training volumes", held_out_error: "held-out volumes", validation_error: "held-out volumes"};
+  const wanted = Object.entries(rest).filter(([name, values]) => titles[name] && values.every(value => value > 0));
   plot(curves, "Training curves", () => [wanted.map(([name, values], i) => ({x: epoch ?? values.map((_, j) => j + 1),
-    y: values, mode: "lines", name: name.replaceAll("_", " "), line: {color: palette[i]}})),
-  {xaxis: {title: {text: "Epoch"}}, yaxis: {title: {text: "Error"}, type: "log", dtick: "D2", tickformat: "~e"},
+    y: values, mode: "lines", name: titles[name], line: {color: palette[i]}})),
+  {xaxis: {title: {text: "Epoch"}}, yaxis: {title: {text: "Mean squared error"}, type: "log", dtick: "D2", tickformat: "~e"},
     shapes: told.mean_volume_error ? [{type: "line", xref: "paper", x0: 0, x1: 1,
       y0: told.mean_volume_error, y1: told.mean_volume_error, line: {dash: "dot", color: css("--quiet")}}] : []}]);
   if (told.mean_volume_error) examples.append(h("p", {class: "quiet"}, "Dotted: error of predicting the mean " +
