@@ -119,6 +119,12 @@ def surface_grid(
     return x, y, surface.values(mesh).reshape(size, size)
 
 
+def colour_range(energies: Array) -> tuple[float, float]:
+    """Range (kT) of the colours of a surface, by its energies at the volumes: halves of kT."""
+    low = float(np.floor(np.nanmin(energies) * 2) / 2)
+    return low, max(float(np.ceil(np.nanmax(energies) * 2) / 2), low + 0.5)
+
+
 def draw_landscape(
     paths: Sequence[Path],
     embedding: Array,
@@ -136,8 +142,7 @@ def draw_landscape(
     """
     limits = figure_limits(embedding, extent)
     x, y, values = surface_grid(surface, limits)
-    low = np.floor(np.nanmin(energies) * 2) / 2
-    high = max(np.ceil(np.nanmax(energies) * 2) / 2, low + 0.5)
+    low, high = colour_range(energies)
     levels = np.linspace(low, high, 25)
     with styled_figure(110, 14 + axes_height(78, limits)) as (figure, axes):
         shown = axes.contourf(

@@ -82,8 +82,15 @@ class Discreteness:
             )
         return (
             f"states or continuum: not decided, {points}, {self.apart:.1f} errors of a particle "
-            f"apart, against a continuous density: {by}"
+            f"apart, against a continuous density: {by}; {self.missing}"
         )
+
+    @property
+    def missing(self) -> str:
+        """What an answer that is not decided lacks."""
+        if abs(self.difference) <= BEYOND_CHANCE * self.error:
+            return f"neither is more likely by more than {BEYOND_CHANCE:g} standard errors"
+        return f"points that can be told apart lie more than {RESOLVED:g} errors apart"
 
     @property
     def columns(self) -> dict[str, Array]:

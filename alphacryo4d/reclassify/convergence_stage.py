@@ -92,9 +92,23 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
             states, kept = apply_changes(plan, states, kept, sides, past.used)
             past.expect(plan)
     assert best is not None
-    # states of the rounds before must not shrink because they are small; the last word may say so
-    best.heldout = best.weighted
+    _weigh(best, log)
     return best, best_kept, log
+
+
+def _weigh(best: Round, log: list[str]) -> None:
+    """Weigh states by their particles where a particle's held-out fold names its state.
+
+    States of the rounds before must not shrink because they are small; the last word may say so.
+    """
+    moved = int(np.count_nonzero(best.weighted != best.heldout))
+    if moved:
+        log_line(
+            log,
+            "states weighed by their particles, for the last count of votes: "
+            f"{plural(moved, 'particle')} with another state in the fold that left it out",
+        )
+    best.heldout = best.weighted
 
 
 def _gain(support: Support) -> str:

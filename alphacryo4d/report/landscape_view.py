@@ -13,6 +13,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.io.mrc import release_pages
 from alphacryo4d.landscape.barriers import Interval
 from alphacryo4d.landscape.heights import Heights
+from alphacryo4d.landscape.plots import colour_range
 from alphacryo4d.maths.contrast import level_of
 from alphacryo4d.report.checks import stability_of
 from alphacryo4d.report.landscape_sets import states_by_set
@@ -69,7 +70,7 @@ def landscape_view(
             for i in range(len(states.get("ac4dState", [])))
             if "ac4dEnergyError" in states
         ],
-        "grid": _grid(folder, payload),
+        "grid": _grid(folder, points, payload),
         "path": _path(folder),
         "stability": stability_of(folder),
     }
@@ -126,8 +127,11 @@ def _columns(folder: Path, volumes: dict[str, Any], count: int) -> list[dict[str
     ]
 
 
-def _grid(folder: Path, payload: Payload) -> dict[str, Any] | None:
-    """Energy between the volumes on a grid, from ``landscape.csv``; NaN outside."""
+def _grid(folder: Path, points: Array, payload: Payload) -> dict[str, Any] | None:
+    """Energy between the volumes on a grid, from ``landscape.csv``; NaN outside.
+
+    Its colours have the range of ``landscape.png``, by the energies at the volumes.
+    """
     table = read_columns(folder / "landscape.csv", numbers=("rc1", "rc2", "energy_kt"))
     if not table or not len(table["rc1"]):
         return None
@@ -135,7 +139,15 @@ def _grid(folder: Path, payload: Payload) -> dict[str, Any] | None:
     y, rows = np.unique(table["rc2"], return_inverse=True)
     values = np.full((len(y), len(x)), np.nan, np.float32)
     values[rows, columns] = table["energy_kt"]
-    return {"x": x.round(5), "y": y.round(5), "values": payload.add(f"{folder.name}/grid", values)}
+    near = [np.abs(held[:, None] - points[:, i]).argmin(0) for i, held in ((1, y), (0, x))]
+    at_volumes = values[near[0], near[1]]
+    known = np.isfinite(at_volumes).any()
+    return {
+        "x": x.round(5),
+        "y": y.round(5),
+        "values": payload.add(f"{folder.name}/grid", values),
+        "range": colour_range(at_volumes) if known else None,
+    }
 
 
 def _path(folder: Path) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alphacryo4d.particle_landscape.density import fit_density
-from alphacryo4d.particle_landscape.discrete import points_or_continuum
+from alphacryo4d.particle_landscape.discrete import Discreteness, points_or_continuum
 from alphacryo4d.particle_landscape.membership import likeliest_basins
 from alphacryo4d.particle_landscape.mixture import Likelihoods
 
@@ -35,6 +35,18 @@ def test_points_are_told_from_a_line(kind, verdict):
     if kind == "points":
         assert discreteness.points == 3
     assert discreteness.table[discreteness.points - 1, 1] == discreteness.difference
+
+
+@pytest.mark.parametrize(
+    ("difference", "apart", "missing"),
+    [
+        (0.004, 5.0, "neither is more likely by more than 2 standard errors"),
+        (0.0144, 2.3, "points that can be told apart lie more than 3 errors apart"),
+    ],
+)
+def test_an_answer_that_is_not_decided_says_what_it_lacks(difference, apart, missing):
+    one = Discreteness("not decided", 4, np.zeros((4, 2)), difference, 0.0035, apart)
+    assert one.sentence.endswith(f"; {missing}")
 
 
 def test_a_particle_belongs_to_the_basin_with_most_of_its_posterior():

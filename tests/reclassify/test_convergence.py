@@ -112,6 +112,16 @@ def test_the_last_round_says_how_many_particles_changed_and_how_many_may(monkeyp
     assert log[-1] == "round 1: 31.0% changed, not more than 50%: no further round"
 
 
+def test_the_last_count_says_why_it_is_another_one(monkeypatch):
+    """Its held-out folds weigh states by their particles; those of the rounds do not."""
+    first = np.repeat([1, 2], 200)
+    made, inputs = rounds_of(monkeypatch, [first], free=False)
+    made[0].heldout, made[0].weighted = first - 1, np.where(np.arange(400) < 2, 1, first - 1)
+    best, _, log = convergence_stage.run_rounds(None, inputs, first)
+    assert log[-1].endswith("2 particles with another state in the fold that left it out")
+    assert np.array_equal(best.heldout, best.weighted)
+
+
 @pytest.mark.parametrize("second", [False, True])
 def test_states_that_fall_together_are_no_result(monkeypatch, second):
     """In the first round this is said, in a later one the round before stays."""

@@ -64,6 +64,19 @@ def test_the_page_holds_what_the_files_say(project):
     assert arrays[votes["maps"]["volumes"]].shape == (3, 16, 16, 16)
 
 
+def test_the_colours_of_the_landscape_are_those_of_its_figure(project, tmp_path):
+    """Where no volume is, the surface rises without end; the colours do not follow it."""
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    table = copy / "landscape" / "landscape.csv"
+    head, *rows = table.read_text().splitlines()
+    far = [",".join([*row.split(",")[:2], "40"]) if "-2.0," in row else row for row in rows]
+    assert far != rows
+    table.write_text("\n".join([head, *far]) + "\n")
+    low, high = landscape_of(copy)["grid"]["range"]
+    assert 0.5 <= low < high <= 3.5
+
+
 def test_nothing_is_fetched_from_anywhere(project):
     text = write_report_page(project).read_text()
     assert "connect-src 'none'" in text

@@ -119,6 +119,7 @@ function mapPlot(told, points, grid) {
   if (grid) {
     const [rows, width] = grid.shape;
     traces.push({type: "heatmap", x: told.grid.x, y: told.grid.y, opacity: 0.85, colorscale: scale,
+      ...(told.grid.range ? {zmin: told.grid.range[0], zmax: told.grid.range[1]} : {}),
       z: Array.from({length: rows}, (_, r) => Array.from(grid.values.subarray(r * width, (r + 1) * width),
         value => Number.isNaN(value) ? null : value)),
       hovertemplate: "%{z:.1f} kT<extra></extra>", zsmooth: "best",
