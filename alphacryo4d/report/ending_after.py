@@ -115,10 +115,10 @@ def of_zoom(folder: Path) -> Lines:
     if (noted.get("homogeneity") or {}).get("homogeneous"):
         project = recorded_inputs(folder)[0].parent.parent
         source = project / (options.get("selection") or files.VOTE)
-        commands = [commands[0], ["report", "--i", project]]
+        commands = [["report", "--i", project]]
         if options.get("state"):
             one = ["--states", options["state"], "--o", f"{folder}-refine"]
-            commands = [["vote", "refine", "--i", source, *one], commands[0]]
+            commands = [["vote", "refine", "--i", source, *one], *commands]
     return f"{open_table(table).rows:,} particles of the sub-project", table, commands
 
 

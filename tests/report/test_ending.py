@@ -116,7 +116,7 @@ def test_a_run_is_proposed_where_zooming_in_is_worth_it(project, tmp_path, homog
         words = parsed(shlex.split(first[6:]))
         assert words["input_path"] == project / "reclassify"
         assert words["states"] == "2"
-        assert " run " not in second
+        assert " report " in second
     else:
         assert parsed(shlex.split(second[6:]))["output_path"] == tmp_path / "project"
 

@@ -97,7 +97,7 @@ function stateCard(found, state) {
 const columns = [
   ["state", "State", 0], ["name", "Name", null], ["particles", "Particles", 0],
   ["energy_kt", "State energy (kT)", 2], ["energy_error", "\u00b1", 2], ["resolution", "Resolution (\u00c5)", 1],
-  ["volumes", "Volumes", 0], ["share_voted_out", "Votes lost", 3], ["fold_agreement", "Folds agree", 3],
+  ["volumes", "Volumes", 0], ["share_voted_out", "Voted out", 3], ["fold_agreement", "Folds agree", 3],
   ["heldout_agreement", "Held-out fold", 3], ["heldout_chance", "By chance", 3],
   ["support_gain", "Loss if merged (nats)", 3], ["support_error", "\u00b1", 3], ["merges_with", "with", 0],
 ];
