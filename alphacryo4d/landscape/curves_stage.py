@@ -177,7 +177,7 @@ def draw_energies(
         axes.scatter(by_class, by_density, s=6, color=STATE_COLOURS[0], linewidths=0, zorder=2)
         axes.set_xlabel(VOLUME_ENERGY)
         axes.set_ylabel(DENSITY_ENERGY)
-        axes.set_title("Grey line: both energies equal", fontsize=8)
+        axes.set_title("Grey line: both equal", fontsize=8)
         axes.set_aspect("equal")
         return save_figure(figure, paths)
 
