@@ -135,8 +135,9 @@ def run(values: dict[str, Any]) -> None:
         from alphacryo4d.landscape.inputs_stage import input_paths
         from alphacryo4d.landscape.stage import landscape_work
 
+        work = landscape_work(input_paths(resample, features), options, seed)
         click.echo(f"would embed the volumes of {resample} into {output}", err=True)
-        say_work(output, landscape_work(input_paths(resample, features), options, seed))
+        say_work(output, work)
         return
     outputs = run_landscape(resample, features, output, options=options, seed=seed, flags=flags)
     _end("landscape", output, outputs, as_json)

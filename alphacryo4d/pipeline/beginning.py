@@ -100,7 +100,7 @@ def _checked(
     here: bool,
 ) -> Outlook:
     """Check everything that a run needs; the table is completed where optics are given."""
-    require_sound(table, given=given)
+    require_sound(table, given=given, normalise=options.classify.normalise)
     if (read_job(project) or {}).get("status") != "done":  # a finished one may only be looked at
         require_writable(project)
     if not dry_run:

@@ -74,7 +74,7 @@ def resample(
     relion = build_settings(RelionOptions, values)
     dry_run = run.pop("dry_run")
     given = any(values[name] is not None for name in OPTICS)
-    input_path = _sound_input(input_path, output_path, values, write=not dry_run)
+    input_path = _sound_input(input_path, output_path, values, classify.normalise, not dry_run)
     if not (dry_run and given):
         _require_possible(input_path, options, classify, relion, run["gpu"])
     if dry_run:
@@ -112,14 +112,16 @@ def _require_possible(
     require_resample(particles, options, classify, relion, gpu=gpu)
 
 
-def _sound_input(table: Path, output: Path, values: dict[str, Any], *, write: bool) -> Path:
+def _sound_input(
+    table: Path, output: Path, values: dict[str, Any], normalise: str, write: bool
+) -> Path:
     """Checked input, with the optics that the user gave filled in."""
     from alphacryo4d.core.foresight import require_writable
     from alphacryo4d.tools.check import require_sound
     from alphacryo4d.tools.convert_fill import completed_input
 
     given = {name: values.pop(name) for name in OPTICS}
-    require_sound(table, given=given)
+    require_sound(table, given=given, normalise=normalise)
     require_writable(output)
     return completed_input(table, output, given) if write else table
 
@@ -212,7 +214,7 @@ def classify_command(input_path: Path, output_path: Path, **values: Any) -> None
     classify = build_settings(ClassifyOptions, values)
     relion = build_settings(RelionOptions, values)
     dry_run = run.pop("dry_run")
-    input_path = _sound_input(input_path, output_path, values, write=not dry_run)
+    input_path = _sound_input(input_path, output_path, values, classify.normalise, not dry_run)
     if dry_run:
         if options.engine == "relion":
             from alphacryo4d.relion.plan import dry_run_text

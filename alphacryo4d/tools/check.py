@@ -44,6 +44,7 @@ from alphacryo4d.tools.check_table import (
     value_faults,
     zero_poses,
 )
+from alphacryo4d.tools.check_views import BY_VIEW
 
 __all__ = ["Fault", "Report", "examine", "find_faults", "require_sound"]
 
@@ -85,14 +86,16 @@ def find_faults(path: Path, **choices: Any) -> list[Fault]:
     return examine(path, **choices).faults
 
 
-def require_sound(path: Path, **choices: Any) -> Report:
+def require_sound(path: Path, *, normalise: str = "deviation", **choices: Any) -> Report:
     """Raise ``InputError`` with every fault of an input, one a line, or return the report.
 
-    Warnings are said.
+    Warnings are said, but for that of a background whose deviation ``normalise`` does not use.
     """
     report = examine(path, **choices)
+    unused = () if normalise in ("deviation", "ramp") else (BY_VIEW,)
     for warning in report.warnings:
-        logger.warning("%s", warning)
+        if warning.kind not in unused:
+            logger.warning("%s", warning)
     if report.faults:
         count = len(report.faults)
         head = f"{path}: {plural(count, 'fault')}"

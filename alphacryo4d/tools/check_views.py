@@ -15,6 +15,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.maths.rotations import euler_matrices
 
+BY_VIEW = "background-by-view"
 _SIZE = 0.02
 """Spread of the scales of views that is told; sets in boxes large enough have up to 0.01."""
 _CHANCE = 1e-6
@@ -88,7 +89,7 @@ def view_faults(table: Path, deviation: Array, angles: Array, group: Array) -> l
     way_out = (
         "extract with a larger box; or --normalise none, where the stacks have one scale of noise"
     )
-    return [Fault(table, "", what, way_out, "background-by-view", "warning")]
+    return [Fault(table, "", what, way_out, BY_VIEW, "warning")]
 
 
 def _means(values: Array, cell: Array) -> Array:

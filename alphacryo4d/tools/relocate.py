@@ -70,7 +70,10 @@ def find_places(project: Path, images_from: Path | None, table: Path | None) -> 
     old = located(entry, resample, record.get("folder"))
     table_path = old if table is None else table
     if not table_path.is_file():
-        raise InputError(f"{table_path}: no such file; give the table's place by --table FILE")
+        raise InputError(
+            f"{table_path}: no such file; give the table's place by --table FILE, and that of the "
+            "stacks by --images-from FOLDER where they moved too"
+        )
     require_same(entry, table_path, resample)
     names = open_table(table_path).read_parts([], images=True)[1][IMAGE_COLUMN][1]
     entries = stack_entries(record, names)

@@ -57,3 +57,7 @@ def test_one_conformation_in_a_box_that_is_tight(
     assert run_command(capsys, "simulate", "--i", "rigid", *size, "--o", "data").returncode == 0
     done = run_command(capsys, "check", "--i", "data/particles.star")
     assert ("depends on the viewing direction" in done.stderr) == told
+    dry = ("resample", "--i", "data/particles.star", "--o", "folds", "--dry-run")
+    assert ("depends on the viewing direction" in run_command(capsys, *dry).stderr) == told
+    unscaled = run_command(capsys, *dry, "--normalise", "none")
+    assert "depends on the viewing direction" not in unscaled.stderr
