@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, ResourceError, UsageError
 from alphacryo4d.core.job import Work, plan_work
 
@@ -36,9 +37,9 @@ def require_writable(output: Path) -> None:
 def where_to_find(path: Path) -> str:
     """Folder of a stage that holds a file of this name, below or beside the one that was given."""
     for place in (path.parent, path.parent.parent):
-        found = sorted(place.glob(f"*/{path.name}"))
-        if found:
-            return f"{found[0].parent} has one"
+        for stage in (files.RESAMPLE, files.DEEPFEATURE, files.LANDSCAPE):
+            if (place / stage / path.name).is_file():
+                return f"{place / stage} has one"
     return "the stage before writes it"
 
 

@@ -129,7 +129,10 @@ def _apart(turn: int, voted: int, particles: int, moved: bool) -> str:
         "folds found other states, "
     )
     if not moved:
-        return f"{why}with the poses of the table; fewer `--states` leave more particles to each"
+        return (
+            f"{why}with the poses of the table; votes of fewer states (`landscape --states`) leave "
+            "more particles to each"
+        )
     return (
         f"{why}most likely since poses moved until states were one; `alphacryo4d vote reclassify "
         "--no-refine-poses` keeps the poses of the table"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from alphacryo4d.core import files
+from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.identity import option_leaves
 from alphacryo4d.core.job import read_job, recorded_inputs
+from alphacryo4d.core.record import stale_inputs
 from alphacryo4d.report.checks import features_words, null_words, stability_words
 from alphacryo4d.report.verdict import sign
 
@@ -124,13 +127,15 @@ def refine_words(folder: Path) -> list[str] | None:
 
 
 def _refined(states: Path) -> bool:
-    """Whether the project of states has a refinement of them, or its commands."""
-    for path in states.parent.glob(f"*/{files.JOB_JSON}"):
-        record = read_job(path.parent) or {}
-        if record.get("stage") == "refine" and record.get("status") == "done":
-            inputs = recorded_inputs(path.parent)
-            if inputs and inputs[0].resolve().parent == states.resolve():
-                return True
+    """Whether the project of states has a refinement of all of them, or its commands."""
+    tables = {path.resolve() for path in states.glob("class[0-9]*.star")}
+    for path in states.parent.glob(f"[!.]*/{files.JOB_JSON}"):
+        with suppress(InputError):  # the record of another program, or a damaged one
+            record = read_job(path.parent) or {}
+            if record.get("stage") == "refine" and record.get("status") == "done":
+                read = {one.resolve() for one in recorded_inputs(path.parent)}
+                if read & tables and tables <= read and not stale_inputs(path.parent, record):
+                    return True
     return False
 
 

@@ -200,7 +200,7 @@ def _of_landscape(folder: Path) -> Lines:
     vote = home / files.VOTE
     if folder.resolve() != (home / files.LANDSCAPE).resolve():  # of this project beside its own
         vote = home / f"{files.VOTE}-{folder.name}"
-    if folder.name == files.STABILITY:
+    if folder.name.endswith("-stability"):
         commands = [["report", "--i", home], ["status", "--i", home]]
         return result, folder / "stability.png", commands
     return (

@@ -93,9 +93,12 @@ def _entry(
     mapped: bool,
 ) -> dict[str, Any]:
     state = int(row["state"])
+    alone = row.get("advice") == ONE
+    unneeded = ("merges_with", "support_gain", "support_error") if alone else ()
     curve = read_columns(state_set.folder / f"class{state:03d}_fsc.csv")
     return {
         **{name: value for name, value in row.items() if name != "agreement_matrix"},
+        **dict.fromkeys(unneeded),
         "name": str(row.get("name") or ""),
         "energy_error": energies.get(state, _sampling_error(row, state_set.report)),
         "resolution": made.get("resolution_masked"),

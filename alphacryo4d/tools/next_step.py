@@ -81,8 +81,11 @@ def next_step(project: Path, run: str, stages: list[dict[str, Any]]) -> str | No
         return shlex.join([_PROGRAM, "status", "--i", str(project)]) + " (work is running)"
     of_run = _run_again(project)
     table = input_place(project) or ""
-    if table.endswith(GONE):
-        return _relocated(project, Path(table.removesuffix(GONE)).name)
+    first = _first_input(project / files.RESAMPLE)
+    if first is not None and not first.exists():
+        return _relocated(project, first.name)
+    if table.endswith(GONE):  # its refined poses are there: nothing of the run can be given again
+        of_run = None
     if run not in ("done", MISSING) and of_run is not None:
         return of_run
     left = [name for name in planned_stages(project) if states.get(name) != "done"]

@@ -50,7 +50,7 @@ def test_the_votes_are_the_result_and_it_is_not_tried_again(
     assert call("status", "--i", project) == 0
     told = capsys.readouterr().out
     assert f"reclassify   done, no result: {WHY}" in told
-    assert "next         alphacryo4d report" in told
+    assert "next         alphacryo4d vote refine" in told
     assert output_nodes(project, reclassified=True)[0][0] == project / "vote/particles.star"
     before = times(project)
     assert rerun(home, "--reclassify") == 0

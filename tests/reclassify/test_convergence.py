@@ -132,7 +132,9 @@ def test_states_that_fall_together_are_no_result(monkeypatch, second):
         with pytest.raises(InputError, match=r"0 of 400.*--no-refine-poses"):
             convergence_stage.run_rounds(None, inputs, first)
         made, inputs = rounds_of(monkeypatch, voted, free=False)
-        with pytest.raises(InputError, match=r"0 of 400.*poses of the table; fewer `--states`"):
+        with pytest.raises(
+            InputError, match=r"0 of 400.*poses of the table; votes of fewer states"
+        ):
             convergence_stage.run_rounds(None, inputs, first)
         return
     best, kept, log = convergence_stage.run_rounds(None, inputs, first)

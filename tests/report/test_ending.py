@@ -77,13 +77,21 @@ def test_a_refinement_that_is_there_is_not_proposed_again(project, tmp_path):
     assert "vote refine" in str(next_of(copy))
     (copy / "refine").mkdir()
     record = {"stage": "refine", "status": "done", "outputs": ["commands.txt"]}
-    record["inputs"] = [describe_input(copy / "vote" / "class001.star", copy / "refine", {})]
+    tables = sorted((copy / "vote").glob("class[0-9]*.star"))
+    record["inputs"] = [describe_input(table, copy / "refine", {}) for table in tables]
+    some = record | {"inputs": record["inputs"][:-1]}
+    (copy / "refine" / "job.json").write_text(json.dumps(some))
+    assert "vote refine" in str(next_of(copy))  # a state was left out
     (copy / "refine" / "job.json").write_text(json.dumps(record))
+    (copy / "J12").mkdir()
+    (copy / "J12" / "job.json").write_text('{"inputs": {"of": "another program"}}')
     assert next_of(copy) is None
     assert ending("report", copy / "vote")[2:] == []
     assert "cryoSPARC" not in ending("vote", copy / "vote")[0]
     os.utime(copy / "report.html", (1, 1))
     assert " report " in str(next_of(copy))
+    tables[0].write_text(tables[0].read_text() + "\n")  # the votes were made again
+    assert "vote refine" in str(ending("vote", copy / "vote"))
 
 
 def next_of(project):
