@@ -91,7 +91,8 @@ def refuse_other_tables(structure: Structure) -> None:
             raise InputError(f"{structure.path}: holds {what}; {_TOMO}")
     if any(IMAGE_COLUMN in block.columns or block.name == "particles" for block in blocks):
         blocks = [b for b in blocks if IMAGE_COLUMN not in b.columns and b.name == "particles"]
-    if blocks and all(any(name.startswith("ac4d") for name in b.columns) for b in blocks):
+    own = [any(name.startswith("ac4d") for name in block.columns) for block in blocks]
+    if own and all(own) and not any(block.name == "particles" for block in blocks):
         raise InputError(
             f"{structure.path}: holds results of this program, no images; give particles.star of "
             "the same project's vote, or the table that was resampled"

@@ -153,6 +153,7 @@ def _stack_pixels(
     size = max(1, _CHUNK_BYTES // (4 * header.shape[1] * header.shape[2]))
     outside, middle = _regions(header.shape[1])
     ring = ~circle(header.shape[1]).ravel()
+    ring |= not ring.any()  # a single pixel
     faults, figures = [], [np.empty((0, 7))]
     wrapped = 0
     for first in range(0, len(numbers), size):
