@@ -1,4 +1,4 @@
-"""A user's second hour in 25 steps by the command line: change, edit, select, move, go on."""
+"""A user's second hour in 26 steps by the command line: change, edit, select, move, go on."""
 
 import json
 import shutil
@@ -43,14 +43,14 @@ class Walk:
         return said.out + said.err
 
 
-def test_twenty_five_steps(
+def test_twenty_six_steps(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walk = Walk(home, capsys)
     change_and_reclassify(walk)
     edit_and_select(walk, tmp_path)
     move_and_go_on(walk, tmp_path, monkeypatch)
-    assert walk.steps == 25
+    assert walk.steps == 26
 
 
 def change_and_reclassify(walk: Walk) -> None:
@@ -105,7 +105,9 @@ def move_and_go_on(walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     walk.step("run")
     zoom = ["landscape", "zoom", "--i", project, "--selection", "vote-2", "--state", "open"]
-    assert f"--images-from {tmp_path / 'archive'}" in walk.step(*zoom, "--o", tmp_path / "zoom")
+    walk.step(*zoom, "--o", tmp_path / "zoom")
+    picked = ["select", "--i", project, "--selection", "vote-2", "--where", "state = 1"]
+    assert f"--images-from {tmp_path / 'archive'}" in walk.step(*picked, "--o", tmp_path / "picked")
     opened = (tmp_path / "open" / "particles.star").read_bytes()
     assert (tmp_path / "zoom" / "particles.star").read_bytes() == opened
     walk.home = shutil.copytree(walk.home, tmp_path / "copied")
