@@ -66,21 +66,21 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
         # how long it took is no result, and not in the report
         logger.info("round %d: took %.0f s", turn, time.monotonic() - began)
         fallen = len(kept) > 1 and len(np.unique(election.states[election.states > 0])) < 2
-        why = past.objection(this_round, support.gain, changed, options.converged)
+        why = past.objection(this_round, support.gain, changed, election.kept, options.converged)
         why = why or (_FALLEN if fallen and best is not None else "")
         if past.rise is not None:
             log_line(log, f"round {turn}: held-out log-likelihood {past.words}")
         if why:
             log_line(log, f"round {turn}: {why}; the round before stays")
             break
-        past.take(this_round, support.gain, changed)
+        past.take(this_round, support.gain, changed, election.kept)
         best, best_kept = this_round, kept
         if not support.real:
             log_line(log, f"round {turn}: states are not supported by held-out particles")
             break
         if fallen:
             raise NoResultError(_apart(turn, election.kept, len(states), inputs.fit.move))
-        rounds.take_poses(this_round)
+        rounds.go_on_from(this_round)
         states = election.states
         plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
         if plan.nothing and changed <= options.converged and past.settled:
@@ -147,27 +147,30 @@ class _Past:
     rise, and fewer particles have to change their state each time; with fewer states it may fall as
     far as chance makes it. Free poses change the consensus
     too: there the likelihood of the images themselves has to rise, or hardly to fall where the gain
-    rises.
+    rises or folds agree on more particles.
     """
 
     round: Round | None = None
     floor: float = -np.inf
     changed: float = 1.0
+    voted: int = 0
     price: float = 0.0
     fewer: bool = False
     rise: tuple[float, float] | None = None
     used: int = 0
     """Largest number that a state has ever had."""
 
-    def objection(self, this_round: Round, gain: float, changed: float, converged: float) -> str:
+    def objection(
+        self, this_round: Round, gain: float, changed: float, voted: int, converged: float
+    ) -> str:
         """Why a round is not better than the one before; empty where it is."""
         if self.round is None:
             return ""
         if this_round.free_poses:
             self.rise = this_round.rise_since(self.round)
             rise = self.rise[0] + self.price
-            better = gain > self.floor and rise > -LEAST_RISE
-            larger = better or rise > SIGNIFICANT * self.rise[1]
+            better = gain > self.floor or voted > self.voted
+            larger = (better and rise > -LEAST_RISE) or rise > SIGNIFICANT * self.rise[1]
             return "" if larger else "held-out log-likelihood no larger"
         if gain <= self.floor and not (self.fewer and self._as_likely(this_round)):
             return "held-out gain no larger"
@@ -185,9 +188,10 @@ class _Past:
         assert self.rise is not None
         return f"rose by {self.rise[0]:.3f} +- {self.rise[1]:.3f} nats per particle"
 
-    def take(self, this_round: Round, gain: float, changed: float) -> None:
+    def take(self, this_round: Round, gain: float, changed: float, voted: int) -> None:
         """A round that is the best so far."""
         self.round, self.floor, self.changed, self.price = this_round, gain, changed, 0.0
+        self.voted = voted
         self.fewer = False
 
     @property

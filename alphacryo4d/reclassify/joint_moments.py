@@ -171,20 +171,22 @@ class JointMoments:
         Returns
         -------
         (n,), (n, q), (n, q, q) arrays
-            The base lacks a constant that is the same for all conformations of a particle.
+            With the prior normalised: they compare pose errors, too.
         """
         q, variance = self.count, pose_variance(pose_sigma)
         slope = self.projected[:, q:] - so_far / variance
         cross = self.information[:, :q, q:]
         right = np.concatenate([self.information[:, q:, :q], slope[:, :, None]], axis=2)
-        solved = np.empty_like(right)
+        solved, volume = np.empty_like(right), np.empty(len(slope))
 
         def work(begin: int, end: int) -> None:
             matrix = self.information[begin:end, q:, q:] + np.diag(1 / variance)
             solved[begin:end] = np.linalg.solve(matrix, right[begin:end])
+            volume[begin:end] = np.linalg.slogdet(matrix)[1] + np.log(variance).sum()
 
         in_ranges(work, len(right), _PARTS, self.workers)
         base = self.base + 0.5 * np.einsum("ni,ni->n", slope, solved[:, :, q])
+        base -= 0.5 * (volume + (so_far**2 / variance).sum(axis=1))
         projected = self.projected[:, :q] - np.einsum("nqi,ni->nq", cross, solved[:, :, q])
         information = self.information[:, :q, :q] - cross @ solved[:, :, :q]
         return base, projected, 0.5 * (information + information.transpose(0, 2, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -48,6 +49,20 @@ class RoundInputs:
         return copied_images(self.particles)
 
 
+@dataclass(frozen=True)
+class FoldFit:
+    """What the next round of a fold goes on from; folds do not share it."""
+
+    rotations: Array
+    """(n, 3) changes of the poses of its batch (rotation vectors, degrees)."""
+    shifts: Array
+    """(n, 2) changes (A)."""
+    from_images: bool
+    """Whether the given poses were fitted to the images, and so are free."""
+    archive: Path
+    """File with its noise, mean and components."""
+
+
 @dataclass
 class Round:
     """Outcome of one round for all particles (P of them)."""
@@ -67,15 +82,15 @@ class Round:
     support: Support | None = None
     split: SplitGain | None = None
     log: list[str] = field(default_factory=list)
-    pose_changes: dict[tuple[int, int], tuple[Array, Array, bool]] = field(default_factory=dict)
-    """By batch and fold: rotation vectors (degrees) and shifts (A), and if poses are of images."""
+    fits: dict[tuple[int, int], FoldFit] = field(default_factory=dict)
+    """By batch and fold."""
     copies: Array | None = None
     """(P,) int: image of every particle, where some are copies of one."""
 
     @property
     def free_poses(self) -> bool:
         """Whether poses were fitted to the images, and so are free."""
-        return any(of_images for _, _, of_images in self.pose_changes.values())
+        return any(fit.from_images for fit in self.fits.values())
 
     def rise_since(self, before: Round) -> tuple[float, float]:
         """Rise of the held-out log-likelihood (nats per particle), and its standard error."""
@@ -84,10 +99,10 @@ class Round:
     def heldout_pose_changes(self, groups: Array) -> tuple[Array, Array]:
         """Changes of the poses (P, 3) and (P, 2) by the fold that left each particle out."""
         rotations, shifts = np.zeros((len(groups), 3)), np.zeros((len(groups), 2))
-        for (batch, fold), (turned, moved, _) in self.pose_changes.items():
+        for (batch, fold), fit in self.fits.items():
             members = np.flatnonzero(groups[:, 0] == batch)
             left = np.flatnonzero(groups[members, 1] == fold + 1)
-            rotations[members[left]], shifts[members[left]] = turned[left], moved[left]
+            rotations[members[left]], shifts[members[left]] = fit.rotations[left], fit.shifts[left]
         return rotations, shifts
 
 

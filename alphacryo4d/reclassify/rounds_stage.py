@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,9 +22,9 @@ from alphacryo4d.reclassify.changing import (
 from alphacryo4d.reclassify.folds import of_all, seed_labels
 from alphacryo4d.reclassify.matching import coarse, match_folds
 from alphacryo4d.reclassify.poses import MovingPoses
-from alphacryo4d.reclassify.results_stage import Round, RoundInputs
+from alphacryo4d.reclassify.results_stage import FoldFit, Round, RoundInputs
 from alphacryo4d.reclassify.splitting import try_splits
-from alphacryo4d.reclassify.state_fit import fit_states
+from alphacryo4d.reclassify.state_fit import FormerFit, fit_states
 from alphacryo4d.reclassify.state_model import judge_states
 from alphacryo4d.voting.losses import Losses
 from alphacryo4d.voting.recorded_stage import prepare_recorded, read_mask
@@ -55,7 +56,7 @@ class Rounds:
         focus = recorded.classify.focus_mask
         self._solvent = None if recorded.mask is None else read_mask(recorded.mask, particles)
         self._focus = None if focus is None else read_mask(focus, particles)
-        self._pose_changes: dict[tuple[int, int], tuple[Array, Array, bool]] = {}
+        self._before: dict[tuple[int, int], FoldFit] = {}
 
     def batch_rows(self, batch: int) -> Array:
         """Particles of a batch, ascending."""
@@ -97,7 +98,7 @@ class Rounds:
         losses, gains = Losses.none(count), np.zeros((2, count))
         seen: list[Array] = []
         for (batch, fold), result in self._matched(number, states, count).items():
-            tests.append(self._take(this_round, batch, fold, result))
+            tests.append(self._take(this_round, number, batch, fold, result))
             members = self.batch_rows(batch)
             seen.append(members[self._sides(members, fold)[1]])
             lost = result["lost"], result["lost_squares"]
@@ -145,19 +146,24 @@ class Rounds:
                 volumes = np.mean([result["volumes"] for result in alike], axis=0)
         return matched
 
+    def _archive(self, number: int, batch: int, fold: int) -> Path:
+        return self.job.folder / FOLDS / f"{_step(number, batch, fold)}.npz"
+
     def _kept(
         self, number: int, batch: int, fold: int, states: Array, count: int, passes: Passes
     ) -> dict[str, Array]:
         """Result of a fold; one that was finished before an interruption is read back."""
         name = _step(number, batch, fold)
-        path = self.job.folder / FOLDS / f"{name}.npz"
+        path = self._archive(number, batch, fold)
         if self.job.completed(name):
-            return load_archive(path)
-        with passes.one():
-            result = self._fold(batch, fold, states, count)
-        with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **result)  # type: ignore[arg-type]
-        self.job.complete(name, [path])
+            result = load_archive(path)
+        else:
+            with passes.one():
+                result = self._fold(batch, fold, states, count)
+            with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
+                np.savez(stream, **result)  # type: ignore[arg-type]
+            self.job.complete(name, [path])
+        del result["cubes"]  # of all folds they would not fit into memory
         return result
 
     def _fold(self, batch: int, fold: int, states: Array, count: int) -> dict[str, Array]:
@@ -167,12 +173,14 @@ class Rounds:
         rows, heldout = self._sides(members, fold)
         workers = thread_count(inputs.flags.threads)
         poses = MovingPoses(self._focused(self.images(batch), rows, workers), workers)
-        fit = inputs.fit
-        if (batch, fold) in self._pose_changes:
-            # the poses of the round before are good enough to move on from at once
-            rotations, shifts, of_images = self._pose_changes[batch, fold]
-            poses.put(np.arange(len(members)), rotations, shifts)
-            fit = replace(fit, initial_resolution=fit.resolution, from_images=of_images)
+        fit, former = inputs.fit, None
+        if (batch, fold) in self._before:
+            # what the round before found is good enough to move on from at once
+            before = self._before[batch, fold]
+            poses.put(np.arange(len(members)), before.rotations, before.shifts)
+            fit = replace(fit, initial_resolution=fit.resolution, from_images=before.from_images)
+            kept = load_archive(before.archive)
+            former = FormerFit(kept["cubes"], kept["noise"])
         known = np.flatnonzero(poses.images.informative[rows])
         state_fit = fit_states(
             poses,
@@ -180,6 +188,7 @@ class Rounds:
             seed_labels(states[members[rows[known]]], count),
             fit,
             solvent=self._solvent if self._focus is None else self._focus,
+            before=former,
             check=inputs.flags.deadline.check,
         )
         copies = self._copies(members[heldout])
@@ -210,6 +219,8 @@ class Rounds:
             "from_images": np.array(state_fit.model.groups is not None),
             "rotations": poses.rotations.astype(np.float32),
             "shifts": poses.shifts.astype(np.float32),
+            "cubes": state_fit.model.cubes,
+            "noise": state_fit.model.noise,
             "gain": judged.gain,
             "likelihood": judged.likelihood,
             "sides": sides,
@@ -236,7 +247,7 @@ class Rounds:
         return np.flatnonzero(~left), np.flatnonzero(left)
 
     def _take(
-        self, this_round: Round, batch: int, fold: int, result: dict[str, Array]
+        self, this_round: Round, number: int, batch: int, fold: int, result: dict[str, Array]
     ) -> tuple[Array, ...]:
         """Put the result of a fold into its round; returns what the likelihood test needs."""
         members = self.batch_rows(batch)
@@ -249,8 +260,10 @@ class Rounds:
         this_round.likelihood[members[heldout]] = result["likelihood"]
         turned, moved = result["rotations"][heldout], result["shifts"][heldout]
         turn_error, shift_error = result["pose_sigma"]
-        of_images, changes = bool(result["from_images"]), (result["rotations"], result["shifts"])
-        this_round.pose_changes[batch, fold] = *changes, of_images
+        of_images = bool(result["from_images"])
+        this_round.fits[batch, fold] = FoldFit(
+            result["rotations"], result["shifts"], of_images, self._archive(number, batch, fold)
+        )
         this_round.log.append(
             f"batch {batch} fold {fold + 1}: poses {'fitted to' if of_images else 'apart from'} "
             f"the images, pose sigma {turn_error:.2f} degrees, {shift_error:.2f} A on each axis; "
@@ -261,6 +274,6 @@ class Rounds:
         weights = np.broadcast_to(result["weights"], result["posteriors"].shape)
         return result["evidence"], result["consensus"], result["posteriors"], weights
 
-    def take_poses(self, this_round: Round) -> None:
-        """Start every fold from the poses that it found; folds do not share them."""
-        self._pose_changes = this_round.pose_changes
+    def go_on_from(self, this_round: Round) -> None:
+        """Start every fold from the poses and the volumes that it found."""
+        self._before = this_round.fits

@@ -140,6 +140,12 @@ class SpannedVolumes:
         self.narrow_mask()
         self._set_prior(np.zeros((count + 1, self.grid.radius + 1)))
 
+    def go_on_from(self, cubes: Array) -> None:
+        """Take mean and components (q + 1, m, m, m) of a former fit for those of the labels."""
+        self.fields, self.mask = np.array(cubes, np.float32), self.sphere
+        self.narrow_mask()
+        self._set_prior(np.zeros((len(cubes), self.grid.radius + 1)))
+
     def narrow_mask(self) -> None:
         """Fit the mask to what mean and components fill, unless that is next to nothing."""
         if self.solvent is None:

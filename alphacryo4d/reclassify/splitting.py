@@ -65,6 +65,22 @@ def without_scatter(projected: Array, information: Array, scatter: Array) -> Lat
     return Latent(slope, curvature)
 
 
+def at_origin(projected: Array, information: Array, scatter: Array) -> Array:
+    """Log-likelihood (n,) of the point 0, of which :func:`without_scatter` has the others.
+
+    ``log E exp(projected . z - z information z / 2)`` over z = N(0, scatter), which is
+    ``projected . scatter slope / 2 - log det(1 + information scatter) / 2``.
+    """
+    values = np.empty(len(projected))
+    for begin in range(0, len(projected), 4096):
+        part = slice(begin, begin + 4096)
+        matrix = np.eye(len(scatter)) + information[part] @ scatter
+        slope = np.linalg.solve(matrix, projected[part, :, None])[..., 0]
+        values[part] = np.einsum("ni,ni->n", projected[part] @ scatter, slope)
+        values[part] -= np.linalg.slogdet(matrix)[1]
+    return 0.5 * values
+
+
 @dataclass(frozen=True)
 class Split:
     """Two points in place of one.

@@ -38,6 +38,21 @@ FIRST_ITERATIONS, LAST_ITERATIONS = 3, 3
 """Iterations of both passes where poses were fitted to the images themselves."""
 
 
+@dataclass(frozen=True)
+class FormerFit:
+    """What a fit goes on from, of the same particles in the round before.
+
+    Attributes
+    ----------
+    cubes : (q + 1, m, m, m) float32
+        Mean and components on the cube of the grid.
+    noise : (G, shells) float64
+    """
+
+    cubes: Array
+    noise: Array
+
+
 @dataclass
 class StateFit:
     """Outcome of a fit.
@@ -66,6 +81,7 @@ def fit_states(
     options: FitOptions,
     *,
     solvent: Array | None = None,
+    before: FormerFit | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> StateFit:
     """Fit states, noise and poses to the particles of a fold.
@@ -81,6 +97,9 @@ def fit_states(
     options : FitOptions
     solvent : (box, box, box) array, optional
         Soft solvent mask; by default what the mean and the components fill.
+    before : FormerFit, optional
+        Of the round before. Components that the labels span would begin anew, and the likelihood
+        lower than it was.
     check : callable
         Called before every iteration; stops the work by raising.
     """
@@ -88,7 +107,7 @@ def fit_states(
     place = np.empty(len(poses.images), np.int64)
     place[rows] = np.arange(len(rows))
     soft = start[place[order]].astype(np.float32)
-    noise: Array | None = None
+    noise = None if before is None else before.noise
     moves: list[Move] = []
     if options.tests_poses:
         known = fitted_to_images(poses.images, order, options.resolution, workers=poses.workers)
@@ -103,6 +122,8 @@ def fit_states(
         noise = first.volumes.noise
     check()
     fit = _Fit(poses, order, soft, options, solvent, noise)
+    if before is not None:
+        fit.volumes.go_on_from(before.cubes)
     for _ in range(fit.iterations):
         check()
         fit.iterate()
@@ -166,7 +187,8 @@ class _Fit:
     def first_states(self) -> tuple[Array, list[Move]]:
         """Posteriors (n, K) of the states without moving the components; then the poses move."""
         moments, so_far = self._with_errors()
-        states, moves = self._states(moments, so_far, search=self.options.split_merge)
+        search = self.options.split_merge
+        states, moves = self._states(moments, so_far, search=search, anew=search)
         if self.options.move:
             mean = moments.posterior_mean(self.pose_sigma, so_far)
             self.poses.move(self.order, mean[:, moments.count :])

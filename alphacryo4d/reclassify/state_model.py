@@ -13,7 +13,7 @@ from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.reclassify.joint_moments import JointMoments, joint_moments
 from alphacryo4d.reclassify.pose_centres import Centres
 from alphacryo4d.reclassify.poses import MovingPoses
-from alphacryo4d.reclassify.splitting import Latent, without_scatter
+from alphacryo4d.reclassify.splitting import Latent, at_origin, without_scatter
 from alphacryo4d.voting.support import HeldOut
 
 FREE_STEPS = 4
@@ -84,6 +84,18 @@ class StateModel:
         _, projected, information = moments.marginalise_pose(self.pose_sigma, so_far)
         return without_scatter(projected, information, self.scatter)
 
+    def log_likelihood(self, moments: JointMoments, so_far: Array) -> Array:
+        """Log-likelihood (n,) of particles against noise alone, scatter and poses marginalised.
+
+        That of the points alone would be compared by how far particles lie from them: a model with
+        less noise, since its components take up more, would seem worse.
+        """
+        base, projected, information = moments.marginalise_pose(self.pose_sigma, so_far)
+        points = without_scatter(projected, information, self.scatter).of(self.points)
+        mixed = logsumexp(points, axis=1, b=np.maximum(self.proportions, 1e-9))
+        values: Array = base + at_origin(projected, information, self.scatter) + mixed
+        return values
+
 
 def weighted(soft: Array, proportions: Array) -> Array:
     """Posteriors (n, K) float32 under proportions (K,) of the states, from those of equal ones."""
@@ -102,8 +114,9 @@ class Judgement:
     gain : (n,) float64
         Rise of the log-likelihood by the change of the pose.
     likelihood : (n,) float64
-        Log-likelihood of the images but for a constant: unlike the evidence, which is against noise
-        alone, it can be compared between models that have other noise.
+        Log-likelihood of the images but for a constant, scatter within states included: unlike the
+        evidence, which is of the points against noise alone, it can be compared between models that
+        have other noise and other components.
     latent : Latent
         What the particles say of points among the components.
     """
@@ -164,9 +177,11 @@ def judge_states(
         if centres is not None:
             going = going[rise > SMALL_RISE]
     back = place[rows]
-    heldout, latent = _heldout(model, joint.rows(back), poses.so_far(rows), copies)
+    moments, so_far = joint.rows(back), poses.so_far(rows)
+    heldout, latent = _heldout(model, moments, so_far, copies)
     alone = noise_likelihood(View(poses.images, order, model.grid), model.noise)
-    return Judgement(heldout, gain[back], heldout.evidence + alone[back], latent)
+    likelihood = model.log_likelihood(moments, so_far) + alone[back]
+    return Judgement(heldout, gain[back], likelihood, latent)
 
 
 def _heldout(
@@ -192,6 +207,8 @@ def _heldout(
 def noise_likelihood(view: View, noise: Array) -> Array:
     """Log-likelihood (n,) of images that are noise alone, but for a constant.
 
+    Without the origin, as all evidence against it: the background that was subtracted says nothing.
+
     Parameters
     ----------
     view : View
@@ -199,12 +216,13 @@ def noise_likelihood(view: View, noise: Array) -> Array:
         Noise power of a sample.
     """
     images, last = view.images, view.last
-    own = noise[:, images.shell[:last]]
+    first = int(np.searchsorted(images.shell[:last], 1))
+    own = noise[:, images.shell[first:last]]
     logs, likelihoods = np.log(own).sum(axis=1), np.empty(len(view.rows))
     for begin in range(0, len(likelihoods), _BLOCK):
         rows = view.rows[begin : begin + _BLOCK]
         group = images.group[rows]
-        power = np.square(images.data[rows, :last]).sum(axis=2) / own[group]
+        power = np.square(images.data[rows, first:last]).sum(axis=2) / own[group]
         likelihoods[begin : begin + _BLOCK] = -power.sum(axis=1) - logs[group]
     return likelihoods
 

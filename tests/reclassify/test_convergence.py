@@ -13,22 +13,22 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.reclassify import convergence_stage
 from alphacryo4d.reclassify.convergence_stage import LEAST_RISE, _Past
 from alphacryo4d.reclassify.options import ReclassifyOptions
-from alphacryo4d.reclassify.results_stage import Round
+from alphacryo4d.reclassify.results_stage import FoldFit, Round
 from alphacryo4d.reclassify.stage import run_reclassify
 
 
 def made_up(mean, *, free):
     nothing = np.zeros(0)
-    changes = {(1, 0): (nothing, nothing, False), (1, 1): (nothing, nothing, free)}
+    fits = {(1, fold): FoldFit(nothing, nothing, free and fold == 1, None) for fold in (0, 1)}
     likelihood = mean + np.tile([-1.0, 1.0], 200)
-    return Round(*[nothing] * 5, likelihood, pose_changes=changes)
+    return Round(*[nothing] * 5, likelihood, fits=fits)
 
 
-def after_one(*, free, gain=5.0, changed=0.4):
+def after_one(*, free, gain=5.0, changed=0.4, voted=300):
     past = _Past()
     first = made_up(0.0, free=free)
-    assert past.objection(first, gain, changed, 0.5) == ""
-    past.take(first, gain, changed)
+    assert past.objection(first, gain, changed, voted, 0.5) == ""
+    past.take(first, gain, changed, voted)
     return past
 
 
@@ -38,21 +38,29 @@ def test_rounds_of_free_poses_go_on_while_images_get_more_likely(rise, stays, se
     assert not past.settled
     this_round = made_up(rise, free=True)
     # neither a smaller gain over the consensus nor many changes speak against it
-    assert (past.objection(this_round, 4.0, 0.9, 0.5) == "") == stays
+    assert (past.objection(this_round, 4.0, 0.9, 300, 0.5) == "") == stays
     assert f"{rise:.3f}" in past.words
     if stays:
-        past.take(this_round, 4.0, 0.9)
+        past.take(this_round, 4.0, 0.9, 300)
         assert past.settled == settled
-        assert past.objection(made_up(rise + LEAST_RISE / 2, free=True), 4.0, 0.1, 0.5) == ""
-        past.take(made_up(rise, free=True), 4.0, 0.1)
+        assert past.objection(made_up(rise + LEAST_RISE / 2, free=True), 4.0, 0.1, 301, 0.5) == ""
+        past.take(made_up(rise, free=True), 4.0, 0.1, 300)
         assert past.settled
 
 
 @pytest.mark.parametrize(
-    ("gain", "rise", "stays"), [(6.0, -0.05, True), (5.0, -0.05, False), (6.0, -0.15, False)]
+    ("gain", "voted", "rise", "stays"),
+    [
+        (6.0, 300, -0.05, True),
+        (5.0, 300, -0.05, False),
+        (6.0, 300, -0.15, False),
+        (5.0, 301, -0.05, True),
+        (5.0, 301, -0.15, False),
+    ],
 )
-def test_a_larger_gain_counts_where_the_likelihood_hardly_falls(gain, rise, stays):
-    objection = after_one(free=True).objection(made_up(rise, free=True), gain, 0.4, 0.5)
+def test_gain_or_agreement_count_where_the_likelihood_hardly_falls(gain, voted, rise, stays):
+    this_round = made_up(rise, free=True)
+    objection = after_one(free=True).objection(this_round, gain, 0.4, voted, 0.5)
     assert (objection == "") == stays
 
 
@@ -63,7 +71,7 @@ def test_a_larger_gain_counts_where_the_likelihood_hardly_falls(gain, rise, stay
 def test_rounds_of_measured_poses_go_on_while_states_gain(gain, changed, why):
     past = after_one(free=False)
     assert past.settled
-    objection = past.objection(made_up(-9.0, free=False), gain, changed, 0.5)
+    objection = past.objection(made_up(-9.0, free=False), gain, changed, 300, 0.5)
     assert why in objection
     assert bool(objection) == bool(why)
     assert past.rise is None
@@ -73,8 +81,8 @@ def test_states_that_merge_may_cost_a_little():
     past = after_one(free=True)
     plan = SimpleNamespace(price=0.5, splitting=np.zeros(0), leaving=np.zeros(1, int))
     past.expect(plan)
-    assert past.objection(made_up(-0.3, free=True), 1.0, 0.9, 0.5) == ""
-    assert past.objection(made_up(-0.6, free=True), 1.0, 0.9, 0.5) != ""
+    assert past.objection(made_up(-0.3, free=True), 1.0, 0.9, 300, 0.5) == ""
+    assert past.objection(made_up(-0.6, free=True), 1.0, 0.9, 300, 0.5) != ""
 
 
 def test_fewer_states_may_be_as_likely():
@@ -82,7 +90,7 @@ def test_fewer_states_may_be_as_likely():
     for rise, leaving, stays in ((0.0, 1, True), (0.0, 0, False), (-0.3, 1, False)):
         past = after_one(free=False)
         past.expect(SimpleNamespace(price=0.0, splitting=np.zeros(0), leaving=np.zeros(leaving)))
-        objection = past.objection(made_up(rise, free=False), past.floor - 0.001, 0.1, 0.5)
+        objection = past.objection(made_up(rise, free=False), past.floor - 0.001, 0.1, 300, 0.5)
         assert (objection == "") == stays
 
 
@@ -94,7 +102,7 @@ def rounds_of(monkeypatch, voted, *, free):
         one.split = SimpleNamespace()
     elections = [SimpleNamespace(states=states, kept=int((states > 0).sum())) for states in voted]
     rounds = SimpleNamespace(
-        run_round=lambda turn, states, count: made[turn - 1], take_poses=lambda this_round: None
+        run_round=lambda turn, states, count: made[turn - 1], go_on_from=lambda this_round: None
     )
     plan = SimpleNamespace(nothing=True)
     monkeypatch.setattr(convergence_stage, "Rounds", lambda job, inputs: rounds)

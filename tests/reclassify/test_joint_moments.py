@@ -12,7 +12,7 @@ from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.reclassify.joint_moments import POSE, JointMoments, joint_moments
 from alphacryo4d.reclassify.pose_scatter import pose_moments
 from alphacryo4d.reclassify.state_mixture import points_of_labels
-from alphacryo4d.reclassify.state_model import weighted
+from alphacryo4d.reclassify.state_model import StateModel, weighted
 
 ERRORS = (20.0, 0.4)
 
@@ -35,7 +35,6 @@ def drawn_errors(rng, so_far):
 
 
 def test_integral_over_poses_equals_sampling(made_up):
-    """Differences between conformations: a constant of the particle is left out."""
     rng = np.random.default_rng(2)
     so_far = 0.1 * rng.standard_normal((3, POSE))
     base, projected, information = made_up.marginalise_pose(ERRORS, so_far)
@@ -49,7 +48,28 @@ def test_integral_over_poses_equals_sampling(made_up):
             logs = made_up.base[i] + x @ made_up.projected[i] - quadratic
             expected.append(np.log(np.exp(logs).mean()))
             integrals.append(base[i] + projected[i] @ point - 0.5 * point @ information[i] @ point)
-        np.testing.assert_allclose(np.diff(integrals), np.diff(expected), atol=0.01)
+        np.testing.assert_allclose(integrals, expected, atol=0.01)
+
+
+def test_likelihood_of_a_mixture_equals_sampling(made_up):
+    """Of points, the scatter about them and the errors of the poses, drawn and averaged."""
+    rng = np.random.default_rng(5)
+    so_far = 0.1 * rng.standard_normal((3, POSE))
+    points, proportions = np.array([[1.0, -0.5], [-0.4, 1.2]]), np.array([0.3, 0.7])
+    scatter = np.array([[0.5, 0.2], [0.2, 0.3]])
+    model = StateModel(
+        grid=None, cubes=None, points=points, scatter=scatter, proportions=proportions,
+        noise=None, pose_sigma=ERRORS,
+    )  # fmt: skip
+    likelihood = model.log_likelihood(made_up, so_far)
+    for i in range(3):
+        drawn, _ = drawn_errors(rng, so_far[i])
+        state = rng.choice(2, len(drawn), p=proportions)
+        z = points[state] + rng.multivariate_normal(np.zeros(2), scatter, len(drawn))
+        x = np.concatenate([z, drawn], axis=1)
+        quadratic = 0.5 * np.einsum("ni,ij,nj->n", x, made_up.information[i], x)
+        logs = made_up.base[i] + x @ made_up.projected[i] - quadratic
+        assert likelihood[i] == pytest.approx(np.log(np.exp(logs).mean()), abs=0.02)
 
 
 def test_posterior_is_that_of_importance_sampling(made_up):

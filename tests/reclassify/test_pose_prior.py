@@ -140,6 +140,20 @@ def test_likelihoods_of_images_are_largest_for_their_own_noise(sets, fits):
     assert judged.likelihood.mean() > likelihood[1]
 
 
+def test_likelihoods_do_not_see_what_the_background_was(sets, fits):
+    """Evidence leaves the origin out, and so has what it is compared with."""
+    _, left, fit, _ = fits["consensus"]
+    images = sets["consensus"][1]
+    data = images.data.copy()
+    data[:, 0] += 30.0
+    rows = np.flatnonzero(left)
+    before, after = (
+        judge_states(MovingPoses(some), rows, fit.model, steps=0).likelihood
+        for some in (images, replace(images, data=data))
+    )
+    np.testing.assert_allclose(after, before, rtol=1e-9)
+
+
 def test_errors_given_by_hand_are_not_tested(sets):
     assert not FitOptions(8.0, pose_sigma=(1.0, 0.5)).tests_poses
     assert not FitOptions(8.0, move=False).tests_poses
