@@ -16,6 +16,7 @@ from alphacryo4d.core.reading import load_archive
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.reclassify.changing import (
     SplitGain,
+    say_anew,
     say_moves,
 )
 from alphacryo4d.reclassify.folds import of_all, seed_labels
@@ -131,6 +132,7 @@ class Rounds:
                     self.inputs.flags.deadline.check()
                     results[-1].append(self._kept(number, batch, fold, states, count, passes))
             progress(1, 1)
+        say_anew(number, {(b, f): results[b - 1][f]["moves"] for b, f in every})
         moved = self.inputs.options.split  # sides of the round before are each batch's own
         moved |= any(len(result["moves"]) for batch in results for result in batch)
         matched: dict[tuple[int, int], dict[str, Array]] = {}
