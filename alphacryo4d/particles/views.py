@@ -134,8 +134,8 @@ def _fitting(particles: ParticleSet, diameter: float | None) -> str:
         )  # fmt: skip
         return "deviation"
     logger.info(
-        "%s: images are brought to the deviation of their %s, so that views do not become states "
-        "(--normalise micrograph; deviation takes that of each image)",
+        "%s: the native engine brings images to the deviation of their %s, so that views do not "
+        "become states (--normalise micrograph; deviation takes that of each image)",
         said, "micrograph" if MICROGRAPH in particles.table.columns else "optics group",
         extra=ONCE,
     )  # fmt: skip
