@@ -1,6 +1,7 @@
 """The root command: quick help, exit codes, equal spellings."""
 
 import errno
+import re
 import signal
 import subprocess
 import sys
@@ -103,6 +104,20 @@ def test_underscores_and_dashes_are_equal() -> None:
     for spelling in ("--batch_size", "--batch-size"):
         options = command.main([spelling, "500"], standalone_mode=False)
         assert options == ResampleOptions(batch_size=500)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("run", "--realign", "--i", "p.star", "--no_realign"), "--no-realign and --realign"),
+        (("vote", "reclassify", "--no-merge", "--merge"), "--merge and --no-merge"),
+    ],
+)
+def test_a_switch_given_both_ways_is_refused(words: tuple[str, ...], named: str) -> None:
+    done = run_program(*words)
+    assert done.returncode == 2
+    assert sorted(named.split(" and ")) == sorted(re.findall(r"--[\w-]+", done.stderr))
+    assert done.stderr.endswith("give one of them\n")
 
 
 def test_missing_options_of_a_group_are_named() -> None:

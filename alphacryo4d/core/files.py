@@ -39,6 +39,8 @@ PARTICLES_STAR, PARTICLES_CS, VOTES_NPY = "particles.star", "particles.cs", "vot
 JOB_JSON = "job.json"
 NO_RESULT = "no_result"
 """Entry of the results in a record: why finished work has none."""
+TRIED = "tried_without_result"
+"""The same in the record of a try beside a result, which stays."""
 CONSENSUS_JSON, RECONSTRUCTION_JSON = "consensus.json", "reconstruction.json"
 
 TEMPORARY = ".ac4d-"

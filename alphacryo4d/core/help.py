@@ -78,6 +78,15 @@ def _show_all(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 class GroupedHelp(click.Command):
     """A command whose help shows its options in groups."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse a switch that is given both ways, of which the last would win unseen."""
+        given = {arg.replace("_", "-") for arg in args[: [*args, "--"].index("--")]}
+        for one in self.params:
+            yes, no = given.intersection(one.opts), given.intersection(one.secondary_opts)
+            if yes and no:
+                raise click.UsageError(f"{min(yes)} and {min(no)}: give one of them", ctx)
+        return super().parse_args(ctx, args)
+
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Parameters with ``--help``, and ``--help-all`` where there are many."""
         params = super().get_params(ctx)

@@ -92,6 +92,7 @@ _FORMS: dict[str, Callable[[Any], bool]] = {
     "image_root_near": _absent_or(str),
     "image_parts_left_out": _absent_or(int, lambda value: 0 <= value < 100),
     "pid": _absent_or(int, lambda value: 0 <= value < 1 << 31),
+    "pid_started": _number,
     "seconds": _number,
     "seed": _number,
     "options": _absent_or(dict),
@@ -107,6 +108,28 @@ _FORMS: dict[str, Callable[[Any], bool]] = {
     ),
 }
 """What entries of a record must look like; a record may have been edited or damaged."""
+
+
+def process_start(pid: int) -> int | None:
+    """When a process began, in ticks since this machine did; None where that cannot be told."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    return int(told.rpartition(b")")[2].split()[19])
+
+
+def process_lives(record: dict[str, Any]) -> bool:
+    """Whether the process of a record runs on this machine, and not another of the same number."""
+    pid = int(record.get("pid", 0))
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    began, now = record.get("pid_started"), process_start(pid)
+    return began is None or now is None or began == now
 
 
 def _program() -> str:
@@ -147,6 +170,7 @@ def new_record(folder: Path, work: Work, old: dict[str, Any] | None) -> dict[str
         "programs": {"python": platform.python_version()},
         "host": socket.gethostname(),
         "pid": os.getpid(),
+        "pid_started": process_start(os.getpid()),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

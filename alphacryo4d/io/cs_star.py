@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import atomic_path
+from alphacryo4d.core.identity import absolute_path
 from alphacryo4d.io.cs_aberrations import (
     held_aberrations,
     optics_columns,
@@ -22,6 +24,9 @@ from alphacryo4d.maths.rotations import cryosparc_angles
 _NEEDED = ("uid", "blob/path", "blob/idx", "blob/psize_A", "blob/shape")
 _CTF = ("accel_kv", "cs_mm", "amp_contrast", "df1_A", "df2_A", "df_angle_rad", "phase_shift_rad")
 _ROWS_AT_ONCE = 100_000
+_SOURCES = "# converted by alphacryo4d from "
+"""Begins the comment that names the files of a table, by the words of a shell."""
+_HEAD = 1 << 16
 
 
 def _require(path: Path, particles: Array, names: Iterable[str]) -> None:
@@ -58,7 +63,9 @@ def _optics_groups(particles: Array) -> tuple[Array, Array]:
     return index, firsts
 
 
-def write_star_of_cs(path: Path, particles: Array, out_path: Path) -> Path:
+def write_star_of_cs(
+    path: Path, particles: Array, out_path: Path, sources: Sequence[Path] = ()
+) -> Path:
     """Write cryoSPARC particles as a STAR table of RELION 3.1.
 
     Parameters
@@ -69,6 +76,8 @@ def write_star_of_cs(path: Path, particles: Array, out_path: Path) -> Path:
         Particles with ``blob`` and ``ctf``; poses where ``alignments3D`` is there.
     out_path : Path
         STAR file. ``ac4dUid`` keeps the ``uid``, ``ac4dImageSign`` the ``blob/sign``.
+    sources : sequence of Path
+        Files that the table came from, which a comment at its head names (:func:`sources_of`).
     """
     _require(path, particles, [*_NEEDED, *(f"ctf/{name}" for name in _CTF)])
     shapes = particles["blob/shape"]
@@ -77,6 +86,7 @@ def write_star_of_cs(path: Path, particles: Array, out_path: Path) -> Path:
         raise InputError(f"{path}: row {row + 1}: images of {shapes[row].tolist()} are not square")
     index, firsts = _optics_groups(particles)
     with atomic_path(Path(out_path)) as temporary, temporary.open("wb") as out:
+        out.write(_sources_text(sources).encode("utf-8", "surrogateescape"))
         out.write(_optics_text(particles, firsts).encode())
         names: list[str] | None = None
         for first in range(0, len(particles), _ROWS_AT_ONCE):
@@ -92,6 +102,26 @@ def write_star_of_cs(path: Path, particles: Array, out_path: Path) -> Path:
             )
         out.write(b"\n")
     return Path(out_path)
+
+
+def _sources_text(sources: Sequence[Path]) -> str:
+    text = shlex.join(str(absolute_path(path)) for path in sources)
+    return f"\n{_SOURCES}{text}\n" if text.isprintable() and text else ""
+
+
+def sources_of(table: Path) -> list[Path]:
+    """Files that a STAR table, or one of its rows, came from; none where it does not say so.
+
+    Files that are gone are none either: all are needed on the way back.
+    """
+    with table.open("rb") as stream:
+        head = stream.read(_HEAD).decode("utf-8", "surrogateescape").splitlines()
+    line = next((one for one in head if one.startswith(_SOURCES)), _SOURCES)
+    try:
+        paths = [Path(word) for word in shlex.split(line.removeprefix(_SOURCES))]
+    except ValueError:
+        return []
+    return paths if all(path.is_file() for path in paths) else []
 
 
 def _optics_text(particles: Array, firsts: Array) -> str:

@@ -15,7 +15,11 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.maths.threads import in_ranges
 
-NORMALISATIONS = ("deviation", "ramp", "mean", "none")
+NORMALISATIONS = ("deviation", "ramp", "micrograph", "mean", "none")
+BY_IMAGE = ("deviation", "ramp")
+"""Normalisations by the deviation of the background of each image."""
+SCALED = (*BY_IMAGE, "micrograph")
+"""Normalisations that bring the noise to a deviation of 1; with others grey values stand."""
 FAR = 5.0
 """Times the median deviation from which an image is unlike the others, either way."""
 COMMON = 0.05
@@ -56,7 +60,7 @@ class Typical:
         """
         usual = self.deviation
         extreme = usual[(usual < 1 / _EXTREME) | (usual > _EXTREME)]
-        if len(extreme) and normalise in ("mean", "none"):
+        if len(extreme) and normalise not in SCALED:
             raise InputError(
                 f"the grey values have a deviation of {extreme[0]:.3g}, with which single "
                 "precision cannot compute; take --normalise deviation"
@@ -136,8 +140,8 @@ def level(images: Array, inside: Array, normalise: str = "deviation", workers: i
     inside : (b, b) bool
         Of :func:`circle`.
     normalise : str
-        One of ``NORMALISATIONS``: mean and deviation, a plane and the deviation, the mean alone,
-        or nothing.
+        One of ``NORMALISATIONS``: mean and deviation, a plane and the deviation, the mean alone
+        (also for ``micrograph``, whose deviation the images do not tell one by one), or nothing.
     workers : int
 
     Returns
@@ -214,7 +218,7 @@ class _Background:
         every, deviation = np.sqrt((rest * rest) @ means).T.astype(np.float64)
         deviation = np.where(deviation <= 1e-6 * every, every, deviation)
         deviation[deviation <= _ROUNDING * np.abs(height[:, 0])] = 0.0
-        if self.normalise in ("deviation", "ramp"):
+        if self.normalise in BY_IMAGE:
             factor = np.divide(1.0, deviation, out=np.zeros(len(pixels)), where=deviation > 0)
             rest *= factor[:, None].astype(pixels.dtype)
         return rest, np.stack([height[:, 0], deviation, every], axis=1)

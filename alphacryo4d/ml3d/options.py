@@ -101,11 +101,14 @@ class ClassifyOptions:
         choices=("optics", "micrograph"),
     )
     normalise: str = setting(
-        "deviation",
+        "auto",
         "How images are levelled when they are read: deviation: background to mean 0 and "
         "deviation 1, as RELION does, and images unlike all others without weight; ramp: the same "
-        "after a plane is taken off; mean: the mean alone; none: as they are (native engine).",
-        choices=("deviation", "ramp", "mean", "none"),
+        "after a plane is taken off; micrograph: to mean 0 and the deviation that the images of "
+        "a micrograph (of an optics group, where the table names none) have in common; mean: the "
+        "mean alone; none: as they are; auto: deviation, or micrograph where the background "
+        "depends on the viewing direction (native engine).",
+        choices=("auto", "deviation", "ramp", "micrograph", "mean", "none"),
     )
     keep_outliers: bool = setting(
         False,

@@ -20,7 +20,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.maths.symmetry import symmetry_rotations
 from alphacryo4d.maths.threads import in_ranges, thread_count
-from alphacryo4d.ml3d.background import Typical, circle, level, typical_of
+from alphacryo4d.ml3d.background import SCALED, Typical, circle, level, typical_of
 from alphacryo4d.ml3d.compiled.samples import take_samples
 from alphacryo4d.ml3d.image_model import ImageModel
 from alphacryo4d.ml3d.images import (
@@ -49,11 +49,15 @@ class Levelling:
     typical : Typical or None
         Deviations of most images, by which outliers are known; without it of the images
         themselves, which are then read twice.
+    common : (P,) array or None
+        Deviation of the background that the images of a micrograph have in common, for
+        ``micrograph``.
     """
 
     normalise: str = "deviation"
     diameter: float | None = None
     typical: Typical | None = None
+    common: Array | None = None
 
 
 class _Reader:
@@ -71,6 +75,7 @@ class _Reader:
         self.read_images, self.model, self.workers = read_images, model, workers
         self.kx, self.ky = kx, ky
         self.normalise, self.diameter = levelling.normalise, levelling.diameter
+        self.common = levelling.common
         self.typical = levelling.typical or self.measured()
         self.typical.require_moderate(self.normalise)
 
@@ -134,8 +139,12 @@ class _Reader:
         if self.normalise == "none":
             strange = ~(levels[:, 1] > 0)
         outlier[rows] = strange
-        self._tame(images, levels, group, strange)
-        if self.normalise in ("mean", "none"):  # grey values stand for the density itself
+        deviation = levels[:, 1]
+        if self.common is not None:
+            deviation = self.common[rows]
+            images /= deviation[:, None, None].astype(np.float32)
+        self._tame(images, levels[:, 2], deviation, group, strange)
+        if self.normalise not in SCALED:  # grey values stand for the density itself
             width = model.box * model.pixel_size**2
             images *= np.float32(sampling.edge * sampling.pixel_size**2 / width)
         seeds = rows if model.seeds is None else model.seeds[rows]
@@ -158,13 +167,14 @@ class _Reader:
         if not isinstance(place, slice):
             data[place], ctf[place] = samples, waves
 
-    def _tame(self, images: Array, levels: Array, group: Array, strange: Array) -> None:
+    def _tame(
+        self, images: Array, total: Array, deviation: Array, group: Array, strange: Array
+    ) -> None:
         """Bring outliers to the power of the others, so that they do not change the noise."""
         if not strange.any():
             return
-        scaled = self.normalise in ("deviation", "ramp")
-        deviation = np.maximum(levels[:, 1], 1e-300)
-        total = levels[:, 2] / deviation if scaled else levels[:, 2]
+        scaled = self.normalise in SCALED
+        total = total / np.maximum(deviation, 1e-300) if scaled else total
         usual = self.typical.contrast[group] if scaled else self.typical.deviation[group]
         factor: Array = np.where(
             np.isfinite(usual) & (total > 0), usual / np.maximum(total, 1e-300), 0

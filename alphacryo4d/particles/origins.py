@@ -9,7 +9,7 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
-from alphacryo4d.core.words import plural
+from alphacryo4d.core.words import ONCE, plural
 from alphacryo4d.io.star import SIGN_COLUMN, ParticleTable, whole_numbers
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.particles.kinds import way_to_poses
@@ -134,7 +134,7 @@ def read_subset(table: ParticleTable, column: Array | None) -> Array | None:
         return column.astype(np.int8)
     if fault.level == "fault":
         raise fault.error()
-    logger.warning("%s", fault)
+    logger.warning("%s", fault, extra=ONCE)
     return None
 
 

@@ -138,7 +138,7 @@ class ParticleSet:
 
     @functools.cached_property
     def typical(self) -> dict[Any, Any]:
-        """What most images are like by the diameter of the particle; outliers ``named`` before."""
+        """What was measured of the images, by what and diameter; outliers ``named`` before."""
         return {}
 
     @functools.cached_property

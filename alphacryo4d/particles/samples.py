@@ -17,6 +17,7 @@ from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.core.words import plural
 from alphacryo4d.particles.particle_set import ParticleSet
 from alphacryo4d.particles.typical import typical_deviations
+from alphacryo4d.particles.views import MICROGRAPH, common_deviations, fitting
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.image_model import ImageModel
@@ -57,7 +58,8 @@ def prepare_rows(
     noise_groups : str
         Particles that share a noise spectrum: ``optics`` groups, or those of a ``micrograph``.
     normalise : str
-        How the background is levelled, of ``alphacryo4d.ml3d.background.NORMALISATIONS``.
+        How the background is levelled, of ``alphacryo4d.ml3d.background.NORMALISATIONS``; or
+        ``auto``, what fits the images.
     diameter : float, optional
         Of the particle (A), outside of which background is.
     threads, memory, scratch, progress
@@ -68,6 +70,9 @@ def prepare_rows(
     def read(local: Array) -> Array:
         return particles.images(rows[local])
 
+    if normalise == "auto":
+        normalise = fitting(particles, diameter)
+    common = common_deviations(particles, diameter)[rows] if normalise == "micrograph" else None
     typical = typical_deviations(particles, diameter)
     images = prepare_images(
         read,
@@ -75,7 +80,7 @@ def prepare_rows(
         limit_resolution=resolution,
         symmetry=symmetry,
         noise_group=micrograph_groups(particles, rows) if noise_groups == "micrograph" else None,
-        levelling=Levelling(normalise, diameter, typical),
+        levelling=Levelling(normalise, diameter, typical, common),
         threads=threads,
         memory=memory,
         scratch=scratch,
@@ -165,7 +170,7 @@ def match_intensities(
 ) -> Array:
     """Bring some images to one scale of intensity, and say the scales.
 
-    Noise groups, where there are several; and single images, where the deviation of their
+    Noise groups, where there are several; and single images, where the deviation of the
     background was brought to 1 and left unlike intensities.
 
     Parameters
@@ -183,6 +188,7 @@ def match_intensities(
     (P,) float64 array
         Factor of the CTF of every image.
     """
+    from alphacryo4d.ml3d.background import SCALED
     from alphacryo4d.ml3d.groups import apply_group_scales, apply_particle_scales
     from alphacryo4d.ml3d.images import shell_of_resolution
 
@@ -195,7 +201,7 @@ def match_intensities(
             "%d noise groups, intensity scales %.3f to %.3f",
             len(scales), scales.min(), scales.max(),
         )  # fmt: skip
-    if normalise in ("deviation", "ramp"):
+    if normalise in ("auto", *SCALED):
         radius = shell_of_resolution(max(_COARSE, resolution), images.box, images.pixel_size)
         intensities = apply_particle_scales(images, radius, threads=threads)
         if (intensities != 1).any():
@@ -213,7 +219,7 @@ def micrograph_groups(particles: ParticleSet, rows: Array) -> Array:
     InputError
         The table does not name the micrographs.
     """
-    name = "rlnMicrographName"
+    name = MICROGRAPH
     if name not in particles.table.columns:
         raise InputError(
             f"{particles.table.path}: has no column {name}, which noise groups by micrograph need; "

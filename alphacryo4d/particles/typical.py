@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphacryo4d.core.arrays import Array
 from alphacryo4d.particles.particle_set import ParticleSet
 
 if TYPE_CHECKING:
@@ -27,12 +28,49 @@ def typical_deviations(particles: ParticleSet, diameter: float | None) -> Typica
     diameter : float or None
         Of the particle (A).
     """
-    from alphacryo4d.ml3d.background import circle, level, typical_of
+    from alphacryo4d.ml3d.background import typical_of
 
     held: Typical | None = particles.typical.get(diameter)
-    if held is not None:
-        return held
-    rows = np.arange(0, len(particles), max(1, len(particles) // _LOOKED_AT))
+    if held is None:
+        rows, levels = sampled_levels(particles, diameter)
+        held = typical_of(levels, particles.optics_group[rows], len(particles.optics))
+        particles.typical[diameter] = held
+    return held
+
+
+def sampled_levels(particles: ParticleSet, diameter: float | None) -> tuple[Array, Array]:
+    """Rows of about a thousand images that are spread over the table, and their levels.
+
+    Parameters
+    ----------
+    particles, diameter
+        As for :func:`background_levels`.
+    """
+    key = ("sample", diameter)
+    if key not in particles.typical:
+        rows = np.arange(0, len(particles), max(1, len(particles) // _LOOKED_AT))
+        particles.typical[key] = rows, background_levels(particles, rows, diameter)
+    held: tuple[Array, Array] = particles.typical[key]
+    return held
+
+
+def background_levels(particles: ParticleSet, rows: Array, diameter: float | None) -> Array:
+    """Mean and deviation of the background, and deviation of all pixels, of some images.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+    rows : (n,) int array
+    diameter : float or None
+        Of the particle (A).
+
+    Returns
+    -------
+    (n, 3) float64
+        As :func:`alphacryo4d.ml3d.background.level` gives them.
+    """
+    from alphacryo4d.ml3d.background import circle, level
+
     group = particles.optics_group[rows]
     levels = np.zeros((len(rows), 3))
     for number in np.unique(group):
@@ -43,6 +81,4 @@ def typical_deviations(particles: ParticleSet, diameter: float | None) -> Typica
             images = particles.images(rows[part])
             wide = None if diameter is None else diameter / size
             levels[part] = level(images, circle(images.shape[1], wide), "none")
-    typical = typical_of(levels, group, len(particles.optics))
-    particles.typical[diameter] = typical
-    return typical
+    return levels

@@ -62,8 +62,8 @@ def outlook_of(
 
     free = realign is None and here
     again = free and not flags.overwrite and began_realigned(project)
-    _say_unused_reference(table, options)
     outlook = begun(bool(realign) or again)
+    _say_unused_reference(table, options)
     if outlook is None or outlook.particles is None or again or not free:
         return outlook
     if outlook.table != table:  # poses were found, or optics filled in
@@ -72,7 +72,8 @@ def outlook_of(
         if looks_at_poses(outlook.particles, project, options, given=given, flags=flags):
             outlook.first = foreseen_judgement(outlook.particles, flags.threads)
         return outlook
-    worth = worth_realigning(outlook.particles, project, options, given=given, flags=flags)
+    asked = outlook.options
+    worth = worth_realigning(outlook.particles, project, asked, given=given, flags=flags)
     return begun(True) if worth else outlook
 
 

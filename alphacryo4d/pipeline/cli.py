@@ -152,7 +152,7 @@ def run(
     )  # fmt: skip
     if outlook is None:
         return
-    input_path = outlook.table
+    input_path, options = outlook.table, outlook.options
     if cluster.submit:
         jobs = submit_run(
             input_path, output_path, options, cluster, seed=seed,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from alphacryo4d.core.plan import NEW, UNCHANGED, Plan
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
+from alphacryo4d.particles.views import settled
 from alphacryo4d.pipeline.estimate import estimate_lines, needs, require_resources
 from alphacryo4d.pipeline.options import PipelineOptions
 from alphacryo4d.pipeline.plan import plan_lines, plan_run
@@ -72,6 +74,8 @@ class Outlook:
             logger.info("the table lacks optics: pixel size and box are checked by the run itself")
             return
         self.particles = read_particles(self.table).on_grid(*self.options.classify.grid)
+        classify = settled(self.options.classify, self.particles)
+        self.options = replace(self.options, classify=classify)
         if self.plans and all(plan.kind == UNCHANGED for _, plan in self.plans):
             return
         require_possible(self.particles, self.project, self.options, gpu=gpu, here=here)

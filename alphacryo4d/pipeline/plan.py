@@ -32,7 +32,8 @@ def stage_works(
         from alphacryo4d.resample.plan_stage import ResamplePlan
 
         plan = ResamplePlan(options.resample, options.classify, options.relion, seed)
-        return plan.work(table, read_particles(table))
+        particles = read_particles(table)
+        return plan.settled(particles).work(table, particles)
 
     def of_deepfeature() -> Work:
         from alphacryo4d.deepfeature.work_stage import deepfeature_work

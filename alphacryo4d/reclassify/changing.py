@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.words import plural
 from alphacryo4d.ml3d.mixture_search import ANEW
 from alphacryo4d.voting.losses import error_of_sums
 from alphacryo4d.voting.support import LEAST_TOTAL, SIGNIFICANT, Support
@@ -191,6 +193,29 @@ def say_moves(where: str, moves: Array) -> list[str]:
         names[int(merged)] = f"{first}+{second}"
         names[int(freed)] = names[int(halved)] = f"half of {third}"
     return lines
+
+
+def say_anew(turn: int, moves: Mapping[tuple[int, int], Array]) -> None:
+    """Log which folds of a round found their states without the labels of the votes.
+
+    Parameters
+    ----------
+    turn : int
+        Round.
+    moves : mapping
+        By batch from 1 and fold from 0, as for :func:`say_moves`, which keeps them for the report.
+    """
+    found = [place for place, made in moves.items() if len(made) and (made[:, 0] == ANEW).any()]
+    if not found:
+        return
+    folds = f"{len(found)} of {plural(len(moves), 'fold')}"
+    if max(batch for batch, _ in moves) == 1:
+        numbers = ", ".join(str(fold + 1) for _, fold in found)
+        folds = f"fold {numbers}" if len(found) == 1 else f"folds {numbers}"
+    logger.info(
+        "round %d: %s found %s anew, without the labels of the votes",
+        turn, folds, "its states" if len(found) == 1 else "their states",
+    )  # fmt: skip
 
 
 def log_line(log: list[str], line: str) -> None:

@@ -72,7 +72,8 @@ class ReclassifyOptions:
     split_merge: bool = setting(
         True,
         "Split-merge EM: two overlapping states are merged and a third is split, where the "
-        "likelihood of a fold's particles rises.",
+        "likelihood of a fold's particles rises, and states are also sought without the labels of "
+        "the votes; --no-split-merge does neither.",
         formerly=("--reseed",),
         group=STATES,
     )

@@ -17,8 +17,10 @@ from alphacryo4d.core.reading import load_archive
 from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.reclassify.changing import (
     SplitGain,
+    say_anew,
     say_moves,
 )
+from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import of_all, seed_labels
 from alphacryo4d.reclassify.matching import coarse, match_folds
 from alphacryo4d.reclassify.poses import MovingPoses
@@ -132,6 +134,7 @@ class Rounds:
                     self.inputs.flags.deadline.check()
                     results[-1].append(self._kept(number, batch, fold, states, count, passes))
             progress(1, 1)
+        say_anew(number, {(b, f): results[b - 1][f]["moves"] for b, f in every})
         moved = self.inputs.options.split  # sides of the round before are each batch's own
         moved |= any(len(result["moves"]) for batch in results for result in batch)
         matched: dict[tuple[int, int], dict[str, Array]] = {}
@@ -173,14 +176,7 @@ class Rounds:
         rows, heldout = self._sides(members, fold)
         workers = thread_count(inputs.flags.threads)
         poses = MovingPoses(self._focused(self.images(batch), rows, workers), workers)
-        fit, former = inputs.fit, None
-        if (batch, fold) in self._before:
-            # what the round before found is good enough to move on from at once
-            before = self._before[batch, fold]
-            poses.put(np.arange(len(members)), before.rotations, before.shifts)
-            fit = replace(fit, initial_resolution=fit.resolution, from_images=before.from_images)
-            kept = load_archive(before.archive)
-            former = FormerFit(kept["cubes"], kept["noise"])
+        fit, former = self._beginning(poses, batch, fold)
         known = np.flatnonzero(poses.images.informative[rows])
         state_fit = fit_states(
             poses,
@@ -228,6 +224,20 @@ class Rounds:
             "moves": np.array(state_fit.moves, np.float64).reshape(-1, 4),
             "volumes": coarse(state_fit.model.volumes()),
         }
+
+    def _beginning(
+        self, poses: MovingPoses, batch: int, fold: int
+    ) -> tuple[FitOptions, FormerFit | None]:
+        """Options of a fold's fit and what it goes on from; moves the poses to where they were."""
+        fit = self.inputs.fit
+        if (batch, fold) not in self._before:
+            return fit, None
+        before = self._before[batch, fold]
+        poses.put(np.arange(len(poses.images)), before.rotations, before.shifts)
+        kept = load_archive(before.archive)
+        # no first pass: what the round before found is good enough to move on from at once
+        fit = replace(fit, initial_resolution=fit.resolution, from_images=before.from_images)
+        return fit, FormerFit(kept["cubes"], kept["noise"])
 
     def _focused(self, images: PreparedImages, rows: Array, workers: int) -> PreparedImages:
         """The images without what the fold's consensus holds outside the focus mask."""

@@ -94,7 +94,7 @@ def run_reclassify(
     ------
     NoResultError
         The states fall together in the first round. The folder keeps the result of the same votes
-        that is there; else its record says why there is none.
+        that is there, and the same try is not made again; else its record says why there is none.
     """
     options = options or ReclassifyOptions()
     resample, first = project / files.RESAMPLE, project / selection
@@ -103,10 +103,13 @@ def run_reclassify(
         if not job.finished:
             job.record["results"].pop(files.NO_RESULT, None)
             try:
+                if files.TRIED in job.record["results"]:
+                    raise NoResultError(job.record["results"][files.TRIED])
                 _make(job, project, first, options, seed, flags)
             except NoResultError as error:
                 remove_scratch(job.folder / ".scratch")
                 if _has_result(output, job, work):
+                    job.record["results"][files.TRIED] = str(error)
                     other = ", ".join(plan_work(output, work).why)
                     raise NoResultError(f"{error}; {output} stays as it is ({other})") from error
                 job.record["results"] = {files.NO_RESULT: str(error)}
@@ -144,9 +147,8 @@ def reclassify_work(
 ) -> Work:
     """Graph of the stage: folds of every round, the count of the votes, the maps of the states."""
     inputs = (table, resample / files.GROUPS_NPY, vote / files.PARTICLES_STAR)
-    recorded = read_recorded(resample)
+    recorded, shown = read_recorded(resample), figure_inputs(vote)
     wanted = {"reclassify": options, "resample": recorded}
-    shown = figure_inputs(vote)
     more = recorded.mask, recorded.classify.focus_mask
     further = [path for path in more if path is not None]
     read = dict.fromkeys((*inputs, *shown, *further, *stacks_on_record(resample)))

@@ -16,7 +16,8 @@ from alphacryo4d.report.checks import features_words, null_words, stability_word
 from alphacryo4d.report.verdict import sign
 
 ORIGINAL = "ORIGINAL.cs"
-"""In the place of the file that a table was made from, which the table does not name."""
+"""In the place of the files that a table was made from, where it does not name them."""
+ORIGINAL_SAID = f"{ORIGINAL} stands for the .cs files of the job, each with --passthrough"
 
 
 def next_commands(
@@ -71,6 +72,7 @@ def next_commands(
         why = "A resolution to report: refine every state with independent halves"
         if refine[0] == "convert":
             why += "; its particles for cryoSPARC, of state 1"
+            why += f" ({ORIGINAL_SAID})" if ORIGINAL in refine else ""
         said.append((f"{why}.", refine))
     return [{"why": why, "command": shlex.join(["alphacryo4d", *words])} for why, words in said]
 
@@ -110,10 +112,11 @@ def _reclassified(key: str) -> str:
 def refine_words(folder: Path) -> list[str] | None:
     """Words of the command that takes states to their refinement.
 
-    In RELION; or back to the ``.cs`` file that a table of particles was made from, which cryoSPARC
+    In RELION; or back to the ``.cs`` files that a table of particles was made from, which cryoSPARC
     imports as a particle stack. None where the states are ``.cs`` files already, or their
     refinement, or its commands, are there.
     """
+    from alphacryo4d.io.cs_star import sources_of
     from alphacryo4d.io.star import UID_COLUMN
     from alphacryo4d.particles.open import open_table
 
@@ -122,7 +125,10 @@ def refine_words(folder: Path) -> list[str] | None:
     table = folder / files.PARTICLES_STAR
     if table.is_file() and UID_COLUMN in open_table(table).columns:
         state = f"{folder}/class001"
-        return ["convert", "--i", f"{state}.star", "--passthrough", ORIGINAL, "--o", f"{state}.cs"]
+        words = ["convert", "--i", f"{state}.star"]
+        for source in [str(path) for path in sources_of(table)] or [ORIGINAL]:
+            words += ["--passthrough", source]
+        return [*words, "--o", f"{state}.cs"]
     return ["vote", "refine", "--i", str(folder), "--o", f"{folder}-refine"]
 
 

@@ -116,10 +116,11 @@ def features_words(project: Path, landscape: Path) -> list[str]:
 
     Where nothing is recorded, those of the project's network.
     """
-    read = [path.name for path in recorded_inputs(landscape)]
-    features = project / files.DEEPFEATURE
-    used = (not read or files.FEATURES_NPY in read) and (features / files.FEATURES_NPY).is_file()
-    return ["--features", str(features)] if used else []
+    read, own = recorded_inputs(landscape), project / files.DEEPFEATURE
+    used = [path.parent for path in read if path.name == files.FEATURES_NPY] if read else [own]
+    used = [folder for folder in used if (folder / files.FEATURES_NPY).is_file()]
+    used = [own if folder.resolve() == own.resolve() else folder for folder in used]
+    return ["--features", str(used[0])] if used else []
 
 
 def _chosen(settings: type[Any], chosen: Any, *, leave_out: tuple[str, ...]) -> list[str]:

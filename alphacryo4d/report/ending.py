@@ -14,7 +14,7 @@ from alphacryo4d.core.errors import AlphaCryo4DError
 from alphacryo4d.core.job import read_job
 from alphacryo4d.core.record import stale_inputs
 from alphacryo4d.core.words import plural
-from alphacryo4d.report.advice import refine_words
+from alphacryo4d.report.advice import ORIGINAL, ORIGINAL_SAID, refine_words
 from alphacryo4d.report.checks import null_said, stability_of, stability_said
 from alphacryo4d.report.ending_after import (
     Lines,
@@ -119,6 +119,8 @@ def _of_states(folder: Path) -> Lines:
         return result, folder / "summary.txt", commands
     words = refine_words(folder)
     refine: list[list[Any]] = [] if words is None else [words]
+    if words is not None and ORIGINAL in words:
+        result += f"; {ORIGINAL_SAID}"
     if (folder / files.PARTICLES_CS).is_file():
         result += f"; {folder}/class001.cs ... for Import Particle Stack of cryoSPARC"
     if not (project / files.RESAMPLE / files.JOB_JSON).is_file():

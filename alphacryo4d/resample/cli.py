@@ -76,7 +76,7 @@ def resample(
     given = any(values[name] is not None for name in OPTICS)
     input_path = _sound_input(input_path, output_path, values, classify.normalise, not dry_run)
     if not (dry_run and given):
-        _require_possible(input_path, options, classify, relion, run["gpu"])
+        classify = _require_possible(input_path, options, classify, relion, run["gpu"])
     if dry_run:
         _plan(input_path, output_path, options, classify, relion, run)
         return
@@ -103,13 +103,15 @@ def _require_possible(
     classify: ClassifyOptions,
     relion: RelionOptions,
     gpu: str | None,
-) -> None:
-    """Refuse what the stage would refuse later."""
+) -> ClassifyOptions:
+    """Refuse what the stage would refuse later; the options with what the images decide."""
     from alphacryo4d.particles.particle_set import read_particles
+    from alphacryo4d.particles.views import settled
     from alphacryo4d.pipeline.preflight import require_resample
 
     particles = read_particles(table).on_grid(*classify.grid)
     require_resample(particles, options, classify, relion, gpu=gpu)
+    return settled(classify, particles)
 
 
 def _sound_input(

@@ -18,6 +18,7 @@ from alphacryo4d.io.star import write_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.particles.samples import prepare_rows
+from alphacryo4d.particles.views import settled
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.relion.preflight import check_map
 from alphacryo4d.resample.native_stage import FoldCheckpoint
@@ -65,6 +66,7 @@ def run_components(
     from alphacryo4d.maths.fourier import resize_cubes
 
     particles = read_particles(table).on_grid(*classify.grid)
+    classify = settled(classify, particles)
     inputs, mask = [table, *particles.stacks], None
     if relion.mask is not None:
         check_map(relion.mask, particles, what="mask", is_mask=True)

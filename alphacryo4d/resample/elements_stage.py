@@ -54,6 +54,7 @@ def prepare_folds(
         done.
     """
     particles = read_particles(table)
+    plan = plan.settled(particles)
     wanted: list[int] = []
     try:
         work = plan.work(table, particles)
@@ -96,6 +97,7 @@ def run_element(
         What the fold wrote.
     """
     particles = read_particles(table).on_grid(*plan.classify.grid)
+    plan = plan.settled(particles)
     place = working_folder(output, plan.work(table, particles))
     path = place / files.GROUPS_NPY
     if not path.is_file():

@@ -134,7 +134,7 @@ def align_natively(
     with show_progress("read images") as progress:
         images = prepare_rows(
             particles, np.arange(len(particles)), None, symmetry=relion.symmetry,
-            normalise="deviation", diameter=consensus.particle_diameter, threads=flags.threads,
+            normalise="auto", diameter=consensus.particle_diameter, threads=flags.threads,
             memory=half_of_memory(), scratch=output / "scratch", progress=progress,
         )  # fmt: skip
     subsets = half_sets(particles)

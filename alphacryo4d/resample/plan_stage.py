@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from alphacryo4d.core.job import Step, Work
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.particle_set import ParticleSet
+from alphacryo4d.particles.views import settled
 from alphacryo4d.relion.options import RelionOptions
 from alphacryo4d.resample.fold_stage import CHECKPOINT
 from alphacryo4d.resample.options import ResampleOptions
@@ -39,6 +40,10 @@ class ResamplePlan:
     def folds(self) -> int:
         """Number of folds, M + 1."""
         return self.resample.folds + 1
+
+    def settled(self, particles: ParticleSet) -> ResamplePlan:
+        """The plan with what the images decide (:func:`alphacryo4d.particles.views.settled`)."""
+        return replace(self, classify=settled(self.classify, particles))
 
     def recorded(self) -> dict[str, Any]:
         """Options for ``job.json``; those of RELION only where they change anything."""

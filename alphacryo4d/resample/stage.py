@@ -81,6 +81,7 @@ def run_resample(
         options or ResampleOptions(), classify or ClassifyOptions(), relion or RelionOptions(), seed
     )
     particles = read_particles(table).on_grid(*plan.classify.grid)
+    plan = plan.settled(particles)
     work = plan.work(table, particles)
     with start_work(output, work, flags=flags) as job:
         results = [output / name for name in _RESULTS]

@@ -116,7 +116,7 @@ def run_classify(
     """Classify one table: volumes and ``run_it025_data.star`` in ``output``."""
     particles = read_particles(table).on_grid(*classify.grid)
     require_classes(len(particles), classify.levels, 1)
-    plan = ResamplePlan(options, classify, relion, seed)
+    plan = ResamplePlan(options, classify, relion, seed).settled(particles)
     with start_job(
         output,
         stage="classify",

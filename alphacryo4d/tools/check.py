@@ -18,11 +18,12 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
-from alphacryo4d.core.words import plural
+from alphacryo4d.core.words import ONCE, plural
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
 from alphacryo4d.io.tables.choice import choose_particles
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.io.tables.scan import scan
+from alphacryo4d.ml3d.background import BY_IMAGE
 from alphacryo4d.particles.aberrations import contradictions
 from alphacryo4d.particles.kinds import (
     refuse_foreign,
@@ -86,16 +87,17 @@ def find_faults(path: Path, **choices: Any) -> list[Fault]:
     return examine(path, **choices).faults
 
 
-def require_sound(path: Path, *, normalise: str = "deviation", **choices: Any) -> Report:
+def require_sound(path: Path, *, normalise: str = "auto", **choices: Any) -> Report:
     """Raise ``InputError`` with every fault of an input, one a line, or return the report.
 
-    Warnings are said, but for that of a background whose deviation ``normalise`` does not use.
+    Warnings are said, but for that of a background whose deviation, image by image,
+    ``normalise`` does not use; by ``auto`` who reads the images says what is done.
     """
     report = examine(path, **choices)
-    unused = () if normalise in ("deviation", "ramp") else (BY_VIEW,)
+    unused = () if normalise in BY_IMAGE else (BY_VIEW,)
     for warning in report.warnings:
         if warning.kind not in unused:
-            logger.warning("%s", warning)
+            logger.warning("%s", warning, extra=ONCE)
     if report.faults:
         count = len(report.faults)
         head = f"{path}: {plural(count, 'fault')}"

@@ -85,7 +85,7 @@ def convert(
     if pair[1] == ".cs":
         write_cs(output_path, particles)
     else:
-        write_star_of_cs(input_path, particles, output_path)
+        write_star_of_cs(input_path, particles, output_path, (input_path, *passthrough))
         _say_what_relion_must_know(input_path, particles)
     return len(particles)
 

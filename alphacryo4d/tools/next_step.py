@@ -24,15 +24,18 @@ def input_place(project: Path) -> str | None:
 
     The table that was given, where its poses were found or refined first.
     """
-    consensus, resample = project / files.CONSENSUS, project / files.RESAMPLE
-    first = _first_input(resample)
-    refined = (consensus / files.PARTICLES_STAR).resolve()
-    if first is None or first.resolve() == refined:
-        first = _first_input(consensus) or first
+    first = _first_input(project / files.RESAMPLE)
+    if first is None or first.resolve() == _refined(project).resolve():
+        first = _first_input(project / files.CONSENSUS) or first
     path = first or _first_input(project)
     if path is None:
         return None
     return str(path) if path.exists() else f"{path}{GONE}"
+
+
+def _refined(project: Path) -> Path:
+    """The table of a project with refined poses."""
+    return project / files.CONSENSUS / files.PARTICLES_STAR
 
 
 def _first_input(folder: Path) -> Path | None:
@@ -58,11 +61,10 @@ def planned_stages(project: Path) -> list[str]:
 
 def _of_consensus(project: Path) -> bool:
     """Whether the project classifies the poses of its consensus, or is about to."""
-    consensus = project / files.CONSENSUS
-    if read_job(consensus) is None:
+    if read_job(project / files.CONSENSUS) is None:
         return False
     table = _first_input(project / files.RESAMPLE)
-    return table is None or table.resolve() == (consensus / files.PARTICLES_STAR).resolve()
+    return table is None or table.resolve() == _refined(project).resolve()
 
 
 def next_step(project: Path, run: str, stages: list[dict[str, Any]]) -> str | None:
@@ -84,7 +86,7 @@ def next_step(project: Path, run: str, stages: list[dict[str, Any]]) -> str | No
     first = _first_input(project / files.RESAMPLE)
     if first is not None and not first.exists():
         return _relocated(project, first.name)
-    if table.endswith(GONE):  # its refined poses are there: nothing of the run can be given again
+    if table.endswith(GONE) and not _refined(project).is_file():
         of_run = None
     if run not in ("done", MISSING) and of_run is not None:
         return of_run
@@ -140,7 +142,10 @@ def _words(folder: Path) -> list[str]:
 
 
 def _again(project: Path, folder: Path) -> str | None:
-    """Command of a folder's record, so that it can be given again from here."""
+    """Command of a folder's record, so that it can be given again from here.
+
+    Where the table of a run is gone, that with its refined poses stands for it.
+    """
     record, words = read_job(folder) or {}, _words(folder)
     if not words:
         return None
@@ -157,6 +162,9 @@ def _again(project: Path, folder: Path) -> str | None:
         table, given = input_place(project), _value(words, _INPUT)
         if table is not None and given is not None and not (place / given).exists():
             words = _with(words, _INPUT, str(Path(table).absolute()), add=False)
+    given = _value(words, _INPUT)
+    if words[1] == "run" and given and not (place / given).exists() and _refined(project).is_file():
+        words = _with(words, _INPUT, str(absolute_path(_refined(project))), add=False)
     text = shlex.join(words)
     if home is None or not place.is_dir() or place.resolve() == Path.cwd().resolve():
         return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from alphacryo4d.core import files
 from alphacryo4d.core.contents import changed_outputs
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.job import read_job
-from alphacryo4d.core.record import stale_inputs
+from alphacryo4d.core.record import process_lives, stale_inputs
 from alphacryo4d.core.words import plural
 from alphacryo4d.report.project_files import read_json, read_table, state_sets
 from alphacryo4d.tools.next_step import (
@@ -23,16 +22,6 @@ from alphacryo4d.tools.next_step import (
     next_step,
     planned_stages,
 )
-
-
-def _process_lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def job_state(folder: Path) -> dict[str, Any]:
@@ -46,7 +35,7 @@ def job_state(folder: Path) -> dict[str, Any]:
         return {"status": MISSING}
     status = str(record.get("status", "unknown"))
     here = record.get("host") == socket.gethostname()
-    if status == "running" and here and not _process_lives(int(record.get("pid", 0))):
+    if status == "running" and here and not process_lives(record):
         status = "killed"
     kept = ("started", "ended", "seconds", "host", "results")
     told = {"status": status, **{name: record[name] for name in kept if name in record}}
@@ -64,7 +53,7 @@ def run_state(project: Path) -> dict[str, Any]:
     of_run = str(first.get("command", "")).startswith("alphacryo4d run ")
     begins = of_run and read_job(project / files.RESAMPLE) is None
     here = first.get("host") == socket.gethostname() and "pid" in first
-    alive = begins and here and _process_lives(int(first["pid"]))
+    alive = begins and here and process_lives(first)
     return run | ({"status": "running"} if alive else {})
 
 
@@ -78,7 +67,14 @@ def stage_names(project: Path) -> list[str]:
 
 
 def mark_stale(stages: list[dict[str, Any]]) -> None:
-    """Call stages stale that rest on a stale one; a selection rests on the votes."""
+    """Call stages stale that rest on a stale one; a selection rests on the votes.
+
+    Refined poses stay as they are where the table that they were refined from is gone.
+    """
+    for stage in stages:
+        gone = all(text.endswith(" is gone") for text in stage.get("stale", []))
+        if stage["stage"] == files.CONSENSUS and stage["status"] == STALE and gone:
+            stage["status"] = "done"
     of_votes = [stage["stage"] for stage in stages].index(files.VOTE)
     for number, stage in enumerate(stages):
         before = stages[: min(number, of_votes + 1)]

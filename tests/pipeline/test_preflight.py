@@ -11,6 +11,7 @@ from alphacryo4d.cli import main
 from alphacryo4d.core.errors import InputError, MissingProgramError, ResourceError, UsageError
 from alphacryo4d.core.foresight import require_writable
 from alphacryo4d.io.mrc import write_volume
+from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.pipeline import fitted_poses
 from alphacryo4d.pipeline.options import DEMO
@@ -78,10 +79,20 @@ def test_a_reference_is_looked_at_and_said_to_be_no_use_where_there_are_poses(
     with pytest.raises(SystemExit) as ended:
         main([*words, "--reference", str(tmp_path / "gone.mrc")])
     assert ended.value.code == 3
-    assert "gone.mrc: no such file" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "gone.mrc: no such file" in said
+    assert "is not used" not in said
     write_volume(tmp_path / "map.mrc", np.ones((32, 32, 32), np.float32), 5.0)
     main([*words, "--reference", str(tmp_path / "map.mrc")])
     assert f"map.mrc is not used: {table} has poses" in capsys.readouterr().err
+
+
+def test_a_warning_of_the_table_is_said_once(easy_data: Path, tmp_path: Path, capsys) -> None:
+    table = open_table(easy_data / "particles.star")
+    one_half = {"rlnRandomSubset": np.ones(table.rows, int)}
+    path = table.write_with_columns(easy_data / "one_half.star", one_half)
+    main(["run", "--i", str(path), "--o", str(tmp_path / "p"), "--classes", "4", "--dry-run"])
+    assert capsys.readouterr().err.count("rlnRandomSubset is 1 in every row") == 1
 
 
 def test_a_dry_run_says_what_becomes_of_the_poses(

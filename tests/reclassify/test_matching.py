@@ -5,7 +5,7 @@ import pytest
 
 from alphacryo4d.ml3d.mixture import LatentParticles
 from alphacryo4d.ml3d.mixture_search import split_and_merge
-from alphacryo4d.reclassify.changing import say_moves
+from alphacryo4d.reclassify.changing import say_anew, say_moves
 from alphacryo4d.reclassify.matching import coarse, match_by_volumes, match_folds
 from alphacryo4d.reclassify.state_mixture import mixture_of_labels
 
@@ -170,3 +170,17 @@ def test_moves_are_told_by_what_the_states_were_at_first():
     assert "states 8 and 9 are merged and state 2 is split" in first
     assert "states half of 2 and 4 are merged" in second
     assert "state 8+9 is split: 0.1000 nats" in second
+
+
+def test_folds_that_find_their_states_anew_are_named_once_a_round(caplog):
+    caplog.set_level("INFO")
+    anew, other, none = np.array([[-1, -1, -1, 0.2]]), np.array([[0, 1, 2, 0.1]]), np.empty((0, 4))
+    say_anew(1, {(1, 0): anew, (1, 1): other, (1, 2): np.vstack([anew, other]), (1, 3): none})
+    say_anew(2, {(1, 0): none, (1, 1): anew})
+    say_anew(3, {(1, 0): none, (1, 1): other})
+    say_anew(4, {(batch, fold): anew for batch in (1, 2) for fold in range(4)})
+    assert caplog.messages == [
+        "round 1: folds 1, 3 found their states anew, without the labels of the votes",
+        "round 2: fold 2 found its states anew, without the labels of the votes",
+        "round 4: 8 of 8 folds found their states anew, without the labels of the votes",
+    ]

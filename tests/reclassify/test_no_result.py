@@ -107,9 +107,16 @@ def test_a_result_of_the_same_votes_stays_where_the_landscape_is_drawn_again(pro
     assert said.endswith("/reclassify stays as it is (refine_poses no -> yes)")
     assert record_of(project) == before
     assert (project / "reclassify/particles.star").is_file()
-    # the folds that were classified stand
-    none_of(project)
-    assert tries[-2:] == [project / ".reclassify.next"] * 2
+    # it is not tried again with the same options and inputs
+    assert none_of(project) == said
+    assert tries[1:] == [project / ".reclassify.next"]
+    # with others it is, and the folds that were classified stand
+    none_of(project, replace(QUICK, rounds=7))
+    assert tries[2:] == [project / ".reclassify.next"]
+    assert none_of(project).endswith("(refine_poses no -> yes)")
+    assert len(tries) == 4
+    stage.run_reclassify(project, project / "reclassify", options=replace(STILL, rounds=7))
+    assert record_of(project)["results"] == {"voted": 100, "states": 2}
 
 
 def test_a_result_of_other_votes_is_replaced(project, tries):

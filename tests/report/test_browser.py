@@ -129,6 +129,16 @@ def test_the_lasso_takes_the_particles_inside(page, small, corners):
     assert np.array_equal(rows, inside)
 
 
+def test_the_axes_of_the_particles_have_names_beside_the_plot(page):
+    across, up = (page.locator(f".axes .{name}") for name in ("x", "y"))
+    assert across.inner_text() == "RC1, mean over the folds (a.u.)"
+    assert up.inner_text() == "RC2, mean over the folds (a.u.)"
+    plot, below, beside = (one.bounding_box() for one in (page.locator("#scatter"), across, up))
+    assert below["y"] >= plot["y"] + plot["height"] - 1
+    assert beside["x"] + beside["width"] <= plot["x"] + 1
+    assert beside["height"] > beside["width"]
+
+
 def test_a_lasso_drawn_by_the_mouse_takes_what_it_surrounds(page):
     page.click("#lasso")
     box = page.locator("#scatter").bounding_box()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small_project import write_project
 
+from alphacryo4d.core.identity import describe_input
 from alphacryo4d.report.checks import null_words, stability_words
 from alphacryo4d.report.commands import served_commands
 from alphacryo4d.report.ending import ending
@@ -106,3 +107,19 @@ def test_without_a_network_its_features_are_not_proposed(project: Path) -> None:
     assert "--features" not in stability_words(project)
     assert "--features" not in served_commands(project)["stability"]
     assert "--features" not in project_data(project)[0]["path_command"]
+
+
+def test_features_of_another_folder_are_those_of_the_check(project: Path) -> None:
+    """A landscape of a second network, or of one that was kept elsewhere."""
+    other = project.parent / "network-2"
+    shutil.copytree(project / "deepfeature", other)
+    record = json.loads((project / "landscape" / "job.json").read_text())
+    features = [one for one in record["inputs"] if one["path"].endswith("features.npy")]
+    rest = [one for one in record["inputs"] if one not in features]
+    there = describe_input(other / "features.npy", project / "landscape", {})
+    write_options(project / "landscape", inputs=[*rest, there])
+    words = stability_words(project)
+    assert words[words.index("--features") + 1] == str(other)
+    assert f"--features {other}" in project_data(project)[0]["path_command"]
+    shutil.rmtree(other)
+    assert "--features" not in stability_words(project)

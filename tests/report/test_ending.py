@@ -162,7 +162,19 @@ def test_particles_of_cryosparc_go_back_to_it(tmp_path):
     assert "vote refine" not in "".join(lines)
     assert lines[2].endswith("vote/class001.star --passthrough ORIGINAL.cs --o "
                              f"{project}/vote/class001.cs")  # fmt: skip
+    assert "; ORIGINAL.cs stands for the .cs files of the job, each with --pass" in lines[0]
     assert parsed(shlex.split(lines[2][6:]))["output_path"] == project / "vote" / "class001.cs"
+    sources = [tmp_path / "J30 particles.cs", tmp_path / "J30_passthrough.cs"]
+    for path in sources:
+        path.touch()
+    came = f"\n# converted by alphacryo4d from {shlex.join(map(str, sources))}\n"
+    table.write_text(came + table.read_text())
+    lines = ending("run", project)
+    words = shlex.split(lines[2][6:])
+    assert parsed(words)["passthrough"] == tuple(sources)
+    assert "ORIGINAL" not in "".join(lines)
+    sources[1].unlink()
+    assert "--passthrough ORIGINAL.cs --o" in ending("run", project)[2]
     table.write_text(whole)
     (project / "vote" / "particles.cs").touch()
     result, _, *commands = ending("vote", project / "vote")

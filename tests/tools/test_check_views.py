@@ -1,5 +1,6 @@
 """check: a background that depends on the viewing direction, where views would become states."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from small_tables import run_command
 
 from alphacryo4d.tools.check_views import view_faults
+from alphacryo4d.voting.recorded_stage import read_recorded
 
 ONE = np.zeros(20_000, int)
 
@@ -52,12 +54,69 @@ def test_one_conformation_in_a_box_that_is_tight(
     pixel_size: str,
     told: bool,
 ) -> None:
+    """Without a choice it is mended; a choice is kept, and warned of where it does not mend it."""
     monkeypatch.chdir(tmp_path)
     size = ("--box", str(box), "--pixel-size", pixel_size, "--particles-per-state", "600")
     assert run_command(capsys, "simulate", "--i", "rigid", *size, "--o", "data").returncode == 0
-    done = run_command(capsys, "check", "--i", "data/particles.star")
-    assert ("depends on the viewing direction" in done.stderr) == told
-    dry = ("resample", "--i", "data/particles.star", "--o", "folds", "--dry-run")
-    assert ("depends on the viewing direction" in run_command(capsys, *dry).stderr) == told
-    unscaled = run_command(capsys, *dry, "--normalise", "none")
-    assert "depends on the viewing direction" not in unscaled.stderr
+    table = ("--i", "data/particles.star", "--classes", "8", "--dry-run")
+    seen, mended = "depends on the viewing direction", "to the deviation of their micrograph, so"
+    done = run_command(capsys, "check", *table[:2])
+    assert (seen in done.stderr) == told
+    for words in (("resample", *table), ("run", *table, "--no-realign")):
+        said = run_command(capsys, *words, "--o", "folds").stderr
+        assert (said.count(seen), said.count(mended)) == ((1, 1) if told else (0, 0))
+        chosen = run_command(capsys, *words, "--o", "folds", "--normalise", "deviation").stderr
+        assert (chosen.count(seen), chosen.count(mended)) == ((1, 0) if told else (0, 0))
+        for other in ("none", "micrograph"):
+            assert (
+                seen not in run_command(capsys, *words, "--o", "folds", "--normalise", other).stderr
+            )
+
+
+@pytest.mark.parametrize("command", ["classify", "components", ""])
+def test_what_the_images_decided_is_on_record_and_not_decided_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    size = ("--box", "32", "--pixel-size", "6.5", "--particles-per-state", "600")
+    run_command(capsys, "simulate", "--i", "rigid", *size, "--o", "data")
+    words = ["resample", *([command] if command else []), "--i", "data/particles.star", "--o", "p"]
+    words += ["--final-resolution", "0", "--initial-resolution", "20"]
+    words += ["--components", "2"] if command == "components" else ["--classes", "2", "--iter", "2"]
+    assert run_command(capsys, *words).returncode == 0
+    options = json.loads(Path("p/job.json").read_text())["options"]
+    assert options.get("classify", options)["normalise"] == "micrograph"
+    again = run_command(capsys, *words).stderr
+    assert "already done, nothing to do" in again
+    if not command:
+        assert read_recorded(Path("p")).classify.normalise == "micrograph"
+        changed = run_command(capsys, *words, "--normalise", "deviation").stderr
+        assert "normalise micrograph -> deviation" in changed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("normalise", "supported"), [("auto", False), ("deviation", True)])
+def test_views_of_one_conformation_are_no_states(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    normalise: str,
+    supported: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    size = ("--box", "32", "--pixel-size", "6.5", "--particles-per-state", "1200")
+    steps = (
+        ("simulate", "--i", "rigid", *size, "--o", "data"),
+        ("resample", "--i", "data/particles.star", "--o", "p/resample", "--classes", "6",
+         "--final-resolution", "0", "--normalise", normalise),
+        ("landscape", "--i", "p/resample", "--o", "p/landscape", "--states", "3"),
+        ("vote", "--i", "p/resample", "--landscape", "p/landscape", "--o", "p/vote",
+         "--no-reconstruct"),
+    )  # fmt: skip
+    for words in steps:
+        assert run_command(capsys, *words).returncode == 0
+    states = json.loads(Path("p/vote/report.json").read_text())["per_state"]
+    assert any(state["supported"] for state in states) == supported

@@ -10,6 +10,7 @@ from small_tables import OPTICS, make_images, modern_table, numbered, old_table,
 
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.io.cs import read_cs, write_cs
+from alphacryo4d.io.cs_star import sources_of
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.tools.convert import convert
@@ -134,6 +135,10 @@ def test_a_selection_goes_back_with_every_field(shared_data: Path, tmp_path: Pat
     open_table(tmp_path / "p.star").write_rows(tmp_path / "state.star", mask)
     count = convert(tmp_path / "state.star", tmp_path / "state.cs", passthrough=[path])
     assert count == mask.sum()
+    assert sources_of(tmp_path / "state.star") == [path.absolute()]
+    votes = {"ac4dVotes": np.ones(len(raw), int)}
+    open_table(tmp_path / "p.star").write_with_columns(tmp_path / "voted.star", votes)
+    assert sources_of(tmp_path / "voted.star") == [path.absolute()]
     again = np.load(tmp_path / "state.cs", allow_pickle=False)
     assert again.dtype == raw.dtype
     assert again.tobytes() == raw[mask].tobytes()

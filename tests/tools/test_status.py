@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import file_digest
+from alphacryo4d.core.identity import describe_input
+from alphacryo4d.core.job import Work, read_job, start_work
 from alphacryo4d.tools.status import (
     fold_states,
     format_status,
@@ -239,3 +241,42 @@ def test_states_of_junk_are_counted_apart(tmp_path: Path) -> None:
     assert said.endswith(
         "2 states, 2 supported, 1 of junk beside them, 12 particles voted out as junk"
     )
+
+
+def test_refined_poses_whose_table_is_gone_go_on_from_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table, refined = Path("a.star"), Path("p/consensus/particles.star")
+    refined.parent.mkdir(parents=True)
+    for path in (table, refined):
+        path.write_text("data_\n")
+    given = "alphacryo4d run --i a.star --o p --reclassify"
+    for folder, read in (("p/consensus", table), ("p/resample", refined), ("p", refined)):
+        entry = describe_input(read, Path(folder), {})
+        status = "interrupted" if folder == "p" else "done"
+        write_record(Path(folder), status=status, command=given, inputs=[entry],
+                     working_folder=str(tmp_path))  # fmt: skip
+    assert project_status(Path("p"))["next"] == given
+    table.unlink()
+    told = project_status(Path("p"))
+    assert [stage["status"] for stage in told["stages"][:2]] == ["done", "done"]
+    assert told["next"] == given.replace("a.star", str(refined.absolute()))
+    lines = format_status(told).splitlines()
+    assert lines[0] == f"input        {table.absolute()} (gone)"
+    assert lines[1] == f"consensus    done ({table.absolute()} is gone)"
+    refined.write_text("other\n")
+    assert project_status(Path("p"))["stages"][1]["status"] == "stale"
+
+
+def test_another_process_of_the_same_number_is_not_the_work(tmp_path: Path) -> None:
+    work = Work("resample", {})
+    with start_work(tmp_path, work):
+        assert job_state(tmp_path)["status"] == "running"
+        record = read_job(tmp_path)
+        assert record is not None
+    record.pop("folder")
+    write_record(tmp_path, **record | {"status": "running"})
+    assert job_state(tmp_path)["status"] == "running"
+    write_record(tmp_path, **record | {"status": "running", "pid_started": 1})
+    assert job_state(tmp_path)["status"] == "killed"

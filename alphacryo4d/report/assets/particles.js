@@ -158,7 +158,8 @@ async function showScatter(main, told) {
       ["doubt", "outliers: held-out fold disagrees"], ["one", "chosen state"]], mode.show,
     value => { mode.show = value; repaint(); }), lasso,
     h("button", {type: "button", onclick: () => { scatter.reset(); scatter.draw(); }}, "Whole view")),
-  scatter.canvas, result, h("p", {class: "quiet"}, `${told.source}; ${whole(told.shown)} of ` +
+  h("div", {class: "axes"}, h("span", {class: "y"}, "RC2, mean over the folds (a.u.)"), scatter.canvas,
+    h("span", {class: "x"}, "RC1, mean over the folds (a.u.)")), result, h("p", {class: "quiet"}, `${told.source}; ${whole(told.shown)} of ` +
     `${whole(told.count)} particles. Drag to move, wheel or + and - to zoom, shift and drag for a lasso.`));
   when("lasso", found => {
     if (!found) { result.replaceChildren(); return; }
