@@ -14,6 +14,7 @@ from alphacryo4d.reclassify.joint_moments import JointMoments, joint_moments
 from alphacryo4d.reclassify.pose_centres import Centres
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.splitting import Latent, at_origin, without_scatter
+from alphacryo4d.reclassify.wider_look import look_around
 from alphacryo4d.voting.support import HeldOut
 
 FREE_STEPS = 4
@@ -157,31 +158,73 @@ def judge_states(
     centres = _own_centres(model, joint, poses.so_far(order))
     if centres is not None:
         joint, values = _judged(poses, order, model, centres)
-    gain = np.zeros(len(order))
+    trials = _Trials(poses, order, model, centres, joint, values)
     going = np.arange(len(order))
     for _ in range(steps if centres is None else FREE_STEPS * steps):
         if not len(going):
             break
-        mine = order[going]
-        before = poses.rotations[mine], poses.shifts[mine]
-        mean = _likely_change(model, joint.rows(going), poses.so_far(mine))
-        poses.move(mine, mean[:, joint.count :])
-        tried, new = _judged(poses, mine, model, None if centres is None else centres.rows(going))
-        rise = new - values[going]
-        worse = rise < 0
-        poses.put(mine[worse], before[0][worse], before[1][worse])
-        better = going[~worse]
-        joint.put(better, tried.rows(~worse))
-        gain[better] += rise[~worse]
-        values[better] = new[~worse]
+        rise = trials.uphill(going)
         if centres is not None:
             going = going[rise > SMALL_RISE]
+    if centres is not None and steps:
+        trials.elsewhere()
     back = place[rows]
     moments, so_far = joint.rows(back), poses.so_far(rows)
     heldout, latent = _heldout(model, moments, so_far, copies)
     alone = noise_likelihood(View(poses.images, order, model.grid), model.noise)
     likelihood = model.log_likelihood(moments, so_far) + alone[back]
-    return Judgement(heldout, gain[back], likelihood, latent)
+    return Judgement(heldout, trials.gain[back], likelihood, latent)
+
+
+class _Trials:
+    """Poses of particles that the model has not seen: a change stays where it is more likely."""
+
+    def __init__(
+        self,
+        poses: MovingPoses,
+        order: Array,
+        model: StateModel,
+        centres: Centres | None,
+        joint: JointMoments,
+        values: Array,
+    ) -> None:
+        self.poses, self.order, self.model, self.centres = poses, order, model, centres
+        self.joint, self.values = joint, values
+        self.gain = np.zeros(len(order))
+
+    def uphill(self, going: Array) -> Array:
+        """A Gauss-Newton step of some particles; by how much their likelihood would rise."""
+        mine = self.order[going]
+        before = self.poses.rotations[mine], self.poses.shifts[mine]
+        mean = _likely_change(self.model, self.joint.rows(going), self.poses.so_far(mine))
+        self.poses.move(mine, mean[:, self.joint.count :])
+        return self._keep_better(going, before)
+
+    def elsewhere(self) -> None:
+        """Move particles to another optimum that fits their state better."""
+        assert self.centres is not None
+        images, workers = self.poses.images, self.poses.workers
+        going, turn, slide = look_around(
+            images, self.order, self.centres, self.model.grid, self.model.noise, workers
+        )
+        mine = self.order[going]
+        before = self.poses.rotations[mine], self.poses.shifts[mine]
+        self.poses.turn(mine, turn, slide)
+        if len(going):
+            self._keep_better(going, before)
+
+    def _keep_better(self, going: Array, before: tuple[Array, Array]) -> Array:
+        mine = self.order[going]
+        centres = None if self.centres is None else self.centres.rows(going)
+        tried, new = _judged(self.poses, mine, self.model, centres)
+        rise = new - self.values[going]
+        worse = rise < 0
+        self.poses.put(mine[worse], before[0][worse], before[1][worse])
+        better = going[~worse]
+        self.joint.put(better, tried.rows(~worse))
+        self.gain[better] += rise[~worse]
+        self.values[better] = new[~worse]
+        return np.asarray(rise)
 
 
 def _heldout(

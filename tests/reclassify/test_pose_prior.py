@@ -8,12 +8,19 @@ import pytest
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.pose_errors import pose_errors
 from alphacryo4d.assessment.stage import run_simulate
-from alphacryo4d.maths.rotations import euler_angles, euler_matrices, rotation_matrices
+from alphacryo4d.maths.rotations import (
+    euler_angles,
+    euler_matrices,
+    rotation_matrices,
+    rotation_vectors,
+    whole_rotations,
+)
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import shell_of_resolution
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.particles.samples import prepare_rows
+from alphacryo4d.reclassify import wider_look
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.joint_moments import joint_moments
 from alphacryo4d.reclassify.pose_centres import Centres, groups_of_volumes
@@ -152,6 +159,29 @@ def test_likelihoods_do_not_see_what_the_background_was(sets, fits):
         for some in (images, replace(images, data=data))
     )
     np.testing.assert_allclose(after, before, rtol=1e-9)
+
+
+def test_poses_at_another_optimum_are_found_again(sets, fits, monkeypatch):
+    """Steps uphill leave a pose that is wrong by 30 degrees; a look around it does not."""
+    data, (_, left, fit, _) = sets["consensus"], fits["consensus"]
+    rows = np.flatnonzero(left)
+    axes = np.random.default_rng(3).normal(size=(len(rows) // 5, 3))
+    wrong = rows[: len(axes)]
+    turn = 30 * axes / np.linalg.norm(axes, axis=1)[:, None]
+    matrices = data[1].matrices.copy()
+    matrices[wrong] = (rotation_matrices(turn) @ whole_rotations(matrices[wrong]))[:, :2]
+    images, beyond = replace(data[1], matrices=matrices), {}
+    for share in (0.0, wider_look.LOWEST):
+        monkeypatch.setattr(wider_look, "LOWEST", share)
+        poses = MovingPoses(images)
+        judge_states(poses, rows, fit.model, steps=2)
+        true = euler_matrices(data[3][:, :3])
+        apart = whole_rotations(poses.images.matrices) @ true.transpose(0, 2, 1)
+        angles = np.linalg.norm(rotation_vectors(apart), axis=1)
+        beyond[share] = np.mean(angles[wrong] > 10), np.mean(angles[rows[len(wrong) :]] > 10)
+    assert beyond[0.0][0] > 0.5
+    assert beyond[wider_look.LOWEST][0] < 0.5 * beyond[0.0][0]
+    assert beyond[wider_look.LOWEST][1] <= beyond[0.0][1]
 
 
 def test_errors_given_by_hand_are_not_tested(sets):
