@@ -10,10 +10,11 @@ import numpy as np
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.ml3d.expectation import View
 from alphacryo4d.reclassify.fit_options import FitOptions
+from alphacryo4d.reclassify.held_out import judge_states
 from alphacryo4d.reclassify.joint_moments import joint_moments
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.state_fit import fit_states
-from alphacryo4d.reclassify.state_model import StateModel, judge_states
+from alphacryo4d.reclassify.state_model import StateModel
 
 POSE_STEPS = 2
 """Steps of the poses of particles that the fold has left out."""

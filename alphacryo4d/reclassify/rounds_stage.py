@@ -22,12 +22,12 @@ from alphacryo4d.reclassify.changing import (
 )
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import of_all, seed_labels
+from alphacryo4d.reclassify.held_out import judge_states
 from alphacryo4d.reclassify.matching import coarse, match_folds
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.results_stage import FoldFit, Round, RoundInputs
 from alphacryo4d.reclassify.splitting import try_splits
 from alphacryo4d.reclassify.state_fit import FormerFit, fit_states
-from alphacryo4d.reclassify.state_model import judge_states
 from alphacryo4d.voting.losses import Losses
 from alphacryo4d.voting.recorded_stage import prepare_recorded, read_mask
 from alphacryo4d.voting.support import measure_support

@@ -22,13 +22,13 @@ from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.reclassify import wider_look
 from alphacryo4d.reclassify.fit_options import FitOptions
+from alphacryo4d.reclassify.held_out import judge_states
 from alphacryo4d.reclassify.joint_moments import joint_moments
 from alphacryo4d.reclassify.pose_centres import Centres, groups_of_volumes
 from alphacryo4d.reclassify.pose_prior import PoseScores, consensus_map, scores_by_shell
 from alphacryo4d.reclassify.pose_scatter import pose_variance
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.state_fit import fit_states
-from alphacryo4d.reclassify.state_model import judge_states
 from alphacryo4d.voting.losses import Losses
 from alphacryo4d.voting.support import measure_support
 

@@ -14,10 +14,11 @@ from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.particle_set import read_particles
 from alphacryo4d.particles.samples import prepare_rows
 from alphacryo4d.reclassify.fit_options import FitOptions
+from alphacryo4d.reclassify.held_out import judge_states
 from alphacryo4d.reclassify.pose_scatter import PoseMoments, pose_moments
 from alphacryo4d.reclassify.poses import MovingPoses, rotation_matrices
 from alphacryo4d.reclassify.state_fit import fit_states
-from alphacryo4d.reclassify.state_model import StateModel, judge_states
+from alphacryo4d.reclassify.state_model import StateModel
 
 
 def moved_images(images, rotations, shifts):
