@@ -148,7 +148,8 @@ def _of_reclassify(size: Size) -> Need:
     search = 1.5e-5 * size.folds * min(size.particles, 20_000 * size.batches) * size.states
     seconds = 10.0 + of_folds + 7e-7 * used * size.reclassified + search
     images = min(78 * size.particles * size.reclassified / GB, machine_memory() / 2)
-    return Need(seconds, 0.9, 0.35 + images + 300 * size.map_gb, _states_gb(size))
+    disk = _states_gb(size) + _fits_gb(size)
+    return Need(seconds, 0.9, 0.35 + images + 300 * size.map_gb, disk)
 
 
 def _of_particles(size: Size) -> Need:
@@ -175,6 +176,12 @@ def _analysis_gb(size: Size) -> float:
 def _states_gb(size: Size) -> float:
     """Three maps of every state, and the tables of the particles twice."""
     return 3 * size.states * size.map_gb + 2 * 200 * size.particles / GB
+
+
+def _fits_gb(size: Size) -> float:
+    """Mean and 16 components of every fold, on the cube of its grid, of two rounds."""
+    cube = 2 * math.sqrt(2 * size.reclassified / math.pi) + 8
+    return float(2 * size.batches * size.folds * 17 * 4 * cube**3 / GB)
 
 
 def machine_memory() -> float:

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 LEAST_RISE = 0.1
 """Rise of the held-out log-likelihood (nats per particle) from which it counts, free poses."""
+MORE_VOTED = 1.01
+"""Factor between the particles voted in two rounds from which folds agree on more."""
 _FALLEN = "fewer than two states have particles"
 _DRIFT = "more particles change their state than in the round before, and the states drift"
 
@@ -153,7 +155,7 @@ class _Past:
     round: Round | None = None
     floor: float = -np.inf
     changed: float = 1.0
-    voted: int = 0
+    voted: float = 0
     price: float = 0.0
     fewer: bool = False
     rise: tuple[float, float] | None = None
@@ -169,7 +171,7 @@ class _Past:
         if this_round.free_poses:
             self.rise = this_round.rise_since(self.round)
             rise = self.rise[0] + self.price
-            better = gain > self.floor or voted > self.voted
+            better = gain > self.floor or voted > MORE_VOTED * self.voted
             larger = (better and rise > -LEAST_RISE) or rise > SIGNIFICANT * self.rise[1]
             return "" if larger else "held-out log-likelihood no larger"
         if gain <= self.floor and not (self.fewer and self._as_likely(this_round)):
@@ -205,6 +207,7 @@ class _Past:
     def expect(self, plan: Plan) -> None:
         """States change before the next round: they may cost a little, and move particles."""
         self.changed = 1.0
+        self.voted = np.inf  # folds agree on more particles, or fewer, where states are others
         self.used += len(plan.splitting)
         if not plan.splitting.size:
             self.floor -= plan.price

@@ -89,10 +89,10 @@ def judge_states(
         trials.elsewhere()
     back = place[rows]
     moments, so_far = joint.rows(back), poses.so_far(rows)
-    heldout, latent = _heldout(model, moments, so_far, copies)
+    likelihood, latent = model.log_likelihood(moments, so_far)
+    heldout = _heldout(model, moments, latent, so_far, copies)
     alone = noise_likelihood(View(poses.images, order, model.grid), model.noise)
-    likelihood = model.log_likelihood(moments, so_far) + alone[back]
-    return Judgement(heldout, trials.gain[back], likelihood, latent)
+    return Judgement(heldout, trials.gain[back], likelihood + alone[back], latent)
 
 
 class _Trials:
@@ -147,15 +147,18 @@ class _Trials:
 
 
 def _heldout(
-    model: StateModel, joint: JointMoments, so_far: Array, copies: Array | None
-) -> tuple[HeldOut, Latent]:
+    model: StateModel,
+    joint: JointMoments,
+    latent: Latent,
+    so_far: Array,
+    copies: Array | None,
+) -> HeldOut:
     """What particles say of the states at their poses of now."""
     proportions = np.maximum(model.proportions, 1e-9)
     moments = joint.of_states(model.points, proportions)
     likelihood, _ = moments.marginal(model.pose_sigma, so_far)
-    latent = model.latent(joint, so_far)
     soft = softmax(latent.of(model.points), axis=1).astype(np.float32)
-    heldout = HeldOut(
+    return HeldOut(
         evidence=logsumexp(likelihood[:, :-1], axis=1, b=proportions),
         consensus=likelihood[:, -1],
         posteriors=weighted(soft, proportions),
@@ -163,7 +166,6 @@ def _heldout(
         pose_sigma=model.sigma or model.pose_sigma,
         losses=moments.merging_losses(model.pose_sigma, so_far, proportions, copies),
     )
-    return heldout, latent
 
 
 def noise_likelihood(view: View, noise: Array) -> Array:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 FOLDS = "folds"
 """Folder of the results of single folds, so that work can go on after an interruption."""
+_VOLUMES = "cubes"
+"""Mean and components of a fold, which the next round goes on from."""
 POSE_STEPS = 2
 """Steps of the poses of particles that a fold has left out."""
 
@@ -158,15 +160,14 @@ class Rounds:
         """Result of a fold; one that was finished before an interruption is read back."""
         name = _step(number, batch, fold)
         path = self._archive(number, batch, fold)
-        if self.job.completed(name):
-            result = load_archive(path)
-        else:
+        result = load_archive(path) if self.job.completed(name) else {}
+        if _VOLUMES not in result:  # nor has it them where an earlier version made it
             with passes.one():
                 result = self._fold(batch, fold, states, count)
             with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
                 np.savez(stream, **result)  # type: ignore[arg-type]
             self.job.complete(name, [path])
-        del result["cubes"]  # of all folds they would not fit into memory
+        del result[_VOLUMES]  # of all folds they would not fit into memory
         return result
 
     def _fold(self, batch: int, fold: int, states: Array, count: int) -> dict[str, Array]:
@@ -215,7 +216,7 @@ class Rounds:
             "from_images": np.array(state_fit.model.groups is not None),
             "rotations": poses.rotations.astype(np.float32),
             "shifts": poses.shifts.astype(np.float32),
-            "cubes": state_fit.model.cubes,
+            _VOLUMES: state_fit.model.cubes,
             "noise": state_fit.model.noise,
             "gain": judged.gain,
             "likelihood": judged.likelihood,
@@ -237,7 +238,7 @@ class Rounds:
         kept = load_archive(before.archive)
         # no first pass: what the round before found is good enough to move on from at once
         fit = replace(fit, initial_resolution=fit.resolution, from_images=before.from_images)
-        return fit, FormerFit(kept["cubes"], kept["noise"])
+        return fit, FormerFit(kept[_VOLUMES], kept["noise"])
 
     def _focused(self, images: PreparedImages, rows: Array, workers: int) -> PreparedImages:
         """The images without what the fold's consensus holds outside the focus mask."""
@@ -268,7 +269,10 @@ class Rounds:
         this_round.weighted[members[heldout]] = result["posteriors"].argmax(axis=1)
         this_round.sides[members[rows], fold] = result["sides"]
         this_round.likelihood[members[heldout]] = result["likelihood"]
-        turned, moved = result["rotations"][heldout], result["shifts"][heldout]
+        turned, moved = (
+            np.median(np.linalg.norm(result[name][heldout], axis=1))
+            for name in ("rotations", "shifts")
+        )
         turn_error, shift_error = result["pose_sigma"]
         of_images = bool(result["from_images"])
         this_round.fits[batch, fold] = FoldFit(
@@ -277,8 +281,8 @@ class Rounds:
         this_round.log.append(
             f"batch {batch} fold {fold + 1}: poses {'fitted to' if of_images else 'apart from'} "
             f"the images, pose sigma {turn_error:.2f} degrees, {shift_error:.2f} A on each axis; "
-            f"poses of held-out particles changed by {turned.std():.2f} degrees, {moved.std():.2f} "
-            f"A, log-likelihood gain {result['gain'].mean():.2f} nats per particle"
+            f"held-out particles moved by {turned:.2f} degrees and {moved:.2f} A in the median, "
+            f"log-likelihood gain {result['gain'].mean():.2f} nats per particle"
         )
         this_round.log += say_moves(f"batch {batch} fold {fold + 1}", result["moves"])
         weights = np.broadcast_to(result["weights"], result["posteriors"].shape)

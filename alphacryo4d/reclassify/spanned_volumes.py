@@ -1,4 +1,4 @@
-"""Mean and components of the particles of a fold, which the volumes of states span.
+"""Mean and components of the particles of a fold, which the volumes of states span at first.
 
 Expectation and maximisation with poses among the coordinates
 (:mod:`alphacryo4d.reclassify.joint_moments`), regularised by the power of what was found before.
@@ -141,10 +141,24 @@ class SpannedVolumes:
         self._set_prior(np.zeros((count + 1, self.grid.radius + 1)))
 
     def go_on_from(self, cubes: Array) -> None:
-        """Take mean and components (q + 1, m, m, m) of a former fit for those of the labels."""
-        self.fields, self.mask = np.array(cubes, np.float32), self.sphere
+        """Take mean and components (q + 1, m, m, m) of a former fit for those of the labels.
+
+        Where there are more states than then, what these span beyond the former components follows.
+        """
+        beyond = len(self.fields) - len(cubes)
+        self.fields = np.concatenate([cubes, self._beyond(cubes, max(beyond, 0))])
+        self.mask = self.sphere
         self.narrow_mask()
-        self._set_prior(np.zeros((len(cubes), self.grid.radius + 1)))
+        self._set_prior(np.zeros((len(self.fields), self.grid.radius + 1)))
+
+    def _beyond(self, cubes: Array, count: int) -> Array:
+        """The main ``count`` parts of the components that are no sum of others (q + 1, m, m, m)."""
+        known, _ = np.linalg.qr(cubes[1:].reshape(len(cubes) - 1, -1).T)
+        own = self.fields[1:].reshape(len(self.fields) - 1, -1)
+        rest = own - (own @ known) @ known.T
+        _, vectors = np.linalg.eigh(rest @ rest.T)
+        main = vectors[:, ::-1][:, :count].T @ rest
+        return np.asarray(main.reshape(count, *cubes.shape[1:]), np.float32)
 
     def narrow_mask(self) -> None:
         """Fit the mask to what mean and components fill, unless that is next to nothing."""

@@ -65,8 +65,8 @@ def without_scatter(projected: Array, information: Array, scatter: Array) -> Lat
     return Latent(slope, curvature)
 
 
-def at_origin(projected: Array, information: Array, scatter: Array) -> Array:
-    """Log-likelihood (n,) of the point 0, of which :func:`without_scatter` has the others.
+def at_mean(projected: Array, information: Array, scatter: Array) -> Array:
+    """Log-likelihood (n,) of the point 0; :func:`without_scatter` has the others.
 
     ``log E exp(projected . z - z information z / 2)`` over z = N(0, scatter), which is
     ``projected . scatter slope / 2 - log det(1 + information scatter) / 2``.

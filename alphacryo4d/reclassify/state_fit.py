@@ -5,7 +5,8 @@ particles move by what conformation and pose together make most likely
 (:mod:`alphacryo4d.reclassify.joint_moments`), so that a pose is never bent towards the state that a
 particle happens to be in. A mixture of points in the space of the components gives the states. All
 this is done twice: at 12 A first, and then, from the states and the poses found there, at the
-finest resolution, where expectation maximisation moves the components and the noise as well.
+finest resolution, where expectation maximisation moves the components and the noise as well. A
+further round goes on from there (:class:`FormerFit`), with the states that votes made of it.
 """
 
 from __future__ import annotations

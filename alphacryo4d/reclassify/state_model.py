@@ -11,7 +11,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.reclassify.joint_moments import JointMoments
 from alphacryo4d.reclassify.pose_centres import Centres
-from alphacryo4d.reclassify.splitting import Latent, at_origin, without_scatter
+from alphacryo4d.reclassify.splitting import Latent, at_mean, without_scatter
 
 
 @dataclass
@@ -75,17 +75,17 @@ class StateModel:
         _, projected, information = moments.marginalise_pose(self.pose_sigma, so_far)
         return without_scatter(projected, information, self.scatter)
 
-    def log_likelihood(self, moments: JointMoments, so_far: Array) -> Array:
+    def log_likelihood(self, moments: JointMoments, so_far: Array) -> tuple[Array, Latent]:
         """Log-likelihood (n,) of particles against noise alone, scatter and poses marginalised.
 
         That of the points alone would be compared by how far particles lie from them: a model with
-        less noise, since its components take up more, would seem worse.
+        less noise, since its components take up more, would seem worse. Also what :meth:`latent`
+        gives.
         """
         base, projected, information = moments.marginalise_pose(self.pose_sigma, so_far)
-        points = without_scatter(projected, information, self.scatter).of(self.points)
-        mixed = logsumexp(points, axis=1, b=np.maximum(self.proportions, 1e-9))
-        values: Array = base + at_origin(projected, information, self.scatter) + mixed
-        return values
+        latent = without_scatter(projected, information, self.scatter)
+        mixed = logsumexp(latent.of(self.points), axis=1, b=np.maximum(self.proportions, 1e-9))
+        return base + at_mean(projected, information, self.scatter) + mixed, latent
 
 
 def weighted(soft: Array, proportions: Array) -> Array:

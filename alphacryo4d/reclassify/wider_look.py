@@ -66,7 +66,8 @@ def look_around(
         rows, whole_rotations(images.matrices[rows]), np.zeros((len(rows), 2)), np.zeros(len(rows))
     )
     amplitude, score = _amplitudes(images, targets, now, centres.group, workers)
-    low = np.argsort(amplitude, kind="stable")[: int(LOWEST * len(rows))]
+    amplitude[~images.informative[rows]] = np.inf
+    low = np.argsort(amplitude, kind="stable")[: int(LOWEST * np.isfinite(amplitude).sum())]
     found = [
         _best_around(images, targets, now.take(some), centres.group[some], workers)
         for some in np.split(low, range(_BLOCK, len(low), _BLOCK))

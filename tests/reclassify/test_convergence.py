@@ -43,7 +43,7 @@ def test_rounds_of_free_poses_go_on_while_images_get_more_likely(rise, stays, se
     if stays:
         past.take(this_round, 4.0, 0.9, 300)
         assert past.settled == settled
-        assert past.objection(made_up(rise + LEAST_RISE / 2, free=True), 4.0, 0.1, 301, 0.5) == ""
+        assert past.objection(made_up(rise + LEAST_RISE / 2, free=True), 4.0, 0.1, 304, 0.5) == ""
         past.take(made_up(rise, free=True), 4.0, 0.1, 300)
         assert past.settled
 
@@ -54,8 +54,9 @@ def test_rounds_of_free_poses_go_on_while_images_get_more_likely(rise, stays, se
         (6.0, 300, -0.05, True),
         (5.0, 300, -0.05, False),
         (6.0, 300, -0.15, False),
-        (5.0, 301, -0.05, True),
-        (5.0, 301, -0.15, False),
+        (5.0, 302, -0.05, False),
+        (5.0, 304, -0.05, True),
+        (5.0, 304, -0.15, False),
     ],
 )
 def test_gain_or_agreement_count_where_the_likelihood_hardly_falls(gain, voted, rise, stays):

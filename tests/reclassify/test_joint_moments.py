@@ -61,7 +61,7 @@ def test_likelihood_of_a_mixture_equals_sampling(made_up):
         grid=None, cubes=None, points=points, scatter=scatter, proportions=proportions,
         noise=None, pose_sigma=ERRORS,
     )  # fmt: skip
-    likelihood = model.log_likelihood(made_up, so_far)
+    likelihood, _ = model.log_likelihood(made_up, so_far)
     for i in range(3):
         drawn, _ = drawn_errors(rng, so_far[i])
         state = rng.choice(2, len(drawn), p=proportions)

@@ -28,7 +28,8 @@ from alphacryo4d.reclassify.pose_centres import Centres, groups_of_volumes
 from alphacryo4d.reclassify.pose_prior import PoseScores, consensus_map, scores_by_shell
 from alphacryo4d.reclassify.pose_scatter import pose_variance
 from alphacryo4d.reclassify.poses import MovingPoses
-from alphacryo4d.reclassify.state_fit import fit_states
+from alphacryo4d.reclassify.spanned_volumes import SpannedVolumes
+from alphacryo4d.reclassify.state_fit import FormerFit, fit_states
 from alphacryo4d.voting.losses import Losses
 from alphacryo4d.voting.support import measure_support
 
@@ -271,3 +272,38 @@ def test_conformations_are_not_taken_for_errors_of_poses():
     wrong = PoseScores(shells, np.array([5.95, 11.79, 21.9, 30.8, 45.8, 63.0, 80.1, 100.0]))
     assert (true.error, true.fitted_shell) == (0.0, None)
     assert wrong.error == pytest.approx(9.95, abs=0.01)
+
+
+def test_a_fit_that_goes_on_is_no_less_likely_than_before(sets, fits):
+    """From its own volumes; those that labels span again are not that far after a few iterations."""
+    _, images, truth, _ = sets["consensus"]
+    poses, left, fit, judged = fits["consensus"]
+    start = np.eye(8, dtype=np.float32)[truth[~left] - 1]
+    options = FitOptions(FINEST, initial_resolution=FINEST, from_images=True)
+    likelihood = {}
+    for former in (None, FormerFit(fit.model.cubes, fit.model.noise)):
+        again = MovingPoses(images)
+        again.put(np.arange(len(truth)), poses.rotations, poses.shifts)
+        later = fit_states(again, np.flatnonzero(~left), start, options, before=former)
+        held_out = judge_states(again, np.flatnonzero(left), later.model, steps=2)
+        likelihood[former is None] = held_out.likelihood.mean()
+    assert likelihood[False] > judged.likelihood.mean() - 0.05
+    assert likelihood[False] > likelihood[True]
+
+
+def test_more_states_than_before_have_components_of_their_own(sets, fits):
+    _, images, truth, _ = sets["random"]
+    poses = MovingPoses(images)
+    order = images.sorted_rows(np.arange(len(truth)))
+    soft = np.eye(8, dtype=np.float32)[truth[order] - 1]
+    options = FitOptions(FINEST)
+    few = SpannedVolumes(poses, order, soft.reshape(-1, 2, 4).sum(axis=1), options, None, None)
+    many = SpannedVolumes(poses, order, soft, options, None, None)
+    own = many.fields[1:].reshape(len(many.fields) - 1, -1)
+    count = len(many.fields)
+    many.go_on_from(few.cubes)
+    assert len(many.fields) == count > len(few.cubes)
+    span = np.linalg.qr(many.fields[1:].reshape(count - 1, -1).T)[0]
+    missing = own - (own @ span) @ span.T
+    kept = 1 - np.square(missing).sum(axis=1) / np.square(own).sum(axis=1)
+    assert kept[:3].min() > 0.5
