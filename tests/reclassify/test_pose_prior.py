@@ -275,7 +275,7 @@ def test_conformations_are_not_taken_for_errors_of_poses():
 
 
 def test_a_fit_that_goes_on_is_no_less_likely_than_before(sets, fits):
-    """From its own volumes; those that labels span again are not that far after a few iterations."""
+    """From its own volumes; volumes of the labels are behind after a few iterations."""
     _, images, truth, _ = sets["consensus"]
     poses, left, fit, judged = fits["consensus"]
     start = np.eye(8, dtype=np.float32)[truth[~left] - 1]
