@@ -32,6 +32,7 @@ def find_image_faults(
     poses: tuple[Array, Array] | None = None,
     subset: Array | None = None,
     defocus: Array | None = None,
+    micrograph: Array | None = None,
     full: bool,
     progress: Progress,
 ) -> list[Fault]:
@@ -57,6 +58,8 @@ def find_image_faults(
         Half-set of every particle, where they are split.
     defocus : (P,) array, optional
         Defocus U (A), which copies of one image share.
+    micrograph : (P,) int array, optional
+        Number of the micrograph of every particle.
     full : bool
         Look at all pixels.
     progress : callback
@@ -76,6 +79,7 @@ def find_image_faults(
             signs=signs,
             angles=None if poses is None else poses[0],
             group=None if groups is None else groups[1],
+            micrograph=micrograph,
             full=full,
             progress=progress,
         ),  # fmt: skip

@@ -12,7 +12,8 @@ from alphacryo4d.io.star import write_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.particles.samples import prepare_rows
-from alphacryo4d.particles.views import common_deviations, settled
+from alphacryo4d.particles.typical import spread_rows
+from alphacryo4d.particles.views import common_deviations, rows_read, settled
 
 BOX, COUNT = 24, 1200
 MICROGRAPHS = np.arange(COUNT) // 40
@@ -70,6 +71,33 @@ def test_micrographs_of_one_image_are_not_images_by_another_name(tmp_path: Path)
     rare = np.where(np.arange(COUNT) < 1000, MICROGRAPHS, 1000 + np.arange(COUNT))
     found = common_deviations(particles_of(tmp_path, VIEW, rare), None)
     assert ratio(found, np.ones(COUNT)).std() < 0.3 * np.log(VIEW).std()
+
+
+@pytest.mark.parametrize("several", [1, 2, 3])
+@pytest.mark.parametrize("spread", [0, 0.15])
+def test_the_views_of_few_images_do_not_become_their_scale(
+    tmp_path: Path, several: int, spread: float
+) -> None:
+    few = np.arange(COUNT) // several
+    noise = np.exp(np.random.default_rng(3).normal(0, spread, COUNT))[few]
+    particles = particles_of(tmp_path, noise * VIEW, few)
+    found = np.log(common_deviations(particles, None))
+    assert abs(np.polyfit(np.log(VIEW), found, 1)[0]) < 0.15
+    assert several > 1 or np.ptp(found) == 0
+    if spread and several > 1:  # the noise of micrographs is seen all the same
+        assert np.polyfit(np.log(noise), found, 1)[0] > 0.7
+    assert settled(ClassifyOptions(), particles).normalise == "micrograph"
+
+
+def test_images_that_are_read_are_of_all_micrographs_and_not_too_many() -> None:
+    for micrographs, each, most in ((50, 40, 1000), (4000, 100, 20_000), (15_000, 20, 30_000)):
+        unit = np.random.default_rng(0).permutation(np.repeat(np.arange(micrographs), each))
+        read = np.bincount(unit[rows_read(unit)], minlength=micrographs)
+        assert read.min() >= 2
+        assert 0.5 * most < read.sum() <= most
+    rows = spread_rows(100_000, 1000, np.arange(100_000) // 20)
+    assert len(rows) == 1000
+    assert len(np.unique(rows // 20)) < 0.3 * len(rows)
 
 
 def test_without_micrographs_an_optics_group_is_one(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small_tables import run_command
 
+from alphacryo4d.particles.view_scales import one_scale, told_by_view
 from alphacryo4d.tools.check_views import view_faults
 from alphacryo4d.voting.recorded_stage import read_recorded
 
@@ -43,6 +44,34 @@ def test_preferred_views_and_groups_of_other_scale_are_none() -> None:
     tilted = np.arange(len(ONE)) % 2
     height = np.where(tilted == 1, np.cos(0.7), preferred)
     assert not warned(deviations(0.15) * (1 + tilted), height, tilted)
+
+
+@pytest.mark.parametrize("several", [2, 5, 20])
+def test_noise_of_micrographs_does_not_hide_the_views(several: int) -> None:
+    """Images of one micrograph are compared, as many as are looked at."""
+    rng = np.random.default_rng(4)
+    unit = np.arange(2000) // several
+    noise = np.exp(rng.normal(0, 0.3, 2000))[unit] * deviations(0.1)[:2000]
+    height = rng.uniform(-1, 1, 2000)
+    scales = np.exp(0.15 * np.square(height))  # 4.5%
+    assert not warned(noise * scales, height, ONE[:2000])
+    assert warned(noise * scales, height, unit)
+    size, found = told_by_view(noise * scales, views(height), unit)
+    assert size == pytest.approx(np.log(scales).std(), rel=0.2)
+    assert np.corrcoef(found, np.log(scales))[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("several", [1, 2, 5, 20])
+def test_noise_of_micrographs_is_not_taken_for_views(several: int) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        unit = np.arange(1000) // several
+        noise = np.exp(rng.normal(0, 0.3, 1000))[unit] * np.exp(rng.normal(0, 0.1, 1000))
+        noise[rng.integers(0, 1000, 5)] *= 50  # ice
+        assert not warned(noise, rng.uniform(-1, 1, 1000), one_scale(unit, ONE[:1000]))
+    tilted = unit % 2  # thick ice, seen from one side
+    height = np.where(tilted == 1, np.cos(0.7), 0.1) + rng.normal(0, 0.05, 1000)
+    assert several == 1 or not warned(noise * (1 + 0.3 * tilted), height.clip(-1, 1), unit)
 
 
 @pytest.mark.parametrize(("box", "pixel_size", "told"), [(32, "6.5", True), (48, "5.6", False)])
