@@ -99,7 +99,7 @@ def scales_of_views(values: Array, angles: Array, unit: Array) -> tuple[Array, f
     return effect[cell], size, float(scipy.special.fdtrc(free, rest, between / free / within))
 
 
-def one_scale(micrograph: Array, group: Array) -> Array:
+def one_scale(micrograph: Array | None, group: Array) -> Array:
     """Units (n,) of images whose noise has one scale, numbered from 0.
 
     The micrographs of every optics group, where they have two of the images on average: fewer do

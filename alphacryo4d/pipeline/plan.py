@@ -33,7 +33,7 @@ def stage_works(
 
         plan = ResamplePlan(options.resample, options.classify, options.relion, seed)
         particles = read_particles(table)
-        return plan.settled(particles).work(table, particles)
+        return plan.settled(particles, resample).work(table, particles)
 
     def of_deepfeature() -> Work:
         from alphacryo4d.deepfeature.work_stage import deepfeature_work

@@ -1,6 +1,7 @@
 """The deviation of the background that the images of a micrograph have in common."""
 
 import dataclasses
+import json
 import logging
 from pathlib import Path
 
@@ -25,7 +26,10 @@ VIEW = np.exp(0.3 * np.square(HEIGHT))
 
 
 def particles_of(
-    folder: Path, deviation: np.ndarray, micrographs: np.ndarray | None = MICROGRAPHS
+    folder: Path,
+    deviation: np.ndarray,
+    micrographs: np.ndarray | None = MICROGRAPHS,
+    group: np.ndarray | None = None,
 ) -> ParticleSet:
     """Images of noise of some deviations, seen from directions of these heights."""
     rng = np.random.default_rng(1)
@@ -34,7 +38,7 @@ def particles_of(
         stack.append(images.astype(np.float32))
     columns = {
         "rlnImageName": [f"{i + 1}@{folder}/p.mrcs" for i in range(COUNT)],
-        "rlnOpticsGroup": np.ones(COUNT, int),
+        "rlnOpticsGroup": np.ones(COUNT, int) if group is None else group + 1,
         "rlnDefocusU": np.full(COUNT, 15000.0),
         "rlnDefocusV": np.full(COUNT, 15000.0),
         "rlnDefocusAngle": np.zeros(COUNT),
@@ -47,9 +51,10 @@ def particles_of(
     if micrographs is not None:
         columns["rlnMicrographName"] = [f"m{k}.mrc" for k in micrographs]
     optics = {
-        "rlnOpticsGroup": [1], "rlnOpticsGroupName": ["one"], "rlnVoltage": [300.0],
-        "rlnSphericalAberration": [2.7], "rlnAmplitudeContrast": [0.1],
-        "rlnImagePixelSize": [5.0], "rlnImageSize": [BOX], "rlnImageDimensionality": [2],
+        "rlnOpticsGroup": [1, 2], "rlnOpticsGroupName": ["one", "two"], "rlnVoltage": [300.0] * 2,
+        "rlnSphericalAberration": [2.7] * 2, "rlnAmplitudeContrast": [0.1] * 2,
+        "rlnImagePixelSize": [5.0] * 2, "rlnImageSize": [BOX] * 2,
+        "rlnImageDimensionality": [2] * 2,
     }  # fmt: skip
     return read_particles(write_tables(folder / "p.star", {"optics": optics, "particles": columns}))
 
@@ -117,6 +122,43 @@ def test_the_images_decide_where_nothing_was_chosen(
         assert settled(ClassifyOptions(normalise=chosen), tight).normalise == chosen
     assert settled(ClassifyOptions(), tight).normalise == "micrograph"
     assert "to the deviation of their micrograph" in caplog.text
+
+
+def test_results_keep_what_they_were_made_by(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    tight, folder = particles_of(tmp_path, NOISE * VIEW), tmp_path / "resample"
+    assert settled(ClassifyOptions(), tight, folder=folder).normalise == "micrograph"
+    monkeypatch.delattr("alphacryo4d.particles.views.fitting")
+    folder.mkdir()
+    for made_by in ("deviation", "micrograph"):
+        caplog.clear()
+        record = {"options": {"classify": {"normalise": made_by}}}
+        (folder / "job.json").write_text(json.dumps(record))
+        assert settled(ClassifyOptions(), tight, folder=folder).normalise == made_by
+        assert ("--normalise micrograph makes it anew" in caplog.text) == (made_by == "deviation")
+        chosen = ClassifyOptions(normalise="ramp")
+        assert settled(chosen, tight, folder=folder).normalise == "ramp"
+
+
+def test_relion_takes_the_files_as_they_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    tight = particles_of(tmp_path, NOISE * VIEW)
+    assert settled(ClassifyOptions(), tight, engine="relion").normalise == "deviation"
+    assert not caplog.records
+
+
+def test_optics_groups_of_other_grey_values_are_no_views(tmp_path: Path) -> None:
+    group = np.arange(COUNT) % 2
+    apart = NOISE * np.where(group, 40.0, 1.0)
+    plain = particles_of(tmp_path, apart, group=group)
+    assert settled(ClassifyOptions(), plain).normalise == "deviation"
+    tight = particles_of(tmp_path, apart * VIEW, group=group)
+    assert settled(ClassifyOptions(), tight).normalise == "micrograph"
+    assert ratio(common_deviations(tight, None), apart).std() < 0.05
 
 
 def test_images_of_other_scales_keep_their_own(

@@ -96,6 +96,10 @@ def test_one_conformation_in_a_box_that_is_tight(
         assert (said.count(seen), said.count(mended)) == ((1, 1) if told else (0, 0))
         chosen = run_command(capsys, *words, "--o", "folds", "--normalise", "deviation").stderr
         assert (chosen.count(seen), chosen.count(mended)) == ((1, 0) if told else (0, 0))
+        if words[0] == "resample":  # which takes the files as they are
+            classify = ("resample", "classify", *table, "--o", "one", "--engine", "relion")
+            asked = run_command(capsys, *classify).stderr
+            assert (asked.count(seen), asked.count(mended)) == ((1, 0) if told else (0, 0))
         for other in ("none", "micrograph"):
             assert (
                 seen not in run_command(capsys, *words, "--o", "folds", "--normalise", other).stderr
@@ -118,12 +122,19 @@ def test_what_the_images_decided_is_on_record_and_not_decided_again(
     assert run_command(capsys, *words).returncode == 0
     options = json.loads(Path("p/job.json").read_text())["options"]
     assert options.get("classify", options)["normalise"] == "micrograph"
+    before = Path("p/job.json").read_bytes()
     again = run_command(capsys, *words).stderr
     assert "already done, nothing to do" in again
+    assert Path("p/job.json").read_bytes() == before
     if not command:
         assert read_recorded(Path("p")).classify.normalise == "micrograph"
         changed = run_command(capsys, *words, "--normalise", "deviation").stderr
         assert "normalise micrograph -> deviation" in changed
+        kept = run_command(capsys, *words).stderr
+        assert "already done, nothing to do" in kept
+        assert "--normalise micrograph makes it anew" in kept
+        run_command(capsys, *words, "--overwrite")
+        assert read_recorded(Path("p")).classify.normalise == "micrograph"
 
 
 @pytest.mark.slow
