@@ -56,7 +56,10 @@ class Outlook:
     @cached_property
     def plans(self) -> list[tuple[str, Plan]]:
         """Name and plan of every stage."""
-        return plan_run(self.table, self.project, self.options, self.seed, overwrite=self.overwrite)
+        return plan_run(
+            self.table, self.project, self.options, self.seed, overwrite=self.overwrite,
+            foreseen=True,
+        )  # fmt: skip
 
     def check(
         self, gpu: str | None, given: Mapping[str, float | None], *, here: bool = True
