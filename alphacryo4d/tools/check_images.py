@@ -71,19 +71,12 @@ def find_image_faults(
         _index_faults(table, stacks, codes, numbers, rows),
         copy_faults(table, stacks, codes, numbers, rows, poses, subset, defocus),
         pixel_faults(
-            table,
-            stacks,
-            codes,
-            numbers,
-            rows,
-            signs=signs,
+            table, stacks, codes, numbers, rows, signs=signs,
             angles=None if poses is None else poses[0],
             group=None if groups is None else groups[1],
-            micrograph=micrograph,
-            full=full,
-            progress=progress,
-        ),  # fmt: skip
-    ]
+            micrograph=micrograph, full=full, progress=progress,
+        ),
+    ]  # fmt: skip
     return [fault for faults in kinds for fault in _shortened(faults)]
 
 
