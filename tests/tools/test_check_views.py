@@ -96,7 +96,10 @@ def test_one_conformation_in_a_box_that_is_tight(
         assert (said.count(seen), said.count(mended)) == ((1, 1) if told else (0, 0))
         chosen = run_command(capsys, *words, "--o", "folds", "--normalise", "deviation").stderr
         assert (chosen.count(seen), chosen.count(mended)) == ((1, 0) if told else (0, 0))
-        if words[0] == "resample":  # which takes the files as they are
+        if words[0] == "run":  # optics that are given, and seen beforehand
+            said = run_command(capsys, *words, "--o", "folds", "--voltage", "300").stderr
+            assert (said.count(seen), said.count(mended)) == ((1, 1) if told else (0, 0))
+        if words[0] == "resample":  # RELION takes the files as they are
             classify = ("resample", "classify", *table, "--o", "one", "--engine", "relion")
             asked = run_command(capsys, *classify).stderr
             assert (asked.count(seen), asked.count(mended)) == ((1, 0) if told else (0, 0))
