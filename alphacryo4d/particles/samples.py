@@ -17,7 +17,7 @@ from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.core.words import plural
 from alphacryo4d.io.star import MICROGRAPH_COLUMN
 from alphacryo4d.particles.particle_set import ParticleSet
-from alphacryo4d.particles.typical import micrographs, typical_deviations
+from alphacryo4d.particles.typical import micrograph_numbers, typical_deviations
 from alphacryo4d.particles.views import common_deviations, fitting
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def micrograph_groups(particles: ParticleSet, rows: Array) -> Array:
     InputError
         The table does not name the micrographs.
     """
-    numbers = micrographs(particles)
+    numbers = micrograph_numbers(particles.table)
     if numbers is None:
         raise InputError(
             f"{particles.table.path}: has no column {MICROGRAPH_COLUMN}, which noise groups by "
