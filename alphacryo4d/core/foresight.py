@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError, ResourceError, UsageError
-from alphacryo4d.core.job import Work, plan_work
+from alphacryo4d.core.job import Work, foreseen_work
 
 logger = logging.getLogger(__name__)
 
@@ -62,4 +62,4 @@ def say_work(output: Path, work: Work) -> None:
     missing = [path for path in work.inputs if not path.exists()]
     if missing:
         raise InputError(f"{missing[0]}: no such file; {where_to_find(missing[0])}")
-    logger.info("%s: %s", output, plan_work(output, work).text())
+    logger.info("%s: %s", output, foreseen_work(output, work).text())

@@ -20,7 +20,7 @@ from typing import Any
 
 from alphacryo4d.core.contents import record_contents, require_intact, set_aside
 from alphacryo4d.core.errors import InterruptedRun, TimeLimitReached
-from alphacryo4d.core.files import JOB_JSON, TEMPORARY, make_folder, write_text
+from alphacryo4d.core.files import JOB_JSON, TEMPORARY, TRIED, make_folder, write_text
 from alphacryo4d.core.identity import plain
 from alphacryo4d.core.lock import locked
 from alphacryo4d.core.memory import peak_memory_gb
@@ -46,6 +46,7 @@ __all__ = [
     "Job",
     "Step",
     "Work",
+    "foreseen_work",
     "plain",
     "plan_work",
     "read_job",
@@ -122,6 +123,13 @@ def plan_work(folder: Path, work: Work) -> Plan:
     """What :func:`start_work` would do in a folder; nothing is written."""
     old = read_job(folder)
     return make_plan(folder, work, old, new_record(folder, work, old))
+
+
+def foreseen_work(folder: Path, work: Work) -> Plan:
+    """The same, where a try beside the results, which had none, is not made again."""
+    plan, beside = plan_work(folder, work), next_folder(folder)
+    tried = plan.kind == REDO and TRIED in (read_job(beside) or {}).get("results", {})
+    return Plan(UNCHANGED) if tried and working_folder(folder, work) == beside else plan
 
 
 def working_folder(folder: Path, work: Work) -> Path:

@@ -17,7 +17,7 @@ from alphacryo4d.io.cs_aberrations import (
     optics_columns,
     without_beam_shift,
 )
-from alphacryo4d.io.star import SIGN_COLUMN, UID_COLUMN
+from alphacryo4d.io.star import MICROGRAPH_COLUMN, SIGN_COLUMN, UID_COLUMN
 from alphacryo4d.io.tables.small import quote
 from alphacryo4d.maths.rotations import cryosparc_angles
 
@@ -164,7 +164,7 @@ def _star_columns(path: Path, part: Array, group: Array) -> dict[str, list[str]]
     }
     if "location/micrograph_path" in fields:
         names = part["location/micrograph_path"].tolist()
-        columns["rlnMicrographName"] = [quote(_path_text(name)) for name in names]
+        columns[MICROGRAPH_COLUMN] = [quote(_path_text(name)) for name in names]
     if "ctf/bfactor" in fields and part["ctf/bfactor"].any():
         columns["rlnCtfBfactor"] = _decimals(part["ctf/bfactor"])
     if "ctf/scale" in fields and (part["ctf/scale"] != 1).any():

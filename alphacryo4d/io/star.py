@@ -38,6 +38,7 @@ __all__ = [
     "write_tables",
 ]
 
+MICROGRAPH_COLUMN = "rlnMicrographName"
 SIGN_COLUMN, UID_COLUMN = "ac4dImageSign", "ac4dUid"
 _WHOLE_NUMBERS = {
     "rlnClassNumber",

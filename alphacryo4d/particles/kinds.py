@@ -13,7 +13,7 @@ from alphacryo4d.core.errors import InputError
 from alphacryo4d.io.cs import read_cs
 from alphacryo4d.io.foreign import foreign_format
 from alphacryo4d.io.mrc_header import read_header
-from alphacryo4d.io.star import IMAGE_COLUMN, ParticleTable
+from alphacryo4d.io.star import IMAGE_COLUMN, MICROGRAPH_COLUMN, ParticleTable
 from alphacryo4d.io.tables.structure import Structure
 
 _TOMO = "tomography is not supported, give single-particle images"
@@ -27,7 +27,7 @@ _BY_COLUMN = [
     ("rlnMicrographCoordinates", "lists of picked coordinates", _PARTICLES),
     ("rlnCtfFigureOfMerit", "micrographs with their CTF", _PARTICLES),
     ("rlnCoordinateX", "picked coordinates without images", _PARTICLES),
-    ("rlnMicrographName", "micrographs", _PARTICLES),
+    (MICROGRAPH_COLUMN, "micrographs", _PARTICLES),
 ]
 _BY_TABLE = [
     ("model_", "the model of a RELION job (run_model.star)", "give its run_data.star"),

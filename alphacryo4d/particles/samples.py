@@ -15,9 +15,10 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.core.words import plural
+from alphacryo4d.io.star import MICROGRAPH_COLUMN
 from alphacryo4d.particles.particle_set import ParticleSet
-from alphacryo4d.particles.typical import typical_deviations
-from alphacryo4d.particles.views import MICROGRAPH, common_deviations, fitting
+from alphacryo4d.particles.typical import micrograph_numbers, typical_deviations
+from alphacryo4d.particles.views import common_deviations, fitting
 
 if TYPE_CHECKING:
     from alphacryo4d.ml3d.image_model import ImageModel
@@ -71,8 +72,10 @@ def prepare_rows(
         return particles.images(rows[local])
 
     if normalise == "auto":
-        normalise = fitting(particles, diameter)
-    common = common_deviations(particles, diameter)[rows] if normalise == "micrograph" else None
+        normalise = fitting(particles, diameter, progress)
+    common = None
+    if normalise == "micrograph":
+        common = common_deviations(particles, diameter, progress)[rows]
     typical = typical_deviations(particles, diameter)
     images = prepare_images(
         read,
@@ -219,11 +222,10 @@ def micrograph_groups(particles: ParticleSet, rows: Array) -> Array:
     InputError
         The table does not name the micrographs.
     """
-    name = MICROGRAPH
-    if name not in particles.table.columns:
+    numbers = micrograph_numbers(particles.table)
+    if numbers is None:
         raise InputError(
-            f"{particles.table.path}: has no column {name}, which noise groups by micrograph need; "
-            "group by optics"
+            f"{particles.table.path}: has no column {MICROGRAPH_COLUMN}, which noise groups by "
+            "micrograph need; group by optics"
         )
-    values = np.asarray(particles.table.read([name])[name])[rows]
-    return np.unique(values, return_inverse=True)[1].astype(np.int32)
+    return np.unique(numbers[rows], return_inverse=True)[1].astype(np.int32)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.progress import Progress, no_progress
+from alphacryo4d.io.star import MICROGRAPH_COLUMN, ParticleTable
 from alphacryo4d.particles.particle_set import ParticleSet
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 1000
 _BLOCK = 256
+_TOGETHER = 8
+"""Images of a micrograph, or of one and the next, that are looked at together."""
 
 
 def typical_deviations(particles: ParticleSet, diameter: float | None) -> Typical:
@@ -41,6 +45,8 @@ def typical_deviations(particles: ParticleSet, diameter: float | None) -> Typica
 def sampled_levels(particles: ParticleSet, diameter: float | None) -> tuple[Array, Array]:
     """Rows of about a thousand images that are spread over the table, and their levels.
 
+    Where the table names micrographs, several are of one.
+
     Parameters
     ----------
     particles, diameter
@@ -48,13 +54,51 @@ def sampled_levels(particles: ParticleSet, diameter: float | None) -> tuple[Arra
     """
     key = ("sample", diameter)
     if key not in particles.typical:
-        rows = np.arange(0, len(particles), max(1, len(particles) // _LOOKED_AT))
+        rows = spread_rows(len(particles), _LOOKED_AT, micrographs(particles))
         particles.typical[key] = rows, background_levels(particles, rows, diameter)
     held: tuple[Array, Array] = particles.typical[key]
     return held
 
 
-def background_levels(particles: ParticleSet, rows: Array, diameter: float | None) -> Array:
+def spread_rows(count: int, wanted: int, micrograph: Array | None) -> Array:
+    """Rows that are spread over a table, several of one micrograph where it names them.
+
+    Parameters
+    ----------
+    count : int
+        Rows of the table.
+    wanted : int
+        How many are wanted, about.
+    micrograph : (count,) int array or None
+        Number of the micrograph of every row.
+    """
+    step = max(1, count // wanted)
+    if micrograph is None:
+        return np.arange(0, count, step)
+    order = np.argsort(micrograph, kind="stable")
+    rows: Array = np.sort(order[np.arange(count) // _TOGETHER % step == 0])
+    return rows
+
+
+def micrographs(particles: ParticleSet) -> Array | None:
+    """Number of the micrograph of every particle, from 0; None where the table names none."""
+    if "units" not in particles.typical:
+        particles.typical["units"] = micrograph_numbers(particles.table)
+    numbers: Array | None = particles.typical["units"]
+    return numbers
+
+
+def micrograph_numbers(table: ParticleTable) -> Array | None:
+    """Number of the micrograph of every row, from 0; None where a table names none."""
+    if MICROGRAPH_COLUMN not in table.columns:
+        return None
+    names = np.asarray(table.read([MICROGRAPH_COLUMN])[MICROGRAPH_COLUMN])
+    return np.unique(names, return_inverse=True)[1]
+
+
+def background_levels(
+    particles: ParticleSet, rows: Array, diameter: float | None, progress: Progress = no_progress
+) -> Array:
     """Mean and deviation of the background, and deviation of all pixels, of some images.
 
     Parameters
@@ -63,6 +107,8 @@ def background_levels(particles: ParticleSet, rows: Array, diameter: float | Non
     rows : (n,) int array
     diameter : float or None
         Of the particle (A).
+    progress : callback
+        Called while images are read.
 
     Returns
     -------
@@ -72,7 +118,7 @@ def background_levels(particles: ParticleSet, rows: Array, diameter: float | Non
     from alphacryo4d.ml3d.background import circle, level
 
     group = particles.optics_group[rows]
-    levels = np.zeros((len(rows), 3))
+    levels, done = np.zeros((len(rows), 3)), 0
     for number in np.unique(group):
         mine = np.flatnonzero(group == number)
         size = float(particles.optics.pixel_size[number])
@@ -81,4 +127,6 @@ def background_levels(particles: ParticleSet, rows: Array, diameter: float | Non
             images = particles.images(rows[part])
             wide = None if diameter is None else diameter / size
             levels[part] = level(images, circle(images.shape[1], wide), "none")
+            done += len(part)
+            progress(done, len(rows))
     return levels

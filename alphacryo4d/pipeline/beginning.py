@@ -9,6 +9,7 @@ from alphacryo4d.core.foresight import require_writable
 from alphacryo4d.core.job import read_job
 from alphacryo4d.core.plan import require_stage
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.particles.views import asked
 from alphacryo4d.pipeline.aligning import aligned_table, lacks_poses
 from alphacryo4d.pipeline.fitted_poses import (
     began_realigned,
@@ -101,7 +102,8 @@ def _checked(
     here: bool,
 ) -> Outlook:
     """Check everything that a run needs; the table is completed where optics are given."""
-    require_sound(table, given=given, normalise=options.classify.normalise)
+    normalise = asked(options.classify.normalise, options.resample.engine)
+    require_sound(table, given=given, normalise=normalise)
     if (read_job(project) or {}).get("status") != "done":  # a finished one may only be looked at
         require_writable(project)
     if not dry_run:

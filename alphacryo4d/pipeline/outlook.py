@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from alphacryo4d.core import files
 from alphacryo4d.core.plan import NEW, UNCHANGED, Plan
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.particles.views import settled
@@ -54,7 +56,10 @@ class Outlook:
     @cached_property
     def plans(self) -> list[tuple[str, Plan]]:
         """Name and plan of every stage."""
-        return plan_run(self.table, self.project, self.options, self.seed, overwrite=self.overwrite)
+        return plan_run(
+            self.table, self.project, self.options, self.seed, overwrite=self.overwrite,
+            foreseen=True,
+        )  # fmt: skip
 
     def check(
         self, gpu: str | None, given: Mapping[str, float | None], *, here: bool = True
@@ -72,15 +77,24 @@ class Outlook:
         """
         if any(value is not None for value in given.values()):
             logger.info("the table lacks optics: pixel size and box are checked by the run itself")
+            optics: dict[str, Any] = dict(given)
+            self._settle(read_particles(self.table, **optics))
             return
         self.particles = read_particles(self.table).on_grid(*self.options.classify.grid)
-        classify = settled(self.options.classify, self.particles)
-        self.options = replace(self.options, classify=classify)
+        self._settle(self.particles)
         if self.plans and all(plan.kind == UNCHANGED for _, plan in self.plans):
             return
         require_possible(self.particles, self.project, self.options, gpu=gpu, here=here)
         if here and self.options.resample.engine == "native":
             require_resources(needs(self.particles, self.options, self.plans), self.project)
+
+    def _settle(self, particles: ParticleSet) -> None:
+        """Take what the images decide, or the results that are there, into the options."""
+        classify = settled(
+            self.options.classify, particles, engine=self.options.resample.engine,
+            folder=None if self.overwrite else self.project / files.RESAMPLE,
+        )  # fmt: skip
+        self.options = replace(self.options, classify=classify)
 
     def say(self, threads: int | None) -> None:
         """Log the plan, what there is already, and time, memory and disk."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from alphacryo4d.core import files
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.identity import located
-from alphacryo4d.core.job import Work, plan_work, read_job, recorded_inputs
+from alphacryo4d.core.job import Work, foreseen_work, plan_work, read_job, recorded_inputs
 from alphacryo4d.core.plan import GO_ON, NEW, REDO, UNCHANGED, Plan, claimed, why
 from alphacryo4d.core.record import new_record
 from alphacryo4d.core.steps import changes_between, standing_steps
@@ -33,7 +33,7 @@ def stage_works(
 
         plan = ResamplePlan(options.resample, options.classify, options.relion, seed)
         particles = read_particles(table)
-        return plan.settled(particles).work(table, particles)
+        return plan.settled(particles, resample).work(table, particles)
 
     def of_deepfeature() -> Work:
         from alphacryo4d.deepfeature.work_stage import deepfeature_work
@@ -78,12 +78,19 @@ def stage_works(
 
 
 def plan_run(
-    table: Path, project: Path, options: PipelineOptions, seed: int, *, overwrite: bool = False
+    table: Path,
+    project: Path,
+    options: PipelineOptions,
+    seed: int,
+    *,
+    overwrite: bool = False,
+    foreseen: bool = False,
 ) -> list[tuple[str, Plan]]:
     """What every stage of a run means for its folder; nothing is written.
 
     A stage whose input another stage makes again is planned as done again; should the new input
-    turn out the same as the old one, it stands after all.
+    turn out the same as the old one, it stands after all. ``foreseen`` plans leave out what the
+    stage will refuse to try again.
     """
     plans: list[tuple[str, Plan]] = []
     made_again: dict[Path, str] = {}
@@ -95,7 +102,7 @@ def plan_run(
         elif record is None or not claimed(record):
             plan = Plan(NEW if record is None else GO_ON)
         else:
-            plan = _plan_stage(folder, work(), record, made_again)
+            plan = _plan_stage(folder, work(), record, made_again, foreseen)
         plans.append((name, plan))
         if plan.kind == REDO:
             assert record is not None
@@ -112,7 +119,7 @@ def _made_again(folder: Path, record: dict[str, Any], plan: Plan) -> set[Path]:
 
 
 def _plan_stage(
-    folder: Path, work: Work, record: dict[str, Any], made_again: dict[Path, str]
+    folder: Path, work: Work, record: dict[str, Any], made_again: dict[Path, str], foreseen: bool
 ) -> Plan:
     inputs = record.get("inputs", [])
     changed = {}
@@ -121,7 +128,7 @@ def _plan_stage(
         if path in made_again:
             changed[path.name] = f"{made_again[path]} is redone"
     if not changed and all(path.exists() for path in work.inputs):
-        return plan_work(folder, work)
+        return (foreseen_work if foreseen else plan_work)(folder, work)
     new = new_record(folder, replace(work, inputs=()), None) | {"inputs": inputs}
     changes = changes_between(record, new, work)
     changes.inputs |= changed

@@ -57,6 +57,7 @@ _STEPS = (
     Step("figures", (), FIGURE_INPUTS, after=("count",)),
 )
 
+_AGAIN = "`vote reclassify` with another --seed, or to another --o, tries again"
 REFINED_STAR = "refined.star"
 """The input with refined poses, where they are asked for."""
 
@@ -106,13 +107,14 @@ def run_reclassify(
                 if files.TRIED in job.record["results"]:
                     raise NoResultError(job.record["results"][files.TRIED])
                 _make(job, project, first, options, seed, flags)
-            except NoResultError as error:
+            except NoResultError as why:
                 remove_scratch(job.folder / ".scratch")
                 if _has_result(output, job, work):
-                    job.record["results"][files.TRIED] = str(error)
+                    job.record["results"][files.TRIED] = str(why)
                     other = ", ".join(plan_work(output, work).why)
-                    raise NoResultError(f"{error}; {output} stays as it is ({other})") from error
-                job.record["results"] = {files.NO_RESULT: str(error)}
+                    kept = f"{output} stays as it is ({other}); {_AGAIN}"
+                    raise NoResultError(f"{why}; {kept}") from why
+                job.record["results"] = {files.NO_RESULT: str(why)}
         reason = job.record["results"].get(files.NO_RESULT)
     if reason is not None:
         raise NoResultError(reason)
@@ -149,10 +151,9 @@ def reclassify_work(
     inputs = (table, resample / files.GROUPS_NPY, vote / files.PARTICLES_STAR)
     recorded, shown = read_recorded(resample), figure_inputs(vote)
     wanted = {"reclassify": options, "resample": recorded}
-    more = recorded.mask, recorded.classify.focus_mask
-    further = [path for path in more if path is not None]
-    read = dict.fromkeys((*inputs, *shown, *further, *stacks_on_record(resample)))
-    return Work(files.RECLASSIFY, wanted, (*read,), seed, _STEPS, (".scratch",))
+    further = [path for path in (recorded.mask, recorded.classify.focus_mask) if path is not None]
+    read = (*dict.fromkeys((*inputs, *shown, *further, *stacks_on_record(resample))),)
+    return Work(files.RECLASSIFY, wanted, read, seed, _STEPS, (".scratch",))
 
 
 def _reclassify(
@@ -206,8 +207,7 @@ def _reclassify(
             particles.table.path,
         )
     remove_scratch(job.folder / ".scratch")
-    signal = read_signal(resample, len(particles))
-    _write(job, inputs, last_round, kept, states, log, first, signal)
+    _write(job, inputs, last_round, kept, states, log, first, read_signal(resample, len(particles)))
 
 
 def read_first_states(folder: Path, particles: int) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import AlphaCryo4DError
+from alphacryo4d.io.star import MICROGRAPH_COLUMN
 from alphacryo4d.report.advice import select_command
 from alphacryo4d.report.maps import bytes_of
 from alphacryo4d.report.payload import Payload
@@ -21,7 +22,7 @@ MOST = 400_000
 """Particles that travel with the page; of more, an even sample does."""
 _WANTED = (
     "rlnClassNumber", "ac4dConfidence", "rlnAngleRot", "rlnAngleTilt", "rlnDefocusU",
-    "rlnMicrographName",
+    MICROGRAPH_COLUMN,
 )  # fmt: skip
 ROT_BINS, TILT_BINS, DEFOCUS_BINS, MICROGRAPH_BINS = 36, 18, 12, 24
 
@@ -172,8 +173,8 @@ def _one_set(
         if len(edges) > 2:
             bins = np.clip(np.searchsorted(edges, defocus, "right") - 1, 0, len(edges) - 2)
             data["defocus"] = {"edges": edges.round(0), "counts": counts_of(states, bins)}
-    if "rlnMicrographName" in table:
-        data["micrographs"] = by_micrograph(states, table["rlnMicrographName"])
+    if MICROGRAPH_COLUMN in table:
+        data["micrographs"] = by_micrograph(states, table[MICROGRAPH_COLUMN])
     return data
 
 

@@ -10,6 +10,9 @@ from alphacryo4d.core import files
 from alphacryo4d.core.job import plain, recorded_inputs
 from alphacryo4d.report.project_files import StateSet, record_of
 
+_DECIDED = {"classify.normalise": ("deviation", "micrograph")}
+"""Options whose default leaves it to the images, and what they decide."""
+
 
 def provenance(project: Path, sets: list[StateSet]) -> dict[str, Any]:
     """Record of every stage with results on the page, in the order of the work; references."""
@@ -78,7 +81,7 @@ def changed_options(options: dict[str, Any], defaults: dict[str, Any]) -> list[d
         changed += [
             {"option": f"{section}.{name}", "value": value, "default": known[name]}
             for name, value in values.items()
-            if name in known and value != known[name]
+            if name in known and value not in (known[name], *_DECIDED.get(f"{section}.{name}", ()))
         ]
     return changed
 

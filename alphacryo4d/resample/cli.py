@@ -74,9 +74,10 @@ def resample(
     relion = build_settings(RelionOptions, values)
     dry_run = run.pop("dry_run")
     given = any(values[name] is not None for name in OPTICS)
-    input_path = _sound_input(input_path, output_path, values, classify.normalise, not dry_run)
+    input_path = _sound_input(input_path, output_path, values, options, classify, not dry_run)
     if not (dry_run and given):
-        classify = _require_possible(input_path, options, classify, relion, run["gpu"])
+        kept = None if run["flags"].overwrite else output_path
+        classify = _require_possible(input_path, kept, options, classify, relion, run["gpu"])
     if dry_run:
         _plan(input_path, output_path, options, classify, relion, run)
         return
@@ -99,6 +100,7 @@ def resample(
 
 def _require_possible(
     table: Path,
+    folder: Path | None,
     options: ResampleOptions,
     classify: ClassifyOptions,
     relion: RelionOptions,
@@ -111,19 +113,25 @@ def _require_possible(
 
     particles = read_particles(table).on_grid(*classify.grid)
     require_resample(particles, options, classify, relion, gpu=gpu)
-    return settled(classify, particles)
+    return settled(classify, particles, engine=options.engine, folder=folder)
 
 
 def _sound_input(
-    table: Path, output: Path, values: dict[str, Any], normalise: str, write: bool
+    table: Path,
+    output: Path,
+    values: dict[str, Any],
+    options: ResampleOptions,
+    classify: ClassifyOptions,
+    write: bool,
 ) -> Path:
     """Checked input, with the optics that the user gave filled in."""
     from alphacryo4d.core.foresight import require_writable
+    from alphacryo4d.particles.views import asked
     from alphacryo4d.tools.check import require_sound
     from alphacryo4d.tools.convert_fill import completed_input
 
     given = {name: values.pop(name) for name in OPTICS}
-    require_sound(table, given=given, normalise=normalise)
+    require_sound(table, given=given, normalise=asked(classify.normalise, options.engine))
     require_writable(output)
     return completed_input(table, output, given) if write else table
 
@@ -216,7 +224,7 @@ def classify_command(input_path: Path, output_path: Path, **values: Any) -> None
     classify = build_settings(ClassifyOptions, values)
     relion = build_settings(RelionOptions, values)
     dry_run = run.pop("dry_run")
-    input_path = _sound_input(input_path, output_path, values, classify.normalise, not dry_run)
+    input_path = _sound_input(input_path, output_path, values, options, classify, not dry_run)
     if dry_run:
         if options.engine == "relion":
             from alphacryo4d.relion.plan import dry_run_text

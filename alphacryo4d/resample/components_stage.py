@@ -66,7 +66,7 @@ def run_components(
     from alphacryo4d.maths.fourier import resize_cubes
 
     particles = read_particles(table).on_grid(*classify.grid)
-    classify = settled(classify, particles)
+    classify = settled(classify, particles, folder=None if flags.overwrite else output)
     inputs, mask = [table, *particles.stacks], None
     if relion.mask is not None:
         check_map(relion.mask, particles, what="mask", is_mask=True)

@@ -54,7 +54,7 @@ def prepare_folds(
         done.
     """
     particles = read_particles(table)
-    plan = plan.settled(particles)
+    plan = plan.settled(particles, None if flags.overwrite else output)
     wanted: list[int] = []
     try:
         work = plan.work(table, particles)
@@ -97,7 +97,7 @@ def run_element(
         What the fold wrote.
     """
     particles = read_particles(table).on_grid(*plan.classify.grid)
-    plan = plan.settled(particles)
+    plan = plan.settled(particles, output)  # as it was split: no element decides for itself
     place = working_folder(output, plan.work(table, particles))
     path = place / files.GROUPS_NPY
     if not path.is_file():

@@ -41,9 +41,12 @@ class ResamplePlan:
         """Number of folds, M + 1."""
         return self.resample.folds + 1
 
-    def settled(self, particles: ParticleSet) -> ResamplePlan:
+    def settled(self, particles: ParticleSet, folder: Path | None = None) -> ResamplePlan:
         """The plan with what the images decide (:func:`alphacryo4d.particles.views.settled`)."""
-        return replace(self, classify=settled(self.classify, particles))
+        engine = self.resample.engine
+        return replace(
+            self, classify=settled(self.classify, particles, engine=engine, folder=folder)
+        )
 
     def recorded(self) -> dict[str, Any]:
         """Options for ``job.json``; those of RELION only where they change anything."""

@@ -81,7 +81,7 @@ def run_resample(
         options or ResampleOptions(), classify or ClassifyOptions(), relion or RelionOptions(), seed
     )
     particles = read_particles(table).on_grid(*plan.classify.grid)
-    plan = plan.settled(particles)
+    plan = plan.settled(particles, None if flags.overwrite else output)
     work = plan.work(table, particles)
     with start_work(output, work, flags=flags) as job:
         results = [output / name for name in _RESULTS]

@@ -116,7 +116,8 @@ def run_classify(
     """Classify one table: volumes and ``run_it025_data.star`` in ``output``."""
     particles = read_particles(table).on_grid(*classify.grid)
     require_classes(len(particles), classify.levels, 1)
-    plan = ResamplePlan(options, classify, relion, seed).settled(particles)
+    kept = None if flags.overwrite else output
+    plan = ResamplePlan(options, classify, relion, seed).settled(particles, kept)
     with start_job(
         output,
         stage="classify",

@@ -13,7 +13,7 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.contents import require_intact
 from alphacryo4d.core.errors import InputError, UsageError
 from alphacryo4d.core.reading import read_numbers
-from alphacryo4d.io.star import ParticleTable
+from alphacryo4d.io.star import MICROGRAPH_COLUMN, ParticleTable
 from alphacryo4d.io.tables.small import is_text_column
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.selection.expression import Columns, Texts
@@ -29,7 +29,7 @@ OF_VOTES = {
     "entropy": "ac4dEntropy",
 }
 OF_TABLE = {
-    "micrograph": "rlnMicrographName",
+    "micrograph": MICROGRAPH_COLUMN,
     "half": "rlnRandomSubset",
     "optics": "rlnOpticsGroup",
     "posterior": "rlnMaxValueProbDistribution",

@@ -33,6 +33,7 @@ from alphacryo4d.particles.kinds import (
 )
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.origins import SUBSET
+from alphacryo4d.particles.typical import micrograph_numbers
 from alphacryo4d.tools.check_images import find_image_faults
 from alphacryo4d.tools.check_pixels import StackReport, read_stacks
 from alphacryo4d.tools.check_table import (
@@ -230,6 +231,7 @@ def _examine_table(
             poses=poses_of(table, numbers, groups),
             subset=numbers.get(SUBSET),
             defocus=numbers.get("rlnDefocusU"),
+            micrograph=micrograph_numbers(table),
             full=full,
             progress=progress,
         )

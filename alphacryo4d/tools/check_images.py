@@ -32,6 +32,7 @@ def find_image_faults(
     poses: tuple[Array, Array] | None = None,
     subset: Array | None = None,
     defocus: Array | None = None,
+    micrograph: Array | None = None,
     full: bool,
     progress: Progress,
 ) -> list[Fault]:
@@ -57,6 +58,8 @@ def find_image_faults(
         Half-set of every particle, where they are split.
     defocus : (P,) array, optional
         Defocus U (A), which copies of one image share.
+    micrograph : (P,) int array, optional
+        Number of the micrograph of every particle.
     full : bool
         Look at all pixels.
     progress : callback
@@ -68,18 +71,12 @@ def find_image_faults(
         _index_faults(table, stacks, codes, numbers, rows),
         copy_faults(table, stacks, codes, numbers, rows, poses, subset, defocus),
         pixel_faults(
-            table,
-            stacks,
-            codes,
-            numbers,
-            rows,
-            signs=signs,
+            table, stacks, codes, numbers, rows, signs=signs,
             angles=None if poses is None else poses[0],
             group=None if groups is None else groups[1],
-            full=full,
-            progress=progress,
-        ),  # fmt: skip
-    ]
+            micrograph=micrograph, full=full, progress=progress,
+        ),
+    ]  # fmt: skip
     return [fault for faults in kinds for fault in _shortened(faults)]
 
 

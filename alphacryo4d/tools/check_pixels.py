@@ -15,6 +15,8 @@ from alphacryo4d.io.mrc import MrcHeader, open_stack, read_header
 from alphacryo4d.io.tables.faults import Fault
 from alphacryo4d.ml3d.background import circle
 from alphacryo4d.particles.stacks import resolve_stack
+from alphacryo4d.particles.typical import spread_rows
+from alphacryo4d.particles.view_scales import one_scale
 from alphacryo4d.tools.check_outliers import Pixels, image_faults, unsigned_fault
 from alphacryo4d.tools.check_views import view_faults
 
@@ -57,6 +59,7 @@ def pixel_faults(
     signs: Array | None = None,
     angles: Array | None = None,
     group: Array | None = None,
+    micrograph: Array | None = None,
     full: bool,
     progress: Progress,
 ) -> list[Fault]:
@@ -78,12 +81,14 @@ def pixel_faults(
         Of the poses (degrees).
     group : (P,) int array, optional
         Optics group, from 0.
+    micrograph : (P,) int array, optional
+        Number of the micrograph of every particle.
     full : bool
         Look at all pixels.
     progress : callback
         Called while pixels are read.
     """
-    faults, parts = _looked_at(table, stacks, codes, numbers, rows, full, progress)
+    faults, parts = _looked_at(table, stacks, codes, numbers, rows, micrograph, full, progress)
     if not parts:
         return faults
     pixels = np.concatenate(parts).T
@@ -94,7 +99,8 @@ def pixel_faults(
     faults += image_faults(table, names, figures, sign)
     if angles is not None:
         mine = np.zeros(len(looked_at), int) if group is None else group[looked_at]
-        faults += view_faults(table, figures.ring, angles[looked_at], mine)
+        unit = one_scale(None if micrograph is None else micrograph[looked_at], mine)
+        faults += view_faults(table, figures.ring, angles[looked_at], unit)
     return faults
 
 
@@ -104,13 +110,13 @@ def _looked_at(
     codes: Array,
     numbers: Array,
     rows: Array,
+    micrograph: Array | None,
     full: bool,
     progress: Progress,
 ) -> tuple[list[Fault], list[Array]]:
     """Faults of the pixels, and stack, row, number and figures of the images of every stack."""
     count = len(codes)
-    step = 1 if full else max(1, count // SAMPLED_IMAGES)
-    chosen = np.arange(0, count, step)
+    chosen = spread_rows(count, count if full else SAMPLED_IMAGES, micrograph)
     chosen = chosen[np.lexsort((numbers[chosen], codes[chosen]))]
     faults: list[Fault] = []
     parts: list[Array] = []

@@ -6,22 +6,22 @@ from pathlib import Path
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.io.tables.faults import Fault
-from alphacryo4d.particles.views import told_by_view
+from alphacryo4d.particles.view_scales import told_by_view
 
 BY_VIEW = "background-by-view"
 
 
-def view_faults(table: Path, deviation: Array, angles: Array, group: Array) -> list[Fault]:
+def view_faults(table: Path, deviation: Array, angles: Array, unit: Array) -> list[Fault]:
     """Warning where the background depends on the view, beyond chance and by more than a little.
 
     Parameters
     ----------
     table : Path
         For messages.
-    deviation, angles, group
-        As for :func:`alphacryo4d.particles.views.told_by_view`.
+    deviation, angles, unit
+        As for :func:`alphacryo4d.particles.view_scales.told_by_view`.
     """
-    size = told_by_view(deviation, angles, group)
+    size, _ = told_by_view(deviation, angles, unit)
     if not size:
         return []
     what = (
@@ -31,6 +31,6 @@ def view_faults(table: Path, deviation: Array, angles: Array, group: Array) -> l
     )
     way_out = (
         "extract with a larger box; unless --normalise is given, the native engine brings images "
-        "to the deviation of their micrograph, which mends it"
+        "to the deviation of their micrograph, where its images have one scale"
     )
     return [Fault(table, "", what, way_out, BY_VIEW, "warning")]

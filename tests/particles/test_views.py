@@ -1,6 +1,7 @@
 """The deviation of the background that the images of a micrograph have in common."""
 
 import dataclasses
+import json
 import logging
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from alphacryo4d.io.star import write_tables
 from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.particles.samples import prepare_rows
-from alphacryo4d.particles.views import common_deviations, settled
+from alphacryo4d.particles.typical import spread_rows
+from alphacryo4d.particles.views import common_deviations, rows_read, settled
 
 BOX, COUNT = 24, 1200
 MICROGRAPHS = np.arange(COUNT) // 40
@@ -24,7 +26,10 @@ VIEW = np.exp(0.3 * np.square(HEIGHT))
 
 
 def particles_of(
-    folder: Path, deviation: np.ndarray, micrographs: np.ndarray | None = MICROGRAPHS
+    folder: Path,
+    deviation: np.ndarray,
+    micrographs: np.ndarray | None = MICROGRAPHS,
+    group: np.ndarray | None = None,
 ) -> ParticleSet:
     """Images of noise of some deviations, seen from directions of these heights."""
     rng = np.random.default_rng(1)
@@ -33,7 +38,7 @@ def particles_of(
         stack.append(images.astype(np.float32))
     columns = {
         "rlnImageName": [f"{i + 1}@{folder}/p.mrcs" for i in range(COUNT)],
-        "rlnOpticsGroup": np.ones(COUNT, int),
+        "rlnOpticsGroup": np.ones(COUNT, int) if group is None else group + 1,
         "rlnDefocusU": np.full(COUNT, 15000.0),
         "rlnDefocusV": np.full(COUNT, 15000.0),
         "rlnDefocusAngle": np.zeros(COUNT),
@@ -46,9 +51,10 @@ def particles_of(
     if micrographs is not None:
         columns["rlnMicrographName"] = [f"m{k}.mrc" for k in micrographs]
     optics = {
-        "rlnOpticsGroup": [1], "rlnOpticsGroupName": ["one"], "rlnVoltage": [300.0],
-        "rlnSphericalAberration": [2.7], "rlnAmplitudeContrast": [0.1],
-        "rlnImagePixelSize": [5.0], "rlnImageSize": [BOX], "rlnImageDimensionality": [2],
+        "rlnOpticsGroup": [1, 2], "rlnOpticsGroupName": ["one", "two"], "rlnVoltage": [300.0] * 2,
+        "rlnSphericalAberration": [2.7] * 2, "rlnAmplitudeContrast": [0.1] * 2,
+        "rlnImagePixelSize": [5.0] * 2, "rlnImageSize": [BOX] * 2,
+        "rlnImageDimensionality": [2] * 2,
     }  # fmt: skip
     return read_particles(write_tables(folder / "p.star", {"optics": optics, "particles": columns}))
 
@@ -72,6 +78,33 @@ def test_micrographs_of_one_image_are_not_images_by_another_name(tmp_path: Path)
     assert ratio(found, np.ones(COUNT)).std() < 0.3 * np.log(VIEW).std()
 
 
+@pytest.mark.parametrize("several", [1, 2, 3])
+@pytest.mark.parametrize("spread", [0, 0.15])
+def test_the_views_of_few_images_do_not_become_their_scale(
+    tmp_path: Path, several: int, spread: float
+) -> None:
+    few = np.arange(COUNT) // several
+    noise = np.exp(np.random.default_rng(3).normal(0, spread, COUNT))[few]
+    particles = particles_of(tmp_path, noise * VIEW, few)
+    found = np.log(common_deviations(particles, None))
+    assert abs(np.polyfit(np.log(VIEW), found, 1)[0]) < 0.15
+    assert several > 1 or np.ptp(found) == 0
+    if spread and several > 1:  # the noise of micrographs is seen all the same
+        assert np.polyfit(np.log(noise), found, 1)[0] > 0.7
+    assert settled(ClassifyOptions(), particles).normalise == "micrograph"
+
+
+def test_images_that_are_read_are_of_all_micrographs_and_not_too_many() -> None:
+    for micrographs, each, most in ((50, 40, 1000), (4000, 100, 20_000), (15_000, 20, 30_000)):
+        unit = np.random.default_rng(0).permutation(np.repeat(np.arange(micrographs), each))
+        read = np.bincount(unit[rows_read(unit)], minlength=micrographs)
+        assert read.min() >= 2
+        assert 0.5 * most < read.sum() <= most
+    rows = spread_rows(100_000, 1000, np.arange(100_000) // 20)
+    assert len(rows) == 1000
+    assert len(np.unique(rows // 20)) < 0.3 * len(rows)
+
+
 def test_without_micrographs_an_optics_group_is_one(tmp_path: Path) -> None:
     found = common_deviations(particles_of(tmp_path, NOISE * VIEW, None), None)
     assert np.ptp(found) == 0
@@ -89,6 +122,43 @@ def test_the_images_decide_where_nothing_was_chosen(
         assert settled(ClassifyOptions(normalise=chosen), tight).normalise == chosen
     assert settled(ClassifyOptions(), tight).normalise == "micrograph"
     assert "to the deviation of their micrograph" in caplog.text
+
+
+def test_results_keep_what_they_were_made_by(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    tight, folder = particles_of(tmp_path, NOISE * VIEW), tmp_path / "resample"
+    assert settled(ClassifyOptions(), tight, folder=folder).normalise == "micrograph"
+    monkeypatch.delattr("alphacryo4d.particles.views.fitting")
+    folder.mkdir()
+    for made_by in ("deviation", "micrograph"):
+        caplog.clear()
+        record = {"options": {"classify": {"normalise": made_by}}}
+        (folder / "job.json").write_text(json.dumps(record))
+        assert settled(ClassifyOptions(), tight, folder=folder).normalise == made_by
+        assert ("--normalise micrograph makes it anew" in caplog.text) == (made_by == "deviation")
+        chosen = ClassifyOptions(normalise="ramp")
+        assert settled(chosen, tight, folder=folder).normalise == "ramp"
+
+
+def test_relion_takes_the_files_as_they_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    tight = particles_of(tmp_path, NOISE * VIEW)
+    assert settled(ClassifyOptions(), tight, engine="relion").normalise == "deviation"
+    assert not caplog.records
+
+
+def test_optics_groups_of_other_grey_values_are_no_views(tmp_path: Path) -> None:
+    group = np.arange(COUNT) % 2
+    apart = NOISE * np.where(group, 40.0, 1.0)
+    plain = particles_of(tmp_path, apart, group=group)
+    assert settled(ClassifyOptions(), plain).normalise == "deviation"
+    tight = particles_of(tmp_path, apart * VIEW, group=group)
+    assert settled(ClassifyOptions(), tight).normalise == "micrograph"
+    assert ratio(common_deviations(tight, None), apart).std() < 0.05
 
 
 def test_images_of_other_scales_keep_their_own(

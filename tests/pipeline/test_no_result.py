@@ -75,7 +75,8 @@ def test_a_result_of_the_same_votes_stays(
     assert record["results"] == {}
     capsys.readouterr()
     assert call(*words) == 3
-    kept = f"{WHY}; {project}/reclassify stays as it is (refine_poses no -> yes)"
+    way_out = "`vote reclassify` with another --seed, or to another --o, tries again"
+    kept = f"{WHY}; {project}/reclassify stays as it is (refine_poses no -> yes); {way_out}"
     assert f"error: {kept}" in capsys.readouterr().err
     assert rerun(home, "--reclassify") == 0
     said = capsys.readouterr()
@@ -89,6 +90,16 @@ def test_a_result_of_the_same_votes_stays(
     assert f"no result: {WHY}" not in (project / "report.html").read_text()
     assert call("status", "--i", project) == 0
     assert "no result" not in capsys.readouterr().out
+    tries = len(apart)
+    assert rerun(home, "--reclassify", "--dry-run") == 0
+    assert call(*words, "--dry-run") == 0
+    assert "redoing" not in capsys.readouterr().err
+    assert call(*words) == 3
+    assert len(apart) == tries
+    assert call(*words, "--seed", 5) == 3
+    assert call(*words[:-1], project / "reclassify-2") == 3
+    assert len(apart) == tries + 2
+    assert json.loads((project / "reclassify/job.json").read_text()) == record
 
 
 @pytest.mark.parametrize(

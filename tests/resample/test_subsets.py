@@ -13,7 +13,7 @@ from alphacryo4d.ml3d.options import ClassifyOptions
 from alphacryo4d.pipeline.options import DEMO
 from alphacryo4d.pipeline.submit import submit_run
 from alphacryo4d.relion.options import RelionOptions
-from alphacryo4d.resample.elements_stage import prepare_folds
+from alphacryo4d.resample.elements_stage import prepare_folds, run_element
 from alphacryo4d.resample.options import ResampleOptions, analysis_box
 from alphacryo4d.resample.plan_stage import ResamplePlan
 from alphacryo4d.resample.subsets import (
@@ -111,3 +111,28 @@ def test_folds_of_a_job_array_are_refused_before_any_is_submitted(tmp_path: Path
             dry_run=True,
         )  # fmt: skip
     assert not (tmp_path / "project").exists()
+
+
+def test_folds_of_a_job_array_take_what_was_decided_when_they_were_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_images(tmp_path / "a.mrcs", 80)
+    names = [f"{number}@{tmp_path}/a.mrcs" for number in range(1, 81)]
+    table, folder = modern_table(tmp_path / "p.star", names), tmp_path / "out"
+    plan = ResamplePlan(ResampleOptions(), ClassifyOptions(classes=2), RelionOptions(), seed=0)
+
+    class Taken(Exception):
+        pass
+
+    def take(engine: str, particles: object, plan: ResamplePlan, **_: object) -> None:
+        raise Taken(plan.classify.normalise)
+
+    monkeypatch.setattr("alphacryo4d.resample.elements_stage.make_engine", take)
+    monkeypatch.setattr("alphacryo4d.particles.views.fitting", lambda *_: "micrograph")
+    assert prepare_folds(table, folder, plan) == [0, 1, 2, 3]
+    monkeypatch.setattr("alphacryo4d.particles.views.fitting", lambda *_: "deviation")
+    with pytest.raises(Taken, match="micrograph"):
+        run_element(table, folder, plan, 1)
+    assert prepare_folds(table, folder, plan) == [0, 1, 2, 3]
+    with pytest.raises(Taken, match="micrograph"):
+        run_element(table, folder, plan, 1)
