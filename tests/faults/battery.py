@@ -23,8 +23,8 @@ CHANGES = WRITE | CREATE | SYNC | RENAME
 """Kinds of calls as ``shim.c`` numbers them."""
 FOREVER, KILL, STOP = -1, -1, -2
 VOLATILE = {
-    "started", "ended", "seconds", "peak_memory_gb", "pid", "host", "command", "folder", "programs",
-    "image_root", "image_root_near", "version",
+    "started", "ended", "seconds", "peak_memory_gb", "pid", "pid_started", "host", "command",
+    "folder", "programs", "image_root", "image_root_near", "version",
 }  # fmt: skip
 """Entries of ``job.json`` that differ from run to run."""
 LEFT_BEHIND = (".ac4d-", ".next", ".changed", ".scratch", "checkpoint")
