@@ -1,6 +1,7 @@
 """When rounds end: by the likelihood of the images where poses are free, else by the gain."""
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from alphacryo4d.reclassify import convergence_stage
 from alphacryo4d.reclassify.convergence_stage import LEAST_RISE, _Past
 from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.reclassify.results_stage import FoldFit, Round
+from alphacryo4d.reclassify.rounds_stage import Rounds
 from alphacryo4d.reclassify.stage import run_reclassify
 
 
@@ -171,3 +173,27 @@ def test_poses_of_a_consensus_get_a_second_round(tmp_path, caplog):
     assert sum("fitted to the images" in line for line in report["log"]) == 8
     assert any(line.startswith("round 2: held-out log-likelihood rose") for line in report["log"])
     assert report["support"]["states_supported"] is True
+
+
+def test_folds_of_an_earlier_version_are_fitted_again(tmp_path):
+    """They lack the volumes that the next round goes on from."""
+    archive = tmp_path / "folds" / "round1_b1_f1.npz"
+    archive.parent.mkdir()
+    np.savez(archive, labels=[1])
+    fitted = []
+
+    def fold(*place):
+        fitted.append(place[:2])
+        return {"labels": np.array([2]), "cubes": np.zeros(3)}
+
+    rounds = object.__new__(Rounds)
+    rounds.job = SimpleNamespace(
+        folder=tmp_path, completed=lambda name: True, complete=lambda name, paths: None
+    )
+    rounds._fold = fold
+    for _ in range(2):
+        kept = rounds._kept(1, 1, 0, None, 2, SimpleNamespace(one=nullcontext))
+        assert kept["labels"].tolist() == [2]
+        assert "cubes" not in kept
+    assert fitted == [(1, 0)]
+    assert "cubes" in np.load(archive)
