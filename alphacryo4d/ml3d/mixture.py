@@ -126,7 +126,8 @@ class LatentParticles:
         """
         self.precision = np.linalg.inv(scatter)
         p, q = self.precision, self.count
-        turned = -self.half * np.kron(p, p).reshape(q * q, q, q)[:, self.row, self.column]
+        turned = -self.half * np.kron(p, p).reshape(q, q, q, q)[..., self.row, self.column]
+        turned = (turned + turned.swapaxes(0, 1))[self.row, self.column] * self.half[:, None]
         fixed = -self.half * p[self.row, self.column]
         values: dict[int, float] = {}
 
@@ -136,7 +137,8 @@ class LatentParticles:
             moved = np.matmul(covariances, projected[..., None])[..., 0]
             out = self.features[begin:end]
             out[:, :q] = moved @ p
-            out[:, q : self.used] = fixed - covariances.reshape(len(out), -1) @ turned
+            triangles = covariances[:, self.row, self.column]
+            np.subtract(fixed, triangles @ turned, out=out[:, q : self.used], casting="same_kind")
             values[block] = 0.5 * float(np.sum(moved * projected) - logs.sum())
 
         blocks = self._by_block(work)

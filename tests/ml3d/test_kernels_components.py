@@ -7,6 +7,7 @@ from test_kernels import corners, full_grid, slices
 
 from alphacryo4d.ml3d import expectation as sums
 from alphacryo4d.ml3d.cells import voxel_inverses
+from alphacryo4d.ml3d.compiled.latent import SIDE, posterior_covariances
 from alphacryo4d.ml3d.compiled.linear import apply_weights, reach
 from alphacryo4d.ml3d.expectation import View, component_products, project_back
 from alphacryo4d.ml3d.grid import Grid
@@ -134,3 +135,18 @@ def test_moments_of_coordinates_agree_with_brute_force():
     expected[:, 1:, 1:] += covariance
     assert close(means, mean)
     assert close(second, expected)
+
+
+@pytest.mark.parametrize(("count", "q"), [(1, 1), (7, 2), (SIDE, 5), (2 * SIDE + 5, 21)])
+def test_matrices_beside_each_other_are_inverted(count, q):
+    rng = np.random.default_rng(6)
+    roots = rng.standard_normal((count + 3, q, q + 2)).astype(np.float32)
+    information = roots @ roots.transpose(0, 2, 1)
+    precision = np.diag(rng.uniform(0.1, 2, q))
+    covariances, logs = np.empty((count, q, q)), np.empty(count)
+    posterior_covariances(3, count + 3, information, precision, covariances, logs)
+    lower = np.tril(information[3:]).astype(float)
+    whole = lower + np.tril(lower, -1).transpose(0, 2, 1) + precision
+    assert close(covariances, np.linalg.inv(whole), 1e-10)
+    assert close(logs, np.linalg.slogdet(whole)[1], 1e-12)
+    assert (covariances == covariances.transpose(0, 2, 1)).all()
