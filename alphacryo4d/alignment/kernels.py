@@ -22,35 +22,37 @@ from alphacryo4d.ml3d.compiled.cache import kernel
 
 SUMS = 22
 """Numbers of :func:`fit_poses` for a pose: product, norm, gradient (5), curvature (15)."""
+ROWS, TOGETHER = 23, 256
+"""Samples that are read before their terms are added: they stay in the cache."""
 
 
 @numba.njit(inline="always")
-def _voxel(grid, z, y, x, size):  # type: ignore[no-untyped-def]
-    z = z + size if z < 0 else z
-    y = y + size if y < 0 else y
-    z = z - size if z >= size else z
-    y = y - size if y >= size else y
-    return grid[z, y, x, 0], grid[z, y, x, 1]
+def _place(x, y, z, size):  # type: ignore[no-untyped-def]
+    """Numbers of the first of the four pairs of voxels about a place of a grid, and what is left.
 
-
-@numba.njit(inline="always")
-def _read(grid, x, y, z):  # type: ignore[no-untyped-def]
-    """Value of the map at a place of the padded grid, and its derivatives along x, y and z."""
-    size = grid.shape[0]
+    Two voxels that follow each other in x are a pair: four numbers in a row. The last is -1 where
+    the Friedel mate of the place is read.
+    """
     flip = np.float32(-1.0) if x < np.float32(0) else np.float32(1.0)
     x, y, z = x * flip, y * flip, z * flip
-    x0, y0, z0 = int(math.floor(x)), int(math.floor(y)), int(math.floor(z))
-    one = np.float32(1)
+    x0, y0, z0 = int(x), int(y), int(z)  # x is not negative, the others are rounded down
+    y0, z0 = y0 - 1 if y < np.float32(y0) else y0, z0 - 1 if z < np.float32(z0) else z0
     fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+    y1, z1 = y0 + 1, z0 + 1
+    y0, z0 = y0 + size if y0 < 0 else y0, z0 + size if z0 < 0 else z0
+    y1, z1 = y1 + size if y1 < 0 else y1, z1 + size if z1 < 0 else z1
+    line = size // 2 + 1
+    n00, n01 = (z0 * size + y0) * line + x0, (z0 * size + y1) * line + x0
+    n10, n11 = (z1 * size + y0) * line + x0, (z1 * size + y1) * line + x0
+    return 2 * n00, 2 * n01, 2 * n10, 2 * n11, fx, fy, fz, flip
+
+
+@numba.njit(inline="always")
+def _between(near, fx, fy, fz, flip):  # type: ignore[no-untyped-def]
+    """Value between eight voxels (real and imaginary parts), and its derivatives in x, y and z."""
+    a0, b0, a1, b1, a2, b2, a3, b3, a4, b4, a5, b5, a6, b6, a7, b7 = near
+    one = np.float32(1)
     gx, gy, gz = one - fx, one - fy, one - fz
-    a0, b0 = _voxel(grid, z0, y0, x0, size)
-    a1, b1 = _voxel(grid, z0, y0, x0 + 1, size)
-    a2, b2 = _voxel(grid, z0, y0 + 1, x0, size)
-    a3, b3 = _voxel(grid, z0, y0 + 1, x0 + 1, size)
-    a4, b4 = _voxel(grid, z0 + 1, y0, x0, size)
-    a5, b5 = _voxel(grid, z0 + 1, y0, x0 + 1, size)
-    a6, b6 = _voxel(grid, z0 + 1, y0 + 1, x0, size)
-    a7, b7 = _voxel(grid, z0 + 1, y0 + 1, x0 + 1, size)
     # along x, then y, then z
     a01, b01, a23, b23 = gx * a0 + fx * a1, gx * b0 + fx * b1, gx * a2 + fx * a3, gx * b2 + fx * b3
     a45, b45, a67, b67 = gx * a4 + fx * a5, gx * b4 + fx * b5, gx * a6 + fx * a7, gx * b6 + fx * b7
@@ -69,25 +71,10 @@ def _read(grid, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always")
-def _model(grid, m, p, q, ctf):  # type: ignore[no-untyped-def]
-    """A sample of the image that a map gives, and how it changes as the frame of the image turns.
-
-    A turn about x, y or z moves the place of the sample in the map along the third axis of the
-    frame (x and y), or about it in the plane of the image (z).
-    """
-    x, y = p * m[0, 0] + q * m[1, 0], p * m[0, 1] + q * m[1, 1]
-    re, im, dx, ex, dy, ey, dz, ez = _read(grid, x, y, p * m[0, 2] + q * m[1, 2])
-    half = np.float32(0.5) * ctf
-    ax = (m[0, 1] * m[1, 2] - m[0, 2] * m[1, 1]) * half
-    ay = (m[0, 2] * m[1, 0] - m[0, 0] * m[1, 2]) * half
-    az = (m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]) * half
-    real, imaginary = dx * ax + dy * ay + dz * az, ex * ax + ey * ay + ez * az
-    bx, by = ctf * (q * m[0, 0] - p * m[1, 0]), ctf * (q * m[0, 1] - p * m[1, 1])
-    bz = ctf * (q * m[0, 2] - p * m[1, 2])
-    return (
-        ctf * re, ctf * im, -q * real, -q * imaginary, p * real, p * imaginary,
-        dx * bx + dy * by + dz * bz, ex * bx + ey * by + ez * bz,
-    )  # fmt: skip
+def _pair(flat, n):  # type: ignore[no-untyped-def]
+    """Two voxels that follow each other, real and imaginary parts."""
+    n = np.uint64(n)  # no number of an array counts from its end
+    return flat[n], flat[n + np.uint64(1)], flat[n + np.uint64(2)], flat[n + np.uint64(3)]
 
 
 @numba.njit(inline="always")
@@ -104,15 +91,105 @@ def _turns(shift, widest, wave, along_x, along_y):  # type: ignore[no-untyped-de
 @kernel
 def project(begin, end, matrices, kx, ky, grid, slices):  # type: ignore[no-untyped-def]
     """Projections ``begin`` to ``end`` of a map in Fourier space, into ``slices`` (m, S, 2)."""
+    flat = grid.ravel()
     for pose in range(begin, end):
         m = matrices[pose]
         for s in range(len(kx)):
             x = kx[s] * m[0, 0] + ky[s] * m[1, 0]
             y = kx[s] * m[0, 1] + ky[s] * m[1, 1]
             z = kx[s] * m[0, 2] + ky[s] * m[1, 2]
-            value = _read(grid, x, y, z)
+            n0, n1, n2, n3, fx, fy, fz, flip = _place(x, y, z, len(grid))
+            near = _pair(flat, n0) + _pair(flat, n1) + _pair(flat, n2) + _pair(flat, n3)
+            value = _between(near, fx, fy, fz, flip)
             slices[pose, s, 0] = value[0]
             slices[pose, s, 1] = value[1]
+
+
+@kernel
+def _read_samples(  # type: ignore[no-untyped-def]
+    first, last, m, values, kx, ky, shell, weights, along_x, along_y, grid, read,
+):  # fmt: skip
+    """Samples ``first`` to ``last`` into rows of ``read``.
+
+    Rows 0 to 15 are the voxels about their places in the map, 16 to 19 where between them, 20 and
+    21 the image, moved, 22 the weight.
+    """
+    widest, size, flat = len(along_x) - 1, len(grid), grid.ravel()
+    for s in range(first, last):
+        p, q, k = np.float32(kx[s]), np.float32(ky[s]), s - first
+        x, y = p * m[0, 0] + q * m[1, 0], p * m[0, 1] + q * m[1, 1]
+        n0, n1, n2, n3, fx, fy, fz, flip = _place(x, y, p * m[0, 2] + q * m[1, 2], size)
+        read[0, k], read[1, k], read[2, k], read[3, k] = _pair(flat, n0)
+        read[4, k], read[5, k], read[6, k], read[7, k] = _pair(flat, n1)
+        read[8, k], read[9, k], read[10, k], read[11, k] = _pair(flat, n2)
+        read[12, k], read[13, k], read[14, k], read[15, k] = _pair(flat, n3)
+        read[16, k], read[17, k], read[18, k], read[19, k] = fx, fy, fz, flip
+        one, other = along_x[kx[s]], along_y[ky[s] + widest]
+        cosine = one[0] * other[0] - one[1] * other[1]
+        sine = one[0] * other[1] + one[1] * other[0]
+        read[20, k] = values[s, 0] * cosine - values[s, 1] * sine
+        read[21, k] = values[s, 0] * sine + values[s, 1] * cosine
+        read[22, k] = weights[shell[s]]
+
+
+@kernel
+def _add_samples(first, last, m, ctf, kx, ky, wave, read, sums):  # type: ignore[no-untyped-def]
+    """Add the terms of samples ``first`` to ``last`` to the sums of a pose, see :func:`fit_poses`.
+
+    A loop that only reads, so that it runs in vectors. A turn about x, y or z moves the place of
+    the sample in the map along the third axis of the frame (x and y), or about it in the plane of
+    the image (z); it changes the sample by s (real part) and u (imaginary part).
+    """
+    half, zero = np.float32(0.5), np.float32(0)
+    nx = (m[0, 1] * m[1, 2] - m[0, 2] * m[1, 1]) * half
+    ny = (m[0, 2] * m[1, 0] - m[0, 0] * m[1, 2]) * half
+    nz = (m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]) * half
+    cross = norm = gx = gy = gz = gp = gq = zero
+    xx = xy = xz = xp = xq = yy = yz = yp = yq = zz = zp = zq = pp = pq = qq = zero
+    for k in range(last - first):
+        c, p, q = ctf[first + k], np.float32(kx[first + k]), np.float32(ky[first + k])
+        near = (
+            read[0, k], read[1, k], read[2, k], read[3, k], read[4, k], read[5, k], read[6, k],
+            read[7, k], read[8, k], read[9, k], read[10, k], read[11, k], read[12, k],
+            read[13, k], read[14, k], read[15, k],
+        )  # fmt: skip
+        re, im, dx, ex, dy, ey, dz, ez = _between(
+            near, read[16, k], read[17, k], read[18, k], read[19, k]
+        )
+        re, im, a, b, weight = c * re, c * im, read[20, k], read[21, k], read[22, k]
+        real, imaginary = c * (dx * nx + dy * ny + dz * nz), c * (ex * nx + ey * ny + ez * nz)
+        bx, by = q * m[0, 0] - p * m[1, 0], q * m[0, 1] - p * m[1, 1]
+        bz = q * m[0, 2] - p * m[1, 2]
+        sx, ux, sy, uy = -q * real, -q * imaginary, p * real, p * imaginary
+        sz, uz = c * (dx * bx + dy * by + dz * bz), c * (ex * bx + ey * by + ez * bz)
+        sp, up, sq, uq = -wave * p * im, wave * p * re, -wave * q * im, wave * q * re
+        cross += weight * (a * re + b * im)
+        norm += weight * (re * re + im * im)
+        a, b, two = a - re, b - im, np.float32(2) * weight
+        gx += two * (a * sx + b * ux)
+        gy += two * (a * sy + b * uy)
+        gz += two * (a * sz + b * uz)
+        gp += two * (a * sp + b * up)
+        gq += two * (a * sq + b * uq)
+        xx += two * (sx * sx + ux * ux)
+        xy += two * (sx * sy + ux * uy)
+        xz += two * (sx * sz + ux * uz)
+        xp += two * (sx * sp + ux * up)
+        xq += two * (sx * sq + ux * uq)
+        yy += two * (sy * sy + uy * uy)
+        yz += two * (sy * sz + uy * uz)
+        yp += two * (sy * sp + uy * up)
+        yq += two * (sy * sq + uy * uq)
+        zz += two * (sz * sz + uz * uz)
+        zp += two * (sz * sp + uz * up)
+        zq += two * (sz * sq + uz * uq)
+        pp += two * (sp * sp + up * up)
+        pq += two * (sp * sq + up * uq)
+        qq += two * (sq * sq + uq * uq)
+    for j, value in enumerate((
+        cross, norm, gx, gy, gz, gp, gq, xx, xy, xz, xp, xq, yy, yz, yp, yq, zz, zp, zq, pp, pq, qq,
+    )):  # fmt: skip
+        sums[j] += value
 
 
 @kernel
@@ -129,48 +206,19 @@ def fit_poses(  # type: ignore[no-untyped-def]
     widest = 0
     for s in range(last):
         widest = max(widest, kx[s], abs(ky[s]))
-    wave, zero = np.float32(2 * math.pi / box), np.float32(0)
-    turn_x = np.empty((widest + 1, 2), np.float32)
-    turn_y = np.empty((2 * widest + 1, 2), np.float32)
+    wave = np.float32(2 * math.pi / box)
+    along_x = np.empty((widest + 1, 2), np.float32)
+    along_y = np.empty((2 * widest + 1, 2), np.float32)
+    read = np.empty((ROWS, TOGETHER), np.float32)
     for pose in range(begin, end):
         i, m = row[pose], matrices[pose]
-        _turns(shifts[pose], widest, wave, turn_x, turn_y)
-        cross = norm = gx = gy = gz = gp = gq = zero
-        xx = xy = xz = xp = xq = yy = yz = yp = yq = zz = zp = zq = pp = pq = qq = zero
-        for s in range(last):
-            p, q = np.float32(kx[s]), np.float32(ky[s])
-            re, im, sx, ux, sy, uy, sz, uz = _model(grid, m, p, q, ctf[i, s])
-            sp, up, sq, uq = -wave * p * im, wave * p * re, -wave * q * im, wave * q * re
-            x, y = turn_x[kx[s]], turn_y[ky[s] + widest]
-            cosine, sine = x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]
-            a = data[i, s, 0] * cosine - data[i, s, 1] * sine
-            b = data[i, s, 0] * sine + data[i, s, 1] * cosine
-            weight = inverse[group[i], shell[s]]
-            cross += weight * (a * re + b * im)
-            norm += weight * (re * re + im * im)
-            a, b, two = a - re, b - im, np.float32(2) * weight
-            gx += two * (a * sx + b * ux)
-            gy += two * (a * sy + b * uy)
-            gz += two * (a * sz + b * uz)
-            gp += two * (a * sp + b * up)
-            gq += two * (a * sq + b * uq)
-            xx += two * (sx * sx + ux * ux)
-            xy += two * (sx * sy + ux * uy)
-            xz += two * (sx * sz + ux * uz)
-            xp += two * (sx * sp + ux * up)
-            xq += two * (sx * sq + ux * uq)
-            yy += two * (sy * sy + uy * uy)
-            yz += two * (sy * sz + uy * uz)
-            yp += two * (sy * sp + uy * up)
-            yq += two * (sy * sq + uy * uq)
-            zz += two * (sz * sz + uz * uz)
-            zp += two * (sz * sp + uz * up)
-            zq += two * (sz * sq + uz * uq)
-            pp += two * (sp * sp + up * up)
-            pq += two * (sp * sq + up * uq)
-            qq += two * (sq * sq + uq * uq)
-        for j, value in enumerate((
-            cross, norm, gx, gy, gz, gp, gq, xx, xy, xz, xp, xq, yy, yz, yp, yq, zz, zp, zq, pp,
-            pq, qq,
-        )):  # fmt: skip
-            sums[pose, j] = value
+        _turns(shifts[pose], widest, wave, along_x, along_y)
+        for j in range(SUMS):
+            sums[pose, j] = 0
+        for first in range(0, last, TOGETHER):
+            until = min(first + TOGETHER, last)
+            _read_samples(
+                first, until, m, data[i], kx, ky, shell, inverse[group[i]], along_x, along_y, grid,
+                read,
+            )  # fmt: skip
+            _add_samples(first, until, m, ctf[i], kx, ky, wave, read, sums[pose])
