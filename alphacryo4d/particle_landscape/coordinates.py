@@ -76,7 +76,8 @@ def fold_coordinates(
     model = fit_states(
         poses, seen[known], start[known], options, solvent=solvent, check=check
     ).model
-    judge_states(poses, left_out, model, steps=POSE_STEPS if options.move else 0)
+    steps = POSE_STEPS if options.move else 0
+    judge_states(poses, left_out, model, steps=steps, check=check)
     count, q = len(seen) + len(left_out), len(model.cubes) - 1
     coordinates = FoldCoordinates(
         model.cubes.astype(np.float32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,7 @@ def judge_states(
     *,
     steps: int,
     copies: Array | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Judgement:
     """Likelihoods of particles under states that have not seen them, and their most likely poses.
 
@@ -69,6 +71,8 @@ def judge_states(
         most. A particle that gets less likely keeps the pose it had.
     copies : (n,) int array, optional
         Image of each particle, where some are copies of one.
+    check : callable
+        Called before every step; stops the work by raising.
     """
     order = poses.images.sorted_rows(rows)
     place = np.empty(len(poses.images), np.int64)
@@ -82,11 +86,12 @@ def judge_states(
     for _ in range(steps if centres is None else FREE_STEPS * steps):
         if not len(going):
             break
+        check()
         rise = trials.uphill(going)
         if centres is not None:
             going = going[rise > SMALL_RISE]
     if centres is not None and steps:
-        trials.elsewhere()
+        trials.elsewhere(check)
     back = place[rows]
     moments, so_far = joint.rows(back), poses.so_far(rows)
     likelihood, latent = model.log_likelihood(moments, so_far)
@@ -119,12 +124,12 @@ class _Trials:
         self.poses.move(mine, mean[:, self.joint.count :])
         return self._keep_better(going, before)
 
-    def elsewhere(self) -> None:
+    def elsewhere(self, check: Callable[[], None]) -> None:
         """Move particles to another optimum that fits their state better."""
         assert self.centres is not None
         images, workers = self.poses.images, self.poses.workers
         going, turn, slide = look_around(
-            images, self.order, self.centres, self.model.grid, self.model.noise, workers
+            images, self.order, self.centres, self.model.grid, self.model.noise, workers, check
         )
         mine = self.order[going]
         before = self.poses.rotations[mine], self.poses.shifts[mine]

@@ -190,7 +190,10 @@ class Rounds:
         )
         copies = self._copies(members[heldout])
         steps = POSE_STEPS if fit.move else 0
-        judged = judge_states(poses, heldout, state_fit.model, steps=steps, copies=copies)
+        judged = judge_states(
+            poses, heldout, state_fit.model, steps=steps, copies=copies,
+            check=inputs.flags.deadline.check,
+        )  # fmt: skip
         seen = judged.heldout
         sides, gains = np.zeros(len(rows), np.float32), np.zeros((2, count))
         if state_fit.latent is not None:

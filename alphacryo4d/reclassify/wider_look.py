@@ -8,6 +8,8 @@ are compared with it at turns and moves around their pose, and the best of these
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from alphacryo4d.alignment import climbing
@@ -37,6 +39,7 @@ def look_around(
     grid: Grid,
     noise: Array,
     workers: int = 1,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[Array, Array, Array]:
     """Poses that fit a particle better than its own, of those at a low signal.
 
@@ -53,6 +56,8 @@ def look_around(
         Noise power.
     workers : int
         Threads.
+    check : callable
+        Called before every block of particles; stops the work by raising.
 
     Returns
     -------
@@ -68,13 +73,12 @@ def look_around(
     amplitude, score = _amplitudes(images, targets, now, centres.group, workers)
     amplitude[~images.informative[rows]] = np.inf
     low = np.argsort(amplitude, kind="stable")[: int(LOWEST * np.isfinite(amplitude).sum())]
-    found = [
-        _best_around(images, targets, now.take(some), centres.group[some], workers)
-        for some in np.split(low, range(_BLOCK, len(low), _BLOCK))
-        if len(some)
-    ]
-    if not found:
+    if not len(low):
         return low, np.empty((0, 3)), np.empty((0, 2))
+    found = []
+    for some in np.split(low, range(_BLOCK, len(low), _BLOCK)):
+        check()
+        found.append(_best_around(images, targets, now.take(some), centres.group[some], workers))
     rotations, shifts, scores = (
         np.concatenate([getattr(poses, name) for poses in found])
         for name in ("rotations", "shifts", "score")

@@ -1,6 +1,7 @@
 """Poses that were fitted to the images, and poses that are wrong at random."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -171,11 +172,11 @@ def test_poses_at_another_optimum_are_found_again(sets, fits, monkeypatch):
     turn = 30 * axes / np.linalg.norm(axes, axis=1)[:, None]
     matrices = data[1].matrices.copy()
     matrices[wrong] = (rotation_matrices(turn) @ whole_rotations(matrices[wrong]))[:, :2]
-    images, beyond = replace(data[1], matrices=matrices), {}
+    images, beyond, checks = replace(data[1], matrices=matrices), {}, []
     for share in (0.0, wider_look.LOWEST):
         monkeypatch.setattr(wider_look, "LOWEST", share)
         poses = MovingPoses(images)
-        judge_states(poses, rows, fit.model, steps=2)
+        judge_states(poses, rows, fit.model, steps=2, check=partial(checks.append, share))
         true = euler_matrices(data[3][:, :3])
         apart = whole_rotations(poses.images.matrices) @ true.transpose(0, 2, 1)
         angles = np.linalg.norm(rotation_vectors(apart), axis=1)
@@ -183,6 +184,7 @@ def test_poses_at_another_optimum_are_found_again(sets, fits, monkeypatch):
     assert beyond[0.0][0] > 0.5
     assert beyond[wider_look.LOWEST][0] < 0.5 * beyond[0.0][0]
     assert beyond[wider_look.LOWEST][1] <= beyond[0.0][1]
+    assert checks.count(wider_look.LOWEST) > checks.count(0.0) > 0
 
 
 def test_errors_given_by_hand_are_not_tested(sets):
