@@ -46,7 +46,8 @@ def align(engine: str, table: Path, arguments: argparse.Namespace, count: int) -
     subprocess.run(
         [sys.executable, "-m", "alphacryo4d", "resample", "consensus", "--engine", engine,
          "--i", table, "--o", output, "--reference", arguments.reference, "--overwrite",
-         "--particle-diameter", str(arguments.diameter), "--j", str(arguments.threads)],
+         "--particle-diameter", str(arguments.diameter), "--j", str(arguments.threads),
+         "--offset-range", str(arguments.offset_range)],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     wall, after = time.perf_counter() - begun, os.times()
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("--o", type=Path, required=True)
     parser.add_argument("--particles", type=int, default=2000)
     parser.add_argument("--diameter", type=float, default=160.0, help="Angstrom")
+    parser.add_argument("--offset-range", type=float, default=5.0, help="shifts, pixels")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--engines", nargs="+", default=["native", "relion"])
     arguments = parser.parse_args()
