@@ -26,6 +26,7 @@ def posterior_covariances(begin, end, information, precision, covariances, logs)
     begin, end : int
         Particles.
     information : (n, q, q) float32
+        Symmetric; the lower triangles are read.
     precision : (q, q) float64
     covariances : (end - begin, q, q) float64
         Filled.
