@@ -22,13 +22,14 @@ from alphacryo4d.particle_landscape.frame_stage import write_coordinates
 from alphacryo4d.particle_landscape.options import CoordinateOptions, DensityOptions
 from alphacryo4d.particle_landscape.table_stage import write_coordinate_table
 from alphacryo4d.particles.recorded import stacks_on_record
-from alphacryo4d.reclassify.stage import read_first_states
+from alphacryo4d.reclassify.folds import read_first_states
 from alphacryo4d.reconstruction.map_stage import remove_scratch
 from alphacryo4d.voting.inputs_stage import (
     read_assignments,
     read_batches,
     read_fold_groups,
     read_outliers,
+    read_signal,
 )
 from alphacryo4d.voting.output_stage import input_particles, input_table_path
 from alphacryo4d.voting.recorded_stage import read_recorded
@@ -141,7 +142,8 @@ def one_class(project: Path, selection: str) -> bool:
 def _first_states(project: Path, selection: str, particles: int) -> Array:
     """State (P,) of every particle that the components start from, 0 for none."""
     if not one_class(project, selection):
-        return read_first_states(project / selection, particles)
+        signal = read_signal(project / files.RESAMPLE, particles)
+        return read_first_states(project / selection, particles, signal)
     logger.warning("every fold made one class: components start from all particles as one state")
     states = np.ones(particles, np.int32)
     states[read_outliers(project / files.RESAMPLE)] = 0

@@ -38,6 +38,10 @@ _COARSEST, _LEVELS = 0.35, 16
 _RISE, _NEARLY = 1.2, 0.9
 """Factor between the least score and that of the finest shell from which the latter says more; part
 of the finest shell from which poses were fitted to nearly all of them."""
+_NO_ERROR, _DEEP, _MUCH = 1.25, 1.25, 1.8
+"""Least score of fitted poses where conformations and junk raise it; the factor by which those of
+the coarsest and finest shells exceed it; that of the finest, from which errors are as large as
+images leave."""
 _GROWS = 1.25
 """Factor between the scores of the coarsest and the finest shell from which poses are wrong."""
 _FREE = POSE - 1
@@ -110,7 +114,9 @@ class PoseScores:
     At the shell where a refinement ended its poses are best fits, and the score is least; to
     coarser and to finer shells it rises. Poses that were fitted to all that the images hold have
     their least score at the end. Errors apart from the images never have a small one; conformations
-    raise it at coarse shells, errors at fine ones.
+    raise it at coarse shells, errors at fine ones. Conformations and junk raise the least score,
+    too: above :data:`LARGEST_SCORE` it tells fitted poses where it lies deep between the others,
+    and where what finer shells hold is worth a refinement.
 
     Attributes
     ----------
@@ -133,7 +139,10 @@ class PoseScores:
         None where poses were not fitted to the images, or to nearly all that these hold.
         """
         least = int(np.argmin(self.scores))
-        fitted = self.scores[least] < LARGEST_SCORE
+        fitted = self.scores[least] < LARGEST_SCORE or (
+            self.scores[least] < min(_NO_ERROR, self.scores[0] / _DEEP)
+            and self.scores[-1] > max(_MUCH, _DEEP * self.scores[least])
+        )
         rises = self.scores[-1] > _RISE * self.scores[least]
         coarser = self.shells[least] < _NEARLY * self.shells[-1]
         return int(self.shells[least]) if fitted and rises and coarser else None

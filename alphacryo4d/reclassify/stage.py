@@ -22,7 +22,7 @@ from alphacryo4d.particles.refined import write_refined_poses
 from alphacryo4d.reclassify.convergence_stage import run_rounds
 from alphacryo4d.reclassify.figures_stage import FIGURE_INPUTS, draw_changes, figure_inputs
 from alphacryo4d.reclassify.fit_options import FitOptions
-from alphacryo4d.reclassify.folds import describe_changes
+from alphacryo4d.reclassify.folds import describe_changes, read_first_states
 from alphacryo4d.reclassify.options import ReclassifyOptions
 from alphacryo4d.reclassify.populations import changes_by_state, states_gone
 from alphacryo4d.reclassify.results_stage import Round, RoundInputs, as_assignments, elect
@@ -30,7 +30,11 @@ from alphacryo4d.reconstruction.map_stage import remove_scratch
 from alphacryo4d.selection.sets_stage import state_names
 from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import read_fold_groups, read_outliers, read_signal
-from alphacryo4d.voting.junk import add_junk, escaped_junk, signal_columns
+from alphacryo4d.voting.junk import (
+    add_junk,
+    escaped_junk,
+    signal_columns,
+)
 from alphacryo4d.voting.null_figures import number
 from alphacryo4d.voting.options import votes_needed
 from alphacryo4d.voting.output_stage import input_particles, input_table_path
@@ -171,7 +175,8 @@ def _reclassify(
             "that `alphacryo4d convert` makes"
         )
     groups = read_fold_groups(resample, len(particles))
-    states = read_first_states(first, len(particles))
+    signal = read_signal(resample, len(particles))
+    states = read_first_states(first, len(particles), None if options.keep_outliers else signal)
     recorded = read_recorded(resample)
     finest = max(min(options.final_resolution, recorded.resolution), 2.2 * particles.pixel_size)
     move = options.refine_poses
@@ -207,20 +212,7 @@ def _reclassify(
             particles.table.path,
         )
     remove_scratch(job.folder / ".scratch")
-    _write(job, inputs, last_round, kept, states, log, first, read_signal(resample, len(particles)))
-
-
-def read_first_states(folder: Path, particles: int) -> Array:
-    """States (P,) of the first votes."""
-    path = folder / files.PARTICLES_STAR
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run `alphacryo4d vote` first")
-    states = open_table(path).read(["rlnClassNumber"])["rlnClassNumber"].astype(np.int32)
-    if len(states) != particles:
-        raise InputError(f"{path}: has {len(states)} particles, the input table {particles}")
-    if not (states > 0).any():
-        raise InputError(f"{path}: no particle has a state; lower --threshold of `vote`")
-    return states
+    _write(job, inputs, last_round, kept, states, log, first, signal)
 
 
 def _without_escaped_junk(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,12 +12,16 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.words import plural
 from alphacryo4d.voting.null_figures import number
 
+logger = logging.getLogger(__name__)
+
 SIGNAL, OUTLIER = "ac4dSignal", "ac4dOutlier"
 JUNK = "junk: its images show no particle"
 """Verdict on a state of junk."""
 _SURE = 4.0
 _LEAST_SIGNAL = 0.5
 """Mean amplitude of a state's images below which it is junk: halfway from a particle to none."""
+_ESCAPED = 0.65
+"""The same of a small group, which junk that has more than half a signal may fill."""
 _WEAKEST, _LEAST_SHARE, _GAIN, _STEPS = 0.6, 0.04, 4.5, 200
 """Of junk that escaped: its strongest signal, as a part of a particle's; its least share of a
 state; the least gain of the state's log-likelihood by it; most steps of the EM."""
@@ -43,7 +48,9 @@ def signal_columns(signal: Array | None, outliers: Array) -> dict[str, Array]:
 def groups_of_junk(amplitude: Array, labels: Array, count: int) -> Array:
     """Groups of particles whose images show no particle in the mean, (count,) bool.
 
-    The mean must lie below half a particle by four standard errors.
+    The mean must lie below half a particle by four standard errors. Junk that was not named has
+    just more than that, and gathers in small groups: one of less than half the median size is
+    junk, too, where its mean lies below 0.65 by four of its own standard errors.
 
     Parameters
     ----------
@@ -61,7 +68,47 @@ def groups_of_junk(amplitude: Array, labels: Array, count: int) -> Array:
     sums = np.bincount(labels[inside], values, minlength=count)
     spread = amplitude[known].std() if known.any() else 0.0
     highest = sums + _SURE * spread * np.sqrt(sizes)
-    return np.asarray((sizes > 0) & (highest < _LEAST_SIGNAL * sizes))
+    squares = np.bincount(labels[inside], values**2, minlength=count)
+    own = _SURE * np.sqrt(np.maximum(squares - sums**2 / np.maximum(sizes, 1), 0.0))
+    small = sizes < 0.5 * np.median(sizes[sizes > 0]) if (sizes > 0).any() else sizes > 0
+    escaped = small & (sums + own < _ESCAPED * sizes)
+    return np.asarray((sizes > 0) & ((highest < _LEAST_SIGNAL * sizes) | escaped))
+
+
+def states_of_junk(signal: Array, states: Array) -> Array:
+    """Numbers, from 1, of states whose images show no particle in the mean.
+
+    Parameters
+    ----------
+    signal : (P, 3) array
+        Of which the first column, the amplitude, is read.
+    states : (P,) int array
+        State of every particle from 1, 0 for none.
+    """
+    count = int(states.max(initial=0))
+    known = np.isfinite(signal[:, 0])
+    mine = states[known]
+    members = np.bincount(mine, minlength=count + 1)[1:]
+    sums = np.bincount(mine, signal[known, 0], minlength=count + 1)[1:]
+    weak = (members > 0) & (sums < _LEAST_SIGNAL * members)
+    return 1 + np.flatnonzero(weak | groups_of_junk(signal[:, 0], states - 1, count))
+
+
+def without_states_of_junk(states: Array, signal: Array | None) -> Array:
+    """States (P,) from 1 of which those of junk are none; they would span components like others.
+
+    Volumes of a few images without the particle lie so far from the others that the prior of the
+    components would be about them alone.
+    """
+    junk = np.zeros(0, int) if signal is None else states_of_junk(signal, states)
+    if not len(junk) or np.isin(states, [0, *junk]).all():
+        return states
+    logger.info(
+        "%s %s of the votes %s junk: their images show no particle; classified without",
+        "state" if len(junk) == 1 else "states", ", ".join(map(str, junk)),
+        "is" if len(junk) == 1 else "are",
+    )  # fmt: skip
+    return np.where(np.isin(states, junk), 0, states).astype(states.dtype)
 
 
 def escaped_junk(
@@ -150,11 +197,12 @@ def add_junk(report: dict[str, Any], signal: Array | None, outliers: Array, stat
     if signal is None or not np.isfinite(signal[:, 0]).any():
         return
     report["no_signal_kept"] = int((junk & (states > 0)).sum())
+    named = states_of_junk(signal, states)
     for entry in report["per_state"]:
         mine = signal[states == entry["state"], 0]
         mine = mine[np.isfinite(mine)]
         entry["signal"] = number(mine.mean()) if len(mine) else None
-        entry["junk"] = entry["signal"] is not None and entry["signal"] < _LEAST_SIGNAL
+        entry["junk"] = entry["state"] in named
     report["junk_states"] = [one["state"] for one in report["per_state"] if one["junk"]]
 
 

@@ -7,6 +7,7 @@ from alphacryo4d.voting.junk import (
     junk_lines,
     outliers_named,
     signal_columns,
+    without_states_of_junk,
 )
 
 SIGNAL = np.array(
@@ -42,6 +43,29 @@ def test_groups_whose_images_show_no_particle():
     many, groups = np.tile(amplitude, 100), np.tile(labels, (100, 1))
     assert groups_of_junk(many, groups, 4).tolist() == [False, True, False, False]
     assert not groups_of_junk(amplitude, labels, 4).any()  # too few to be sure
+
+
+def test_junk_with_more_than_half_a_signal_fills_small_groups():
+    """Measured: volumes of *mini* 0.05 with junk at consensus poses; a rare state stays one."""
+    rng = np.random.default_rng(1)
+    means = [0.501, 0.526, 0.512, 0.95, 0.76, *[1.0] * 8]
+    spreads = [0.063, 0.14, 0.09, 0.2, 0.24, *[0.23] * 8]
+    sizes = [81, 76, 22, 60, 96, *[300] * 8]
+    amplitude = np.concatenate(
+        [rng.normal(*one) for one in zip(means, spreads, sizes, strict=True)]
+    )
+    labels = np.repeat(np.arange(13), sizes)
+    groups = groups_of_junk(amplitude, labels, 13)
+    assert np.flatnonzero(groups).tolist() == [0, 1, 2]
+    report = {"voted_out": 0, "per_state": [{"state": number} for number in range(1, 14)]}
+    signal = np.stack([amplitude, amplitude, np.zeros(len(amplitude))], axis=1)
+    add_junk(report, signal, np.zeros(0, int), labels + 1)
+    assert report["junk_states"] == [1, 2, 3]
+    kept = without_states_of_junk(labels + 1, signal)
+    assert set(kept[labels < 3]) == {0}
+    assert (kept[labels >= 3] == labels[labels >= 3] + 1).all()
+    assert without_states_of_junk(kept, signal) is kept
+    assert without_states_of_junk(labels + 1, None).all()
 
 
 def signals_of_states(sizes, junk, seed=0):
