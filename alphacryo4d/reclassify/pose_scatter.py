@@ -22,8 +22,6 @@ from alphacryo4d.ml3d.grid import Grid
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 from alphacryo4d.voting.losses import by_image
 
-FARTHEST = 3.0
-"""Deviations up to which a change of a pose counts in their estimate."""
 _BLOCK = 4096
 
 
@@ -184,9 +182,6 @@ class PoseMoments:
 def errors_of(change: Array, covariance: Array, before: tuple[float, float]) -> tuple[float, float]:
     """Errors of the poses (degrees, A on each axis) that particles show; one step of EM.
 
-    A change counts up to :data:`FARTHEST` deviations. Junk that escaped and poses at another
-    optimum go as far as the prior lets them, and would widen it from step to step.
-
     Parameters
     ----------
     change : (n, 6) array
@@ -195,9 +190,7 @@ def errors_of(change: Array, covariance: Array, before: tuple[float, float]) -> 
     before : tuple of float
         Errors that both were found with.
     """
-    farthest = FARTHEST * np.repeat([np.deg2rad(before[0]), before[1]], 3)
-    square = np.einsum("nii->ni", covariance) + np.clip(change, -farthest, farthest) ** 2
-    square = square.mean(axis=0)
+    square = (np.einsum("nii->ni", covariance) + change**2).mean(axis=0)
     # one direction of three keeps the prior's variance: the line of sight
     moved = max(float(square[3:].sum()) - before[1] ** 2, 0.0) / 2
     return (

@@ -104,9 +104,8 @@ def without_states_of_junk(states: Array, signal: Array | None) -> Array:
     if not len(junk) or np.isin(states, [0, *junk]).all():
         return states
     logger.info(
-        "%s %s of the votes %s junk: their images show no particle; classified without",
-        "state" if len(junk) == 1 else "states", ", ".join(map(str, junk)),
-        "is" if len(junk) == 1 else "are",
+        "junk among the states of the votes, whose images show no particle, is left out: state %s",
+        ", ".join(map(str, junk)),
     )  # fmt: skip
     return np.where(np.isin(states, junk), 0, states).astype(states.dtype)
 
