@@ -21,7 +21,7 @@ from alphacryo4d.assessment.conformers import Atoms
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.stage import write_simulation
 from alphacryo4d.cli import main
-from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.errors import InputError, TimeLimitReached, UsageError
 from alphacryo4d.core.identity import describe_input
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.io.mrc import read_volume, write_volume
@@ -328,6 +328,24 @@ def test_a_refinement_goes_on_where_it_was_stopped(simulated: Path) -> None:
     np.testing.assert_array_equal(whole.maps.volume, again.maps.volume)
     assert again.finished
     assert len(again.log) == 2
+
+
+def test_a_deadline_ends_an_iteration_after_any_block(
+    simulated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alphacryo4d.alignment.consensus._BLOCK", 20)
+    images = prepare_rows(read_particles(simulated / "particles.star"), np.arange(120), None)
+    told: list[float] = []
+
+    def check() -> None:
+        if len(told) == 2:
+            raise TimeLimitReached("--max-time")
+
+    work = Refinement(images, np.arange(120) % 2, Search(False), None, 1)
+    work.start(None)
+    with pytest.raises(TimeLimitReached):
+        work.iterate(told.append, check)
+    assert told == pytest.approx([0.9 * 20 / 120, 0.9 * 40 / 120])
 
 
 @pytest.mark.slow
