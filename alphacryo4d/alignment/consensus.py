@@ -69,8 +69,8 @@ def find_consensus(
         Soft mask of the solvent.
     workers : int
     progress, check, checkpoint
-        Told how far it is; called before every iteration, stops by raising; told the state after
-        every iteration.
+        Told how far it is; called before every block of images, stops by raising; told the state
+        after every iteration.
     """
     work = Refinement(images, half_sets, asked, mask, workers)
     saved = None if checkpoint is None else checkpoint.load()
@@ -80,7 +80,6 @@ def find_consensus(
         work.start(reference)
     most = asked.most_iterations
     while not work.finished:
-        check()
         done = len(work.log)
 
         def told(part: float, done: int = done) -> None:
@@ -165,7 +164,7 @@ class Refinement:
             score = np.zeros(count)
             score[rows] = poses.score
         else:
-            curvature, score = self._by_mean(used, told)
+            curvature, score = self._by_mean(used, told, check)
             self.pose_sigma = self._errors(curvature)
         previous, self.unscaled = self.maps.resolution, False
         self.maps.rebuild(self.rotations, self.shifts, used)
@@ -204,7 +203,9 @@ class Refinement:
             workers=self.workers, told=lambda part: told(0.9 * part), check=check,
         )  # fmt: skip
 
-    def _by_mean(self, used: Array, told: Callable[[float], None]) -> tuple[Array, Array]:
+    def _by_mean(
+        self, used: Array, told: Callable[[float], None], check: Callable[[], None]
+    ) -> tuple[Array, Array]:
         """Align both half-sets to their maps; curvatures (P, 5, 5) and log-likelihoods (P,)."""
         count, done = len(self.half), 0
         curvature, score = np.zeros((count, 5, 5)), np.zeros(count)
@@ -213,6 +214,7 @@ class Refinement:
             target = self.maps.target(half, self.radius)
             everywhere = self._search(target) if self._everywhere else None
             for begin in range(0, len(rows), _BLOCK):
+                check()
                 some = rows[begin : begin + _BLOCK]
                 poses, curvature[some] = self._align(some, target, everywhere)
                 self.rotations[some], self.shifts[some] = poses.rotations, poses.shifts

@@ -13,7 +13,7 @@ import logging
 import tempfile
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tokenize import TokenError
@@ -138,16 +138,19 @@ def add_passthrough(path: Path, particles: Array, others: Sequence[Path]) -> Arr
         names = [
             name for name in more.dtype.names or () if name not in (particles.dtype.names or ())
         ]
-        merged = np.empty(
-            len(particles),
-            [*_fields(particles), *(field for field in _fields(more) if field[0] in names)],
-        )
-        for name in particles.dtype.names or ():
-            merged[name] = particles[name]
-        for name in names:
-            merged[name] = more[name][rows]
-        particles = merged
+        particles = with_fields(particles, {name: more[name][rows] for name in names})
     return particles
+
+
+def with_fields(particles: Array, more: Mapping[str, Array]) -> Array:
+    """Particles (P,) with fields (P, ...) behind theirs."""
+    added = [(name, column.dtype, column.shape[1:]) for name, column in more.items()]
+    merged = np.empty(len(particles), [*_fields(particles), *added])
+    for name in particles.dtype.names or ():
+        merged[name] = particles[name]
+    for name, column in more.items():
+        merged[name] = column
+    return merged
 
 
 def _fields(array: Array) -> list[Any]:
@@ -188,7 +191,7 @@ def open_cs_table(path: Path) -> ParticleTable:
     with ExitStack() as stack:
         folder = tempfile.TemporaryDirectory(prefix="alphacryo4d-")
         stack.callback(folder.cleanup)
-        data = write_star_of_cs(path, particles, Path(folder.name) / "particles.star")
+        data = write_star_of_cs(path, particles, Path(folder.name) / "particles.star", (path,))
         structure = scan(data)
         structure.require_sound()
         table = ParticleTable(path, structure, choose_particles(structure), data)

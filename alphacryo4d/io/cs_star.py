@@ -23,6 +23,7 @@ from alphacryo4d.maths.rotations import cryosparc_angles
 
 _NEEDED = ("uid", "blob/path", "blob/idx", "blob/psize_A", "blob/shape")
 _CTF = ("accel_kv", "cs_mm", "amp_contrast", "df1_A", "df2_A", "df_angle_rad", "phase_shift_rad")
+POSE_FIELDS = {"alignments3D/pose", "alignments3D/shift"}
 _ROWS_AT_ONCE = 100_000
 _SOURCES = "# converted by alphacryo4d from "
 """Begins the comment that names the files of a table, by the words of a shell."""
@@ -171,11 +172,8 @@ def _star_columns(path: Path, part: Array, group: Array) -> dict[str, list[str]]
         columns["rlnCtfScalefactor"] = _decimals(part["ctf/scale"])
     sign = part["blob/sign"] if "blob/sign" in fields else np.ones(len(part))
     columns[SIGN_COLUMN] = ["-1" if value < 0 else "1" for value in sign.tolist()]
-    if {"alignments3D/pose", "alignments3D/shift"} <= fields:
-        size = "alignments3D/psize_A" if "alignments3D/psize_A" in fields else "blob/psize_A"
-        shifts = part["alignments3D/shift"].astype(np.float64) * part[size][:, None]
-        shifts = without_beam_shift(part, shifts)
-        angles = cryosparc_angles(part["alignments3D/pose"])
+    if fields >= POSE_FIELDS:
+        angles, shifts = cs_poses(part)
         bad = ~(np.isfinite(angles).all(axis=1) & np.isfinite(shifts).all(axis=1))
         if bad.any():
             uid = part["uid"][int(np.argmax(bad))]
@@ -189,6 +187,30 @@ def _star_columns(path: Path, part: Array, group: Array) -> dict[str, list[str]]
     if "alignments3D/class" in fields:
         columns["rlnClassNumber"] = [str(n + 1) for n in part["alignments3D/class"].tolist()]
     return columns
+
+
+def cs_poses(particles: Array) -> tuple[Array, Array]:
+    """Poses of cryoSPARC particles as a table has them.
+
+    Parameters
+    ----------
+    particles : (P,) structured array
+        With :data:`POSE_FIELDS`.
+
+    Returns
+    -------
+    (P, 3) array, (P, 2) array
+        rot, tilt, psi in degrees; shifts in A without that of the beam.
+    """
+    shifts = particles["alignments3D/shift"].astype(np.float64)
+    shifts *= pixels_of_shifts(particles)[:, None]
+    return cryosparc_angles(particles["alignments3D/pose"]), without_beam_shift(particles, shifts)
+
+
+def pixels_of_shifts(particles: Array) -> Array:
+    """Pixel size (P,) in A of ``alignments3D/shift``."""
+    own = "alignments3D/psize_A" in (particles.dtype.names or ())
+    return np.asarray(particles["alignments3D/psize_A" if own else "blob/psize_A"])
 
 
 def _stack_name(path: str) -> str:

@@ -22,7 +22,7 @@ from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.origins import ANGLES
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
-from alphacryo4d.particles.stacks import resolve_stack
+from alphacryo4d.particles.stacks import resolve_stack, stack_file
 from alphacryo4d.pipeline.estimate import estimate_lines
 from alphacryo4d.pipeline.need import need_of_consensus
 from alphacryo4d.pipeline.options import PipelineOptions
@@ -37,9 +37,7 @@ ITERATIONS = 3
 
 
 def lacks_poses(table: Path) -> bool:
-    """Whether a STAR table has no angles, or zeros alone."""
-    if table.suffix.lower() == ".cs":
-        return False
+    """Whether a table has no angles, or zeros alone."""
     opened = open_table(table)
     if any(name not in opened.columns for name in ANGLES):
         return True
@@ -161,8 +159,10 @@ def _require_here(
 def require_images(table: Path, written: Path) -> None:
     """Refuse images that are found from the folder of the table but not from the new one."""
     for name in open_table(table).read_parts([], images=True)[1][IMAGE_COLUMN][1]:
-        if resolve_stack(name, written) is None and resolve_stack(name, table) is not None:
+        found = resolve_stack(name, table)
+        if found is not None and resolve_stack(name, written) is None:
+            folder = found.parents[len(Path(stack_file(name)).parts) - 1]
             raise InputError(
-                f"{table}: {name} is found from the table's folder only; start from that folder, "
-                f"or name it: --images-from {table.parent}"
+                f"{table}: {name} is found from {folder} only; start from that folder, or name it: "
+                f"--images-from {folder}"
             )

@@ -61,6 +61,11 @@ def consensus_work(
     if consensus.engine == "native" and not consensus.keep_poses:
         particles = native_plan(table, consensus, relion).particles
     else:
+        if table.suffix.lower() == ".cs" and not consensus.keep_poses:
+            raise InputError(
+                f"{table}: RELION reads STAR tables alone; take --engine native, or convert it "
+                f"first: alphacryo4d convert --i {table} --o {table.stem}.star"
+            )
         particles = read_particles(table, need_poses=consensus.keep_poses)
     maps = [path for path in (relion.reference, consensus.mask) if path is not None]
     return Work(

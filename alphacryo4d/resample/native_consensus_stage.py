@@ -80,13 +80,9 @@ def native_plan(table: Path, consensus: ConsensusOptions, relion: RelionOptions)
     Raises
     ------
     UsageError, InputError
-        No poses and no reference, maps that do not fit, poses in a ``.cs`` file.
+        No poses and no reference, maps that do not fit.
     """
     particles = read_particles(table, need_poses=False)
-    if particles.table.path.suffix.lower() == ".cs":
-        raise InputError(
-            f"{table}: poses are written into STAR tables; convert it first: alphacryo4d convert"
-        )
     posed = all(name in particles.table.columns for name in ANGLES) and bool(particles.angles.any())
     everywhere = consensus.search == "global" or (consensus.search == "auto" and not posed)
     if not posed and not everywhere:

@@ -11,21 +11,21 @@ import numpy as np
 
 from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError, UsageError
-from alphacryo4d.io.cs import add_passthrough, match_uids, read_cs, write_cs
-from alphacryo4d.io.cs_star import write_star_of_cs
+from alphacryo4d.io.cs import add_passthrough, match_uids, read_cs, with_fields, write_cs
+from alphacryo4d.io.cs_star import POSE_FIELDS, write_star_of_cs
 from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, UID_COLUMN, ParticleTable
 from alphacryo4d.maths.rotations import cryosparc_vectors
 from alphacryo4d.particles.kinds import refuse_folder
 from alphacryo4d.particles.open import open_table
+from alphacryo4d.particles.origins import ANGLES
 from alphacryo4d.particles.particle_set import read_particles, stack_file
 from alphacryo4d.tools.convert_aberrations import fill_aberrations
 from alphacryo4d.tools.convert_fill import fill_optics
 from alphacryo4d.tools.convert_layout import _START_VALUES, _complete_optics, _layout, _split
+from alphacryo4d.tools.convert_poses import fill_refined_poses
 from alphacryo4d.tools.convert_uids import new_uids
 
 logger = logging.getLogger(__name__)
-
-# Fields of alignments3D that a STAR table does not give, with the value that cryoSPARC starts from
 
 
 def convert(
@@ -48,7 +48,8 @@ def convert(
         ``.star`` or ``.cs``. From ``.cs`` to ``.cs`` the passthrough files are merged.
     passthrough : sequence of Path
         ``.cs`` files of the same particles. With a STAR input that has ``ac4dUid``: the first is
-        the ``.cs`` file that its rows are picked from, with every field as it was.
+        the ``.cs`` file that its rows are picked from, with every field as it was, but poses that
+        the table has refined.
     pixel_size, voltage, spherical_aberration, amplitude_contrast : float, optional
         Angstrom, kV, mm, fraction where a STAR table lacks them.
 
@@ -76,7 +77,7 @@ def convert(
         return fill_optics(input_path, output_path, given)
     if pair[0] == ".star":
         if passthrough:
-            particles = rows_of_star(input_path, passthrough)
+            particles = rows_of_star(input_path, passthrough, **given)
         else:
             particles = cs_of_star(input_path, **given)
         write_cs(output_path, particles)
@@ -119,8 +120,10 @@ def _say_what_relion_must_know(path: Path, particles: Array) -> None:
         )
 
 
-def rows_of_star(path: Path, sources: Sequence[Path]) -> Array:
+def rows_of_star(path: Path, sources: Sequence[Path], **given: Any) -> Array:
     """Particles of the original ``.cs`` file that a STAR table lists by ``ac4dUid``.
+
+    Poses of the table that are not those of the file, since they were refined, come along.
 
     Parameters
     ----------
@@ -128,11 +131,13 @@ def rows_of_star(path: Path, sources: Sequence[Path]) -> Array:
         STAR table, such as the particles of a voted state.
     sources : sequence of Path
         The ``.cs`` file that the table came from, and further passthrough files.
+    **given : float or None
+        As for :func:`cs_of_star`.
 
     Returns
     -------
     (n,) structured array
-        Every field as it was, in the order of the table.
+        In the order of the table, every field as it was but the poses that were refined.
     """
     table = open_table(path)
     if UID_COLUMN not in table.columns:
@@ -151,6 +156,30 @@ def rows_of_star(path: Path, sources: Sequence[Path]) -> Array:
             "and its passthrough file, each with --passthrough",
             ", ".join(map(str, sources)),
         )
+    return _with_poses(table, particles, given) if set(ANGLES) <= set(table.columns) else particles
+
+
+def _with_poses(table: ParticleTable, particles: Array, given: dict[str, Any]) -> Array:
+    """Particles of the original file with the poses of a table, where these are others."""
+    held = set(particles.dtype.names or ())
+    found = not held >= POSE_FIELDS
+    if found:
+        made = cs_of_star(table.path, **given)
+        names = [name for name in made.dtype.names or () if name.startswith("alignments3D/")]
+        particles = with_fields(particles, {n: made[n] for n in names if n not in held})
+    if not {"alignments3D/psize_A", "blob/psize_A"} & set(particles.dtype.names or ()):
+        raise InputError(
+            f"{table.path}: the .cs files given have no pixel size of the shifts (blob/psize_A); "
+            "give the one that holds the images as well, with --passthrough"
+        )
+    posed = read_particles(table.path, need_images=False, **given)
+    changed = fill_refined_poses(particles, posed)
+    if found or changed:
+        logger.info(
+            "%s: the poses of %d of %d particles are not those of the .cs files: alignments3D/pose "
+            "and shift are the table's",
+            table.path, len(particles) if found else changed, len(particles),
+        )  # fmt: skip
     return particles
 
 
@@ -185,7 +214,7 @@ def cs_of_star(path: Path, **given: Any) -> Array:
     table = particles.table
     table.require([IMAGE_COLUMN, "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"])
     optics = _complete_optics(particles)
-    has_poses = {"rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"} <= set(table.columns)
+    has_poses = set(ANGLES) <= set(table.columns)
     (numbers, texts) = table.read_parts([], images=True)
     codes, names = texts[IMAGE_COLUMN]
     files = [stack_file(name) for name in names]

@@ -31,7 +31,8 @@ logger = logging.getLogger(__name__)
     type=PATH,
     multiple=True,
     help="Passthrough .cs file of the same particles (repeatable). With a .star that came from "
-    ".cs: the .cs files that it was made from, whose rows are written with every field as it was.",
+    ".cs: the .cs files that it was made from, whose rows are written with every field as it was, "
+    "but poses that were refined.",
 )
 @optics_options
 @overwrite_option

@@ -17,6 +17,7 @@ _START_VALUES = {
     "error": 0, "error_min": 0, "resid_pow": 0, "slice_pow": 0, "image_pow": 0, "cross_cor": 0,
     "alpha": 1, "weight": 0, "pose_ess": 0, "shift_ess": 0, "class_posterior": 1, "class_ess": 1,
 }  # fmt: skip
+"""Fields of alignments3D that a STAR table does not give, with the value cryoSPARC starts from."""
 _NO_ABERRATIONS = {"shift_A": 2, "tilt_A": 2, "trefoil_A": 2, "tetra_A": 4, "anisomag": 4}
 
 

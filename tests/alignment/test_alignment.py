@@ -21,9 +21,11 @@ from alphacryo4d.assessment.conformers import Atoms
 from alphacryo4d.assessment.options import SimulateOptions
 from alphacryo4d.assessment.stage import write_simulation
 from alphacryo4d.cli import main
-from alphacryo4d.core.errors import InputError, UsageError
+from alphacryo4d.core.errors import InputError, TimeLimitReached, UsageError
 from alphacryo4d.core.identity import describe_input
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.io.cs import read_cs, write_cs, write_cs_rows
+from alphacryo4d.io.cs_star import sources_of
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.landscape.options import LandscapeOptions, StatesOptions
 from alphacryo4d.maths.fsc import shell_correlation
@@ -35,7 +37,7 @@ from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.particle_set import ParticleSet, read_particles
 from alphacryo4d.particles.refined import write_refined_poses
 from alphacryo4d.particles.samples import prepare_rows
-from alphacryo4d.pipeline import beginning, fitted_poses
+from alphacryo4d.pipeline import beginning, cli, fitted_poses
 from alphacryo4d.pipeline.aligning import aligned_table
 from alphacryo4d.pipeline.beginning import outlook_of
 from alphacryo4d.pipeline.fitted_poses import began_realigned
@@ -43,6 +45,7 @@ from alphacryo4d.pipeline.options import DEMO
 from alphacryo4d.relion.options import ConsensusOptions, RelionOptions
 from alphacryo4d.resample.consensus_stage import run_consensus
 from alphacryo4d.resample.relion_cli import consensus_command
+from alphacryo4d.tools.convert import convert
 
 BOX, PIXEL, RADIUS = 36, 3.0, 10
 
@@ -312,6 +315,55 @@ def test_a_run_realigns_the_poses_of_its_table(
     assert begun(table, "other") == table
 
 
+@pytest.fixture
+def cryosparc(simulated: Path, tmp_path: Path) -> Path:
+    """160 of the particles as cryoSPARC has them."""
+    convert(simulated / "particles.star", tmp_path / "all.cs")
+    return write_cs_rows(tmp_path / "all.cs", tmp_path / "particles.cs", np.arange(160))
+
+
+def test_a_run_refines_poses_of_cryosparc_and_they_go_back(
+    cryosparc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Path] = []
+    monkeypatch.setattr(fitted_poses, "FEWEST", 100)
+    monkeypatch.setattr(fitted_poses, "fault_of_poses", lambda *_: "wrong")
+    monkeypatch.setattr(cli, "run_pipeline", lambda table, *_, **__: given.append(table) or [])
+    words = ["run", "--i", str(cryosparc), "--o", str(tmp_path / "project"), "--classes", "3"]
+    main([*words, "--states", "2", "--components", "3", "--j", "2"])
+    aligned = tmp_path / "project" / "consensus" / "particles.star"
+    assert given == [aligned]
+    assert sources_of(aligned) == [cryosparc]
+    main(["convert", "--i", str(aligned), "--passthrough", str(cryosparc),
+          "--o", str(tmp_path / "back.cs")])  # fmt: skip
+    before, after = read_particles(cryosparc), read_particles(aligned)
+    back = read_particles(tmp_path / "back.cs")
+    np.testing.assert_allclose(back.shifts, after.shifts, atol=1e-5)
+    apart = [
+        Rotation.from_matrix(euler_matrices(one.angles) @ euler_matrices(after.angles).mT)
+        for one in (back, before)
+    ]
+    assert apart[0].magnitude().max() < 1e-6
+    assert np.median(apart[1].magnitude()) > 1e-3
+
+
+def test_particles_of_cryosparc_without_poses_are_aligned(
+    cryosparc: Path, simulated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = read_cs(cryosparc)
+    bare = [name for name in raw.dtype.names or () if not name.startswith("alignments3D/")]
+    write_cs(tmp_path / "bare.cs", raw[bare])
+    words = ["--i", str(tmp_path / "bare.cs"), "--reference", str(simulated / "true.mrc")]
+    words += ["--o", str(tmp_path / "project"), "--dry-run"]
+    main(["run", *words, "--classes", "3", "--states", "2", "--components", "3"])
+    assert "all orientations of 160 particles" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="3"):
+        main(["resample", "consensus", *words[:-1], "--engine", "relion"])
+    said = capsys.readouterr().err
+    assert f"alphacryo4d convert --i {tmp_path / 'bare.cs'} --o bare.star" in said
+    assert not (tmp_path / "project").exists()
+
+
 def test_a_refinement_goes_on_where_it_was_stopped(simulated: Path) -> None:
     images = prepare_rows(read_particles(simulated / "particles.star"), np.arange(120), None)
     halves = np.arange(120) % 2
@@ -328,6 +380,24 @@ def test_a_refinement_goes_on_where_it_was_stopped(simulated: Path) -> None:
     np.testing.assert_array_equal(whole.maps.volume, again.maps.volume)
     assert again.finished
     assert len(again.log) == 2
+
+
+def test_a_deadline_ends_an_iteration_after_any_block(
+    simulated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alphacryo4d.alignment.consensus._BLOCK", 20)
+    images = prepare_rows(read_particles(simulated / "particles.star"), np.arange(120), None)
+    told: list[float] = []
+
+    def check() -> None:
+        if len(told) == 2:
+            raise TimeLimitReached("--max-time")
+
+    work = Refinement(images, np.arange(120) % 2, Search(False), None, 1)
+    work.start(None)
+    with pytest.raises(TimeLimitReached):
+        work.iterate(told.append, check)
+    assert told == pytest.approx([0.9 * 20 / 120, 0.9 * 40 / 120])
 
 
 @pytest.mark.slow

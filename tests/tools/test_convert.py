@@ -9,10 +9,12 @@ from scipy.spatial.transform import Rotation
 from small_tables import OPTICS, make_images, modern_table, numbered, old_table, run_command
 
 from alphacryo4d.core.errors import InputError, UsageError
-from alphacryo4d.io.cs import read_cs, write_cs
+from alphacryo4d.io.cs import read_cs, with_fields, write_cs
 from alphacryo4d.io.cs_star import sources_of
+from alphacryo4d.maths.rotations import euler_matrices
 from alphacryo4d.particles.open import open_table
-from alphacryo4d.particles.particle_set import read_particles
+from alphacryo4d.particles.particle_set import ParticleSet, read_particles
+from alphacryo4d.particles.refined import write_refined_poses
 from alphacryo4d.tools.convert import convert
 from alphacryo4d.tools.convert_uids import new_uids
 
@@ -142,6 +144,65 @@ def test_a_selection_goes_back_with_every_field(shared_data: Path, tmp_path: Pat
     again = np.load(tmp_path / "state.cs", allow_pickle=False)
     assert again.dtype == raw.dtype
     assert again.tobytes() == raw[mask].tobytes()
+
+
+def refined_table(path: Path, out: Path, rows: np.ndarray) -> ParticleSet:
+    """Table with other poses in some rows, as a refinement writes it."""
+    particles = read_particles(path, need_images=False)
+    rng = np.random.default_rng(8)
+    turns, moves = rng.normal(0, 3, (len(particles), 3)), rng.normal(0, 2, (len(particles), 2))
+    turns[~rows], moves[~rows] = 0, 0
+    write_refined_poses(particles, turns, moves, out)
+    return read_particles(out, need_images=False)
+
+
+def test_refined_poses_go_back_and_others_stay(
+    shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = np.load(shared_data / "formats/cryosparc_P12_J24_001_particles.cs", allow_pickle=False)
+    raw["alignments3D/psize_A"] = 2 * raw["blob/psize_A"]  # of a binned refinement
+    beam = {"ctf/shift_A": (0.7, -1.3), "ctf/anisomag": (0.01, 0.002, -0.003, 0.004)}
+    raw = with_fields(raw, {k: np.tile(np.float32(v), (len(raw), 1)) for k, v in beam.items()})
+    write_cs(tmp_path / "p.cs", raw)
+    convert(tmp_path / "p.cs", tmp_path / "p.star")
+    some = np.random.default_rng(2).random(len(raw)) < 0.5
+    refined = refined_table(tmp_path / "p.star", tmp_path / "refined.star", some)
+    assert "ac4dInputAngleRot" in refined.table.columns
+    with caplog.at_level("INFO"):
+        convert(tmp_path / "refined.star", tmp_path / "back.cs", passthrough=[tmp_path / "p.cs"])
+    assert f"the poses of {some.sum()} of {len(raw)} particles are not those" in caplog.text
+    back = np.load(tmp_path / "back.cs", allow_pickle=False)
+    assert back.dtype == raw.dtype
+    assert back[~some].tobytes() == raw[~some].tobytes()
+    for name in raw.dtype.names:
+        if name not in ("alignments3D/pose", "alignments3D/shift"):
+            assert back[name].tobytes() == raw[name].tobytes(), name
+    convert(tmp_path / "back.cs", tmp_path / "again.star")
+    again = read_particles(tmp_path / "again.star", need_images=False)
+    np.testing.assert_allclose(again.shifts, refined.shifts, atol=1e-5)
+    np.testing.assert_allclose(
+        euler_matrices(again.angles), euler_matrices(refined.angles), atol=1e-6
+    )
+
+
+def test_poses_that_were_found_go_back_to_a_file_without(folder: Path) -> None:
+    convert(posed_table(folder / "p.star"), folder / "posed.cs")
+    posed = read_cs(folder / "posed.cs")
+    bare = [name for name in posed.dtype.names or () if not name.startswith("alignments3D/")]
+    particles = posed[bare].copy()
+    particles["ctf/shift_A"] = (0.7, -1.3)
+    write_cs(folder / "bare.cs", particles)
+    convert(folder / "posed.cs", folder / "found.star")
+    convert(folder / "found.star", folder / "back.cs", passthrough=[folder / "bare.cs"])
+    back, found = read_cs(folder / "back.cs"), read_particles(folder / "found.star")
+    assert (back[bare] == particles).all()
+    for name in ("split", "class", "psize_A"):
+        assert (back[f"alignments3D/{name}"] == posed[f"alignments3D/{name}"]).all()
+    again = read_particles(folder / "back.cs")
+    np.testing.assert_allclose(again.shifts, found.shifts, atol=1e-5)
+    np.testing.assert_allclose(
+        euler_matrices(again.angles), euler_matrices(found.angles), atol=1e-6
+    )
 
 
 def test_a_file_without_images_is_named_on_the_way_back(
