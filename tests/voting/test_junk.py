@@ -1,5 +1,8 @@
 import numpy as np
+import pandas as pd
+import starfile
 
+from alphacryo4d.reclassify.folds import read_first_states
 from alphacryo4d.voting.junk import (
     add_junk,
     escaped_junk,
@@ -66,6 +69,19 @@ def test_junk_with_more_than_half_a_signal_fills_small_groups():
     assert (kept[labels >= 3] == labels[labels >= 3] + 1).all()
     assert without_states_of_junk(kept, signal) is kept
     assert without_states_of_junk(labels + 1, None).all()
+
+
+def test_a_reclassification_begins_without_the_states_of_junk(tmp_path, caplog):
+    states = np.repeat([1, 2, 3, 0], [50, 60, 5, 5])
+    amplitude = np.where(states == 3, 0.4, 1.0)
+    signal = np.stack([amplitude, amplitude, states == 0], axis=1)
+    table = pd.DataFrame({"rlnImageName": "000001@a.mrcs", "rlnClassNumber": states})
+    starfile.write(table, tmp_path / "particles.star")
+    with caplog.at_level("INFO"):
+        seeds = read_first_states(tmp_path, len(states), signal)
+    assert np.bincount(seeds).tolist() == [10, 50, 60]
+    assert "is left out: state 3" in caplog.text
+    assert np.bincount(read_first_states(tmp_path, len(states), None))[3] == 5
 
 
 def signals_of_states(sizes, junk, seed=0):
