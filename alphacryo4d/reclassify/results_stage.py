@@ -37,6 +37,8 @@ class RoundInputs:
     flags: RunFlags
     outliers: Array = field(default_factory=lambda: np.empty(0, np.int64))
     """Particles (rows of the table) that took no part in the resampling, and take none here."""
+    signal: Array | None = None
+    """(P, 3) of which the first column is the amplitude of the particle in its image."""
 
     @property
     def folds(self) -> int:

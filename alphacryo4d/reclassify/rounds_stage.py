@@ -20,6 +20,7 @@ from alphacryo4d.reclassify.changing import (
     say_anew,
     say_moves,
 )
+from alphacryo4d.reclassify.clean_fit import fit_without_junk
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.folds import of_all, seed_labels
 from alphacryo4d.reclassify.held_out import judge_states
@@ -27,7 +28,7 @@ from alphacryo4d.reclassify.matching import coarse, match_folds
 from alphacryo4d.reclassify.poses import MovingPoses
 from alphacryo4d.reclassify.results_stage import FoldFit, Round, RoundInputs
 from alphacryo4d.reclassify.splitting import try_splits
-from alphacryo4d.reclassify.state_fit import FormerFit, fit_states
+from alphacryo4d.reclassify.state_fit import FormerFit
 from alphacryo4d.voting.losses import Losses
 from alphacryo4d.voting.recorded_stage import prepare_recorded, read_mask
 from alphacryo4d.voting.support import measure_support
@@ -179,15 +180,13 @@ class Rounds:
         poses = MovingPoses(self._focused(self.images(batch), rows, workers), workers)
         fit, former = self._beginning(poses, batch, fold)
         known = np.flatnonzero(poses.images.informative[rows])
-        state_fit = fit_states(
-            poses,
-            rows[known],
-            seed_labels(states[members[rows[known]]], count),
-            fit,
+        state_fit, used = fit_without_junk(
+            poses, rows[known], seed_labels(states[members[rows[known]]], count), fit,
+            None if inputs.signal is None else inputs.signal[members[rows[known]]],
             solvent=self._solvent if self._focus is None else self._focus,
-            before=former,
-            check=inputs.flags.deadline.check,
-        )
+            before=former, check=inputs.flags.deadline.check,
+        )  # fmt: skip
+        known = known[used]
         copies = self._copies(members[heldout])
         steps = POSE_STEPS if fit.move else 0
         judged = judge_states(

@@ -202,6 +202,7 @@ def _reclassify(
         recorded,
         flags,
         np.empty(0, np.int64) if options.keep_outliers else read_outliers(resample),
+        None if options.keep_outliers else signal,
     )
     logger.info("reclassification of %s at %.1f A", plural(int(states.max()), "state"), finest)
     last_round, kept, log = run_rounds(job, inputs, states)
