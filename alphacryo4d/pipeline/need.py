@@ -35,6 +35,6 @@ def need_of_judgement(particles: int, box: int) -> Need:
 
 
 def need_of_consensus(particles: int, box: int, *, everywhere: bool) -> Need:
-    """Refinement of given poses (23 CPU s for 10,000 of 64 px), or search (30 for 2,400 of 32)."""
-    rate = 9e-6 if everywhere else 7e-7
+    """Refinement of given poses (13 CPU s for 10,000 of 64 px), or search (30 for 2,400 of 32)."""
+    rate = 9e-6 if everywhere else 2.8e-7
     return Need(5.0 + rate * particles * box**2, 0.9, 0.0, 0.0)
