@@ -342,9 +342,9 @@ def test_changes_are_counted():
 
 def test_killed_and_continued_gives_the_same_files(project, tmp_path, monkeypatch):
     folder, _, _ = project
-    from alphacryo4d.reclassify import rounds_stage
+    from alphacryo4d.reclassify import clean_fit
 
-    real, calls = rounds_stage.fit_states, []
+    real, calls = clean_fit.fit_states, []
 
     def dies(*arguments, **keywords):
         calls.append(1)
@@ -352,7 +352,7 @@ def test_killed_and_continued_gives_the_same_files(project, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return real(*arguments, **keywords)
 
-    monkeypatch.setattr(rounds_stage, "fit_states", dies)
+    monkeypatch.setattr(clean_fit, "fit_states", dies)
     with pytest.raises(KeyboardInterrupt):
         run_reclassify(folder, tmp_path / "again", options=QUICK)
     assert not (tmp_path / "again" / "particles.star").exists()
