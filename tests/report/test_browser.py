@@ -245,8 +245,13 @@ def test_a_click_on_a_volume_chooses_its_state(page, small):
     page.mouse.move(*place)
     page.wait_for_selector(".tip >> text=u234_b1_c001")
     assert page.locator(".tip canvas").count() == 1
-    page.mouse.click(*place)
-    page.wait_for_selector(f"tr.chosen td >> text=/^{state}$/")
+    chosen = page.locator(f"tr.chosen td >> text=/^{state}$/")
+    for _ in range(10):  # a busy machine may take a click for a part of a drag
+        page.mouse.click(*place)
+        page.wait_for_timeout(2000)
+        if chosen.count():
+            break
+        page.mouse.move(*place)
     assert page.locator("tr.chosen td").first.inner_text() == str(state)
 
 
