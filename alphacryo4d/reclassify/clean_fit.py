@@ -54,6 +54,7 @@ def fit_without_junk(
         Places in ``rows`` that the fit is of.
     """
     used = np.arange(len(rows))
+    rotations, shifts = poses.rotations[rows].copy(), poses.shifts[rows].copy()
     for again in range(TIMES + 1):
         fit = fit_states(
             poses, rows[used], start[used], options, solvent=solvent, before=before, check=check
@@ -66,4 +67,6 @@ def fit_without_junk(
             break
         logger.info("%d images without the particle made a state: fitted without them", junk.sum())
         used = used[~junk]
+        # whether poses were fitted to their images is asked of those given, not of moved ones
+        poses.put(rows, rotations, shifts)
     return fit, used

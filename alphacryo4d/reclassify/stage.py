@@ -30,11 +30,7 @@ from alphacryo4d.reconstruction.map_stage import remove_scratch
 from alphacryo4d.selection.sets_stage import state_names
 from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import read_fold_groups, read_outliers, read_signal
-from alphacryo4d.voting.junk import (
-    add_junk,
-    escaped_junk,
-    signal_columns,
-)
+from alphacryo4d.voting.junk import add_junk, escaped_junk, signal_columns
 from alphacryo4d.voting.null_figures import number
 from alphacryo4d.voting.options import votes_needed
 from alphacryo4d.voting.output_stage import input_particles, input_table_path

@@ -18,6 +18,8 @@ def fits(monkeypatch):
     def fit_states(poses, rows, start, options, **rest):
         seen.append(rows)
         assert len(start) == len(rows)
+        assert (poses.rotations == 0).all()  # each fit begins at the poses given
+        poses.rotations[rows] = 1
         posteriors = np.eye(4, dtype=np.float32)[STATES[rows]]
         return SimpleNamespace(posteriors=posteriors)
 
@@ -33,7 +35,13 @@ def signal_of(weak):
 
 def fitted(signal):
     rows, start = np.arange(len(STATES)), np.ones((len(STATES), 4), np.float32)
-    return clean_fit.fit_without_junk(None, rows, start, None, signal)
+    poses = SimpleNamespace(rotations=np.zeros((len(rows), 3)), shifts=np.zeros((len(rows), 2)))
+
+    def put(rows, rotations, shifts):
+        poses.rotations[rows], poses.shifts[rows] = rotations, shifts
+
+    poses.put = put
+    return clean_fit.fit_without_junk(poses, rows, start, None, signal)
 
 
 def test_a_state_of_junk_is_left_out(fits):
