@@ -10,7 +10,7 @@ import numpy as np
 
 from alphacryo4d.core import files
 from alphacryo4d.core.arrays import Array
-from alphacryo4d.core.errors import InputError, NoResultError
+from alphacryo4d.core.errors import NoResultError
 from alphacryo4d.core.job import Job, Step, Work, plan_work, read_job, start_work
 from alphacryo4d.core.plan import make_plan
 from alphacryo4d.core.run_flags import RunFlags
@@ -18,7 +18,7 @@ from alphacryo4d.core.words import plural
 from alphacryo4d.particles.copies import particle_images
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.recorded import stacks_on_record
-from alphacryo4d.particles.refined import write_refined_poses
+from alphacryo4d.particles.refined import write_refined_cs, write_refined_poses
 from alphacryo4d.reclassify.convergence_stage import run_rounds
 from alphacryo4d.reclassify.figures_stage import FIGURE_INPUTS, draw_changes, figure_inputs
 from alphacryo4d.reclassify.fit_options import FitOptions
@@ -58,7 +58,7 @@ _STEPS = (
 )
 
 _AGAIN = "`vote reclassify` with another --seed, or to another --o, tries again"
-REFINED_STAR = "refined.star"
+REFINED_STAR, REFINED_CS = "refined.star", "refined.cs"
 """The input with refined poses, where they are asked for."""
 
 
@@ -165,11 +165,6 @@ def _reclassify(
     flags: RunFlags,
 ) -> None:
     particles = read_recorded(resample).on_grid(input_particles(resample))
-    if options.write_poses and particles.table.path.suffix.lower() == ".cs":
-        raise InputError(
-            f"{particles.table.path}: refined poses are written to STAR tables; start from the one "
-            "that `alphacryo4d convert` makes"
-        )
     groups = read_fold_groups(resample, len(particles))
     signal = read_signal(resample, len(particles))
     states = read_first_states(first, len(particles), None if options.keep_outliers else signal)
@@ -254,10 +249,13 @@ def _write(
     election, signal, outliers = _without_escaped_junk(inputs, election, signal, count)
     table = inputs.particles.table
     if inputs.options.write_poses:
-        rotations, shifts = last_round.heldout_pose_changes(inputs.groups)
-        path = job.folder / REFINED_STAR
-        table = open_table(write_refined_poses(inputs.particles, rotations, shifts, path))
-        outputs.append(path)
+        changes = last_round.heldout_pose_changes(inputs.groups)
+        refined = write_refined_poses(inputs.particles, *changes, job.folder / REFINED_STAR)
+        outputs.append(refined)
+        if table.path.suffix.lower() == ".cs":
+            refined = write_refined_cs(table.path, refined, job.folder / REFINED_CS)
+            outputs.append(refined)
+        table = open_table(refined)
     called = state_names(first)
     names = {k: called[old] for k, old in enumerate(kept.tolist(), 1) if old in called}
     more = signal_columns(signal, outliers)

@@ -19,10 +19,10 @@ from alphacryo4d.particles.kinds import refuse_folder
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.origins import ANGLES
 from alphacryo4d.particles.particle_set import read_particles, stack_file
+from alphacryo4d.particles.refined import fill_refined_poses
 from alphacryo4d.tools.convert_aberrations import fill_aberrations
 from alphacryo4d.tools.convert_fill import fill_optics
 from alphacryo4d.tools.convert_layout import _START_VALUES, _complete_optics, _layout, _split
-from alphacryo4d.tools.convert_poses import fill_refined_poses
 from alphacryo4d.tools.convert_uids import new_uids
 
 logger = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from alphacryo4d.core.errors import UsageError
 from alphacryo4d.core.run_flags import RunFlags
+from alphacryo4d.io.cs import read_cs
 from alphacryo4d.io.mrc import read_volume, write_volume
 from alphacryo4d.maths.rotations import euler_matrices
 from alphacryo4d.ml3d.options import ClassifyOptions
@@ -27,6 +28,7 @@ from alphacryo4d.reclassify.rounds_stage import Rounds
 from alphacryo4d.reclassify.stage import run_reclassify
 from alphacryo4d.reconstruction.options import ReconstructOptions
 from alphacryo4d.reconstruction.stage import run_reconstruct
+from alphacryo4d.tools.convert import convert
 from alphacryo4d.voting.recorded_stage import Recorded
 
 QUICK = ReclassifyOptions(
@@ -268,14 +270,18 @@ def test_a_state_that_holds_two_is_split_where_that_is_asked(tmp_path):
     assert json.loads((tmp_path / "not" / "report.json").read_text())["states"] == 2
 
 
-def test_refined_poses_are_written_where_they_are_asked_for(tmp_path):
+@pytest.mark.parametrize("suffix", [".star", ".cs"])
+def test_refined_poses_are_written_where_they_are_asked_for(tmp_path, suffix):
     rng = np.random.default_rng(23)
     truth = rng.integers(1, 3, COUNT)
     table, angles = simulated.simulate(tmp_path, truth, 0.5, rng, angle_error=3.0)
-    simulated.write_project(tmp_path, table, truth, rng)
+    if suffix == ".cs":
+        convert(table, table.with_suffix(".cs"))
+    before = read_particles(table.with_suffix(suffix))
+    simulated.write_project(tmp_path, before.path, truth, rng)
     options = replace(QUICK, write_poses=True)
     run_reclassify(tmp_path, tmp_path / "reclassify", options=options)
-    before, after = read_particles(table), read_particles(tmp_path / "reclassify" / "refined.star")
+    after = read_particles(tmp_path / "reclassify" / f"refined{suffix}")
 
     def error(given):
         turned = euler_matrices(given) @ euler_matrices(angles).transpose(0, 2, 1)
@@ -283,9 +289,17 @@ def test_refined_poses_are_written_where_they_are_asked_for(tmp_path):
 
     assert np.square(error(after.angles)).mean() < 0.7 * np.square(error(before.angles)).mean()
     assert 0 < abs(after.shifts - before.shifts).mean() < 2.0
-    kept = open_table(tmp_path / "reclassify" / "class001.star").read(["ac4dInputAngleRot"])
     first = states_of(tmp_path / "reclassify") == 1
-    np.testing.assert_allclose(kept["ac4dInputAngleRot"], before.angles[first, 0])
+    of_state = read_particles(tmp_path / "reclassify" / f"class001{suffix}")
+    np.testing.assert_allclose(of_state.angles, after.angles[first])
+    if suffix == ".star":
+        kept = of_state.table.read(["ac4dInputAngleRot"])["ac4dInputAngleRot"]
+        np.testing.assert_allclose(kept, before.angles[first, 0])
+        return
+    given, written = read_cs(before.path), read_cs(tmp_path / "reclassify" / "class001.cs")
+    assert given.dtype == written.dtype
+    for name in set(given.dtype.names) - {"alignments3D/pose", "alignments3D/shift"}:
+        np.testing.assert_array_equal(written[name], given[name][first])
 
 
 def test_reconstructions_hold_the_arm_of_their_state(project):
