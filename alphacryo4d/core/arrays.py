@@ -14,3 +14,7 @@ def as_slice(rows: Array) -> Array | slice:
     if len(rows) and (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows
+
+
+NO_ROWS: Array = np.empty(0, np.int64)
+"""No rows of a table."""

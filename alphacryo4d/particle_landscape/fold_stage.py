@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alphacryo4d.core import files
-from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.arrays import NO_ROWS, Array
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import Passes, show_progress
 from alphacryo4d.core.reading import load_archive
@@ -46,7 +46,7 @@ class FoldInputs:
     fit: FitOptions
     recorded: Recorded
     flags: RunFlags
-    outliers: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    outliers: Array = field(default_factory=lambda: NO_ROWS)
     """Particles (rows of the table) that took no part in the resampling, and take none here."""
     states_of: str = ""
     """Folder of the set that the states are of."""

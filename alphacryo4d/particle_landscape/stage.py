@@ -31,6 +31,7 @@ from alphacryo4d.voting.inputs_stage import (
     read_outliers,
     read_signal,
 )
+from alphacryo4d.voting.junk import without_states_of_junk
 from alphacryo4d.voting.output_stage import input_particles, input_table_path
 from alphacryo4d.voting.recorded_stage import read_recorded
 
@@ -143,7 +144,8 @@ def _first_states(project: Path, selection: str, particles: int) -> Array:
     """State (P,) of every particle that the components start from, 0 for none."""
     if not one_class(project, selection):
         signal = read_signal(project / files.RESAMPLE, particles)
-        return read_first_states(project / selection, particles, signal)
+        states = read_first_states(project / selection, particles)
+        return without_states_of_junk(states, signal)[0]
     logger.warning("every fold made one class: components start from all particles as one state")
     states = np.ones(particles, np.int32)
     states[read_outliers(project / files.RESAMPLE)] = 0

@@ -164,6 +164,37 @@ def renumbered(states: Array, kept: Array) -> Array:
     return table[states]
 
 
+def say_fold(where: str, result: Mapping[str, Array], heldout: Array) -> list[str]:
+    """What a fold found of poses, junk and states, in words.
+
+    Parameters
+    ----------
+    where : str
+        Batch and fold.
+    result : mapping
+        Of :class:`alphacryo4d.reclassify.rounds_stage.Rounds`.
+    heldout : (n,) int array
+        Rows of the batch that the fold left out.
+    """
+    turned, moved = (
+        np.median(np.linalg.norm(result[name][heldout], axis=1)) for name in ("rotations", "shifts")
+    )
+    turn_error, shift_error = result["pose_sigma"]
+    lines = [
+        f"{where}: poses {'fitted to' if result['from_images'] else 'apart from'} "
+        f"the images, pose sigma {turn_error:.2f} degrees, {shift_error:.2f} A on each axis; "
+        f"held-out particles moved by {turned:.2f} degrees and {moved:.2f} A in the median, "
+        f"log-likelihood gain {result['gain'].mean():.2f} nats per particle"
+    ]
+    junk = len(result.get("junk", ()))  # results of earlier versions have none
+    if junk:
+        lines.append(
+            f"{where}: fitted without {plural(junk, 'image')} that made a state and show no "
+            "particle"
+        )
+    return lines + say_moves(where, result["moves"])
+
+
 def say_moves(where: str, moves: Array) -> list[str]:
     """What a fold did to its states, in words; states by their numbers at the start from 1.
 

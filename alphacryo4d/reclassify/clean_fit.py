@@ -43,7 +43,7 @@ def fit_without_junk(
     Parameters
     ----------
     poses, rows, start, options, solvent, before, check
-        As :func:`fit_states` takes them.
+        As :func:`fit_states` takes them. What was junk in the round before stays out.
     signal : (n, 3) array or None
         Signal of ``rows``, of which the first column is read; None fits all.
 
@@ -54,6 +54,8 @@ def fit_without_junk(
         Places in ``rows`` that the fit is of.
     """
     used = np.arange(len(rows))
+    if before is not None:
+        used = np.setdiff1d(used, before.junk)
     rotations, shifts = poses.rotations[rows].copy(), poses.shifts[rows].copy()
     for again in range(TIMES + 1):
         fit = fit_states(

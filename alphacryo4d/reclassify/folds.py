@@ -11,11 +11,10 @@ from alphacryo4d.core.arrays import Array
 from alphacryo4d.core.errors import InputError
 from alphacryo4d.core.files import DROPPED, LEFT_OUT
 from alphacryo4d.particles.open import open_table
-from alphacryo4d.voting.junk import without_states_of_junk
 
 
-def read_first_states(folder: Path, particles: int, signal: Array | None) -> Array:
-    """States (P,) of the first votes, those of junk left out where there are signals (P, 3)."""
+def read_first_states(folder: Path, particles: int) -> Array:
+    """States (P,) of the first votes."""
     path = folder / files.PARTICLES_STAR
     if not path.is_file():
         raise InputError(f"{path}: no such file; run `alphacryo4d vote` first")
@@ -24,7 +23,7 @@ def read_first_states(folder: Path, particles: int, signal: Array | None) -> Arr
         raise InputError(f"{path}: has {len(states)} particles, the input table {particles}")
     if not (states > 0).any():
         raise InputError(f"{path}: no particle has a state; lower --threshold of `vote`")
-    return without_states_of_junk(states, signal)
+    return states
 
 
 def seed_labels(states: Array, state_count: int) -> Array:

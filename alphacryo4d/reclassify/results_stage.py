@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.arrays import NO_ROWS, Array
 from alphacryo4d.core.run_flags import RunFlags
 from alphacryo4d.particles.copies import copied_images
 from alphacryo4d.particles.particle_set import ParticleSet
@@ -35,7 +35,7 @@ class RoundInputs:
     fit: FitOptions
     recorded: Recorded
     flags: RunFlags
-    outliers: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    outliers: Array = field(default_factory=lambda: NO_ROWS)
     """Particles (rows of the table) that took no part in the resampling, and take none here."""
     signal: Array | None = None
     """(P, 3) of which the first column is the amplitude of the particle in its image."""

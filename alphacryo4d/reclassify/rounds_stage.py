@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alphacryo4d.core import files
-from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.arrays import NO_ROWS, Array
 from alphacryo4d.core.files import LEFT_OUT
 from alphacryo4d.core.job import Job
 from alphacryo4d.core.progress import Passes, show_progress
@@ -18,7 +18,7 @@ from alphacryo4d.maths.threads import thread_count
 from alphacryo4d.reclassify.changing import (
     SplitGain,
     say_anew,
-    say_moves,
+    say_fold,
 )
 from alphacryo4d.reclassify.clean_fit import fit_without_junk
 from alphacryo4d.reclassify.fit_options import FitOptions
@@ -186,7 +186,7 @@ class Rounds:
             solvent=self._solvent if self._focus is None else self._focus,
             before=former, check=inputs.flags.deadline.check,
         )  # fmt: skip
-        known = known[used]
+        junk, known = np.setdiff1d(np.arange(len(known)), used), known[used]
         copies = self._copies(members[heldout])
         steps = POSE_STEPS if fit.move else 0
         judged = judge_states(
@@ -216,6 +216,7 @@ class Rounds:
             "lost_squares": seen.losses[1],
             "pose_sigma": np.array(seen.pose_sigma),
             "from_images": np.array(state_fit.model.groups is not None),
+            "junk": junk,
             "rotations": poses.rotations.astype(np.float32),
             "shifts": poses.shifts.astype(np.float32),
             _VOLUMES: state_fit.model.cubes,
@@ -237,10 +238,10 @@ class Rounds:
             return fit, None
         before = self._before[batch, fold]
         poses.put(np.arange(len(poses.images)), before.rotations, before.shifts)
-        kept = load_archive(before.archive)
+        kept = {"junk": NO_ROWS, **load_archive(before.archive)}  # earlier versions wrote none
         # no first pass: what the round before found is good enough to move on from at once
         fit = replace(fit, initial_resolution=fit.resolution, from_images=before.from_images)
-        return fit, FormerFit(kept[_VOLUMES], kept["noise"])
+        return fit, FormerFit(kept[_VOLUMES], kept["noise"], kept["junk"])
 
     def _focused(self, images: PreparedImages, rows: Array, workers: int) -> PreparedImages:
         """The images without what the fold's consensus holds outside the focus mask."""
@@ -271,22 +272,11 @@ class Rounds:
         this_round.weighted[members[heldout]] = result["posteriors"].argmax(axis=1)
         this_round.sides[members[rows], fold] = result["sides"]
         this_round.likelihood[members[heldout]] = result["likelihood"]
-        turned, moved = (
-            np.median(np.linalg.norm(result[name][heldout], axis=1))
-            for name in ("rotations", "shifts")
-        )
-        turn_error, shift_error = result["pose_sigma"]
         of_images = bool(result["from_images"])
         this_round.fits[batch, fold] = FoldFit(
             result["rotations"], result["shifts"], of_images, self._archive(number, batch, fold)
         )
-        this_round.log.append(
-            f"batch {batch} fold {fold + 1}: poses {'fitted to' if of_images else 'apart from'} "
-            f"the images, pose sigma {turn_error:.2f} degrees, {shift_error:.2f} A on each axis; "
-            f"held-out particles moved by {turned:.2f} degrees and {moved:.2f} A in the median, "
-            f"log-likelihood gain {result['gain'].mean():.2f} nats per particle"
-        )
-        this_round.log += say_moves(f"batch {batch} fold {fold + 1}", result["moves"])
+        this_round.log += say_fold(f"batch {batch} fold {fold + 1}", result, heldout)
         weights = np.broadcast_to(result["weights"], result["posteriors"].shape)
         return result["evidence"], result["consensus"], result["posteriors"], weights
 

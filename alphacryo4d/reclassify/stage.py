@@ -30,7 +30,7 @@ from alphacryo4d.reconstruction.map_stage import remove_scratch
 from alphacryo4d.selection.sets_stage import state_names
 from alphacryo4d.voting.images import add_images
 from alphacryo4d.voting.inputs_stage import read_fold_groups, read_outliers, read_signal
-from alphacryo4d.voting.junk import add_junk, escaped_junk, signal_columns
+from alphacryo4d.voting.junk import add_junk, escaped_junk, signal_columns, without_states_of_junk
 from alphacryo4d.voting.null_figures import number
 from alphacryo4d.voting.options import votes_needed
 from alphacryo4d.voting.output_stage import input_particles, input_table_path
@@ -167,7 +167,13 @@ def _reclassify(
     particles = read_recorded(resample).on_grid(input_particles(resample))
     groups = read_fold_groups(resample, len(particles))
     signal = read_signal(resample, len(particles))
-    states = read_first_states(first, len(particles), None if options.keep_outliers else signal)
+    states = read_first_states(first, len(particles))
+    outliers = read_outliers(resample)
+    if options.keep_outliers:
+        outliers, measured = outliers[:0], None
+    else:
+        states, signal, outliers = without_states_of_junk(states, signal, outliers)
+        measured = signal
     recorded = read_recorded(resample)
     finest = max(min(options.final_resolution, recorded.resolution), 2.2 * particles.pixel_size)
     move = options.refine_poses
@@ -192,8 +198,8 @@ def _reclassify(
         ),
         recorded,
         flags,
-        np.empty(0, np.int64) if options.keep_outliers else read_outliers(resample),
-        None if options.keep_outliers else signal,
+        outliers,
+        measured,
     )
     logger.info("reclassification of %s at %.1f A", plural(int(states.max()), "state"), finest)
     last_round, kept, log = run_rounds(job, inputs, states)

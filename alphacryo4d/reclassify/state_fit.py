@@ -12,11 +12,11 @@ further round goes on from there (:class:`FormerFit`), with the states that vote
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.arrays import NO_ROWS, Array
 from alphacryo4d.ml3d.mixture_search import Move
 from alphacryo4d.reclassify.fit_options import FitOptions
 from alphacryo4d.reclassify.joint_moments import JointMoments
@@ -48,10 +48,14 @@ class FormerFit:
     cubes : (q + 1, m, m, m) float32
         Mean and components on the cube of the grid.
     noise : (G, shells) float64
+    junk : (j,) int array
+        Places in its rows of images that made a state and show no particle; the fit is without
+        them.
     """
 
     cubes: Array
     noise: Array
+    junk: Array = field(default_factory=lambda: NO_ROWS)
 
 
 @dataclass

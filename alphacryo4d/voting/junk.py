@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.arrays import NO_ROWS, Array
 from alphacryo4d.core.words import plural
 from alphacryo4d.voting.null_figures import number
 
@@ -94,20 +94,40 @@ def states_of_junk(signal: Array, states: Array) -> Array:
     return 1 + np.flatnonzero(weak | groups_of_junk(signal[:, 0], states - 1, count))
 
 
-def without_states_of_junk(states: Array, signal: Array | None) -> Array:
-    """States (P,) from 1 of which those of junk are none; they would span components like others.
+def without_states_of_junk(
+    states: Array, signal: Array | None, outliers: Array = NO_ROWS
+) -> tuple[Array, Array | None, Array]:
+    """States without those of junk, whose particles are named junk.
 
     Volumes of a few images without the particle lie so far from the others that the prior of the
-    components would be about them alone.
+    components would be about them alone, and a mixture would give such images a state again.
+
+    Parameters
+    ----------
+    states : (P,) int array
+        State of every particle from 1, 0 for none.
+    signal, outliers : arrays
+        As :func:`signal_columns` takes them.
+
+    Returns
+    -------
+    states, signal, outliers
+        What was given where no state is junk, or all are.
     """
-    junk = np.zeros(0, int) if signal is None else states_of_junk(signal, states)
-    if not len(junk) or np.isin(states, [0, *junk]).all():
-        return states
+    if signal is None:
+        return states, signal, outliers
+    junk = states_of_junk(signal, states)
+    named = np.isin(states, junk)
+    if not named.any() or not (states[~named] > 0).any():
+        return states, signal, outliers
     logger.info(
         "junk among the states of the votes, whose images show no particle, is left out: state %s",
         ", ".join(map(str, junk)),
     )  # fmt: skip
-    return np.where(np.isin(states, junk), 0, states).astype(states.dtype)
+    signal = signal.copy()
+    signal[named, 2] = 1
+    kept = np.where(named, 0, states).astype(states.dtype)
+    return kept, signal, np.union1d(outliers, np.flatnonzero(named))
 
 
 def escaped_junk(

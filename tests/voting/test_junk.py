@@ -64,11 +64,14 @@ def test_junk_with_more_than_half_a_signal_fills_small_groups():
     signal = np.stack([amplitude, amplitude, np.zeros(len(amplitude))], axis=1)
     add_junk(report, signal, np.zeros(0, int), labels + 1)
     assert report["junk_states"] == [1, 2, 3]
-    kept = without_states_of_junk(labels + 1, signal)
+    kept, named, outliers = without_states_of_junk(labels + 1, signal, np.array([400]))
+    assert not signal[:, 2].any()
+    assert (named[:, 2] == (labels < 3)).all()
+    assert outliers.tolist() == [*np.flatnonzero(labels < 3), 400]
     assert set(kept[labels < 3]) == {0}
     assert (kept[labels >= 3] == labels[labels >= 3] + 1).all()
-    assert without_states_of_junk(kept, signal) is kept
-    assert without_states_of_junk(labels + 1, None).all()
+    assert without_states_of_junk(kept, signal)[0] is kept
+    assert without_states_of_junk(labels + 1, None)[0].all()
 
 
 def test_a_reclassification_begins_without_the_states_of_junk(tmp_path, caplog):
@@ -78,10 +81,10 @@ def test_a_reclassification_begins_without_the_states_of_junk(tmp_path, caplog):
     table = pd.DataFrame({"rlnImageName": "000001@a.mrcs", "rlnClassNumber": states})
     starfile.write(table, tmp_path / "particles.star")
     with caplog.at_level("INFO"):
-        seeds = read_first_states(tmp_path, len(states), signal)
+        seeds, _, _ = without_states_of_junk(read_first_states(tmp_path, len(states)), signal)
     assert np.bincount(seeds).tolist() == [10, 50, 60]
     assert "is left out: state 3" in caplog.text
-    assert np.bincount(read_first_states(tmp_path, len(states), None))[3] == 5
+    assert np.bincount(read_first_states(tmp_path, len(states)))[3] == 5
 
 
 def signals_of_states(sizes, junk, seed=0):
