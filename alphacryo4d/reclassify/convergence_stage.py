@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 LEAST_RISE = 0.1
 """Rise of the held-out log-likelihood (nats per particle) from which it counts, free poses."""
+HARDLY_ANY = 0.01
+"""Share of particles with another state up to which free poses need no further round: they are as
+good as states need them."""
 MORE_VOTED = 1.01
 """Factor between the particles voted in two rounds from which folds agree on more."""
 _FALLEN = "fewer than two states have particles"
@@ -86,7 +89,8 @@ def run_rounds(job: Job, inputs: RoundInputs, states: Array) -> tuple[Round, Arr
         states = election.states
         plan = plan_changes(support, split, merge=options.merge, split_too=options.split)
         if plan.nothing and changed <= options.converged and past.settled:
-            log_line(log, f"round {turn}: {_few(changed, options.converged)}: no further round")
+            most = HARDLY_ANY if past.hardly_changed else options.converged
+            log_line(log, f"round {turn}: {_few(changed, most)}: no further round")
             break
         if not plan.nothing:
             say_plan(log, turn, plan, kept, applied=turn < options.rounds)
@@ -197,10 +201,16 @@ class _Past:
         self.fewer = False
 
     @property
-    def settled(self) -> bool:
-        """Whether poses are; free ones are once the likelihood hardly rises."""
+    def hardly_changed(self) -> bool:
+        """Whether poses are free, and next to no particles changed their state."""
         assert self.round is not None
-        if not self.round.free_poses:
+        return self.round.free_poses and self.changed <= HARDLY_ANY
+
+    @property
+    def settled(self) -> bool:
+        """Whether poses are; free ones are once states or the likelihood hardly change."""
+        assert self.round is not None
+        if not self.round.free_poses or self.hardly_changed:
             return True
         return self.rise is not None and self.rise[0] < LEAST_RISE
 

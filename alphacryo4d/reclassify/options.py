@@ -21,7 +21,9 @@ class ReclassifyOptions:
     """Second classification, seeded by the states of the landscape."""
 
     rounds: int = setting(
-        2, "Most rounds; another one where states merge or split, or have not converged."
+        2,
+        "Most rounds; another one where states merge or split, have not converged, or free poses "
+        "may still move particles.",
     )
     converged: float = setting(
         0.5,

@@ -50,6 +50,11 @@ def test_rounds_of_free_poses_go_on_while_images_get_more_likely(rise, stays, se
         assert past.settled
 
 
+def test_free_poses_are_good_enough_where_hardly_a_particle_changed():
+    assert after_one(free=True, changed=0.006).settled
+    assert not after_one(free=True, changed=0.02).settled
+
+
 @pytest.mark.parametrize(
     ("gain", "voted", "rise", "stays"),
     [
@@ -137,7 +142,7 @@ def test_the_last_count_says_why_it_is_another_one(monkeypatch):
 def test_states_that_fall_together_are_no_result(monkeypatch, second):
     """In the first round this is said, in a later one the round before stays."""
     first = np.repeat([1, 2], 200)
-    voted = [first, np.zeros(400, int)] if second else [np.zeros(400, int)]
+    voted = [np.roll(first, 10), np.zeros(400, int)] if second else [np.zeros(400, int)]
     made, inputs = rounds_of(monkeypatch, voted, free=True)
     if not second:
         with pytest.raises(InputError, match=r"0 of 400.*--no-refine-poses"):
