@@ -21,6 +21,7 @@ from alphacryo4d.io.star import IMAGE_COLUMN, SIGN_COLUMN, ParticleTable
 from alphacryo4d.particles.aberrations import SINGLE, single_columns
 from alphacryo4d.particles.grids import known, output_grid
 from alphacryo4d.particles.kinds import refuse_tomography
+from alphacryo4d.particles.measured import Measured
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.particles.optics import Optics, read_optics
 from alphacryo4d.particles.origins import (
@@ -54,7 +55,6 @@ __all__ = [
     "resolve_stack",
     "stack_file",
 ]
-
 
 DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
 _OPEN_STACKS = 256
@@ -137,9 +137,9 @@ class ParticleSet:
         return float(known(self.path, self.grid[1], "pixel size"))
 
     @functools.cached_property
-    def typical(self) -> dict[Any, Any]:
-        """What was measured of the images, by what and diameter; outliers ``named`` before."""
-        return {}
+    def measured(self) -> Measured:
+        """What was measured of the images so far."""
+        return Measured()
 
     @functools.cached_property
     def _maps(self) -> OrderedDict[int, Array]:

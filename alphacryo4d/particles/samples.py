@@ -117,9 +117,8 @@ def name_outliers(particles: ParticleSet, rows: Array, images: PreparedImages) -
     if images.outlier is None or not images.outlier.any():
         return
     outliers = rows[images.outlier]
-    named_before: set[int] = particles.typical.setdefault("named", set())
-    new = [row for row in outliers.tolist() if row not in named_before]
-    named_before.update(new)
+    new = [row for row in outliers.tolist() if row not in particles.measured.named]
+    particles.measured.named.update(new)
     if new:
         named = ", ".join(
             f"row {row + 1} (image {particles.slice_index[row] + 1} of "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alphacryo4d.core.arrays import Array
+from alphacryo4d.core.arrays import NO_ROWS, Array
 from alphacryo4d.core.progress import Progress, no_progress
 from alphacryo4d.io.star import MICROGRAPH_COLUMN, ParticleTable
 from alphacryo4d.particles.particle_set import ParticleSet
@@ -34,12 +34,12 @@ def typical_deviations(particles: ParticleSet, diameter: float | None) -> Typica
     """
     from alphacryo4d.ml3d.background import typical_of
 
-    held: Typical | None = particles.typical.get(diameter)
-    if held is None:
+    held = particles.measured.typical
+    if diameter not in held:
         rows, levels = sampled_levels(particles, diameter)
-        held = typical_of(levels, particles.optics_group[rows], len(particles.optics))
-        particles.typical[diameter] = held
-    return held
+        groups = particles.optics_group[rows]
+        held[diameter] = typical_of(levels, groups, len(particles.optics))
+    return held[diameter]
 
 
 def sampled_levels(particles: ParticleSet, diameter: float | None) -> tuple[Array, Array]:
@@ -52,12 +52,11 @@ def sampled_levels(particles: ParticleSet, diameter: float | None) -> tuple[Arra
     particles, diameter
         As for :func:`background_levels`.
     """
-    key = ("sample", diameter)
-    if key not in particles.typical:
+    held = particles.measured.sampled
+    if diameter not in held:
         rows = spread_rows(len(particles), _LOOKED_AT, micrographs(particles))
-        particles.typical[key] = rows, background_levels(particles, rows, diameter)
-    held: tuple[Array, Array] = particles.typical[key]
-    return held
+        held[diameter] = rows, background_levels(particles, rows, diameter)
+    return held[diameter]
 
 
 def spread_rows(count: int, wanted: int, micrograph: Array | None) -> Array:
@@ -82,10 +81,11 @@ def spread_rows(count: int, wanted: int, micrograph: Array | None) -> Array:
 
 def micrographs(particles: ParticleSet) -> Array | None:
     """Number of the micrograph of every particle, from 0; None where the table names none."""
-    if "units" not in particles.typical:
-        particles.typical["units"] = micrograph_numbers(particles.table)
-    numbers: Array | None = particles.typical["units"]
-    return numbers
+    if particles.measured.micrographs is None:
+        numbers = micrograph_numbers(particles.table)
+        particles.measured.micrographs = NO_ROWS if numbers is None else numbers
+    held = particles.measured.micrographs
+    return held if len(held) else None
 
 
 def micrograph_numbers(table: ParticleTable) -> Array | None:

@@ -102,11 +102,10 @@ def fitting(
     progress : callback, optional
         Called while images are read; without it a bar of its own is shown.
     """
-    key = ("normalise", diameter)
-    if key not in particles.typical:
-        particles.typical[key] = _fitting(particles, diameter, progress)
-    choice: str = particles.typical[key]
-    return choice
+    held = particles.measured.normalise
+    if diameter not in held:
+        held[diameter] = _fitting(particles, diameter, progress)
+    return held[diameter]
 
 
 def _fitting(particles: ParticleSet, diameter: float | None, progress: Progress | None) -> str:
@@ -166,13 +165,12 @@ def _common(
     particles: ParticleSet, diameter: float | None, progress: Progress | None
 ) -> tuple[Array, float, str]:
     """Common deviation of every particle, spread (of the logarithm) in a unit, and what that is."""
-    key = ("micrographs", diameter)
-    if key not in particles.typical:
+    held = particles.measured.common
+    if diameter not in held:
         own = show_progress("measure the background") if progress is None else nullcontext(progress)
         with own as shown:
-            particles.typical[key] = _measured(particles, diameter, shown)
-    held: tuple[Array, float, str] = particles.typical[key]
-    return held
+            held[diameter] = _measured(particles, diameter, shown)
+    return held[diameter]
 
 
 def _measured(
