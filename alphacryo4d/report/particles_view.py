@@ -24,7 +24,11 @@ _WANTED = (
     "rlnClassNumber", "ac4dConfidence", "rlnAngleRot", "rlnAngleTilt", "rlnDefocusU",
     MICROGRAPH_COLUMN,
 )  # fmt: skip
-ROT_BINS, TILT_BINS, DEFOCUS_BINS, MICROGRAPH_BINS = 36, 18, 12, 24
+DEFOCUS_BINS, MICROGRAPH_BINS = 12, 24
+VIEW_BINS = ((18, 36), (12, 24), (9, 18), (6, 12), (4, 8))
+"""Bins of the tilt and of the rot, from fine to coarse."""
+LEAST_IN_BIN = 10
+"""Particles of a state of the median size in a bin of its views; chance is most of fewer."""
 
 
 def particles_view(project: Path, sets: list[StateSet], payload: Payload) -> dict[str, Any] | None:
@@ -166,7 +170,6 @@ def _one_set(
             f"particles/{key}/views",
             views_of(states, table["rlnAngleRot"], table["rlnAngleTilt"], most),
         )
-        data["view_bins"] = [TILT_BINS, ROT_BINS]
     if "rlnDefocusU" in table:
         defocus = table["rlnDefocusU"].astype(np.float64)
         edges = np.unique(np.quantile(defocus, np.linspace(0, 1, DEFOCUS_BINS + 1)))
@@ -188,13 +191,17 @@ def counts_of(states: Array, bins: Array, size: int | None = None) -> Array:
 
 def views_of(states: Array, rot: Array, tilt: Array, most: int) -> Array:
     """Particles (K+1, tilt, rot) of every state in bins of equal area of the sphere."""
-    across = np.floor(np.mod(rot.astype(np.float64), 360) / 360 * ROT_BINS).astype(np.int64)
+    _, sizes = np.unique(states[states > 0], return_counts=True)
+    size = float(np.median(sizes)) if len(sizes) else 0.0
+    enough = [bins for bins in VIEW_BINS if size >= LEAST_IN_BIN * bins[0] * bins[1]]
+    tilts, rots = (enough or VIEW_BINS[-1:])[0]
+    across = np.floor(np.mod(rot.astype(np.float64), 360) / 360 * rots).astype(np.int64)
     height = (1 - np.cos(np.deg2rad(tilt.astype(np.float64)))) / 2
-    down = np.floor(height * TILT_BINS).astype(np.int64)
-    across, down = np.clip(across, 0, ROT_BINS - 1), np.clip(down, 0, TILT_BINS - 1)
-    flat = (states * TILT_BINS + down) * ROT_BINS + across
-    size = (most + 1) * TILT_BINS * ROT_BINS
-    return np.bincount(flat, minlength=size).reshape(-1, TILT_BINS, ROT_BINS).astype(np.uint32)
+    down = np.floor(height * tilts).astype(np.int64)
+    across, down = np.clip(across, 0, rots - 1), np.clip(down, 0, tilts - 1)
+    flat = (states * tilts + down) * rots + across
+    counts = np.bincount(flat, minlength=(most + 1) * tilts * rots)
+    return counts.reshape(-1, tilts, rots).astype(np.uint32)
 
 
 def by_micrograph(states: Array, names: Array) -> dict[str, Any]:

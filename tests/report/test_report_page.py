@@ -19,6 +19,7 @@ from alphacryo4d.maths.contrast import level_of
 from alphacryo4d.particles.open import open_table
 from alphacryo4d.report.landscape_sets import renumbered
 from alphacryo4d.report.maps import along_path, resized
+from alphacryo4d.report.particles_view import views_of
 from alphacryo4d.report.payload import Payload, safe_json
 from alphacryo4d.report.project_files import _order, label_of
 from alphacryo4d.report.scene_stage import write_scene
@@ -416,3 +417,12 @@ def test_a_barrier_of_the_page_is_resolved_from_both_sides(project, tmp_path):
 def landscape_of(project: Path) -> dict[str, Any]:
     """What the page shows of the landscape."""
     return project_data(project)[0]["landscapes"]["landscape"]
+
+
+@pytest.mark.parametrize(("particles", "bins"), [(40, (4, 8)), (800, (6, 12)), (9000, (18, 36))])
+def test_views_have_bins_of_enough_particles(particles, bins):
+    states = np.repeat([0, 1, 2], [3, particles, particles])
+    turns = np.random.default_rng(0).uniform(-360, 360, (2, len(states)))
+    views = views_of(states, *turns, 2)
+    assert views.shape == (3, *bins)
+    assert views.sum(axis=(1, 2)).tolist() == [3, particles, particles]

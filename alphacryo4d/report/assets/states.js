@@ -7,8 +7,9 @@ function showStates() {
   const tree = h("div", {class: "figure"});
   const curves = h("div", {class: "plot"});
   const note = h("p", {class: "quiet"});
-  section("states", "States", h("p", {class: "quiet"}, "Slices, projections and views of every state, on one " +
-    "grey scale; in brackets what chance would give."), cards, h("h3", {}, "All figures"), table,
+  section("states", "States", h("p", {class: "quiet"}, "Slices and projections of every state on one grey " +
+    "scale, and its views: particles by rot (across) and tilt (down). In brackets what chance would give."),
+    cards, h("h3", {}, "All figures"), table,
     h("div", {class: "columns"},
       h("div", {}, h("h3", {}, "What merging costs"), tree),
       h("div", {}, h("h3", {}, "Fourier shell correlation"), curves, note)));
