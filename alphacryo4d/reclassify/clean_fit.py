@@ -69,6 +69,7 @@ def fit_without_junk(
             break
         logger.info("%d images without the particle made a state: fitted without them", junk.sum())
         used = used[~junk]
+        del fit  # its grid holds buffers of gigabytes
         # whether poses were fitted to their images is asked of those given, not of moved ones
         poses.put(rows, rotations, shifts)
     return fit, used
