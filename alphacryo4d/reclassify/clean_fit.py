@@ -57,19 +57,19 @@ def fit_without_junk(
     if before is not None:
         used = np.setdiff1d(used, before.junk)
     rotations, shifts = poses.rotations[rows].copy(), poses.shifts[rows].copy()
-    for again in range(TIMES + 1):
+    refits = 0 if signal is None else TIMES
+    while True:
         fit = fit_states(
             poses, rows[used], start[used], options, solvent=solvent, before=before, check=check
         )
-        if signal is None or again == TIMES:
-            break
+        if signal is None or not refits:
+            return fit, used
         labels = fit.posteriors.argmax(axis=1).astype(np.int32) + 1
         junk = np.isin(labels, states_of_junk(signal[used], labels))
         if not junk.any() or len(used) - junk.sum() < (1 - MOST) * len(rows):
-            break
-        logger.info("%d images without the particle made a state: fitted without them", junk.sum())
-        used = used[~junk]
+            return fit, used
         del fit  # its grid holds buffers of gigabytes
+        logger.info("%d images without the particle made a state: fitted without them", junk.sum())
+        used, refits = used[~junk], refits - 1
         # whether poses were fitted to their images is asked of those given, not of moved ones
         poses.put(rows, rotations, shifts)
-    return fit, used
