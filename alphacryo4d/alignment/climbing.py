@@ -1,6 +1,8 @@
 """Refinement of poses: damped Gauss-Newton steps with more and more samples, several of an image.
 
-Steps are damped where they do not climb (Levenberg 1944; Marquardt 1963).
+Steps are damped where they do not climb (Levenberg 1944; Marquardt 1963). In an image that is
+mostly noise the curvature is not that of Gauss and Newton, whose steps then leave three quarters of
+the way: it is learnt along the steps (Broyden, Fletcher, Goldfarb & Shanno 1970).
 """
 
 from __future__ import annotations
@@ -18,6 +20,12 @@ from alphacryo4d.maths.threads import in_ranges
 from alphacryo4d.ml3d.images import PreparedImages
 
 _UPPER = np.triu_indices(5)
+_LEAST = 0.2
+"""Curvature along a step at least, of that before (Powell 1978)."""
+_LEAST_RISE = 0.02
+"""Rise of the log-likelihood (nats) that a step must promise: it is then a seventh of the error."""
+_STEPS, _LAST_STEPS = 5, 4
+"""Most steps at a resolution, and at the last one."""
 
 
 def around(poses: Poses, angle: float, slide: float) -> Poses:
@@ -49,6 +57,11 @@ class _Fit:
     gradient: Array
     curvature: Array
 
+    @property
+    def score(self) -> Array:
+        """Log-likelihood ratio against noise alone."""
+        return np.asarray(2 * self.cross - self.norm)
+
 
 def fit(
     images: PreparedImages, target: Target, poses: Poses, radius: int, workers: int = 1
@@ -77,7 +90,7 @@ def refine(
     most: float,
     workers: int = 1,
 ) -> tuple[Poses, Array]:
-    """Damped Gauss-Newton steps of poses; the best that each one met.
+    """Damped steps of poses; the best that each one met.
 
     Parameters
     ----------
@@ -94,33 +107,51 @@ def refine(
         that the noise leaves.
     """
     fitted = fit(images, target, poses, radius, workers)
-    best = Poses(poses.row, poses.rotations, poses.shifts, 2 * fitted.cross - fitted.norm)
-    damping = np.full(len(poses.row), 0.1)
-    corner = np.arange(5)
+    best = Poses(poses.row, poses.rotations.copy(), poses.shifts.copy(), fitted.score)
+    gradient, curvature = fitted.gradient, fitted.curvature
+    learnt = curvature.copy()
+    damping, going = np.full(len(poses.row), 0.1), np.arange(len(poses.row))
     for _ in range(steps):
-        scaled = fitted.curvature.copy()
-        scaled[:, corner, corner] *= 1 + damping[:, None]
-        scaled[:, corner, corner] += (
-            1e-9 * np.abs(scaled[:, corner, corner]).max(1)[:, None] + 1e-30
-        )
-        step = np.linalg.solve(scaled, fitted.gradient[..., None])[..., 0]
-        length = np.linalg.norm(step[:, :3], axis=1)
-        step *= np.minimum(1, np.deg2rad(most) / np.maximum(length, 1e-12))[:, None]
-        turned = Rotation.from_rotvec(step[:, :3]).as_matrix() @ best.rotations
-        trial = Poses(best.row, turned, best.shifts + step[:, 3:], best.score)
+        step = _damped_steps(gradient[going], learnt[going], damping[going], most)
+        # what a step would add where the curvature stays; those that add nothing are at the top
+        worth = np.einsum("ni,ni->n", gradient[going], step) > _LEAST_RISE
+        going, step = going[worth], step[worth]
+        if not len(going):
+            break
+        here = best.take(going)
+        turned = Rotation.from_rotvec(step[:, :3]).as_matrix() @ here.rotations
+        trial = Poses(here.row, turned, here.shifts + step[:, 3:], here.score)
         new = fit(images, target, trial, radius, workers)
-        score = 2 * new.cross - new.norm
-        up = score > best.score
-        best = Poses(
-            best.row,
-            np.where(up[:, None, None], turned, best.rotations),
-            np.where(up[:, None], trial.shifts, best.shifts),
-            np.where(up, score, best.score),
-        )
-        fitted.gradient = np.where(up[:, None], new.gradient, fitted.gradient)
-        fitted.curvature = np.where(up[:, None, None], new.curvature, fitted.curvature)
-        damping = np.where(up, damping / 4, damping * 8)
-    return best, fitted.curvature
+        up = new.score > here.score
+        risen, before = going[up], gradient[going]
+        best.rotations[risen], best.shifts[risen] = turned[up], trial.shifts[up]
+        best.score[risen] = new.score[up]
+        gradient[risen], curvature[risen] = new.gradient[up], new.curvature[up]
+        learnt[going] = _learnt(learnt[going], step, before - new.gradient)
+        damping[going] *= np.where(up, 0.25, 8.0)
+    return best, curvature
+
+
+def _learnt(matrix: Array, step: Array, fallen: Array) -> Array:
+    """Curvatures (n, 5, 5) after steps (n, 5) by which gradients (n, 5) have fallen (BFGS)."""
+    pushed = np.einsum("nij,nj->ni", matrix, step)
+    old, new = np.einsum("ni,ni->n", step, pushed), np.einsum("ni,ni->n", step, fallen)
+    share = np.where(new >= _LEAST * old, 1.0, (1 - _LEAST) * old / np.maximum(old - new, 1e-30))
+    fallen = share[:, None] * fallen + (1 - share)[:, None] * pushed
+    new = np.maximum(np.einsum("ni,ni->n", step, fallen), 1e-30)[:, None, None]
+    matrix = matrix - pushed[:, :, None] * pushed[:, None] / np.maximum(old, 1e-30)[:, None, None]
+    return np.asarray(matrix + fallen[:, :, None] * fallen[:, None] / new)
+
+
+def _damped_steps(gradient: Array, curvature: Array, damping: Array, most: float) -> Array:
+    """Gauss-Newton steps (n, 5), turns of at most ``most`` degrees."""
+    corner, scaled = np.arange(5), curvature.copy()
+    scaled[:, corner, corner] *= 1 + damping[:, None]
+    scaled[:, corner, corner] += 1e-9 * np.abs(scaled[:, corner, corner]).max(1)[:, None] + 1e-30
+    step = np.linalg.solve(scaled, gradient[..., None])[..., 0]
+    length = np.linalg.norm(step[:, :3], axis=1)
+    step *= np.minimum(1, np.deg2rad(most) / np.maximum(length, 1e-12))[:, None]
+    return np.asarray(step)
 
 
 def best_rows(poses: Poses, keep: int, each: int) -> Array:
@@ -186,8 +217,8 @@ def climb_models(
             if not len(mine):
                 continue
             refined, curvature[mine] = refine(
-                images, target, poses.take(mine), radius, 5 if final else 3, most=turn / 2,
-                workers=workers,
+                images, target, poses.take(mine), radius, _LAST_STEPS if final else _STEPS,
+                most=turn / 2, workers=workers,
             )  # fmt: skip
             poses = poses.replaced(mine, refined)
         keep = 1 if final else max(1, round(0.4 * each))

@@ -25,6 +25,8 @@ from alphacryo4d.maths.rotations import whole_rotations
 from alphacryo4d.ml3d.checkpoint import Checkpoint
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 
+_NEAR = 2.1
+"""How much coarser than the map a search near the poses begins; then 1.5 times as fine each."""
 _COARSE, _FINER = 6, 8
 _FIRST_SHELL = 4
 """Shells (pixels) to which all orientations are searched, at first and where the map is finer, and
@@ -244,7 +246,7 @@ class Refinement:
         images, each = self.images, self.asked.candidates
         start = Poses(rows, self.rotations[rows], self.shifts[rows], np.zeros(len(rows)))
         if self.further or self.asked.near:
-            coarse = target.radius if self.further else int(target.radius / 1.5)
+            coarse = target.radius if self.further else int(target.radius / _NEAR)
             return climbing.climb(images, target, start, 1, coarse, workers=self.workers)
         if everywhere is not None:
             coarse = everywhere.target.radius

@@ -9,6 +9,7 @@ import imaged_atoms
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
 from alphacryo4d.alignment import climbing, half_maps, several
@@ -157,6 +158,27 @@ def test_a_search_of_all_poses_finds_them(truth: tuple[np.ndarray, np.ndarray]) 
     errors = np.concatenate([turned, climbed.shifts + shifts], axis=1)[close]
     chi = np.einsum("ni,nij,nj->n", errors, curvature[close], errors)
     assert 2.5 < np.median(chi) < 9  # of 5 degrees of freedom: 4.35
+
+
+def test_steps_in_noise_reach_what_a_general_optimiser_finds(
+    truth: tuple[np.ndarray, np.ndarray],
+) -> None:
+    rotations, shifts = truth
+    images = images_of(rotations, shifts, 6.0, 3)
+    target = target_of(sampled_map(), Grid(RADIUS), np.full((1, RADIUS + 1), 1 / 72))
+    near = Rotation.from_rotvec(np.full((40, 3), 0.03)).as_matrix() @ rotations
+    start = Poses(np.arange(40), near, -shifts + 0.2, np.zeros(40))
+    found, _ = climbing.refine(images, target, start, RADIUS, 7, most=6.0)
+
+    def lost(change: np.ndarray, row: int) -> float:
+        turned = Rotation.from_rotvec(change[:3] / 20).as_matrix() @ near[row]
+        pose = Poses(start.row[[row]], turned[None], start.shifts[[row]] + change[3:], np.zeros(1))
+        return -float(climbing.fit(images, target, pose, RADIUS).score[0])
+
+    best = [-minimize(lost, np.zeros(5), (row,), "Powell").fun for row in range(12)]
+    assert np.median(best - found.score[:12]) < 0.05
+    begun = climbing.fit(images, target, start, RADIUS).score[:12]
+    assert np.median(best - begun) > 0.5
 
 
 def test_rotations_are_even() -> None:
