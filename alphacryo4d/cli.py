@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from alphacryo4d import __version__
+from alphacryo4d.core.allocator import keep_large_arrays
 from alphacryo4d.core.errors import AlphaCryo4DError, InterruptedRun
 from alphacryo4d.core.guard import name_lost_files, watch_over_memory
 from alphacryo4d.core.kernel_cache import choose_kernel_cache
@@ -194,6 +195,7 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> None:
     own_process = arguments is None
     if own_process:
         watch_over_memory()
+        keep_large_arrays()
         name_lost_files()
     end_on_signals()
     atexit.register(gc.freeze)  # to sweep what large libraries hold takes half a second at exit

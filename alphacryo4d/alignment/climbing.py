@@ -24,6 +24,8 @@ _LEAST = 0.2
 """Curvature along a step at least, of that before (Powell 1978)."""
 _LEAST_RISE = 0.02
 """Rise of the log-likelihood (nats) that a step must promise: it is then a seventh of the error."""
+NEAR = 2.1
+"""How much coarser than the map a search near given poses begins; then 1.5 times as fine each."""
 _STEPS, _LAST_STEPS = 5, 4
 """Most steps at a resolution, and at the last one."""
 

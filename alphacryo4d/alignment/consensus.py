@@ -25,8 +25,6 @@ from alphacryo4d.maths.rotations import whole_rotations
 from alphacryo4d.ml3d.checkpoint import Checkpoint
 from alphacryo4d.ml3d.images import PreparedImages, shell_of_resolution
 
-_NEAR = 2.1
-"""How much coarser than the map a search near the poses begins; then 1.5 times as fine each."""
 _COARSE, _FINER = 6, 8
 _FIRST_SHELL = 4
 """Shells (pixels) to which all orientations are searched, at first and where the map is finer, and
@@ -246,7 +244,7 @@ class Refinement:
         images, each = self.images, self.asked.candidates
         start = Poses(rows, self.rotations[rows], self.shifts[rows], np.zeros(len(rows)))
         if self.further or self.asked.near:
-            coarse = target.radius if self.further else int(target.radius / _NEAR)
+            coarse = target.radius if self.further else int(target.radius / climbing.NEAR)
             return climbing.climb(images, target, start, 1, coarse, workers=self.workers)
         if everywhere is not None:
             coarse = everywhere.target.radius
@@ -257,8 +255,7 @@ class Refinement:
             coarse = max(min(_COARSE, target.radius), int(target.radius / 1.5))
             near = climbing.around(start, *grid_steps(coarse, images.box))
             around = len(near.row) // len(rows)
-            sums = climbing.fit(images, target, near, coarse, self.workers)
-            near.score = 2 * sums.cross - sums.norm
+            near.score = climbing.fit(images, target, near, coarse, self.workers).score
             each = min(each, around)
             many = near.take(climbing.best_rows(near, each, around))
         if self.unscaled:

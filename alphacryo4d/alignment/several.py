@@ -120,7 +120,7 @@ class EveryModel:
         scores = np.empty((len(start.row), several))
         for number, target in enumerate(self.targets):
             sums = climbing.fit(self.images, target, start, target.radius, self.workers)
-            scores[:, number] = 2 * sums.cross - sums.norm
+            scores[:, number] = sums.score
         keep = min(_OWN, several)
         best = np.argsort(-scores, axis=1)[:, :keep]
         own = start.take(np.repeat(np.arange(len(start.row)), keep))
