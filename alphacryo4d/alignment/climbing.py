@@ -146,7 +146,7 @@ def _learnt(matrix: Array, step: Array, fallen: Array) -> Array:
 
 
 def _damped_steps(gradient: Array, curvature: Array, damping: Array, most: float) -> Array:
-    """Gauss-Newton steps (n, 5), turns of at most ``most`` degrees."""
+    """Newton steps (n, 5) by some curvatures, damped; turns of at most ``most`` degrees."""
     corner, scaled = np.arange(5), curvature.copy()
     scaled[:, corner, corner] *= 1 + damping[:, None]
     scaled[:, corner, corner] += 1e-9 * np.abs(scaled[:, corner, corner]).max(1)[:, None] + 1e-30

@@ -175,9 +175,10 @@ def test_steps_in_noise_reach_what_a_general_optimiser_finds(
         pose = Poses(start.row[[row]], turned[None], start.shifts[[row]] + change[3:], np.zeros(1))
         return -float(climbing.fit(images, target, pose, RADIUS).score[0])
 
-    best = [-minimize(lost, np.zeros(5), (row,), "Powell").fun for row in range(12)]
-    assert np.median(best - found.score[:12]) < 0.05
-    begun = climbing.fit(images, target, start, RADIUS).score[:12]
+    best = [-minimize(lost, np.zeros(5), (row,), "Powell").fun for row in range(24)]
+    # by the curvature of Gauss and Newton alone 0.12 nats are left to a quarter of the images
+    assert np.quantile(best - found.score[:24], 0.75) < 0.05
+    begun = climbing.fit(images, target, start, RADIUS).score[:24]
     assert np.median(best - begun) > 0.5
 
 
